@@ -30,6 +30,7 @@ REASONS: dict[str, str] = {
     "duplicate": "another file gives the same scan",
     "cohort": "add a cohort whose participant_pattern matches",
     "upstream": "see the stage that failed before",
+    "not_run": "run again: the stage has left no result for this scan",
 }
 
 

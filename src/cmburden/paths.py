@@ -121,6 +121,15 @@ class Layout:
     def table(self, name: str) -> Path:
         return self.cohort / f"{name}.parquet"
 
+    def table_sidecar(self, name: str) -> Path:
+        """Column descriptions of a cohort table."""
+        return self.cohort / f"{name}.json"
+
+    @property
+    def phenotype_problems(self) -> Path:
+        """What was odd in participants.tsv and sessions.tsv, a list of sentences."""
+        return self.work / "phenotype_problems.json"
+
     @property
     def candidates(self) -> Path:
         return self.work / "candidates.parquet"
