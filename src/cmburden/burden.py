@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def wilson(positive: int, total: int) -> tuple[float, float]:
 
 def checked_edges(edges: Sequence[float], key: str) -> list[float]:
     """``edges`` if they rise strictly; else the user is told which config key to mend."""
-    if not edges or any(low >= high for low, high in zip(edges, edges[1:], strict=False)):
+    if not edges or any(low >= high for low, high in pairwise(edges)):
         raise CMBurdenError(f"config {key}: give rising lower edges, not {list(edges)}")
     return list(edges)
 
@@ -61,7 +62,7 @@ def bin_labels(edges: Sequence[int]) -> list[str]:
     ['0', '1', '2-4', '>=5']
     """
     labels = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         labels.append(f"{low}" if high - low == 1 else f"{low}-{high - 1}")
     return [*labels, f">={edges[-1]}"]
 
@@ -85,6 +86,19 @@ def binned(values: pd.Series, edges: Sequence[float], labels: Sequence[str]) -> 
     names = np.array([*labels, None], dtype=object)
     place[np.isnan(numbers) | (place < 0)] = len(labels)
     return pd.Series(names[place], index=values.index, dtype="string")
+
+
+def lesion_numbers(kept: pd.DataFrame) -> pd.Series:
+    """Lesion ids of kept candidates: 1, 2 ... within a scan by rising candidate_id.
+
+    The value of a lesion in ``_label-CMB_dseg.nii.gz`` and its ``lesion_id`` in every table.
+
+    >>> kept = pd.DataFrame({"scan_id": ["a", "b", "a"], "candidate_id": [7, 2, 3]})
+    >>> lesion_numbers(kept).tolist()
+    [2, 1, 1]
+    """
+    rank = kept.groupby("scan_id")["candidate_id"].rank(method="first")
+    return rank.astype("Int64")
 
 
 def is_boston_imaging(groups: Sequence[str]) -> bool:

@@ -47,8 +47,9 @@ def read(bids_dir: Path, participants: list[str]) -> Phenotypes:
     """
     bids_dir, problems = Path(bids_dir), []
     table = _read_tsv(bids_dir / "participants.tsv", problems)
-    if table is None:
-        problems.append("participants.tsv is missing: no age, sex, site or diagnosis is known")
+    there = table is not None
+    if not there:
+        problems.append("no participants.tsv with rows: age, sex, site and diagnosis are unknown")
         table = pd.DataFrame({"participant_id": []}, dtype=object)
     table = _identified(table, "participants.tsv", problems)
     table = _standardised(table, "participants.tsv", problems)
@@ -60,7 +61,7 @@ def read(bids_dir: Path, participants: list[str]) -> Phenotypes:
             f"scan folder that was indexed: {_some(strangers)}"
         )
     absent = sorted(known - set(table["participant_id"]))
-    if absent and len(table):
+    if absent and there:
         problems.append(
             f"participants.tsv lacks {len(absent)} participant(s) of the tree: {_some(absent)}"
         )
@@ -73,15 +74,13 @@ def read(bids_dir: Path, participants: list[str]) -> Phenotypes:
     )
 
 
-def parse_age(text: str | None) -> float | None:
+def parse_age(text: str) -> float | None:
     """Age in years; '90+' and '>89' are read as their number.
 
     >>> parse_age("90+"), parse_age("71.5"), parse_age("n/a"), parse_age("n.k.")
     (90.0, 71.5, None, None)
     """
-    match = re.fullmatch(
-        r"\s*[>≥]?=?\s*(\d+(?:[.,]\d+)?)\s*(?:\+|y|yrs?|years?)?\s*", text or "", re.I
-    )
+    match = re.fullmatch(r"\s*[>≥]?=?\s*(\d+(?:[.,]\d+)?)\s*(?:\+|y|yrs?|years?)?\s*", text, re.I)
     if not match:
         return None
     age = float(match[1].replace(",", "."))
@@ -168,13 +167,13 @@ def _standardised(table: pd.DataFrame, name: str, problems: list[str]) -> pd.Dat
         if ours == "age":
             values = _ages(values, name, problems)
         elif ours == "sex":
-            values = values.map(lambda text: _SEXES.get(text.lower(), text) if text else None)
+            values = values.map(lambda text: _SEXES.get(text.lower(), text), na_action="ignore")
         table[ours] = values
     return table
 
 
 def _ages(values: pd.Series, name: str, problems: list[str]) -> pd.Series:
-    ages = values.map(parse_age).astype("Float64")
+    ages = values.map(parse_age, na_action="ignore").astype("Float64")
     capped = sorted({text for text in values.dropna() if re.search(r"[+>≥]", text)})
     if capped:
         problems.append(f"{name}: age(s) {_some(capped)} are read as the number they hold")

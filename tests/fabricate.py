@@ -1,0 +1,272 @@
+"""Fabricated results of a cohort, through the tables' contracts: no image, no network.
+
+Enough of the tree and of the output folder for aggregate, report and evaluate to run on.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from cmburden.mars import REGIONS
+from cmburden.paths import Layout
+from cmburden.records import Outcome, Scan, bucket_of, write_json
+from cmburden.tables import CANDIDATES, MANIFEST, REJECTED, TRUTH
+
+_CONFIG = Path(__file__).parents[1] / "config" / "config.yaml"
+BUCKETS = 4
+COHORTS = {
+    "ADNI": ("GRE", "T2starw", 0.020, 3.0, (0.86, 0.86, 4.0)),
+    "AIBL": ("SWI", "swi", 0.020, 3.0, (0.93, 0.93, 1.75)),
+    "MAS": ("GRE", "T2starw", 0.023, 1.5, (0.9, 0.9, 5.0)),
+    "OATS": ("SWI", "swi", 0.0225, 3.0, (0.5, 0.5, 2.0)),
+}
+_GROUP_WEIGHTS = {"lobar": 8.0, "deep": 2.0, "infratentorial": 4.0}
+
+
+@dataclasses.dataclass
+class Cohort:
+    bids_dir: Path
+    layout: Layout
+    config: dict
+    truth: Path
+    scans: list[dict]
+    candidates: list[dict]
+
+
+def config_of(tmp: Path) -> dict:
+    config = yaml.safe_load(_CONFIG.read_text())
+    config["detect"]["model"] = str(tmp / "models" / "detector")
+    config["verify"]["model"] = str(tmp / "models" / "verifier")
+    return config
+
+
+def cohort(tmp: Path, participants: int = 40, seed: int = 0) -> Cohort:
+    """A cohort with two broken scans, two people without a scan and one with two sessions."""
+    random = np.random.default_rng(seed)
+    bids_dir, layout = tmp / "bids", Layout(tmp / "derivatives")
+    bids_dir.mkdir(parents=True)
+    scans, candidates, truth, phenotypes = [], [], [], []
+    for number in range(1, participants + 1):
+        name = list(COHORTS)[number % 4]
+        participant = f"sub-{name}{number:03d}"
+        sessions = ["ses-1", "ses-2"] if number == 7 else [None]
+        for session in sessions:
+            scans.append(_scan(name, participant, session))
+        phenotypes.append(
+            f"{participant}\t{random.integers(46, 93)}\t{'MF'[number % 2]}\t"
+            f"site{number % 3}\t{['CN', 'MCI', 'AD'][number % 3]}\t{random.normal():.2f}"
+        )
+    for number, scan in enumerate(scans):
+        found, real = _lesions(scan, random)
+        if number not in (3, 5):
+            candidates += found
+            truth += real
+        _records(layout, scan, number, random)
+    MANIFEST.write(layout.manifest, scans)
+    REJECTED.write(layout.rejected, _rejected())
+    for bucket in range(BUCKETS):
+        own = [row for row in candidates if bucket_of(row["scan_id"], BUCKETS) == bucket]
+        CANDIDATES.write(layout.bucket("verify", bucket), own)
+    header = "participant_id\tage\tsex\tsite\tdiagnosis\tmmse_z\n"
+    (bids_dir / "participants.tsv").write_text(header + "\n".join(phenotypes) + "\n")
+    truth_path = tmp / "truth.tsv"
+    TRUTH.frame(truth).to_csv(truth_path, sep="\t", index=False, na_rep="n/a")
+    _models(tmp)
+    return Cohort(bids_dir, layout, config_of(tmp), truth_path, scans, candidates)
+
+
+def scan_object(row: dict, bids_dir: Path) -> Scan:
+    return Scan(
+        scan_id=row["scan_id"],
+        cohort=row["cohort"],
+        participant_id=row["participant_id"],
+        session_id=row["session_id"],
+        suffix=row["suffix"],
+        contrast=row["contrast"],
+        path=bids_dir / row["path"],
+        entities=tuple(tuple(pair) for pair in json.loads(row["entities"])),
+    )
+
+
+def _scan(name: str, participant: str, session: str | None) -> dict:
+    contrast, suffix, echo, field, _ = COHORTS[name]
+    label = participant.removeprefix("sub-")
+    entities = [["sub", label], *([["ses", session.removeprefix("ses-")]] if session else [])]
+    scan_id = "_".join(f"{key}-{value}" for key, value in entities) + f"_{suffix}"
+    folder = "/".join(part for part in (participant, session, "anat") if part)
+    return {
+        "scan_id": scan_id,
+        "cohort": name,
+        "participant_id": participant,
+        "session_id": session,
+        "suffix": suffix,
+        "contrast": contrast,
+        "path": f"{folder}/{scan_id}.nii.gz",
+        "entities": json.dumps(entities),
+        "echo_time_s": echo,
+        "field_strength_t": field,
+        "bucket": bucket_of(scan_id, BUCKETS),
+        "content_key": scan_id.encode().hex()[:16],
+    }
+
+
+def _lesions(scan: dict, random) -> tuple[list[dict], list[dict]]:
+    """Candidates and truth: most microbleeds found, veins mostly refused by the YOLO stage."""
+    real = int(random.choice([0, 1, 2, 5, 12], p=[0.5, 0.2, 0.15, 0.1, 0.05]))
+    weights = np.array([_GROUP_WEIGHTS[region.group] for region in REGIONS])
+    truth, found = [], []
+    for source in range(1, real + 1):
+        place = _place(random, weights)
+        radius = float(random.uniform(1.0, 3.0))
+        truth.append(_truth_row(scan, source, "microbleed", place, radius))
+        if random.random() < 0.85:
+            found.append(_candidate(place, random, 0.55, 0.99, 2 * radius))
+    for _ in range(int(random.integers(3, 9))):
+        found.append(_candidate(_place(random, weights), random, 0.05, 0.5, 3.0))
+    if random.random() < 0.1:
+        found.append(_candidate(_place(random, weights), random, 0.8, 0.95, 14.0))
+    if not real:
+        truth.append(_truth_row(scan, 0, "none", {}, None))
+    found.sort(key=lambda row: -row["p_cnn"])
+    for number, row in enumerate(found, start=1):
+        row |= {"scan_id": scan["scan_id"], "candidate_id": number}
+    return found, truth
+
+
+def _place(random, weights) -> dict:
+    region = REGIONS[int(random.choice(len(REGIONS), p=weights / weights.sum()))]
+    x, y, z = random.uniform(-60, 60, 3)
+    return {
+        "x_mm": float(x),
+        "y_mm": float(y),
+        "z_mm": float(z),
+        "region": region.name,
+        "group": region.group,
+        "hemisphere": "right" if x > 0 else "left",
+    }
+
+
+def _candidate(place: dict, random, low: float, high: float, diameter: float) -> dict:
+    p_yolo = float(random.uniform(low, high))
+    probability = round(p_yolo, 4)
+    label = "definite" if probability >= 0.6 else "possible" if probability >= 0.3 else "rejected"
+    return place | {
+        "p_cnn": float(np.clip(p_yolo + random.normal(0, 0.25), 0.05, 0.999)),
+        "p_yolo": p_yolo,
+        "yolo_class": "microbleed" if p_yolo > 0.5 else "vessel",
+        "volume_mm3": 4 / 3 * np.pi * (diameter / 2) ** 3,
+        "diameter_mm": diameter,
+        "probability": probability,
+        "label": label,
+        "kept": label != "rejected",
+        "mni_x": place["x_mm"],
+        "mni_y": place["y_mm"],
+        "mni_z": place["z_mm"],
+    }
+
+
+def _truth_row(scan, source, kind, place, radius) -> dict:
+    return {
+        "scan_id": scan["scan_id"],
+        "cohort": scan["cohort"],
+        "participant_id": scan["participant_id"],
+        "session_id": scan["session_id"],
+        "source_id": source,
+        "kind": kind,
+        "radius_mm": radius,
+        **{key: place.get(key) for key in ("x_mm", "y_mm", "z_mm", "region", "group")},
+    }
+
+
+def _records(layout: Layout, scan: dict, number: int, random) -> None:
+    """Records of all stages; scan 3 cannot be read, scan 5 is no brain."""
+    voxel = COHORTS[scan["cohort"]][4]
+    measures = {
+        "preprocess": {
+            **dict(zip(("voxel_x_mm", "voxel_y_mm", "slice_mm"), voxel, strict=True)),
+            "brain_volume_ml": float(random.normal(1350, 110)),
+            "coverage": float(np.clip(random.normal(0.98, 0.02), 0, 1)),
+            "snr": float(random.normal(18, 4)),
+        },
+        "register": {"registration_correlation": float(random.normal(0.93, 0.02))},
+    }
+    for stage in ("preprocess", "register", "detect", "verify"):
+        fate = {"status": "ok"}
+        if number == 3:
+            fate = {
+                "status": "failed",
+                "reason": "truncated" if stage == "preprocess" else "upstream",
+                "message": "The file ends before its header says. To do: copy the file again.",
+                "log": f"logs/{stage}/{scan['scan_id']}.log",
+            }
+        if number == 5 and stage != "preprocess":
+            fate = {
+                "status": "excluded",
+                "reason": "registration" if stage == "register" else "upstream",
+                "message": "It could not be aligned (correlation 0.31).",
+                "log": f"logs/{stage}/{scan['scan_id']}.log",
+            }
+        Outcome(
+            stage, scan["scan_id"], seconds=1.0, measures=measures.get(stage, {}), **fate
+        ).write(layout.record(stage, scan["scan_id"]))
+    write_json(
+        layout.run_record("preprocess", scan["scan_id"]),
+        {
+            "stage": "preprocess",
+            "unit": scan["scan_id"],
+            "stage_version": 1,
+            "cmburden_version": "0.1.0",
+            "versions": "{}",
+            "config_sha256": "c" * 64,
+            "weights_sha256": None,
+            "device": "cpu",
+            "seconds": 3.0,
+        },
+    )
+
+
+def _rejected() -> list[dict]:
+    return [
+        {
+            "path": "sub-ADNI901/anat/sub-ADNI901_T2starw.nii.gz",
+            "participant_id": "sub-ADNI901",
+            "reason": "empty_file",
+            "message": "The file has no bytes. To do: replace the file.",
+        },
+        {
+            "path": "sub-MAS902",
+            "participant_id": "sub-MAS902",
+            "reason": "no_scan",
+            "message": "Only a T1w. To do: check index.suffixes.",
+        },
+        {
+            "path": "sub-MAS902/anat/sub-MAS902_T1w.nii.gz",
+            "participant_id": "sub-MAS902",
+            "reason": "wrong_suffix",
+            "message": "T1w is not searched.",
+        },
+    ]
+
+
+def _models(tmp: Path) -> None:
+    contract = {
+        "id": "cmb-detector",
+        "version": "1.0.0",
+        "thresholds": {"p_cnn": 0.5},
+        "metrics": {"lesion_sensitivity": 0.91, "false_positives_per_scan": 4.2},
+        "training_data": "600 simulated GRE and SWI scans",
+        "intended_use": "Research use only",
+    }
+    write_json(tmp / "models" / "detector" / "model.json", contract)
+    contract = copy.deepcopy(contract) | {
+        "id": "cmb-verifier",
+        "thresholds": {"definite": 0.6, "possible": 0.3},
+        "metrics": {"lesion_sensitivity": 0.85, "false_positives_per_scan": 0.4},
+    }
+    write_json(tmp / "models" / "verifier" / "model.json", contract)
