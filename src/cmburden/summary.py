@@ -67,16 +67,26 @@ def strata(participants: pd.DataFrame, variables: list[str]) -> Iterator[tuple[s
         if variable not in participants or participants[variable].isna().all():
             continue
         levels = participants[variable].astype("string").fillna(MISSING)
-        for level in sorted(set(levels), key=lambda name: (name == MISSING, _band_order(name))):
+        for level in sorted(set(levels), key=_level_order):
             yield f"{variable}={level}", participants[levels == level]
     known = participants[participants["contrast"].notna()]
     for (cohort, contrast), members in known.groupby(["cohort", "contrast"], sort=True):
         yield f"cohort={cohort} & contrast={contrast}", members
 
 
-def _band_order(name: str) -> tuple:
-    """Age bands by age ('<50' first, '>=90' last), other levels by natural order."""
-    return (not name.startswith("<"), burden.natural(name))
+def stratum_order(stratum: str) -> tuple:
+    """Sort key of strata within a variable.
+
+    >>> sorted(["age_band=missing", "age_band=>=90", "age_band=50-59", "age_band=<50"],
+    ...        key=stratum_order)
+    ['age_band=<50', 'age_band=50-59', 'age_band=>=90', 'age_band=missing']
+    """
+    return tuple(_level_order(part.partition("=")[2]) for part in stratum.split(" & "))
+
+
+def _level_order(name: str) -> tuple:
+    """Age bands by age, other levels by natural order, unknown last."""
+    return (name == MISSING, name.startswith(">="), not name.startswith("<"), burden.natural(name))
 
 
 def _row(measure, estimate, n, denominator=None, method=COUNTED, low=None, high=None):

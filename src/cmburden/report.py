@@ -1,0 +1,632 @@
+"""The report of the cohort and a page a participant, from the tables alone.
+
+Pages hold no script and load nothing from elsewhere: charts are tables and bars of HTML, so they
+read aloud, print, and follow light and dark.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+import cmburden
+from cmburden import burden, summary
+from cmburden.mars import REGIONS
+from cmburden.paths import Layout
+from cmburden.records import Scan, whole_file
+from cmburden.tables import (
+    GROUPS,
+    LESIONS,
+    MANIFEST,
+    PARTICIPANTS,
+    PATTERNS,
+    RUNS,
+    SCANS,
+    SUMMARY,
+)
+
+STAGE = "report"
+VERSION = 1
+#: Montages are embedded while they fit into this, so that the page can be sent alone; the others
+#: stay on the pages of their participants.
+_EMBED_BYTES = 8_000_000
+_MOST_ROWS = 500
+_MOST_BARS = 24
+_NOTHING = {"estimate": None, "ci_low": None, "ci_high": None, "n": 0, "denominator": 0}
+_SECTIONS = [
+    ("flow", "Participant flow"),
+    ("burden", "Burden"),
+    ("acquisition", "Acquisition"),
+    ("operating-point", "Operating point"),
+    ("lesions", "Detected lesions"),
+    ("not-used", "Scans not read"),
+    ("quality", "Quality"),
+    ("provenance", "Provenance"),
+]
+#: Reason codes as a reader says them; other codes by their own words.
+_REASON_WORDS = {
+    "unreadable": "not readable as NIfTI",
+    "empty_file": "file without bytes",
+    "truncated": "file cut short",
+    "not_finite": "NaN or infinite voxels",
+    "not_3d": "not one 3D volume",
+    "constant": "all voxels alike",
+    "is_phase": "phase given as magnitude",
+    "voxel_size": "voxels too coarse",
+    "coverage": "brain not covered",
+    "not_brain": "not a brain",
+    "polarity": "not a GRE or SWI contrast",
+    "brain_mask": "implausible brain mask",
+    "registration": "not aligned to MNI152",
+    "no_scan": "no GRE or SWI scan",
+    "wrong_suffix": "other kinds of image",
+    "part_phase": "phase images",
+    "echo_not_chosen": "other echoes of a scan",
+    "filtered": "filtered out by the configuration",
+    "duplicate": "duplicates",
+    "cohort": "in no configured cohort",
+    "not_run": "not run to the end",
+}
+_FLOW_NAMES = {
+    "echo_time_s": ("Echo time, ms", 1000.0, 1),
+    "field_strength_t": ("Field, T", 1.0, 1),
+    "voxel_x_mm": ("In plane, mm", 1.0, 2),
+    "slice_mm": ("Slice, mm", 1.0, 2),
+}
+_QUALITY_NAMES = {
+    "brain_volume_ml": ("Brain volume, ml", 0),
+    "mask_compactness": ("Mask compactness", 2),
+    "coverage": ("Coverage", 2),
+    "snr": ("Signal to noise", 1),
+    "contrast_csf_tissue": ("Bright to median signal", 2),
+    "dark_fraction": ("Dark share", 3),
+    "bias_spread": ("Bias spread", 2),
+    "registration_correlation": ("Alignment to MNI152", 3),
+}
+
+
+def run(layout: Layout, config: dict[str, Any]) -> None:
+    """Write report/index.html and sub-*.html from the cohort tables."""
+    tables = _Tables(layout)
+    pages = jinja2.Environment(
+        loader=jinja2.PackageLoader("cmburden", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters |= {"percent": _percent, "decimal": _decimal}
+    shared = {"version": cmburden.__version__, "title": config["report"]["title"]}
+    cohort_page = pages.get_template("index.html.j2")
+    _write(layout.report, cohort_page.render(shared | _cohort(tables, layout, config)))
+    participant_page = pages.get_template("participant.html.j2")
+    scans = dict(list(tables.scans.groupby("participant_id")))
+    lesions = dict(list(tables.lesions.groupby("scan_id")))
+    for person in tables.participants.to_dict("records"):
+        name = person["participant_id"]
+        content = _participant(person, scans[name], lesions, tables, layout)
+        _write(layout.subject_page(name), participant_page.render(shared | content))
+
+
+class _Tables:
+    """The cohort's tables and a look-up of estimates."""
+
+    def __init__(self, layout: Layout):
+        self.scans = SCANS.read(layout.table("scans"))
+        self.lesions = LESIONS.read(layout.table("lesions"))
+        self.participants = PARTICIPANTS.read(layout.table("participants"))
+        self.runs = RUNS.read(layout.table("runs"))
+        rows = SUMMARY.read(layout.table("summary"))
+        self.estimates = {
+            (row["stratum"], row["measure"]): {key: _plain(value) for key, value in row.items()}
+            for row in rows.to_dict("records")
+        }
+        self.strata = list(dict.fromkeys(rows["stratum"]))
+        self.sources = _sources(layout)
+
+    def estimate(self, stratum: str, measure: str) -> dict[str, Any]:
+        return self.estimates.get((stratum, measure), _NOTHING)
+
+    def count(self, stratum: str, measure: str) -> int:
+        return self.estimate(stratum, measure)["n"]
+
+    def levels(self, stratum: str, prefix: str) -> list[tuple[str, int]]:
+        """Levels and numbers of measures that start with ``prefix``, the most frequent first."""
+        found = [
+            (measure.removeprefix(prefix), row["n"])
+            for (own, measure), row in self.estimates.items()
+            if own == stratum and measure.startswith(prefix)
+        ]
+        return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+
+    def contrasts(self) -> list[tuple[str, str]]:
+        """(name, stratum) of each contrast that somebody has a usable scan of."""
+        found = [(name, f"contrast={name}") for name in ("GRE", "SWI")]
+        return [pair for pair in found if self.count(pair[1], "participants usable")]
+
+
+# --- the cohort's page ---
+
+
+def _cohort(tables: _Tables, layout: Layout, config: dict[str, Any]) -> dict[str, Any]:
+    contracts = [(stage, summary.contract_of(config, stage)) for stage in ("detect", "verify")]
+    contracts = [(stage, contract) for stage, contract in contracts if contract]
+    contrasts = tables.contrasts()
+    axis, forest = _forest(tables, config)
+    return {
+        "sections": _SECTIONS,
+        "cohorts": sorted(set(tables.participants["cohort"].dropna()) - {"unknown"}),
+        "macro_mm": f"{config['aggregate']['macrohaemorrhage_mm']:g}",
+        "training": _training(contracts),
+        "flow": _flow(tables),
+        "problems": _problems(layout),
+        "arms": [
+            {"name": name, "definite": tables.estimate(stratum, "presence definite")}
+            for name, stratum in contrasts
+        ],
+        "pooled": len(contrasts) > 1,
+        "axis": axis,
+        "forest": forest,
+        "histograms": [_histogram(tables, name, stratum) for name, stratum in contrasts],
+        "shapes": _shapes(tables, contrasts, config),
+        "regions": [_regions(tables, name, stratum) for name, stratum in contrasts],
+        "acquisition": _acquisition(tables),
+        "models": [_model(tables, stage, contract, config) for stage, contract in contracts],
+        "failures": _failures(tables),
+        "quality": _quality(tables),
+        "provenance": _provenance(tables),
+        **_montages(tables, layout),
+    }
+
+
+def _training(contracts) -> str:
+    """What the networks learned from, in a sentence; the plain warning where nothing else says."""
+    simulated = "The networks were trained on simulated scans."
+    said = dict.fromkeys(
+        str(contract["training_data"])
+        for _, contract in contracts
+        if isinstance(contract.get("training_data"), str)
+    )
+    return f"{simulated} ({'; '.join(said).rstrip('.')}.)" if said else simulated
+
+
+def _flow(tables: _Tables) -> dict[str, Any]:
+    usable = tables.estimate("all", "participants usable")
+    not_ok = []
+    for status in ("failed", "excluded"):
+        prefix = f"scans status={status}"
+        if number := tables.count("all", prefix):
+            reasons = tables.levels("all", f"{prefix} reason=")
+            not_ok.append({"status": status, "n": number, "reasons": _in_words(reasons)})
+    return {
+        "participants": tables.count("all", "participants"),
+        "usable": usable["n"],
+        "without": tables.count("all", "participants") - usable["n"],
+        "missing": _in_words(tables.levels("all", "participants missing reason=")),
+        "scans": tables.count("all", "scans"),
+        "ok": tables.count("all", "scans status=ok"),
+        "not_ok": not_ok,
+        "files": _in_words(tables.levels("all", "files not searched reason=")),
+        "definite": tables.count("all", "lesions definite"),
+        "possible": tables.count("all", "lesions possible"),
+        "macro": tables.count("all", "lesions macrohaemorrhage"),
+    }
+
+
+def _in_words(levels: list[tuple[str, int]]) -> list[dict[str, Any]]:
+    return [
+        {"words": _REASON_WORDS.get(code, code.replace("_", " ")), "n": number}
+        for code, number in levels
+    ]
+
+
+def _forest(tables: _Tables, config) -> tuple[float, list[dict[str, Any]]]:
+    """End of the axis, and blocks of strata with their prevalence."""
+    blocks: dict[str, list[dict[str, Any]]] = {}
+    for stratum in sorted(tables.strata, key=summary.stratum_order):
+        if not tables.count(stratum, "participants"):
+            continue
+        pairs = [part.split("=", 1) for part in stratum.split(" & ")]
+        variable = "" if stratum == "all" else " and ".join(pair[0] for pair in pairs)
+        blocks.setdefault(variable, []).append(
+            {
+                "name": "All" if stratum == "all" else ", ".join(pair[1] for pair in pairs),
+                "usable": tables.count(stratum, "participants usable"),
+                "all": tables.count(stratum, "participants"),
+                "definite": tables.estimate(stratum, "presence definite"),
+                "either": tables.estimate(stratum, "presence definite or possible"),
+                "mean": tables.estimate(stratum, "mean count"),
+            }
+        )
+    rows = [row for block in blocks.values() for row in block]
+    highest = max((row["definite"]["ci_high"] or 0 for row in rows), default=0) or 1.0
+    axis = min(1.0, math.ceil(highest * 10) / 10)
+    for row in rows:
+        ends = {"low": "ci_low", "high": "ci_high", "at": "estimate"}
+        row |= {
+            key: f"{100 * (row['definite'][name] or 0) / axis:.2f}" for key, name in ends.items()
+        }
+    order = ["", "contrast", "cohort", "cohort and contrast", *config["report"]["strata"]]
+    names = sorted(blocks, key=lambda name: order.index(name) if name in order else len(order))
+    words = {"age_band": "Age, years", "cohort and contrast": "Cohort and contrast"}
+    return axis, [
+        {"name": name and words.get(name, name.capitalize()), "rows": blocks[name]}
+        for name in names
+    ]
+
+
+def _histogram(tables: _Tables, name: str, stratum: str) -> dict[str, Any]:
+    """Participants by their number of definite microbleeds, those with none apart."""
+    counts = {int(level): number for level, number in tables.levels(stratum, "participants count=")}
+    none = counts.pop(0, 0)
+    bars = []
+    if counts:
+        last = min(max(counts), _MOST_BARS)
+        for number in range(1, last + 1):
+            open_end = number == last and max(counts) > last
+            people = (
+                sum(n for count, n in counts.items() if count >= number)
+                if open_end
+                else counts.get(number, 0)
+            )
+            bars.append({"label": f"{number}+" if open_end else f"{number}", "n": people})
+        highest = max(bar["n"] for bar in bars)
+        step = 1 if last <= 12 else 5
+        for place, bar in enumerate(bars, start=1):
+            bar["height"] = f"{88 * bar['n'] / highest:.2f}"
+            bar["shown"] = place == 1 or place % step == 0
+    return {
+        "name": name,
+        "bars": bars,
+        "none": none,
+        "positive": sum(counts.values()),
+        "mean": tables.estimate(stratum, "mean count"),
+        "median": tables.estimate(stratum, "median count"),
+    }
+
+
+def _shapes(tables: _Tables, contrasts, config) -> dict[str, Any]:
+    def rows(prefix: str, levels: list[str]) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": level,
+                "cells": [tables.estimate(stratum, f"{prefix}{level}") for _, stratum in contrasts],
+            }
+            for level in levels
+        ]
+
+    extra = rows("", ["boston imaging", "presence macrohaemorrhage"])
+    extra[0]["name"] = "at least 2, strictly lobar (imaging item of Boston v2.0)"
+    largest = config["aggregate"]["macrohaemorrhage_mm"]
+    extra[1]["name"] = f"a lesion above {largest:g} mm (macrohaemorrhage)"
+    return {
+        "columns": [name for name, _ in contrasts],
+        "blocks": [
+            {"name": "Count", "rows": rows("bin=", burden.bin_labels(config["report"]["bins"]))},
+            {"name": "Pattern, of all usable", "rows": rows("pattern=", list(PATTERNS))},
+            {
+                "name": "Pattern, of those with a definite microbleed",
+                "rows": rows("pattern of positive=", list(PATTERNS[1:])),
+            },
+            {"name": "Presence", "rows": [*rows("presence group=", list(GROUPS[:3])), *extra]},
+        ],
+    }
+
+
+def _regions(tables: _Tables, name: str, stratum: str) -> dict[str, Any]:
+    def number(region: str, side: str) -> int:
+        return tables.count(stratum, f"lesions region={region} hemisphere={side}")
+
+    found = {(r.name, side): number(r.name, side) for r in REGIONS for side in ("left", "right")}
+    most = max(found.values()) or 1
+    blocks = []
+    for group in GROUPS[:3]:
+        rows = [
+            {
+                "name": region.name.replace("deep and periventricular", "deep, periventricular"),
+                "left": found[region.name, "left"],
+                "right": found[region.name, "right"],
+                "left_width": f"{100 * found[region.name, 'left'] / most:.1f}",
+                "right_width": f"{100 * found[region.name, 'right'] / most:.1f}",
+            }
+            for region in REGIONS
+            if region.group == group
+        ]
+        blocks.append({"name": group.capitalize(), "rows": rows})
+    total = tables.count(stratum, "lesions definite")
+    unknown = total - sum(found.values())
+    return {"name": name, "total": total, "blocks": blocks, "unknown": unknown}
+
+
+def _acquisition(tables: _Tables) -> dict[str, Any]:
+    rows = []
+    for stratum, cohort, contrast in _cohort_contrasts(tables):
+        cells = [
+            _range(tables, stratum, f"acquisition {name}", digits, scale)
+            for name, (_, scale, digits) in _FLOW_NAMES.items()
+        ]
+        rows.append(
+            {
+                "cohort": cohort,
+                "contrast": contrast,
+                "scans": tables.count(stratum, "scans"),
+                "cells": cells,
+            }
+        )
+    return {"columns": [name for name, _, _ in _FLOW_NAMES.values()], "rows": rows}
+
+
+def _cohort_contrasts(tables: _Tables) -> list[tuple[str, str, str]]:
+    found = []
+    for stratum in sorted(tables.strata):
+        parts = [part.split("=", 1) for part in stratum.split(" & ")]
+        if [part[0] for part in parts] == ["cohort", "contrast"]:
+            found.append((stratum, parts[0][1], parts[1][1]))
+    return found
+
+
+def _range(tables: _Tables, stratum: str, measure: str, digits: int, scale: float = 1.0) -> str:
+    values = [tables.estimate(stratum, f"{measure} {what}") for what in ("median", "min", "max")]
+    if values[0]["estimate"] is None:
+        return "–"
+    median, low, high = (_decimal(value["estimate"] * scale, digits) for value in values)
+    return median if low == high else f"{median} ({low}–{high})"
+
+
+def _model(tables: _Tables, stage: str, contract, config) -> dict[str, Any]:
+    stratum = f"model={contract.get('id', stage)}"
+    facts = []
+    for key, title in (("thresholds", "Threshold"), ("metrics", "Expected")):
+        prefix = f"{key} "
+        for (own, measure), row in tables.estimates.items():
+            if own == stratum and measure.startswith(prefix):
+                words = measure.removeprefix(prefix).replace("_", " ")
+                facts.append((f"{title}, {words}", _figure(row["estimate"])))
+    for key, title in (
+        ("training_data", "Trained on"),
+        ("validation_set", "Thresholds chosen on"),
+        ("intended_use", "Intended use"),
+    ):
+        if isinstance(contract.get(key), str):
+            facts.append((title, contract[key]))
+    kind = {"detect": "First stage, 3D network", "verify": "Second stage, YOLO, place and shape"}
+    name = " ".join(str(contract[key]) for key in ("id", "version") if key in contract)
+    return {"title": f"{kind[stage]}: {name}", "facts": facts}
+
+
+def _montages(tables: _Tables, layout: Layout) -> dict[str, Any]:
+    """Montages of scans with lesions, those with the most first, embedded while they fit."""
+    scans = tables.scans[tables.scans["status"] == "ok"]
+    scans = scans.assign(_all=scans["n_cmb"] + scans["n_possible"] + scans["n_macrohaemorrhage"])
+    scans = scans[scans["_all"] > 0].sort_values(
+        ["n_cmb", "n_possible", "scan_id"], ascending=[False, False, True]
+    )
+    shown, spent, left = [], 0, 0
+    for scan in scans.to_dict("records"):
+        path = layout.montage(tables.sources[scan["scan_id"]])
+        if not path.exists():
+            continue
+        spent += path.stat().st_size
+        if spent > _EMBED_BYTES:
+            left += 1
+            continue
+        content = base64.b64encode(path.read_bytes()).decode()
+        shown.append(
+            {
+                "scan_id": scan["scan_id"],
+                "participant": scan["participant_id"],
+                "contrast": scan["contrast"],
+                "definite": scan["n_cmb"],
+                "possible": scan["n_possible"],
+                "pattern": scan["pattern"],
+                "file": path.relative_to(layout.root).as_posix(),
+                "source": f"data:image/png;base64,{content}",
+            }
+        )
+    reason = (
+        "No scan has a definite or possible lesion."
+        if scans.empty
+        else "The montages of the scans with lesions are not there: run the verify stage again."
+    )
+    return {"montages": shown, "montages_left": left, "no_montage": reason}
+
+
+def _failures(tables: _Tables) -> dict[str, Any]:
+    rows = tables.scans[tables.scans["status"] != "ok"]
+    records = [
+        {key: _plain(value) for key, value in row.items()}
+        for row in rows.head(_MOST_ROWS).to_dict("records")
+    ]
+    return {"rows": records, "left": max(0, len(rows) - _MOST_ROWS)}
+
+
+def _quality(tables: _Tables) -> dict[str, Any]:
+    groups = _cohort_contrasts(tables)
+    rows = [
+        {
+            "name": title,
+            "cells": [_range(tables, stratum, f"qc {name}", digits) for stratum, _, _ in groups],
+        }
+        for name, (title, digits) in _QUALITY_NAMES.items()
+    ]
+    names = list(_QUALITY_NAMES)
+    read = tables.scans[tables.scans["status"] == "ok"]
+    values = read[names].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+    values = pd.DataFrame(values, columns=names, index=read.index)
+    by = [read["cohort"], read["contrast"]]
+    distance = (values - values.groupby(by).transform("median")).abs()
+    spread = 1.4826 * distance.groupby(by).transform("median")
+    odd = (distance / spread.where(spread > 0)).max(axis=1).fillna(0.0)
+    order = read.assign(_odd=odd).sort_values(["_odd", "scan_id"], ascending=[False, True])
+    listed = [
+        {
+            "scan_id": row["scan_id"],
+            "participant_id": row["participant_id"],
+            "oddness": row["_odd"],
+            "cells": [_decimal(row[name], digits) for name, (_, digits) in _QUALITY_NAMES.items()],
+        }
+        for row in order.head(_MOST_ROWS).to_dict("records")
+    ]
+    return {
+        "columns": [f"{cohort} {contrast}" for _, cohort, contrast in groups],
+        "rows": rows,
+        "measures": [title for title, _ in _QUALITY_NAMES.values()],
+        "scans": listed,
+        "left": len(order) - len(listed),
+    }
+
+
+def _provenance(tables: _Tables) -> dict[str, Any]:
+    stages, versions = [], set()
+    order = {name: place for place, name in enumerate(("index", "preprocess", "register"))}
+    for stage, runs in sorted(
+        tables.runs.groupby("stage"), key=lambda pair: (order.get(pair[0], 9), pair[0])
+    ):
+        stages.append(
+            {
+                "stage": stage,
+                "version": _together(runs["stage_version"]),
+                "runs": len(runs),
+                "device": _together(runs["device"]),
+                "settings": _together(runs["config_sha256"].str[:12]),
+                "weights": _together(runs["weights_sha256"].str[:12]),
+                "seconds": _decimal(_plain(runs["seconds"].median()), 1),
+            }
+        )
+        for text in set(runs["versions"].dropna()):
+            versions |= {f"{name} {version}" for name, version in json.loads(text).items()}
+    return {"stages": stages, "versions": sorted(versions, key=str.lower)}
+
+
+def _together(values: pd.Series) -> str:
+    return ", ".join(sorted({str(value) for value in values.dropna()})) or "–"
+
+
+def _problems(layout: Layout) -> list[str]:
+    path = layout.phenotype_problems
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+# --- a participant's page ---
+
+
+def _participant(person, scans, lesions, tables, layout) -> dict[str, Any]:
+    named = [
+        (column, person[column])
+        for column in ("cohort", "age", "sex", "site", "diagnosis")
+        if not pd.isna(person[column])
+    ]
+    if pd.isna(person["scan_id"]):
+        lede = f"{person['chosen_because'][:1].upper()}{person['chosen_because'][1:]}"
+    else:
+        lede = f"{_many(person['n_cmb'], 'definite microbleed')}, pattern {person['pattern']}"
+        if person["n_scans"] > 1:
+            lede += f"; scan chosen by {person['chosen_because']}"
+    return {
+        "participant": person["participant_id"],
+        "lede": lede.replace("pattern none", "no pattern"),
+        "facts": [(name.capitalize(), _figure(value)) for name, value in named],
+        "scans": [
+            _scan(row, person["scan_id"], lesions, tables, layout)
+            for row in scans.to_dict("records")
+        ],
+    }
+
+
+def _scan(row, chosen, lesions, tables, layout) -> dict[str, Any]:
+    scan = {key: _plain(value) for key, value in row.items()}
+    scan["chosen"] = scan["scan_id"] == _plain(chosen)
+    found = lesions.get(scan["scan_id"])
+    scan["lesions"] = [] if found is None else [
+        {key: _plain(value) for key, value in lesion.items()}
+        for lesion in found.to_dict("records")
+    ]  # fmt: skip
+    scan["montage"] = scan["quality_figure"] = None
+    source = tables.sources.get(scan["scan_id"])
+    if source:
+        for key, path in (
+            ("montage", layout.montage(source)),
+            ("quality_figure", layout.quality_figure(source)),
+        ):
+            if path.exists():
+                scan[key] = path.relative_to(layout.root).as_posix()
+    scan["sentence"] = (
+        f"{scan['contrast']}, {_many(scan['n_cmb'], 'definite microbleed')}, "
+        f"{scan['n_possible']} possible, {scan['n_macrohaemorrhage']} too large for a microbleed."
+        if scan["status"] == "ok"
+        else ""
+    )
+    if not scan["lesions"]:
+        scan["montage"] = None
+    measures = [
+        (title, scan[name] if scan[name] is None else scan[name] * scale, digits)
+        for name, (title, scale, digits) in _FLOW_NAMES.items()
+    ]
+    measures += [(title, scan[name], digits) for name, (title, digits) in _QUALITY_NAMES.items()]
+    scan["measures"] = [
+        (title, _decimal(value, digits)) for title, value, digits in measures if value is not None
+    ]
+    return scan
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{'no' if number == 0 else number} {noun}{'' if number == 1 else 's'}"
+
+
+# --- shared ---
+
+
+def _sources(layout: Layout) -> dict[str, Scan]:
+    """Scans of the manifest by id, as far as the path builder needs them."""
+    return {
+        row["scan_id"]: Scan(
+            scan_id=row["scan_id"],
+            cohort=row["cohort"],
+            participant_id=row["participant_id"],
+            session_id=_plain(row["session_id"]),
+            suffix=row["suffix"],
+            contrast=row["contrast"],
+            path=Path(row["path"]),
+            entities=tuple((key, value) for key, value in json.loads(row["entities"])),
+        )
+        for row in MANIFEST.read(layout.manifest).to_dict("records")
+    }
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with pandas' missing values as None."""
+    return None if pd.isna(value) else value
+
+
+def _percent(share: float | None) -> str:
+    """A share in per cent, one decimal where it is not whole.
+
+    >>> _percent(0.1111), _percent(0.5), _percent(1.0), _percent(None)
+    ('11.1', '50', '100', '–')
+    """
+    if share is None or pd.isna(share):
+        return "–"
+    return f"{100 * share:.1f}".removesuffix(".0")
+
+
+def _decimal(value: float | None, digits: int = 2) -> str:
+    if value is None or pd.isna(value):
+        return "–"
+    return f"{float(value):.{digits}f}".replace("-", "−")
+
+
+def _figure(value: Any) -> str:
+    """A number in its shortest form, anything else as it is."""
+    return f"{value:.4g}" if isinstance(value, (int, float, np.number)) else str(value)
+
+
+def _write(path: Path, text: str) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
