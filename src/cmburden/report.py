@@ -146,6 +146,11 @@ class _Tables:
         ]
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))
 
+    def cohorts(self) -> list[str]:
+        """Cohorts with a scan of known contrast."""
+        known = self.scans[self.scans["contrast"].notna()]
+        return sorted(set(known["cohort"]))
+
     def contrasts(self) -> list[tuple[str, str]]:
         """(name, stratum) of each contrast that somebody has a usable scan of."""
         found = [(name, f"contrast={name}") for name in ("GRE", "SWI")]
@@ -162,7 +167,7 @@ def _cohort(tables: _Tables, layout: Layout, config: dict[str, Any]) -> dict[str
     axis, forest = _forest(tables, config)
     return {
         "sections": _SECTIONS,
-        "cohorts": sorted(set(tables.participants["cohort"].dropna()) - {"unknown"}),
+        "cohorts": tables.cohorts(),
         "macro_mm": f"{config['aggregate']['macrohaemorrhage_mm']:g}",
         "training": _training(contracts),
         "flow": _flow(tables),
@@ -174,7 +179,7 @@ def _cohort(tables: _Tables, layout: Layout, config: dict[str, Any]) -> dict[str
         "pooled": len(contrasts) > 1,
         "axis": axis,
         "forest": forest,
-        "histograms": [_histogram(tables, name, stratum) for name, stratum in contrasts],
+        "histograms": _histograms(tables, contrasts),
         "shapes": _shapes(tables, contrasts, config),
         "regions": [_regions(tables, name, stratum) for name, stratum in contrasts],
         "acquisition": _acquisition(tables),
@@ -188,13 +193,13 @@ def _cohort(tables: _Tables, layout: Layout, config: dict[str, Any]) -> dict[str
 
 def _training(contracts) -> str:
     """What the networks learned from, in a sentence; the plain warning where nothing else says."""
-    simulated = "The networks were trained on simulated scans."
+    simulated = "The networks were trained on simulated scans"
     said = dict.fromkeys(
         str(contract["training_data"])
         for _, contract in contracts
         if isinstance(contract.get("training_data"), str)
     )
-    return f"{simulated} ({'; '.join(said).rstrip('.')}.)" if said else simulated
+    return f"{simulated} ({'; '.join(said).rstrip('.')})." if said else f"{simulated}."
 
 
 def _flow(tables: _Tables) -> dict[str, Any]:
@@ -237,7 +242,9 @@ def _forest(tables: _Tables, config) -> tuple[float, list[dict[str, Any]]]:
         variable = "" if stratum == "all" else " and ".join(pair[0] for pair in pairs)
         blocks.setdefault(variable, []).append(
             {
-                "name": "All" if stratum == "all" else ", ".join(pair[1] for pair in pairs),
+                "name": "All"
+                if stratum == "all"
+                else ", ".join(_level(pair[1], pair[0]) for pair in pairs),
                 "usable": tables.count(stratum, "participants usable"),
                 "all": tables.count(stratum, "participants"),
                 "definite": tables.estimate(stratum, "presence definite"),
@@ -245,6 +252,8 @@ def _forest(tables: _Tables, config) -> tuple[float, list[dict[str, Any]]]:
                 "mean": tables.estimate(stratum, "mean count"),
             }
         )
+    if len(blocks.get("cohort and contrast", [])) <= len(tables.cohorts()):
+        blocks.pop("cohort and contrast", None)  # each cohort has one contrast: the same rows
     rows = [row for block in blocks.values() for row in block]
     highest = max((row["definite"]["ci_high"] or 0 for row in rows), default=0) or 1.0
     axis = min(1.0, math.ceil(highest * 10) / 10)
@@ -262,41 +271,59 @@ def _forest(tables: _Tables, config) -> tuple[float, list[dict[str, Any]]]:
     ]
 
 
-def _histogram(tables: _Tables, name: str, stratum: str) -> dict[str, Any]:
-    """Participants by their number of definite microbleeds, those with none apart."""
-    counts = {int(level): number for level, number in tables.levels(stratum, "participants count=")}
-    none = counts.pop(0, 0)
-    bars = []
-    if counts:
-        last = min(max(counts), _MOST_BARS)
-        for number in range(1, last + 1):
-            open_end = number == last and max(counts) > last
-            people = (
-                sum(n for count, n in counts.items() if count >= number)
-                if open_end
-                else counts.get(number, 0)
-            )
-            bars.append({"label": f"{number}+" if open_end else f"{number}", "n": people})
-        highest = max(bar["n"] for bar in bars)
-        step = 1 if last <= 12 else 5
-        for place, bar in enumerate(bars, start=1):
-            bar["height"] = f"{88 * bar['n'] / highest:.2f}"
-            bar["shown"] = place == 1 or place % step == 0
-    return {
-        "name": name,
-        "bars": bars,
-        "none": none,
-        "positive": sum(counts.values()),
-        "mean": tables.estimate(stratum, "mean count"),
-        "median": tables.estimate(stratum, "median count"),
-    }
+def _level(level: str, variable: str) -> str:
+    """A level as print sets it."""
+    if variable == "age_band":
+        return level.replace(">=", "≥").replace("-", "–")
+    return level
+
+
+def _histograms(tables: _Tables, contrasts) -> list[dict[str, Any]]:
+    """Participants by their number of definite microbleeds, on one axis; those with none apart."""
+    panels = []
+    for name, stratum in contrasts:
+        levels = tables.levels(stratum, "participants count=")
+        counts = {int(level): number for level, number in levels}
+        panels.append(
+            {
+                "name": name,
+                "none": counts.pop(0, 0),
+                "counts": counts,
+                "positive": sum(counts.values()),
+                "mean": tables.estimate(stratum, "mean count"),
+                "median": tables.estimate(stratum, "median count"),
+            }
+        )
+    longest = max((max(panel["counts"], default=0) for panel in panels), default=0)
+    last = min(longest, _MOST_BARS)
+    for panel in panels:
+        panel["bars"] = _bars(panel.pop("counts"), last, longest > last)
+    return panels
+
+
+def _bars(counts: dict[int, int], last: int, open_end: bool) -> list[dict[str, Any]]:
+    """Bars of 1 to ``last``; the last one takes everybody above it where ``open_end``."""
+    people = [counts.get(number, 0) for number in range(1, last + 1)]
+    if open_end:
+        people[-1] += sum(number for count, number in counts.items() if count > last)
+    highest = max(people, default=0) or 1
+    step = 1 if last <= 12 else 5
+    return [
+        {
+            "n": number,
+            "label": f"{place}+" if open_end and place == last else f"{place}",
+            "height": f"{88 * number / highest:.2f}",
+            "shown": place == 1 or place % step == 0 or (open_end and place == last),
+        }
+        for place, number in enumerate(people, start=1)
+    ]
 
 
 def _shapes(tables: _Tables, contrasts, config) -> dict[str, Any]:
     def rows(prefix: str, levels: list[str]) -> list[dict[str, Any]]:
         return [
             {
-                "name": level,
+                "name": level.replace(">=", "≥").replace("-", "–"),
                 "cells": [tables.estimate(stratum, f"{prefix}{level}") for _, stratum in contrasts],
             }
             for level in levels
@@ -456,6 +483,7 @@ def _quality(tables: _Tables) -> dict[str, Any]:
         }
         for name, (title, digits) in _QUALITY_NAMES.items()
     ]
+    rows = [row for row in rows if set(row["cells"]) != {"–"}]
     names = list(_QUALITY_NAMES)
     read = tables.scans[tables.scans["status"] == "ok"]
     values = read[names].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
@@ -606,14 +634,14 @@ def _plain(value: Any) -> Any:
 
 
 def _percent(share: float | None) -> str:
-    """A share in per cent, one decimal where it is not whole.
+    """A share in per cent.
 
-    >>> _percent(0.1111), _percent(0.5), _percent(1.0), _percent(None)
-    ('11.1', '50', '100', '–')
+    >>> _percent(0.1111), _percent(0.5), _percent(None)
+    ('11.1', '50.0', '–')
     """
     if share is None or pd.isna(share):
         return "–"
-    return f"{100 * share:.1f}".removesuffix(".0")
+    return f"{100 * share:.1f}"
 
 
 def _decimal(value: float | None, digits: int = 2) -> str:
