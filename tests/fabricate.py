@@ -64,9 +64,9 @@ def cohort(tmp: Path, participants: int = 40, seed: int = 0) -> Cohort:
         )
     for number, scan in enumerate(scans):
         found, real = _lesions(scan, random)
+        truth += real
         if number not in (3, 5):
             candidates += found
-            truth += real
         _records(layout, scan, number, random)
     MANIFEST.write(layout.manifest, scans)
     REJECTED.write(layout.rejected, _rejected())

@@ -268,8 +268,15 @@ def _tally(values: pd.Series) -> list[tuple[str, int]]:
 
 
 def contract_of(config: dict[str, Any], stage: str) -> dict[str, Any] | None:
-    """model.json of ``detect`` or ``verify``; None where the folder holds no readable one."""
-    folder = Path(config[stage]["model"])
+    """Contract of the model of ``detect`` or ``verify``."""
+    return read_contract(config[stage]["model"])
+
+
+def read_contract(folder: Path | str) -> dict[str, Any] | None:
+    """model.json of a model's folder; None where it holds no readable one.
+
+    A relative folder is looked for from here, then from the root of the project.
+    """
     for base in (Path(), Path(__file__).resolve().parents[2]):
         try:
             content = json.loads((base / folder / "model.json").read_text())

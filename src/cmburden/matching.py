@@ -1,0 +1,65 @@
+"""Which prediction is which microbleed: one to one, in scanner millimetres."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+#: A centre this near is a hit, however small the lesion; half the slice thickness is not added.
+HIT_MM = 3.0
+
+
+def reaches(predicted: np.ndarray, real: np.ndarray, radius: np.ndarray) -> tuple:
+    """Distances (predicted x real, mm) and where they are within max(3 mm, radius of the lesion).
+
+    ``predicted`` has shape (p, 3), ``real`` (r, 3), both scanner RAS in mm; ``radius`` (r,), NaN
+    where unknown.
+    """
+    distance = np.linalg.norm(predicted[:, None, :] - real[None, :, :], axis=2)
+    return distance, distance <= np.fmax(HIT_MM, radius)[None, :]
+
+
+def hungarian(predicted: np.ndarray, real: np.ndarray, radius: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs (predicted, real) of the matching with the most hits, of these the nearest.
+
+    >>> hungarian(np.array([[0, 0, 0.0], [2, 0, 0]]), np.array([[2.5, 0, 0]]), np.array([1.0]))
+    [(1, 0)]
+    """
+    if not len(predicted) or not len(real):
+        return []
+    distance, within = reaches(predicted, real, radius)
+    # A miss costs more than all hits together, so as many hits as possible come first.
+    cost = np.where(within, distance, 1.0 + distance[within].sum() if within.any() else 1.0)
+    rows, columns = linear_sum_assignment(cost)
+    return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if within[i, j]]
+
+
+def hits_by_score(
+    predicted: np.ndarray, real: np.ndarray, radius: np.ndarray, scores: np.ndarray
+) -> np.ndarray:
+    """For each prediction, whether it adds a hit when predictions are let in by falling score.
+
+    At any threshold the predictions above it that are marked are as many as the largest one-to-one
+    matching has pairs (augmenting paths; the matchable sets are a matroid): so one pass gives the
+    whole FROC curve. A second prediction on a lesion adds none and is a false positive. Ties keep
+    their order.
+    """
+    marked = np.zeros(len(predicted), bool)
+    if not len(predicted) or not len(real):
+        return marked
+    _, within = reaches(predicted, real, radius)
+    owner: dict[int, int] = {}
+
+    def place(candidate: int, tried: set[int]) -> bool:
+        for lesion in np.flatnonzero(within[candidate]):
+            if lesion in tried:
+                continue
+            tried.add(lesion)
+            if lesion not in owner or place(owner[lesion], tried):
+                owner[lesion] = candidate
+                return True
+        return False
+
+    for candidate in np.argsort(-scores, kind="stable"):
+        marked[candidate] = place(int(candidate), set())
+    return marked
