@@ -1,0 +1,1 @@
+"""Training of the networks on simulated scans, or on a user's own labels."""
