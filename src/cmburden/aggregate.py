@@ -41,6 +41,8 @@ _STAGES = (*SCAN_STAGES, *BUCKET_STAGES)
 _FAULTS = ("unreadable", "empty_file", "truncated", "not_finite", "not_3d", "constant")
 #: Measures that stages leave in their records: the numbers of `scans` that are not counts.
 _MEASURES = [column.name for column in SCANS.columns if column.kind == "float"]
+#: What a participant takes over from the scan chosen.
+_OF_CHOSEN = ("scan_id", "session_id", "n_cmb", "n_possible", "n_macrohaemorrhage", "pattern")
 _log = logging.getLogger(__name__)
 
 
@@ -328,23 +330,23 @@ def _counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
 def _participants(scans, lesions, known, rules, shown) -> pd.DataFrame:
     """One row a participant of the tree, with the scan that stands for them and phenotypes."""
     times = _session_times(known.sessions)
-    columns = ["scan_id", "session_id", "contrast", "slice_mm", "field_strength_t", "echo_time_s"]
+    of_person: dict[str, list[dict[str, Any]]] = {}
+    for scan in scans.to_dict("records"):
+        of_person.setdefault(scan["participant_id"], []).append(scan)
     rows = []
-    for participant, own in scans.groupby("participant_id", sort=True):
-        images = own[own["path"].notna()]
-        usable = own[own["status"] == "ok"]
-        row = {"participant_id": participant, "n_scans": len(images)}
-        if len(usable):
-            options = usable[columns].to_dict("records")
-            for option in options:
-                option["acq_time"] = times.get((participant, option["session_id"]))
-            best, why = burden.choose_scan(options, rules)
-            chosen = usable[usable["scan_id"] == best["scan_id"]].iloc[0]
-            row |= {"scan_id": chosen["scan_id"], "chosen_because": why}
-            row |= {
-                name: chosen[name]
-                for name in ("session_id", "n_cmb", "n_possible", "n_macrohaemorrhage", "pattern")
-            }
+    for participant, own in sorted(of_person.items()):
+        row = {
+            "participant_id": participant,
+            "n_scans": sum(not pd.isna(scan["path"]) for scan in own),
+        }
+        usable = [
+            scan | {"acq_time": times.get((participant, scan["session_id"]))}
+            for scan in own
+            if scan["status"] == "ok"
+        ]
+        if usable:
+            chosen, why = burden.choose_scan(usable, rules)
+            row |= {"chosen_because": why} | {name: chosen[name] for name in _OF_CHOSEN}
         else:
             chosen = _furthest(own)
             row["chosen_because"] = f"no usable scan: {chosen['reason']}"
@@ -368,11 +370,10 @@ def _participants(scans, lesions, known, rules, shown) -> pd.DataFrame:
     return participants
 
 
-def _furthest(own: pd.DataFrame) -> pd.Series:
+def _furthest(own: list[dict[str, Any]]) -> dict[str, Any]:
     """The unusable scan that got furthest: what kept the participant out."""
     order = {stage: number for number, stage in enumerate(("index", *_STAGES))}
-    place = own["stage"].map(order).fillna(-1)
-    return own.assign(_place=-place).sort_values(["_place", "scan_id"]).iloc[0]
+    return min(own, key=lambda scan: (-order.get(scan["stage"], -1), scan["scan_id"]))
 
 
 def _session_times(sessions: pd.DataFrame) -> dict[tuple[str, str], str]:

@@ -107,8 +107,8 @@ def run(layout: Layout, config: dict[str, Any]) -> None:
     cohort_page = pages.get_template("index.html.j2")
     _write(layout.report, cohort_page.render(shared | _cohort(tables, layout, config)))
     participant_page = pages.get_template("participant.html.j2")
-    scans = dict(list(tables.scans.groupby("participant_id")))
-    lesions = dict(list(tables.lesions.groupby("scan_id")))
+    scans = _grouped(tables.scans, "participant_id")
+    lesions = _grouped(tables.lesions, "scan_id")
     for person in tables.participants.to_dict("records"):
         name = person["participant_id"]
         content = _participant(person, scans[name], lesions, tables, layout)
@@ -561,21 +561,13 @@ def _participant(person, scans, lesions, tables, layout) -> dict[str, Any]:
         "participant": person["participant_id"],
         "lede": lede.replace("pattern none", "no pattern"),
         "facts": [(name.capitalize(), _figure(value)) for name, value in named],
-        "scans": [
-            _scan(row, person["scan_id"], lesions, tables, layout)
-            for row in scans.to_dict("records")
-        ],
+        "scans": [_scan(row, person["scan_id"], lesions, tables, layout) for row in scans],
     }
 
 
 def _scan(row, chosen, lesions, tables, layout) -> dict[str, Any]:
-    scan = {key: _plain(value) for key, value in row.items()}
-    scan["chosen"] = scan["scan_id"] == _plain(chosen)
-    found = lesions.get(scan["scan_id"])
-    scan["lesions"] = [] if found is None else [
-        {key: _plain(value) for key, value in lesion.items()}
-        for lesion in found.to_dict("records")
-    ]  # fmt: skip
+    scan = row | {"chosen": row["scan_id"] == _plain(chosen)}
+    scan["lesions"] = lesions.get(scan["scan_id"], [])
     scan["montage"] = scan["quality_figure"] = None
     source = tables.sources.get(scan["scan_id"])
     if source:
@@ -626,6 +618,15 @@ def _sources(layout: Layout) -> dict[str, Scan]:
         )
         for row in MANIFEST.read(layout.manifest).to_dict("records")
     }
+
+
+def _grouped(table: pd.DataFrame, column: str) -> dict[str, list[dict[str, Any]]]:
+    """Rows of ``table`` by a column, with None for missing."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    plain = table.astype(object).where(table.notna(), None)
+    for row in plain.to_dict("records"):
+        groups.setdefault(row[column], []).append(row)
+    return groups
 
 
 def _plain(value: Any) -> Any:
