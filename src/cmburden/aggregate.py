@@ -170,7 +170,7 @@ def _scans(layout, manifest, rejected, present, config) -> pd.DataFrame:
         row |= {name: scan[name] for name in ("echo_time_s", "field_strength_t")}
         rows.append(row)
     cohorts = dict(zip(manifest["participant_id"], manifest["cohort"], strict=True))
-    rows += _without_scan(rejected, {row["scan_id"] for row in rows}, cohorts, config)
+    rows += _without_scan(rejected, {row["scan_id"] for row in rows}, cohorts)
     return pd.DataFrame(rows, columns=SCANS.names)
 
 
@@ -209,7 +209,7 @@ def _not_run(stage: str, scan_id: str, found: str) -> Outcome:
     return Outcome(stage, scan_id, "failed", "not_run", message)
 
 
-def _without_scan(rejected, taken, cohorts, config) -> list[dict[str, Any]]:
+def _without_scan(rejected, taken, cohorts) -> list[dict[str, Any]]:
     """Rows for files that would be scans were they sound, and for participants with no scan.
 
     A participant without any scan gets one row, scan_id ``sub-X_noscan``, so that the rows of the
@@ -223,15 +223,13 @@ def _without_scan(rejected, taken, cohorts, config) -> list[dict[str, Any]]:
             continue
         taken.add(scan_id)
         somebody.add(file["participant_id"])
-        rows.append(_rejected_row(file, scan_id, "failed", file["reason"], cohorts, config))
+        rows.append(_rejected_row(file, scan_id, "failed", file["reason"], cohorts))
     others = rejected[
         rejected["participant_id"].notna() & ~rejected["participant_id"].isin(somebody)
     ]
     for participant, files in others.groupby("participant_id", sort=True):
         first = _telling(files)
-        row = _rejected_row(
-            first, f"{participant}_noscan", "excluded", first["reason"], cohorts, config
-        )
+        row = _rejected_row(first, f"{participant}_noscan", "excluded", first["reason"], cohorts)
         rows.append(row | {"path": None, "session_id": None})
     return rows
 
@@ -252,12 +250,11 @@ def _telling(files: pd.DataFrame) -> dict[str, Any]:
     return files.iloc[0].to_dict() | {"reason": "no_scan", "message": message}
 
 
-def _rejected_row(file, scan_id, status, reason, cohorts, config) -> dict[str, Any]:
-    participant = file["participant_id"]
+def _rejected_row(file, scan_id, status, reason, cohorts) -> dict[str, Any]:
     return {
         "scan_id": scan_id,
-        "cohort": cohorts.get(participant) or _cohort_of(participant, cohorts, config),
-        "participant_id": participant,
+        "cohort": _cohort_of(file, cohorts),
+        "participant_id": file["participant_id"],
         "session_id": file["session_id"],
         "path": file["path"],
         "status": status,
@@ -267,10 +264,14 @@ def _rejected_row(file, scan_id, status, reason, cohorts, config) -> dict[str, A
     }
 
 
-def _cohort_of(participant: str, cohorts: dict[str, str], config: dict[str, Any]) -> str:
-    """Cohort of a participant who has no row in the manifest."""
+def _cohort_of(file: dict[str, Any], cohorts: dict[str, str]) -> str:
+    """Cohort of a row of `rejected`: as indexed, else that of the participant's scans."""
+    known = file["cohort"]
+    if not pd.isna(known):
+        return known
     names = set(cohorts.values())
-    return names.pop() if len(names) == 1 else "unknown"
+    alone = names.pop() if len(names) == 1 else "unknown"
+    return cohorts.get(file["participant_id"], alone)
 
 
 def _with_counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:

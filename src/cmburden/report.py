@@ -17,20 +17,21 @@ import numpy as np
 import pandas as pd
 
 import cmburden
-from cmburden import burden, summary
+from cmburden import burden, report_participant, summary
 from cmburden.mars import REGIONS
 from cmburden.paths import Layout
-from cmburden.records import Scan, whole_file
-from cmburden.tables import (
-    GROUPS,
-    LESIONS,
-    MANIFEST,
-    PARTICIPANTS,
-    PATTERNS,
-    RUNS,
-    SCANS,
-    SUMMARY,
+from cmburden.records import whole_file
+from cmburden.report_tables import (
+    ACQUISITION,
+    QUALITY,
+    ReportTables,
+    decimal,
+    figure,
+    grouped,
+    percent,
+    plain,
 )
+from cmburden.tables import GROUPS, PATTERNS
 
 STAGE = "report"
 VERSION = 1
@@ -39,7 +40,6 @@ VERSION = 1
 _EMBED_BYTES = 8_000_000
 _MOST_ROWS = 500
 _MOST_BARS = 24
-_NOTHING = {"estimate": None, "ci_low": None, "ci_high": None, "n": 0, "denominator": 0}
 _SECTIONS = [
     ("flow", "Participant flow"),
     ("burden", "Burden"),
@@ -74,27 +74,11 @@ _REASON_WORDS = {
     "cohort": "in no configured cohort",
     "not_run": "not run to the end",
 }
-_FLOW_NAMES = {
-    "echo_time_s": ("Echo time, ms", 1000.0, 1),
-    "field_strength_t": ("Field, T", 1.0, 1),
-    "voxel_x_mm": ("In plane, mm", 1.0, 2),
-    "slice_mm": ("Slice, mm", 1.0, 2),
-}
-_QUALITY_NAMES = {
-    "brain_volume_ml": ("Brain volume, ml", 0),
-    "mask_compactness": ("Mask compactness", 2),
-    "coverage": ("Coverage", 2),
-    "snr": ("Signal to noise", 1),
-    "contrast_csf_tissue": ("Bright to median signal", 2),
-    "dark_fraction": ("Dark share", 3),
-    "bias_spread": ("Bias spread", 2),
-    "registration_correlation": ("Alignment to MNI152", 3),
-}
 
 
 def run(layout: Layout, config: dict[str, Any]) -> None:
     """Write report/index.html and sub-*.html from the cohort tables."""
-    tables = _Tables(layout)
+    tables = ReportTables(layout)
     pages = jinja2.Environment(
         loader=jinja2.PackageLoader("cmburden", "templates"),
         autoescape=True,
@@ -102,65 +86,23 @@ def run(layout: Layout, config: dict[str, Any]) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters |= {"percent": _percent, "decimal": _decimal}
+    pages.filters |= {"percent": percent, "decimal": decimal}
     shared = {"version": cmburden.__version__, "title": config["report"]["title"]}
     cohort_page = pages.get_template("index.html.j2")
     _write(layout.report, cohort_page.render(shared | _cohort(tables, layout, config)))
     participant_page = pages.get_template("participant.html.j2")
-    scans = _grouped(tables.scans, "participant_id")
-    lesions = _grouped(tables.lesions, "scan_id")
+    scans = grouped(tables.scans, "participant_id")
+    lesions = grouped(tables.lesions, "scan_id")
     for person in tables.participants.to_dict("records"):
         name = person["participant_id"]
-        content = _participant(person, scans[name], lesions, tables, layout)
+        content = report_participant.content(person, scans[name], lesions, tables, layout)
         _write(layout.subject_page(name), participant_page.render(shared | content))
-
-
-class _Tables:
-    """The cohort's tables and a look-up of estimates."""
-
-    def __init__(self, layout: Layout):
-        self.scans = SCANS.read(layout.table("scans"))
-        self.lesions = LESIONS.read(layout.table("lesions"))
-        self.participants = PARTICIPANTS.read(layout.table("participants"))
-        self.runs = RUNS.read(layout.table("runs"))
-        rows = SUMMARY.read(layout.table("summary"))
-        self.estimates = {
-            (row["stratum"], row["measure"]): {key: _plain(value) for key, value in row.items()}
-            for row in rows.to_dict("records")
-        }
-        self.strata = list(dict.fromkeys(rows["stratum"]))
-        self.sources = _sources(layout)
-
-    def estimate(self, stratum: str, measure: str) -> dict[str, Any]:
-        return self.estimates.get((stratum, measure), _NOTHING)
-
-    def count(self, stratum: str, measure: str) -> int:
-        return self.estimate(stratum, measure)["n"]
-
-    def levels(self, stratum: str, prefix: str) -> list[tuple[str, int]]:
-        """Levels and numbers of measures that start with ``prefix``, the most frequent first."""
-        found = [
-            (measure.removeprefix(prefix), row["n"])
-            for (own, measure), row in self.estimates.items()
-            if own == stratum and measure.startswith(prefix)
-        ]
-        return sorted(found, key=lambda pair: (-pair[1], pair[0]))
-
-    def cohorts(self) -> list[str]:
-        """Cohorts with a scan of known contrast."""
-        known = self.scans[self.scans["contrast"].notna()]
-        return sorted(set(known["cohort"]))
-
-    def contrasts(self) -> list[tuple[str, str]]:
-        """(name, stratum) of each contrast that somebody has a usable scan of."""
-        found = [(name, f"contrast={name}") for name in ("GRE", "SWI")]
-        return [pair for pair in found if self.count(pair[1], "participants usable")]
 
 
 # --- the cohort's page ---
 
 
-def _cohort(tables: _Tables, layout: Layout, config: dict[str, Any]) -> dict[str, Any]:
+def _cohort(tables: ReportTables, layout: Layout, config: dict[str, Any]) -> dict[str, Any]:
     contracts = [(stage, summary.contract_of(config, stage)) for stage in ("detect", "verify")]
     contracts = [(stage, contract) for stage, contract in contracts if contract]
     contrasts = tables.contrasts()
@@ -202,7 +144,7 @@ def _training(contracts) -> str:
     return f"{simulated} ({'; '.join(said).rstrip('.')})." if said else f"{simulated}."
 
 
-def _flow(tables: _Tables) -> dict[str, Any]:
+def _flow(tables: ReportTables) -> dict[str, Any]:
     usable = tables.estimate("all", "participants usable")
     not_ok = []
     for status in ("failed", "excluded"):
@@ -232,7 +174,7 @@ def _in_words(levels: list[tuple[str, int]]) -> list[dict[str, Any]]:
     ]
 
 
-def _forest(tables: _Tables, config) -> tuple[float, list[dict[str, Any]]]:
+def _forest(tables: ReportTables, config) -> tuple[float, list[dict[str, Any]]]:
     """End of the axis, and blocks of strata with their prevalence."""
     blocks: dict[str, list[dict[str, Any]]] = {}
     for stratum in sorted(tables.strata, key=summary.stratum_order):
@@ -278,7 +220,7 @@ def _level(level: str, variable: str) -> str:
     return level
 
 
-def _histograms(tables: _Tables, contrasts) -> list[dict[str, Any]]:
+def _histograms(tables: ReportTables, contrasts) -> list[dict[str, Any]]:
     """Participants by their number of definite microbleeds, on one axis; those with none apart."""
     panels = []
     for name, stratum in contrasts:
@@ -319,7 +261,7 @@ def _bars(counts: dict[int, int], last: int, open_end: bool) -> list[dict[str, A
     ]
 
 
-def _shapes(tables: _Tables, contrasts, config) -> dict[str, Any]:
+def _shapes(tables: ReportTables, contrasts, config) -> dict[str, Any]:
     def rows(prefix: str, levels: list[str]) -> list[dict[str, Any]]:
         return [
             {
@@ -347,7 +289,7 @@ def _shapes(tables: _Tables, contrasts, config) -> dict[str, Any]:
     }
 
 
-def _regions(tables: _Tables, name: str, stratum: str) -> dict[str, Any]:
+def _regions(tables: ReportTables, name: str, stratum: str) -> dict[str, Any]:
     def number(region: str, side: str) -> int:
         return tables.count(stratum, f"lesions region={region} hemisphere={side}")
 
@@ -372,12 +314,12 @@ def _regions(tables: _Tables, name: str, stratum: str) -> dict[str, Any]:
     return {"name": name, "total": total, "blocks": blocks, "unknown": unknown}
 
 
-def _acquisition(tables: _Tables) -> dict[str, Any]:
+def _acquisition(tables: ReportTables) -> dict[str, Any]:
     rows = []
     for stratum, cohort, contrast in _cohort_contrasts(tables):
         cells = [
             _range(tables, stratum, f"acquisition {name}", digits, scale)
-            for name, (_, scale, digits) in _FLOW_NAMES.items()
+            for name, (_, scale, digits) in ACQUISITION.items()
         ]
         rows.append(
             {
@@ -387,10 +329,10 @@ def _acquisition(tables: _Tables) -> dict[str, Any]:
                 "cells": cells,
             }
         )
-    return {"columns": [name for name, _, _ in _FLOW_NAMES.values()], "rows": rows}
+    return {"columns": [name for name, _, _ in ACQUISITION.values()], "rows": rows}
 
 
-def _cohort_contrasts(tables: _Tables) -> list[tuple[str, str, str]]:
+def _cohort_contrasts(tables: ReportTables) -> list[tuple[str, str, str]]:
     found = []
     for stratum in sorted(tables.strata):
         parts = [part.split("=", 1) for part in stratum.split(" & ")]
@@ -399,15 +341,17 @@ def _cohort_contrasts(tables: _Tables) -> list[tuple[str, str, str]]:
     return found
 
 
-def _range(tables: _Tables, stratum: str, measure: str, digits: int, scale: float = 1.0) -> str:
+def _range(
+    tables: ReportTables, stratum: str, measure: str, digits: int, scale: float = 1.0
+) -> str:
     values = [tables.estimate(stratum, f"{measure} {what}") for what in ("median", "min", "max")]
     if values[0]["estimate"] is None:
         return "–"
-    median, low, high = (_decimal(value["estimate"] * scale, digits) for value in values)
+    median, low, high = (decimal(value["estimate"] * scale, digits) for value in values)
     return median if low == high else f"{median} ({low}–{high})"
 
 
-def _model(tables: _Tables, stage: str, contract, config) -> dict[str, Any]:
+def _model(tables: ReportTables, stage: str, contract, config) -> dict[str, Any]:
     stratum = f"model={contract.get('id', stage)}"
     facts = []
     for key, title in (("thresholds", "Threshold"), ("metrics", "Expected")):
@@ -415,7 +359,7 @@ def _model(tables: _Tables, stage: str, contract, config) -> dict[str, Any]:
         for (own, measure), row in tables.estimates.items():
             if own == stratum and measure.startswith(prefix):
                 words = measure.removeprefix(prefix).replace("_", " ")
-                facts.append((f"{title}, {words}", _figure(row["estimate"])))
+                facts.append((f"{title}, {words}", figure(row["estimate"])))
     for key, title in (
         ("training_data", "Trained on"),
         ("validation_set", "Thresholds chosen on"),
@@ -428,7 +372,7 @@ def _model(tables: _Tables, stage: str, contract, config) -> dict[str, Any]:
     return {"title": f"{kind[stage]}: {name}", "facts": facts}
 
 
-def _montages(tables: _Tables, layout: Layout) -> dict[str, Any]:
+def _montages(tables: ReportTables, layout: Layout) -> dict[str, Any]:
     """Montages of scans with lesions, those with the most first, embedded while they fit."""
     scans = tables.scans[tables.scans["status"] == "ok"]
     scans = scans.assign(_all=scans["n_cmb"] + scans["n_possible"] + scans["n_macrohaemorrhage"])
@@ -465,26 +409,26 @@ def _montages(tables: _Tables, layout: Layout) -> dict[str, Any]:
     return {"montages": shown, "montages_left": left, "no_montage": reason}
 
 
-def _failures(tables: _Tables) -> dict[str, Any]:
+def _failures(tables: ReportTables) -> dict[str, Any]:
     rows = tables.scans[tables.scans["status"] != "ok"]
     records = [
-        {key: _plain(value) for key, value in row.items()}
+        {key: plain(value) for key, value in row.items()}
         for row in rows.head(_MOST_ROWS).to_dict("records")
     ]
     return {"rows": records, "left": max(0, len(rows) - _MOST_ROWS)}
 
 
-def _quality(tables: _Tables) -> dict[str, Any]:
+def _quality(tables: ReportTables) -> dict[str, Any]:
     groups = _cohort_contrasts(tables)
     rows = [
         {
             "name": title,
             "cells": [_range(tables, stratum, f"qc {name}", digits) for stratum, _, _ in groups],
         }
-        for name, (title, digits) in _QUALITY_NAMES.items()
+        for name, (title, digits) in QUALITY.items()
     ]
     rows = [row for row in rows if set(row["cells"]) != {"–"}]
-    names = list(_QUALITY_NAMES)
+    names = list(QUALITY)
     read = tables.scans[tables.scans["status"] == "ok"]
     values = read[names].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
     values = pd.DataFrame(values, columns=names, index=read.index)
@@ -498,20 +442,20 @@ def _quality(tables: _Tables) -> dict[str, Any]:
             "scan_id": row["scan_id"],
             "participant_id": row["participant_id"],
             "oddness": row["_odd"],
-            "cells": [_decimal(row[name], digits) for name, (_, digits) in _QUALITY_NAMES.items()],
+            "cells": [decimal(row[name], digits) for name, (_, digits) in QUALITY.items()],
         }
         for row in order.head(_MOST_ROWS).to_dict("records")
     ]
     return {
         "columns": [f"{cohort} {contrast}" for _, cohort, contrast in groups],
         "rows": rows,
-        "measures": [title for title, _ in _QUALITY_NAMES.values()],
+        "measures": [title for title, _ in QUALITY.values()],
         "scans": listed,
         "left": len(order) - len(listed),
     }
 
 
-def _provenance(tables: _Tables) -> dict[str, Any]:
+def _provenance(tables: ReportTables) -> dict[str, Any]:
     stages, versions = [], set()
     order = {name: place for place, name in enumerate(("index", "preprocess", "register"))}
     for stage, runs in sorted(
@@ -525,7 +469,7 @@ def _provenance(tables: _Tables) -> dict[str, Any]:
                 "device": _together(runs["device"]),
                 "settings": _together(runs["config_sha256"].str[:12]),
                 "weights": _together(runs["weights_sha256"].str[:12]),
-                "seconds": _decimal(_plain(runs["seconds"].median()), 1),
+                "seconds": decimal(plain(runs["seconds"].median()), 1),
             }
         )
         for text in set(runs["versions"].dropna()):
@@ -540,120 +484,6 @@ def _together(values: pd.Series) -> str:
 def _problems(layout: Layout) -> list[str]:
     path = layout.phenotype_problems
     return json.loads(path.read_text()) if path.exists() else []
-
-
-# --- a participant's page ---
-
-
-def _participant(person, scans, lesions, tables, layout) -> dict[str, Any]:
-    named = [
-        (column, person[column])
-        for column in ("cohort", "age", "sex", "site", "diagnosis")
-        if not pd.isna(person[column])
-    ]
-    if pd.isna(person["scan_id"]):
-        lede = f"{person['chosen_because'][:1].upper()}{person['chosen_because'][1:]}"
-    else:
-        lede = f"{_many(person['n_cmb'], 'definite microbleed')}, pattern {person['pattern']}"
-        if person["n_scans"] > 1:
-            lede += f"; scan chosen by {person['chosen_because']}"
-    return {
-        "participant": person["participant_id"],
-        "lede": lede.replace("pattern none", "no pattern"),
-        "facts": [(name.capitalize(), _figure(value)) for name, value in named],
-        "scans": [_scan(row, person["scan_id"], lesions, tables, layout) for row in scans],
-    }
-
-
-def _scan(row, chosen, lesions, tables, layout) -> dict[str, Any]:
-    scan = row | {"chosen": row["scan_id"] == _plain(chosen)}
-    scan["lesions"] = lesions.get(scan["scan_id"], [])
-    scan["montage"] = scan["quality_figure"] = None
-    source = tables.sources.get(scan["scan_id"])
-    if source:
-        for key, path in (
-            ("montage", layout.montage(source)),
-            ("quality_figure", layout.quality_figure(source)),
-        ):
-            if path.exists():
-                scan[key] = path.relative_to(layout.root).as_posix()
-    scan["sentence"] = (
-        f"{scan['contrast']}, {_many(scan['n_cmb'], 'definite microbleed')}, "
-        f"{scan['n_possible']} possible, {scan['n_macrohaemorrhage']} too large for a microbleed."
-        if scan["status"] == "ok"
-        else ""
-    )
-    if not scan["lesions"]:
-        scan["montage"] = None
-    measures = [
-        (title, scan[name] if scan[name] is None else scan[name] * scale, digits)
-        for name, (title, scale, digits) in _FLOW_NAMES.items()
-    ]
-    measures += [(title, scan[name], digits) for name, (title, digits) in _QUALITY_NAMES.items()]
-    scan["measures"] = [
-        (title, _decimal(value, digits)) for title, value, digits in measures if value is not None
-    ]
-    return scan
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{'no' if number == 0 else number} {noun}{'' if number == 1 else 's'}"
-
-
-# --- shared ---
-
-
-def _sources(layout: Layout) -> dict[str, Scan]:
-    """Scans of the manifest by id, as far as the path builder needs them."""
-    return {
-        row["scan_id"]: Scan(
-            scan_id=row["scan_id"],
-            cohort=row["cohort"],
-            participant_id=row["participant_id"],
-            session_id=_plain(row["session_id"]),
-            suffix=row["suffix"],
-            contrast=row["contrast"],
-            path=Path(row["path"]),
-            entities=tuple((key, value) for key, value in json.loads(row["entities"])),
-        )
-        for row in MANIFEST.read(layout.manifest).to_dict("records")
-    }
-
-
-def _grouped(table: pd.DataFrame, column: str) -> dict[str, list[dict[str, Any]]]:
-    """Rows of ``table`` by a column, with None for missing."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    plain = table.astype(object).where(table.notna(), None)
-    for row in plain.to_dict("records"):
-        groups.setdefault(row[column], []).append(row)
-    return groups
-
-
-def _plain(value: Any) -> Any:
-    """``value`` with pandas' missing values as None."""
-    return None if pd.isna(value) else value
-
-
-def _percent(share: float | None) -> str:
-    """A share in per cent.
-
-    >>> _percent(0.1111), _percent(0.5), _percent(None)
-    ('11.1', '50.0', '–')
-    """
-    if share is None or pd.isna(share):
-        return "–"
-    return f"{100 * share:.1f}"
-
-
-def _decimal(value: float | None, digits: int = 2) -> str:
-    if value is None or pd.isna(value):
-        return "–"
-    return f"{float(value):.{digits}f}".replace("-", "−")
-
-
-def _figure(value: Any) -> str:
-    """A number in its shortest form, anything else as it is."""
-    return f"{value:.4g}" if isinstance(value, (int, float, np.number)) else str(value)
 
 
 def _write(path: Path, text: str) -> None:

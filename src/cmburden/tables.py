@@ -195,6 +195,7 @@ REJECTED = Table(
     (
         _c("path", "str", "Image, relative to the BIDS folder; the folder of a participant"),
         _c("participant_id", "str", "Participant, with 'sub-'"),
+        _c("cohort", "str", "Cohort whose participant_pattern matches, where known"),
         _c("session_id", "str", "Session, with 'ses-'"),
         _c("reason", "str", "Reason code", required=True),
         _c("message", "str", "What was found and what to do", required=True),

@@ -1,0 +1,129 @@
+"""What the report reads: the cohort's tables, estimates by name, and figures as print sets them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cmburden.paths import Layout
+from cmburden.records import Scan
+from cmburden.tables import LESIONS, MANIFEST, PARTICIPANTS, RUNS, SCANS, SUMMARY
+
+_NOTHING = {"estimate": None, "ci_low": None, "ci_high": None, "n": 0, "denominator": 0}
+#: Column of `scans`: its title, the factor to the title's unit, and decimals.
+ACQUISITION = {
+    "echo_time_s": ("Echo time, ms", 1000.0, 1),
+    "field_strength_t": ("Field, T", 1.0, 1),
+    "voxel_x_mm": ("In plane, mm", 1.0, 2),
+    "slice_mm": ("Slice, mm", 1.0, 2),
+}
+#: QC measure: its title and decimals.
+QUALITY = {
+    "brain_volume_ml": ("Brain volume, ml", 0),
+    "mask_compactness": ("Mask compactness", 2),
+    "coverage": ("Coverage", 2),
+    "snr": ("Signal to noise", 1),
+    "contrast_csf_tissue": ("Bright to median signal", 2),
+    "dark_fraction": ("Dark share", 3),
+    "bias_spread": ("Bias spread", 2),
+    "registration_correlation": ("Alignment to MNI152", 3),
+}
+
+
+class ReportTables:
+    """The cohort's tables and a look-up of estimates."""
+
+    def __init__(self, layout: Layout):
+        self.scans = SCANS.read(layout.table("scans"))
+        self.lesions = LESIONS.read(layout.table("lesions"))
+        self.participants = PARTICIPANTS.read(layout.table("participants"))
+        self.runs = RUNS.read(layout.table("runs"))
+        rows = SUMMARY.read(layout.table("summary"))
+        self.estimates = {
+            (row["stratum"], row["measure"]): {key: plain(value) for key, value in row.items()}
+            for row in rows.to_dict("records")
+        }
+        self.strata = list(dict.fromkeys(rows["stratum"]))
+        self.sources = _sources(layout)
+
+    def estimate(self, stratum: str, measure: str) -> dict[str, Any]:
+        return self.estimates.get((stratum, measure), _NOTHING)
+
+    def count(self, stratum: str, measure: str) -> int:
+        return self.estimate(stratum, measure)["n"]
+
+    def levels(self, stratum: str, prefix: str) -> list[tuple[str, int]]:
+        """Levels and numbers of measures that start with ``prefix``, the most frequent first."""
+        found = [
+            (measure.removeprefix(prefix), row["n"])
+            for (own, measure), row in self.estimates.items()
+            if own == stratum and measure.startswith(prefix)
+        ]
+        return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+
+    def cohorts(self) -> list[str]:
+        """Cohorts with a scan of known contrast."""
+        known = self.scans[self.scans["contrast"].notna()]
+        return sorted(set(known["cohort"]))
+
+    def contrasts(self) -> list[tuple[str, str]]:
+        """(name, stratum) of each contrast that somebody has a usable scan of."""
+        found = [(name, f"contrast={name}") for name in ("GRE", "SWI")]
+        return [pair for pair in found if self.count(pair[1], "participants usable")]
+
+
+def _sources(layout: Layout) -> dict[str, Scan]:
+    """Scans of the manifest by id, as far as the path builder needs them."""
+    return {
+        row["scan_id"]: Scan(
+            scan_id=row["scan_id"],
+            cohort=row["cohort"],
+            participant_id=row["participant_id"],
+            session_id=plain(row["session_id"]),
+            suffix=row["suffix"],
+            contrast=row["contrast"],
+            path=Path(row["path"]),
+            entities=tuple((key, value) for key, value in json.loads(row["entities"])),
+        )
+        for row in MANIFEST.read(layout.manifest).to_dict("records")
+    }
+
+
+def grouped(table: pd.DataFrame, column: str) -> dict[str, list[dict[str, Any]]]:
+    """Rows of ``table`` by a column, with None for missing."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    plain = table.astype(object).where(table.notna(), None)
+    for row in plain.to_dict("records"):
+        groups.setdefault(row[column], []).append(row)
+    return groups
+
+
+def plain(value: Any) -> Any:
+    """``value`` with pandas' missing values as None."""
+    return None if pd.isna(value) else value
+
+
+def percent(share: float | None) -> str:
+    """A share in per cent.
+
+    >>> percent(0.1111), percent(0.5), percent(None)
+    ('11.1', '50.0', '–')
+    """
+    if share is None or pd.isna(share):
+        return "–"
+    return f"{100 * share:.1f}"
+
+
+def decimal(value: float | None, digits: int = 2) -> str:
+    if value is None or pd.isna(value):
+        return "–"
+    return f"{float(value):.{digits}f}".replace("-", "−")
+
+
+def figure(value: Any) -> str:
+    """A number in its shortest form, anything else as it is."""
+    return f"{value:.4g}" if isinstance(value, (int, float, np.number)) else str(value)
