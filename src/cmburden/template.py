@@ -1,0 +1,62 @@
+"""The MNI152 template: ICBM 2009a nonlinear symmetric, brain only, 1 mm, from nilearn's wheel.
+
+Fonov et al., NeuroImage 2011;54:313 and 2009;47:S102. Grid 197 x 233 x 189, canonical RAS.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib.util import find_spec
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+_NAME = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
+
+
+def read(part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Template image (float32) and its affine; ``part``: 't1', 'gm' or 'wm' (all 0 to 255)."""
+    folder = Path(find_spec("nilearn").origin).parent / "datasets" / "data"
+    image = nib.load(folder / _NAME.format(part))
+    return np.asarray(image.dataobj, dtype=np.float32), image.affine
+
+
+def block_means(data: np.ndarray, affine: np.ndarray, factor: int) -> tuple:
+    """``data`` (x, y, z) averaged over cubes of ``factor`` voxels, and the affine of the cubes."""
+    shape = [length // factor for length in data.shape]
+    cut = data[tuple(slice(0, length * factor) for length in shape)]
+    blocks = [size for length in shape for size in (length, factor)]
+    coarse = affine.copy()
+    coarse[:3, 3] += affine[:3, :3] @ np.full(3, (factor - 1) / 2)
+    coarse[:3, :3] *= factor
+    return cut.reshape(blocks).mean((1, 3, 5)), coarse
+
+
+@functools.cache
+def brain(spacing: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """T1-weighted brain at a whole number of mm, white matter at about 1, and its affine."""
+    data, affine = read("t1")
+    return block_means(data / 200.0, affine, round(spacing))
+
+
+@functools.cache
+def tissues(spacing: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Grey matter, white matter and the rest of the brain (x, y, z, 3), 0 to 1, and the affine."""
+    inside, affine = read("t1")
+    inside = (inside > 0).astype(np.float32)
+    grey, white = (read(part)[0] / 255.0 * inside for part in ("gm", "wm"))
+    parts = [
+        block_means(part, affine, round(spacing))
+        for part in (grey, white, np.clip(inside - grey - white, 0, 1))
+    ]
+    return np.stack([part for part, _ in parts], axis=-1), parts[0][1]
+
+
+@functools.cache
+def mask() -> tuple[np.ndarray, np.ndarray]:
+    """Brain mask at 1 mm without holes, and its affine."""
+    from scipy import ndimage
+
+    data, affine = read("t1")
+    return ndimage.binary_fill_holes(data > 0), affine
