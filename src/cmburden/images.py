@@ -250,7 +250,8 @@ def save_volume(
     image.header.set_data_dtype(dtype)
     image.header.set_xyzt_units("mm")
     image.header.set_intent(intent)
-    image.header.set_slope_inter(scale)
+    if scale is not None:
+        image.header.set_slope_inter(scale, 0.0)
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
     packed = io.BytesIO()

@@ -29,6 +29,19 @@ class NetworkVolume:
     spacing_mm: tuple[float, float, float]
 
 
+def slices_last(affine: np.ndarray) -> list[int]:
+    """Order of the axes that puts the largest voxel size last: slices lie across it.
+
+    Ties (isotropic scans) go to the later axis, which is axial in canonical orientation.
+
+    >>> slices_last(np.diag([1, 4, 1, 1])), slices_last(np.eye(4))
+    ([0, 2, 1], [0, 1, 2])
+    """
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    axis = 2 - int(np.argmax(np.round(spacing[::-1], 3)))
+    return [a for a in range(3) if a != axis] + [axis]
+
+
 def to_network(
     volume: np.ndarray, mask: np.ndarray, affine: np.ndarray, margin_mm: float = 6.0
 ) -> NetworkVolume:
@@ -38,9 +51,7 @@ def to_network(
     scanner RAS mm. The axis of the largest voxel size becomes the last.
     """
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    # Ties (isotropic scans) go to the last axis, which is axial in canonical orientation.
-    axis = 2 - int(np.argmax(np.round(spacing[::-1], 3)))
-    order = [a for a in range(3) if a != axis] + [axis]
+    order = slices_last(affine)
     volume, mask = volume.transpose(order), mask.transpose(order)
     spacing = spacing[order]
     affine = affine[:, [*order, 3]]

@@ -94,7 +94,12 @@ def _from_template() -> tuple[np.ndarray, np.ndarray]:
     grey = np.asarray(grey_image.dataobj, dtype=np.float32)
     white = np.asarray(load_mni152_wm_template(resolution=1).dataobj, dtype=np.float32)
     affine = grey_image.affine
-    x = (affine @ np.stack([*np.indices((grey.shape[0],)), *np.zeros((2, grey.shape[0])), np.ones(grey.shape[0])]))[0]
+    x = (
+        affine
+        @ np.stack(
+            [*np.indices((grey.shape[0],)), *np.zeros((2, grey.shape[0])), np.ones(grey.shape[0])]
+        )
+    )[0]
     right = (x > 0)[:, None, None] & np.ones(grey.shape, bool)
     region = atlas.regions_on(grey.shape, affine)
     mars = region % 100

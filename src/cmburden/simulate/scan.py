@@ -256,9 +256,7 @@ def _draw_sources(labels, to_ventricle, to_grey, affine, acquisition, n_cmb, n_m
         for _ in range(20):
             index = np.array(np.unravel_index(rng.choice(flat), labels.shape), float)
             centre = affine[:3, :3] @ (index + rng.uniform(-0.5, 0.5, 3)) + affine[:3, 3]
-            if all(
-                np.linalg.norm(centre - s.centre) > 1.5 + shown + s.visible_mm for s in sources
-            ):
+            if all(np.linalg.norm(centre - s.centre) > 1.5 + shown + s.visible_mm for s in sources):
                 region = place if place in ("cerebellum", "brainstem", "thalamus") else None
                 region = "basal ganglia" if place == "basal ganglia" else region
                 group = GROUP_OF_PLACE.get(place, "unknown")
@@ -272,7 +270,9 @@ def _draw_sources(labels, to_ventricle, to_grey, affine, acquisition, n_cmb, n_m
         visible = np.clip(RADIUS_MM * np.exp(rng.normal(0, RADIUS_LOG_SD)), 0.6, 4.5)
         add("microbleed", masks[place], place, visible, float(rng.uniform(0.6, 2.5)))
     for _ in range(n_mimics):
-        kind = rng.choice(["calcification", "pallidal", "choroid", "surface"], p=[0.4, 0.2, 0.2, 0.2])
+        kind = rng.choice(
+            ["calcification", "pallidal", "choroid", "surface"], p=[0.4, 0.2, 0.2, 0.2]
+        )
         flat = {"pallidal": pallidum, "choroid": choroid, "surface": surface}.get(kind)
         place = names[rng.choice(len(names), p=share / share.sum())] if names else None
         flat = masks.get(place) if flat is None else flat
@@ -362,8 +362,16 @@ def _signal(anatomy, deform, affine, shape, factor, field, void, acquisition, ra
     weight = torch.from_numpy(weight.astype(np.float32))
     noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
     texture = torch.nn.functional.interpolate(
-        torch.randn((1, 1, *(int(max(2, n * v / 3)) for n, v in zip(shape, acquisition.voxel_mm, strict=True))), generator=noise),
-        size=tuple(int(n) for n in shape), mode="trilinear",
+        torch.randn(
+            (
+                1,
+                1,
+                *(int(max(2, n * v / 3)) for n, v in zip(shape, acquisition.voxel_mm, strict=True)),
+            ),
+            generator=noise,
+        ),
+        size=tuple(int(n) for n in shape),
+        mode="trilinear",
     )[0, 0]
     # Where each voxel lies in the anatomy, in its voxels; sub-voxels by linear interpolation.
     inverse = torch.as_tensor(np.linalg.inv(anatomy.affine), dtype=torch.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import time
 from pathlib import Path
 
@@ -137,7 +138,8 @@ def train(
         done = max(step / steps, seconds / (minutes * 60))
         if done >= 1:
             break
-        rate = 2e-3 * min(1.0, (step + 1) / 50) * (0.5 * (1 + np.cos(np.pi * done)) * 0.98 + 0.02)
+        cosine = 0.5 * (1 + math.cos(math.pi * done))
+        rate = 2e-3 * min(1.0, (step + 1) / 50) * (0.98 * cosine + 0.02)
         for group in optimiser.param_groups:
             group["lr"] = rate
         rng = np.random.default_rng([seed, step])
@@ -154,7 +156,7 @@ def train(
         running = loss.item() if running is None else 0.97 * running + 0.03 * loss.item()
         if step % 50 == 49:
             curve.append([step + 1, round(running, 5), round(seconds, 1)])
-            print(f"step {step + 1} loss {running:.4f} {seconds:.0f} s {len(slabs)} slabs", flush=True)
+            print(f"step {step + 1} loss {running:.4f} {seconds:.0f} s", flush=True)
             state = {
                 "network": network.state_dict(),
                 "optimiser": optimiser.state_dict(),

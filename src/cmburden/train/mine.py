@@ -1,0 +1,154 @@
+"""Candidates of the CNN on fresh simulated slabs, with their truth: what YOLO and the probability
+learn from. Hard negatives are thus the detector's own false positives."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from cmburden.cnn.candidates import find_candidates, probability_map
+from cmburden.cnn.describe import describe
+from cmburden.cnn.grid import slices_last, to_network
+from cmburden.cnn.network import SpotNet
+from cmburden.models import load_tensors
+from cmburden.records import seed_of, whole_file
+from cmburden.simulate import acquisition as aq
+from cmburden.simulate import anatomy as an
+from cmburden.simulate.scan import simulate
+from cmburden.train.dataset import flatten
+from cmburden.yolo.views import CLASSES, VIEW_MM
+
+#: A candidate belongs to a source within this, or the source's own visible radius.
+HIT_MM = 3.0
+#: Sources' kinds as YOLO classes; a candidate of no source is a vessel, or border near the edge.
+CLASS_OF_KIND = {"microbleed": "microbleed", "vessel": "vessel", "calcification": "calcification"}
+BORDER_MM = 1.5
+
+
+def match(points: np.ndarray, centres: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Index of the source of each point (n,), -1 for none: optimal one-to-one assignment."""
+    owner = np.full(len(points), -1)
+    if len(points) and len(centres):
+        far = np.linalg.norm(points[:, None] - centres[None], axis=2)
+        cost = np.where(far <= reach[None], far, 1e6)
+        for i, j in zip(*linear_sum_assignment(cost), strict=True):
+            if cost[i, j] < 1e6:
+                owner[i] = j
+    return owner
+
+
+def mine_slab(
+    network: SpotNet, person: an.Anatomy, seed: int, *, presets_only: bool, extent: tuple
+) -> dict[str, np.ndarray]:
+    """Simulate a slab, search it, and pair its candidates with its sources."""
+    rng = np.random.default_rng(seed)
+    if presets_only or rng.random() < 0.5:
+        acquisition = aq.vary(aq.PRESETS[str(rng.choice(list(aq.PRESETS)))], rng)
+    else:
+        acquisition = aq.random_acquisition(rng)
+    acquisition = dataclasses.replace(acquisition, extent_mm=float(rng.uniform(*extent)))
+    scan = simulate(
+        person, an.deformation(person, rng), acquisition, rng,
+        n_microbleeds=int(rng.integers(0, 14) if presets_only else rng.integers(8, 24)),
+        n_mimics=int(rng.integers(0, 6) if presets_only else rng.integers(6, 16)),
+        veins=float(np.exp(rng.uniform(np.log(0.6), np.log(1.5)))),
+    )  # fmt: skip
+    flat = flatten(scan.image, scan.brain, acquisition.voxel_mm)
+    volume = to_network(flat, scan.brain, scan.affine)
+    probability = probability_map(network, volume, torch.device("cpu"))
+    found = find_candidates(probability, volume, 0.05, 200)
+    rows, views, _ = describe(flat, scan.brain, scan.affine, found)
+    points = np.array([c.centre_mm for c in found]).reshape(-1, 3)
+    centres = np.array([s.centre for s in scan.sources]).reshape(-1, 3)
+    radius = np.array([s.visible_mm for s in scan.sources])
+    kinds = np.array([CLASS_OF_KIND[s.kind] for s in scan.sources])
+    owner = match(points, centres, np.maximum(HIT_MM, radius))
+    classes = [
+        kinds[o] if o >= 0 else ("border" if row["edge_mm"] < BORDER_MM else "vessel")
+        for o, row in zip(owner, rows, strict=True)
+    ]
+    boxes = [
+        (k, *box)
+        for k, point in enumerate(points)
+        for box in _boxes(point, classes[k], owner[k], centres, radius, kinds, scan.affine)
+    ]
+    names = ("p_cnn", "volume_mm3", "diameter_mm", "elongation", "contrast", "tubularity", "edge_mm")
+    return {
+        "views": np.array(views, np.uint8).reshape(-1, 96, 96, 3),
+        "class": np.array([CLASSES.index(c) for c in classes], int),
+        "boxes": np.array(boxes, np.float32).reshape(-1, 6),
+        "is_swi": np.full(len(rows), acquisition.contrast == "SWI"),
+        "n_microbleeds": np.array(int((kinds == "microbleed").sum())),
+        "name": np.array(acquisition.name),
+        **{n: np.array([row[n] for row in rows], np.float32) for n in names},
+    }
+
+
+def _boxes(point, name, own, centres, radius, kinds, affine):
+    """YOLO boxes (class, x, y, w, h as shares of the view) of what a view shows.
+
+    The candidate itself, and other microbleeds and calcifications whose middle lies in its slice.
+    Pictures have x of the volume as rows, so the second image axis comes first.
+    """
+    axes = affine[:3, slices_last(affine)]
+    spacing = np.linalg.norm(axes, axis=0)
+    shown = [(name, point if own < 0 else centres[own], 1.5 if own < 0 else radius[own])]
+    shown += [
+        (kind, centre, size)
+        for k, (kind, centre, size) in enumerate(zip(kinds, centres, radius, strict=True))
+        if k != own
+    ]
+    for number, (kind, centre, size) in enumerate(shown):
+        offset = (axes / spacing).T @ (centre - point)
+        half = max(float(size), 1.0) * 1.3
+        if number and (np.abs(offset[:2]) > VIEW_MM / 2 - 1).any():
+            continue
+        if number and abs(offset[2]) > max(spacing[2] / 2, size):
+            continue
+        row, column = 0.5 + offset[:2] / VIEW_MM
+        side = 2 * half / VIEW_MM
+        yield CLASSES.index(kind), column, row, side, side
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``python -m cmburden.train.mine WEIGHTS OUT --anatomy DIR --people 1-10 --slabs 60``."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--anatomy", type=Path, default=None)
+    parser.add_argument("--people", default="1-10")
+    parser.add_argument("--slabs", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--presets-only", action="store_true", help="realistic, for calibration")
+    parser.add_argument("--extent", type=float, nargs=2, default=(40.0, 70.0), help="height, mm")
+    parser.add_argument("--part", default="0/1", help="this process's share, i/n")
+    args = parser.parse_args(arguments)
+    state = load_tensors(args.weights)
+    network = SpotNet(state["entry.weight"].shape[0])
+    network.load_state_dict(state)
+    network.eval()
+    first, last = (int(n) for n in args.people.split("-"))
+    maps = an.available(args.anatomy)[first - 1 : last]
+    part, parts = (int(n) for n in args.part.split("/"))
+    for number in sorted(range(args.slabs), key=lambda n: n % len(maps)):
+        target = args.out / f"mined-{number:04d}.npz"
+        if number % parts != part or target.exists():
+            continue
+        mined = mine_slab(
+            network, an.load(maps[number % len(maps)]), seed_of("mine", args.seed, number),
+            presets_only=args.presets_only, extent=tuple(args.extent),
+        )  # fmt: skip
+        with whole_file(target) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, **mined)
+        hits = int((mined["class"] == 0).sum())
+        print(target.name, f"{hits} of {mined['n_microbleeds']}", len(mined["class"]), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

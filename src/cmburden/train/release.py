@@ -1,0 +1,99 @@
+"""Put trained weights into a model folder with their contract and card."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from cmburden import __version__
+from cmburden.models import load_tensors
+from cmburden.records import sha256_of_file, whole_file, write_json
+from cmburden.yolo.views import CLASSES, VIEW_MM, VIEW_PIXELS
+
+TRAINING_DATA = (
+    "Simulated GRE and SWI slabs (cmburden.train.dataset and .mine) over label maps 01-10 of the "
+    "SynthSeg training label maps (BBillot/SynthSeg, Apache-2.0): 14 real people's anatomies, of "
+    "which 11-12 served calibration and 13-14 evaluation. No real scan and no real microbleed "
+    "was used."
+)
+INTENDED_USE = (
+    "Research on cerebral microbleed burden in cohorts. Research use only: not a medical device. "
+    "Trained on simulated scans: validate on labelled scans of your own before you trust a count."
+)
+
+
+def release(kind: str, weights: Path, fitted: Path, folder: Path, version: str) -> dict:
+    """Write ``folder``/{weights, model.json, README.md} of a ``detector`` or ``verifier``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{kind}.pt"
+    if weights.resolve() != target.resolve():
+        shutil.copyfile(weights, target)
+    calibration = json.loads(Path(fitted).read_text())
+    contract = {
+        "id": f"cmburden-{kind}-{version}",
+        "version": version,
+        "cmburden_version": __version__,
+        "weights": {target.name: sha256_of_file(target)},
+        "training_data": TRAINING_DATA,
+        "intended_use": INTENDED_USE,
+        "validation_set": "Simulated preset slabs over label maps 11-12, out-of-fold over slabs",
+    }
+    if kind == "detector":
+        channels = load_tensors(target)["entry.weight"].shape[0]
+        contract |= {
+            "architecture": "SpotNet (cmburden.cnn.network)",
+            "input": {
+                "channels": channels,
+                "spacing_mm": [0.75, 0.75, "as acquired, at least 1.5"],
+                "intensity": "bias-corrected, median 1 in the brain mask, clipped to 0-2.5",
+                "volumes": ["image", "brain mask"],
+            },
+            "thresholds": {"p_cnn": calibration["thresholds"].get("p_cnn", 0.5)},
+            "metrics": {k: calibration["metrics"][k] for k in ("candidates_per_scan", "scans")},
+        }
+    else:
+        contract |= {
+            "architecture": "YOLO11n (ultralytics, AGPL-3.0), from scratch",
+            "classes": list(CLASSES),
+            "input": {"pixels": VIEW_PIXELS, "millimetres": VIEW_MM,
+                      "channels": ["minimum projection", "slice", "neighbours"]},
+            **calibration,
+        }  # fmt: skip
+    write_json(folder / "model.json", contract)
+    with whole_file(folder / "README.md") as temporary:
+        temporary.write_text(card(contract))
+    return contract
+
+
+def card(contract: dict) -> str:
+    """Model card in Markdown, from the contract alone, so that they cannot disagree."""
+    figures = "\n".join(f"| {k} | {v} |" for k, v in sorted(contract["metrics"].items()))
+    thresholds = "\n".join(f"| {k} | {v} |" for k, v in sorted(contract["thresholds"].items()))
+    return (
+        f"# {contract['id']}\n\n{contract['intended_use']}\n\n"
+        f"**Architecture.** {contract['architecture']}.\n\n"
+        f"**Training data.** {contract['training_data']}\n\n"
+        f"**Validation set.** {contract['validation_set']}.\n\n"
+        f"| threshold | value |\n|---|---|\n{thresholds}\n\n"
+        f"| measured on the validation set (simulated) | value |\n|---|---|\n{figures}\n\n"
+        "Written by `python -m cmburden.train.release`; the checksums stand in `model.json`.\n"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``python -m cmburden.train.release detector|verifier WEIGHTS FITTED.json FOLDER``."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("kind", choices=("detector", "verifier"))
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("fitted", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--version", default="0.1.0")
+    args = parser.parse_args(arguments)
+    print(release(args.kind, args.weights, args.fitted, args.folder, args.version)["id"])
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

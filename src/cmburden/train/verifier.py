@@ -1,0 +1,85 @@
+"""Training of the YOLO stage on mined views, from the architecture file: no foreign weights."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from cmburden import quiet  # noqa: F401  (before ultralytics: it must not reach for the network)
+from cmburden.records import whole_file
+from cmburden.yolo.model import ARCHITECTURE
+from cmburden.yolo.views import CLASSES, VIEW_PIXELS
+
+
+def write_dataset(mined: Path, folder: Path, held_out: float = 0.1) -> Path:
+    """Views and boxes of ``mined`` as a YOLO dataset; returns its YAML.
+
+    Every tenth slab is for validation: views of one slab never lie on both sides.
+    """
+    paths = sorted(Path(mined).glob("mined-*.npz"))
+    every = max(2, round(1 / held_out))
+    for number, path in enumerate(paths):
+        content = np.load(path, allow_pickle=False)
+        part = "val" if number % every == 0 else "train"
+        for kind in ("images", "labels"):
+            (folder / kind / part).mkdir(parents=True, exist_ok=True)
+        for k, view in enumerate(content["views"]):
+            name = f"{path.stem}-{k:03d}"
+            Image.fromarray(view).save(folder / "images" / part / f"{name}.png")
+            boxes = content["boxes"][content["boxes"][:, 0] == k, 1:]
+            lines = [f"{int(b[0])} " + " ".join(f"{v:.5f}" for v in b[1:]) for b in boxes]
+            (folder / "labels" / part / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    names = "\n".join(f"  {k}: {name}" for k, name in enumerate(CLASSES))
+    description = folder / "views.yaml"
+    description.write_text(
+        f"path: {folder.resolve()}\ntrain: images/train\nval: images/val\nnames:\n{names}\n"
+    )
+    return description
+
+
+def train(mined: Path, out: Path, *, epochs: int, hours: float | None, seed: int) -> Path:
+    """Train YOLO11n from scratch; weights as half-precision tensors in ``out``/verifier.pt."""
+    from ultralytics import YOLO
+
+    dataset = write_dataset(mined, out / "views")
+    yolo = YOLO(ARCHITECTURE)
+    yolo.train(
+        data=str(dataset), imgsz=VIEW_PIXELS, epochs=epochs, time=hours, batch=64, seed=seed,
+        pretrained=False, amp=False, workers=0, project=str(out.resolve()), name="yolo",
+        exist_ok=True, plots=False, device="cuda" if torch.cuda.is_available() else "cpu",
+        optimizer="AdamW", lr0=2e-3, warmup_epochs=1, mosaic=0.0, hsv_h=0.0, hsv_s=0.0, hsv_v=0.15,
+        translate=0.02, scale=0.15, degrees=0.0, flipud=0.5, fliplr=0.5, erasing=0.0,
+        cache="ram", val=False, verbose=False,
+    )  # fmt: skip
+    # The checkpoint is ours, written seconds ago: its pickled model may be opened here, and only
+    # its tensors leave.
+    network = YOLO(out / "yolo" / "weights" / "last.pt").model
+    weights = out / "verifier.pt"
+    with whole_file(weights) as temporary:
+        torch.save({k: _half(v) for k, v in network.state_dict().items()}, temporary)
+    return weights
+
+
+def _half(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.half() if tensor.is_floating_point() else tensor
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``python -m cmburden.train.verifier MINED OUT --epochs 12``."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("mined", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--hours", type=float, help="stop after this time")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(arguments)
+    print(train(args.mined, args.out, epochs=args.epochs, hours=args.hours, seed=args.seed))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
