@@ -167,9 +167,7 @@ def _write_scan(scan: Scan, layout: Layout, judged, voxels, owner) -> None:
     labels = np.zeros(preproc.shape, np.int16)
     for _, lesion in lesions.sort_values("lesion_id", ascending=False).iterrows():
         labels[tuple(voxels[owner == int(lesion["candidate_id"])].T)] = lesion["lesion_id"]
-    images.save_volume(
-        layout.lesion_labels(scan), labels, preproc.affine, np.int16, intent="label"
-    )
+    images.save_volume(layout.lesion_labels(scan), labels, preproc.affine, np.int16, intent="label")
     table = tables.LESIONS.frame(
         lesions[[name for name in tables.LESIONS.names if name in lesions]]
     ).drop(columns="macrohaemorrhage")

@@ -62,7 +62,9 @@ def fit(candidates: pd.DataFrame, scans: int, microbleeds: int) -> dict:
         # A definite lesion is more likely than not, whatever the budget of false positives.
         threshold = round(max(threshold, 0.5 if name == "definite" else 0.02), 4)
         thresholds[name] = threshold
-        metrics[f"sensitivity_{name}"] = round(float((p[truth] >= threshold).sum() / microbleeds), 4)
+        metrics[f"sensitivity_{name}"] = round(
+            float((p[truth] >= threshold).sum() / microbleeds), 4
+        )
         metrics[f"fp_per_scan_{name}"] = round(float((p[~truth] >= threshold).sum() / scans), 4)
     bins = np.minimum((p * 10).astype(int), 9)
     error = sum(

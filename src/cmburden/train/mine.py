@@ -77,7 +77,15 @@ def mine_slab(
         for k, point in enumerate(points)
         for box in _boxes(point, classes[k], owner[k], centres, radius, kinds, scan.affine)
     ]
-    names = ("p_cnn", "volume_mm3", "diameter_mm", "elongation", "contrast", "tubularity", "edge_mm")
+    names = (
+        "p_cnn",
+        "volume_mm3",
+        "diameter_mm",
+        "elongation",
+        "contrast",
+        "tubularity",
+        "edge_mm",
+    )
     return {
         "views": np.array(views, np.uint8).reshape(-1, 96, 96, 3),
         "class": np.array([CLASSES.index(c) for c in classes], int),
