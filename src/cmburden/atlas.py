@@ -74,6 +74,15 @@ def labels_at(points: np.ndarray) -> np.ndarray:
     return found
 
 
+def regions_on(shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
+    """Labels (int16) on a grid in MNI152 RAS mm; 0 outside of the brain."""
+    labels, own = load()
+    voxels = np.indices(shape).reshape(3, -1).T
+    found = nib.affines.apply_affine(np.linalg.inv(own) @ affine, voxels)
+    values = ndimage.map_coordinates(labels, found.T, order=0, mode="constant")
+    return values.reshape(shape)
+
+
 def label_map() -> dict[str, str]:
     """Value (as text) of every label -> name, for the sidecar of a label image."""
     names = {}
@@ -128,15 +137,23 @@ _AAL = {
 }  # fmt: skip
 #: Distances of white matter (mm) to what defines its region.
 LIMITS_MM = {
-    "capsule_gap": 16.0,
-    "capsule_reach": 10.0,
-    "external_putamen": 5.0,
-    "external_insula": 8.0,
-    "callosum_middle": 22.0,
-    "callosum_ventricle": 6.0,
+    # Internal capsule: reach from the lentiform nucleus, from caudate or thalamus, sum of both, and
+    # height above the plane of the commissures, below which it is the cerebral peduncle.
+    "internal_lentiform": 12.0,
+    "internal_medial": 7.0,
+    "internal_sum": 14.0,
+    "internal_floor": -4.0,
+    # External capsule: reach from the lentiform nucleus and from the insula's cortex.
+    "external_lentiform": 4.0,
+    "external_insula": 6.0,
+    # Corpus callosum: reach from its midline bridge and from the ventricle.
+    "callosum_bridge": 16.0,
+    "callosum_ventricle": 8.0,
+    # Deep white matter: this near the ventricle, this near deep grey matter, or this far from
+    # cortex; never within 1 mm of cortex.
     "deep_ventricle": 14.0,
+    "deep_grey": 5.0,
     "deep_cortex": 7.0,
-    "insula": 3.0,
 }
 
 
@@ -218,54 +235,54 @@ def assemble(
 
     All arrays are (x, y, z) on a 1 mm RAS grid.
     """
-    right = nib.affines.apply_affine(affine, np.indices(tissue.shape).reshape(3, -1).T)[:, 0] > 0
-    right = right.reshape(tissue.shape)
     value = {name: region.value for name, region in mars.BY_NAME.items()}
+    x, _, z = np.moveaxis(
+        nib.affines.apply_affine(affine, np.moveaxis(np.indices(tissue.shape), 0, -1)), -1, 0
+    )
+    right = x > 0
 
     def distance(where: np.ndarray) -> np.ndarray:
         return ndimage.distance_transform_edt(~where)
 
-    white, ventricle = tissue == WHITE, tissue == VENTRICLE
-    to_ventricle = distance(ventricle)
-    # Lobes: the nearest cortex that has one, on the voxel's own side.
-    cortical = _nearest(np.where(lobes == value["insula"], 0, lobes), right)
-    insular = (lobes == value["insula"]) & ((tissue == CORTEX) | white)
-    result = cortical.copy()
-    to_insula = distance(insular & (tissue == CORTEX))
-    result[(to_insula <= limits["insula"]) & _nearest_is(lobes, value["insula"], right)] = value[
-        "insula"
-    ]
+    white, ventricle, cortex = tissue == WHITE, tissue == VENTRICLE, tissue == CORTEX
+    to_ventricle, to_cortex = distance(ventricle), distance(cortex)
+    to_lentiform = distance(tissue == LENTIFORM)
+    to_medial = distance((tissue == CAUDATE) | (tissue == THALAMUS))
+    insula = cortex & (lobes == value["insula"])
+    to_insula = distance(insula)
+    # Lobes: the nearest cortex that has one, on the voxel's own side. The insula is cortex only.
+    result = _nearest(np.where(lobes == value["insula"], 0, lobes), right)
+    result[(lobes == value["insula"]) & ~white] = value["insula"]
     # White matter, from the least specific region to the most.
-    to_lentiform, to_caudate = distance(tissue == LENTIFORM), distance(tissue == CAUDATE)
-    to_medial = np.minimum(to_caudate, distance(tissue == THALAMUS))
-    to_cortex = distance(tissue == CORTEX)
-    deep = (to_ventricle <= limits["deep_ventricle"]) | (to_cortex >= limits["deep_cortex"])
-    deep &= to_cortex > 1
-    result[white & deep] = value["deep and periventricular white matter"]
-    middle = nib.affines.apply_affine(affine, np.indices(tissue.shape).reshape(3, -1).T)
-    x, _, z = (middle[:, axis].reshape(tissue.shape) for axis in range(3))
-    bridge = white & (np.abs(x) <= 1.5) & (z > -5)
-    bridge = _largest(bridge)
+    deep = (
+        (to_ventricle <= limits["deep_ventricle"])
+        | (np.minimum(to_lentiform, to_medial) <= limits["deep_grey"])
+        | (to_cortex >= limits["deep_cortex"])
+    )
+    result[white & deep & (to_cortex > 1)] = value["deep and periventricular white matter"]
+    bridge = _largest(white & (np.abs(x) <= 1.5) & (z > -5))
+    to_bridge = distance(bridge)
     callosum = (
         white
-        & (distance(bridge) <= limits["callosum_middle"])
+        & (to_bridge <= limits["callosum_bridge"])
         & (to_ventricle <= limits["callosum_ventricle"])
-        & (_height_above(bridge, z) | (distance(bridge) <= 4))
+        & (_above(bridge, z) | (to_bridge <= 3))
     )
     result[callosum | bridge] = value["corpus callosum"]
-    internal = (
-        white
-        & (to_lentiform + to_medial <= limits["capsule_gap"])
-        & (to_lentiform <= limits["capsule_reach"])
-        & (to_medial <= limits["capsule_reach"])
-    )
     external = (
         white
-        & ~internal
-        & (to_lentiform <= limits["external_putamen"])
+        & (to_lentiform <= limits["external_lentiform"])
         & (to_insula <= limits["external_insula"])
     )
     result[external] = value["external capsule"]
+    internal = (
+        white
+        & ~external
+        & (to_lentiform <= limits["internal_lentiform"])
+        & (to_medial <= limits["internal_medial"])
+        & (to_lentiform + to_medial <= limits["internal_sum"])
+        & (z >= limits["internal_floor"])
+    )
     result[internal] = value["internal capsule"]
     for tissues, name in (
         ((CAUDATE, LENTIFORM), "basal ganglia"),
@@ -294,17 +311,13 @@ def _nearest(values: np.ndarray, right: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _nearest_is(values: np.ndarray, wanted: int, right: np.ndarray) -> np.ndarray:
-    return _nearest(values, right) == wanted
-
-
 def _largest(mask: np.ndarray) -> np.ndarray:
     labels, _ = ndimage.label(mask)
     return labels == np.argmax(np.bincount(labels.ravel())[1:]) + 1
 
 
-def _height_above(bridge: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Voxels no more than 2 mm below the lowest callosum of their coronal plane."""
+def _above(bridge: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Voxels no more than 2 mm below the lowest bridge of their coronal plane."""
     lowest = np.where(bridge, z, np.inf).min(axis=(0, 2))
     return z >= lowest[None, :, None] - 2
 

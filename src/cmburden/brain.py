@@ -163,7 +163,7 @@ def coverage(mask: np.ndarray, affine: np.ndarray, seen: tuple[slice, ...]) -> f
         planes = np.flatnonzero(areas)
         extents.append((planes[-1] - planes[0] + 1) * sizes[axis])
         cut.append(max(areas[0], areas[-1]) > _CUT_MM2)
-    width, length, height = extents
+    width, length, _ = extents
     length = max(length, width / 0.85)
     expected = (_WIDTH_OVER_LENGTH * length, width / 0.85, _HEIGHT_OVER_LENGTH * length)
     shares = [

@@ -141,6 +141,11 @@ class Layout:
     def subject_page(self, participant_id: str) -> Path:
         return self.root / f"{participant_id}.html"
 
+    @property
+    def checked(self) -> Path:
+        """Made last, where no more scans failed than aggregate.max_failed_fraction allows."""
+        return self.work / "checked.json"
+
     # --- logs and benchmarks ---
     def log(self, rule: str, unit: str = "all") -> Path:
         return self.logs / rule / f"{unit}.log"

@@ -33,7 +33,6 @@ _COLOURS = {
 }
 _EDGE = (255, 60, 60)
 _TILE = 260
-_PALETTE = 128
 
 
 def draw(
@@ -44,7 +43,7 @@ def draw(
     ``data`` (x, y, z) has tissue at about 1; right is on the right of the picture, up is up.
     """
     sizes = voxel_sizes(affine)
-    centre = [int(round(value)) for value in ndimage.center_of_mass(mask)]
+    centre = [round(value) for value in ndimage.center_of_mass(mask)]
     rows = []
     for with_regions in (False, True):
         tiles = []
@@ -54,7 +53,7 @@ def draw(
             tiles.append(_tile(data[plane], mask[plane], regions[plane], shown, with_regions))
         rows.append(np.concatenate(tiles, axis=1))
     picture = Image.fromarray(np.concatenate(rows, axis=0))
-    picture = _with_legend(picture).quantize(_PALETTE, dither=Image.Dither.NONE)
+    picture = _with_legend(picture)
     with whole_file(path) as temporary:
         picture.save(temporary, format="PNG", optimize=True)
 

@@ -128,7 +128,7 @@ def simulate(
     tilted by ``acquisition.tilt_deg`` about the left-right axis. Sources are drawn by ``rng``.
     """
     voxel = np.array(acquisition.voxel_mm)
-    factor = tuple(max(1, int(round(v / s))) for v, s in zip(voxel, SUB_MM, strict=True))
+    factor = tuple(max(1, round(v / s)) for v, s in zip(voxel, SUB_MM, strict=True))
     low, high = _brain_box(anatomy, deform)
     tilt = np.deg2rad(acquisition.tilt_deg)
     rotation = np.array(
@@ -190,7 +190,7 @@ def simulate(
 
 
 def _brain_box(anatomy: an.Anatomy, deform: an.Deformation) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of the brain in scan mm: found on a coarse grid, as the map is only known forwards."""
+    """Corners of the brain in scan mm, on a coarse grid: the map is only known forwards."""
     axis = [torch.arange(-110.0, 111.0, 4.0)] * 3
     points = torch.stack(torch.meshgrid(*axis, indexing="ij"), -1)
     labels = an.sample(anatomy.labels, anatomy.affine, deform(points), nearest=True)
@@ -242,7 +242,7 @@ GROUP_OF_PLACE = {
 def _draw_sources(labels, to_ventricle, to_grey, affine, acquisition, n_cmb, n_mimics, rng):
     masks = {k: np.flatnonzero(v) for k, v in place_masks(labels, to_ventricle, to_grey).items()}
     masks = {k: v for k, v in masks.items() if len(v)}
-    choroid = np.flatnonzero(np.isin(labels, an.VENTRICLES[:1] + (43,)) & (to_grey < 15))
+    choroid = np.flatnonzero(np.isin(labels, (4, 43)) & (to_grey < 15))
     pallidum = np.flatnonzero(np.isin(labels, an.PALLIDUM))
     surface = np.flatnonzero((labels == an.CSF) & (to_ventricle > 15))
     sources: list[Source] = []
@@ -303,8 +303,8 @@ def _draw_sphere(chi, void, source: Source, affine, sub, factor) -> None:
         return
     fine = 6
     axes = [
-        ((np.arange((h - l) * fine) + 0.5) / fine - 0.5 + l - c) * s
-        for l, h, c, s in zip(low, high, centre, sub, strict=True)
+        ((np.arange((b - a) * fine) + 0.5) / fine - 0.5 + a - c) * s
+        for a, b, c, s in zip(low, high, centre, sub, strict=True)
     ]
     square = axes[0][:, None, None] ** 2 + axes[1][None, :, None] ** 2 + axes[2] ** 2
     inside = torch.from_numpy((square <= source.radius_mm**2).astype(np.float32))
@@ -313,7 +313,7 @@ def _draw_sphere(chi, void, source: Source, affine, sub, factor) -> None:
     volume = float(share.sum()) * float(np.prod(sub))
     if volume > 0:
         share *= min(4.0, 4 / 3 * np.pi * source.radius_mm**3 / volume)
-    box = tuple(slice(l, h) for l, h in zip(low, high, strict=True))
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     chi[box] += source.chi_ppm * share
     void[box] = torch.clamp(void[box] + share, max=1.0)
 

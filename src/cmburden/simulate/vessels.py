@@ -40,7 +40,7 @@ def grow(
 
     def starts(where: np.ndarray, count: float) -> np.ndarray:
         flat = np.flatnonzero(where)
-        number = int(round(count * density * share))
+        number = round(count * density * share)
         if not len(flat) or not number:
             return np.zeros((0, 3))
         return np.stack(np.unravel_index(rng.choice(flat, number), labels.shape), 1).astype(float)

@@ -27,7 +27,7 @@ def view(volume: np.ndarray, affine: np.ndarray, centre_mm: np.ndarray) -> np.nd
     at = np.linalg.inv(affine)[:3, :3] @ (np.asarray(centre_mm) - affine[:3, 3])
     step = VIEW_MM / VIEW_PIXELS
     line = (np.arange(VIEW_PIXELS) - (VIEW_PIXELS - 1) / 2) * step
-    span = max(1, int(round(PROJECTION_MM / spacing[2])))
+    span = max(1, round(PROJECTION_MM / float(spacing[2])))
     middle = int(np.clip(round(at[2]), 0, volume.shape[2] - 1))
     slices = range(max(0, middle - span), min(volume.shape[2], middle + span + 1))
     grid = np.meshgrid(at[0] + line / spacing[0], at[1] + line / spacing[1], indexing="ij")

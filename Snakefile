@@ -1,0 +1,28 @@
+# CMBurden: cohort-level cerebral microbleed burden. All logic is in src/cmburden.
+from snakemake.utils import min_version
+
+from cmburden.workflow import Flow
+
+min_version("9.0")
+
+flow = Flow(config, main=workflow.is_main_process)
+
+
+wildcard_constraints:
+    scan=r"sub-[^/]+",
+    bucket=r"\d+",
+
+
+include: "workflow/rules/preprocess.smk"
+include: "workflow/rules/register.smk"
+include: "workflow/rules/detect.smk"
+include: "workflow/rules/verify.smk"
+include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/evaluate.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        flow.layout.checked,

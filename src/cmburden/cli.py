@@ -1,0 +1,253 @@
+"""The command line. A user's mistake ends in one sentence and code 2, never in a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import yaml
+
+from cmburden import RESEARCH_USE_ONLY, __version__, resources
+from cmburden.errors import CMBurdenError
+from cmburden.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+
+#: Commands whose module gives ``add_arguments`` and ``main``; imported only when chosen.
+ELSEWHERE = {
+    "demo": "four simulated cohorts, the whole way",
+    "simulate": "write a simulated BIDS cohort with known microbleeds",
+    "train": "train the networks",
+    "evaluate": "compare a run with known microbleeds",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = next((a for a in arguments if not a.startswith("-")), None)
+    try:
+        args = _parser(chosen).parse_args(*_split(arguments))
+        return args.call(args)
+    except CMBurdenError as error:
+        print(f"cmburden: {error}", file=sys.stderr)
+    except OSError as error:
+        # Full disks and closed folders come from anywhere; they are the user's to mend.
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"cmburden: {where}{error.strerror or error}; free it and run again", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("cmburden: stopped; run the same command again to go on", file=sys.stderr)
+        return 130
+    return 2
+
+
+def _split(arguments: list[str]):
+    """Arguments, and a namespace that carries what follows ``--`` on to Snakemake."""
+    namespace = argparse.Namespace(further=[])
+    if "--" in arguments:
+        cut = arguments.index("--")
+        namespace.further = arguments[cut + 1 :]
+        arguments = arguments[:cut]
+    return arguments, namespace
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cmburden",
+        description=f"Cerebral microbleed burden of BIDS cohorts. {RESEARCH_USE_ONLY}",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    run = commands.add_parser("run", help="detect microbleeds and make the cohort's tables")
+    run.add_argument("bids_dir", type=Path)
+    run.add_argument("output_dir", type=Path)
+    run.add_argument("analysis_level", choices=("participant", "group"))
+    run.add_argument("--participant-label", "--participant_label", nargs="+", metavar="LABEL")
+    run.add_argument("--session-label", "--session_label", "--session-id", nargs="+")
+    run.add_argument("--bids-filter-file", type=Path, metavar="JSON")
+    run.add_argument("--skip-bids-validation", "--skip_bids_validation", action="store_true")
+    run.add_argument("--config-file", type=Path, metavar="YAML")
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                     help="one key of the configuration, such as verify.thresholds.definite=0.7")  # fmt: skip
+    run.add_argument("--profile", choices=("local", "slurm"), default="local")
+    run.add_argument("--cores", "--n_cpus", "--nprocs", type=int, default=os.cpu_count())
+    run.add_argument("-n", "--dry-run", action="store_true")
+    run.set_defaults(call=_run)
+
+    status = commands.add_parser("status", help="scans by stage and reason, from the records")
+    status.add_argument("output_dir", type=Path)
+    status.set_defaults(call=_status)
+
+    retry = commands.add_parser("retry", help="forget failed scans, so that they run again")
+    retry.add_argument("output_dir", type=Path)
+    retry.add_argument("--scan", nargs="+", default=[], help="these scans, failed or not")
+    retry.set_defaults(call=_retry)
+
+    for name, text in ELSEWHERE.items():
+        sub = commands.add_parser(name, help=text)
+        if name == chosen:
+            module = importlib.import_module(f"cmburden.{name}")
+            module.add_arguments(sub)
+            sub.set_defaults(call=module.main)
+    return parser
+
+
+def _overrides(args: argparse.Namespace) -> dict:
+    from cmburden import config
+
+    found: dict = {
+        "bids_dir": str(args.bids_dir.absolute()),
+        "output_dir": str(args.output_dir.absolute()),
+    }
+    if args.participant_label:
+        found["participant_label"] = args.participant_label
+    if args.session_label:
+        found["session_label"] = args.session_label
+    if args.bids_filter_file:
+        found["bids_filter_file"] = str(args.bids_filter_file.absolute())
+    if args.skip_bids_validation:
+        found["index"] = {"skip_bids_validation": True}
+    for setting in args.set:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise CMBurdenError(f"--set {setting}: write it as key=value, such as buckets=8")
+        nested = yaml.safe_load(value)
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        found = config.merge(found, nested)
+    return found
+
+
+def _run(args: argparse.Namespace) -> int:
+    from cmburden import config, derivatives, index
+
+    settings = config.load(_overrides(args), args.config_file)
+    bids, layout = Path(settings["bids_dir"]), Layout(settings["output_dir"])
+    _check_output(bids, layout.root)
+    if args.analysis_level == "group":
+        return _group(bids, layout, settings)
+    scans = index.run(bids, layout, settings)
+    derivatives.write_description(layout, bids)
+    print(f"{len(scans)} scans found in {bids}", flush=True)
+    resolved = layout.work / "config.yaml"
+    resolved.write_text(yaml.safe_dump(settings, sort_keys=True))
+    profile = "default" if args.profile == "local" else "slurm"
+    command = [
+        sys.executable, "-m", "snakemake",
+        "--snakefile", str(resources.root() / "Snakefile"),
+        "--profile", str(resources.root() / "workflow" / "profiles" / profile),
+        "--directory", str(layout.work), "--configfile", str(resolved),
+        "--quiet", "rules", "host", "--nolock",
+    ]  # fmt: skip
+    if args.profile == "local":
+        command += ["--cores", str(args.cores)]
+    if args.dry_run:
+        command += ["--dry-run"]
+    code = subprocess.run([*command, *args.further], check=False).returncode
+    if not args.dry_run:
+        _summary(layout)
+    return 1 if code else 0
+
+
+def _check_output(bids: Path, output: Path) -> None:
+    if output.is_relative_to(bids) and not output.is_relative_to(bids / "derivatives"):
+        raise CMBurdenError(
+            f"{output}: lies in the raw BIDS folder; use {bids / 'derivatives'} or another place"
+        )
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "work").mkdir(exist_ok=True)
+        probe = output / "work" / ".writable"
+        probe.write_bytes(b"x" * 4096)
+        probe.unlink()
+    except OSError as error:
+        raise CMBurdenError(
+            f"{output}: cannot be written ({error.strerror}); name a folder that can"
+        ) from error
+
+
+def _group(bids: Path, layout: Layout, settings: dict) -> int:
+    """Tables and report from what is there; scans that were not run are named in them."""
+    from cmburden import aggregate, report
+
+    if not layout.manifest.exists():
+        raise CMBurdenError(f"{layout.root}: nothing was run here yet; run participant level first")
+    aggregate.run(layout, bids, settings)
+    report.run(layout, settings)
+    _summary(layout)
+    aggregate.check_failed_fraction(layout, settings)
+    return 0
+
+
+def _summary(layout: Layout) -> None:
+    from cmburden.tables import SCANS
+
+    if not layout.table("scans").exists():
+        print(f"cmburden: no tables were made; see {layout.logs}", file=sys.stderr)
+        return
+    scans = SCANS.read(layout.table("scans"))
+    counts = Counter(zip(scans["status"], scans["reason"].fillna(""), strict=True))
+    print(f"{len(scans)} rows in {layout.table('scans')}:")
+    for (status, reason), number in sorted(counts.items()):
+        print(f"  {status:<9}{reason:<18}{number:>6}")
+    if layout.report.exists():
+        print(f"Report: {layout.report}")
+    print(RESEARCH_USE_ONLY)
+
+
+def _status(args: argparse.Namespace) -> int:
+    """Counts by stage and reason, also while a run goes on."""
+    layout = Layout(args.output_dir)
+    for stage, outcomes in _outcomes(layout).items():
+        counts = Counter((o.status, o.reason or "") for o in outcomes)
+        print(f"{stage}: {len(outcomes)} of {_expected(layout)} scans")
+        for (status, reason), number in sorted(counts.items()):
+            print(f"  {status:<9}{reason:<18}{number:>6}")
+    return 0
+
+
+def _expected(layout: Layout) -> int:
+    import pyarrow.parquet as pq
+
+    if not layout.manifest.exists():
+        raise CMBurdenError(f"{layout.root}: nothing was run here yet")
+    return pq.read_metadata(layout.manifest).num_rows
+
+
+def _outcomes(layout: Layout) -> dict:
+    from cmburden.records import Outcome
+
+    _expected(layout)
+    return {
+        stage: [Outcome.read(p) for p in sorted(layout.record(stage, "x").parent.glob("*.json"))]
+        for stage in (*SCAN_STAGES, *BUCKET_STAGES)
+    }
+
+
+def _retry(args: argparse.Namespace) -> int:
+    """Remove the records of failed scans (or of those named): the next run makes them again."""
+    layout = Layout(args.output_dir)
+    wanted = set(args.scan)
+    failed = {
+        outcome.scan_id
+        for outcomes in _outcomes(layout).values()
+        for outcome in outcomes
+        if outcome.status == "failed"
+    }
+    unknown = sorted(
+        s for s in wanted if not any(layout.record(stage, s).exists() for stage in SCAN_STAGES)
+    )
+    if unknown:
+        raise CMBurdenError(f"scans {unknown} have no record in {layout.root}; see cmburden status")
+    for scan_id in sorted(wanted or failed):
+        for stage in (*SCAN_STAGES, *BUCKET_STAGES):
+            layout.record(stage, scan_id).unlink(missing_ok=True)
+        print(f"{scan_id}: will run again")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

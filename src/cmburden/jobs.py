@@ -1,0 +1,98 @@
+"""What the workflow's scripts call: one job each, its output in its log."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+from cmburden.workflow import Flow
+
+
+@contextmanager
+def logged(log: str, threads: int = 1):
+    """Send stdout, stderr and logging of this process to ``log``; bound the numeric libraries."""
+    for name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    with Path(log).open("w", buffering=1) as stream:
+        before = sys.stdout, sys.stderr
+        sys.stdout = sys.stderr = stream
+        logging.basicConfig(
+            stream=stream, level=logging.INFO, format="%(levelname)s %(message)s", force=True
+        )
+        try:
+            yield
+        except BaseException:
+            logging.exception("the job failed")
+            raise
+        finally:
+            sys.stdout, sys.stderr = before
+            logging.getLogger().handlers.clear()
+
+
+def _flow(snakemake) -> Flow:
+    return Flow(snakemake.config, main=False)
+
+
+def scan_job(stage: str, snakemake) -> None:
+    """preprocess or register of one scan."""
+    flow = _flow(snakemake)
+    with logged(snakemake.log[0], snakemake.threads):
+        module = importlib.import_module(f"cmburden.{stage}")
+        scan = flow.scans[snakemake.wildcards.scan]
+        outcome = module.run(scan, flow.layout, flow.config[stage])
+        logging.info("%s: %s %s", scan.scan_id, outcome.status, outcome.message or "")
+
+
+def bucket_job(stage: str, snakemake) -> None:
+    """detect or verify of one bucket."""
+    flow = _flow(snakemake)
+    with logged(snakemake.log[0], snakemake.threads):
+        import torch
+
+        torch.set_num_threads(snakemake.threads)
+        module = importlib.import_module(f"cmburden.{stage}")
+        bucket = snakemake.wildcards.bucket
+        scans = [flow.scans[scan_id] for scan_id in flow.buckets[bucket]]
+        module.run(scans, flow.layout, flow.config[stage], int(bucket))
+
+
+def aggregate_job(snakemake) -> None:
+    flow = _flow(snakemake)
+    with logged(snakemake.log[0]):
+        from cmburden import aggregate
+
+        aggregate.run(flow.layout, flow.bids, flow.config)
+
+
+def report_job(snakemake) -> None:
+    flow = _flow(snakemake)
+    with logged(snakemake.log[0]):
+        from cmburden import report
+
+        report.run(flow.layout, flow.config)
+
+
+def check_job(snakemake) -> None:
+    """Fail loudly, after tables and report exist, when too many scans failed."""
+    flow = _flow(snakemake)
+    with logged(snakemake.log[0]):
+        from cmburden import aggregate
+        from cmburden.records import write_json
+
+        aggregate.check_failed_fraction(flow.layout, flow.config)
+        write_json(Path(snakemake.output[0]), {"checked": True})
+
+
+def evaluate_job(snakemake) -> None:
+    flow = _flow(snakemake)
+    with logged(snakemake.log[0]):
+        from cmburden import evaluate
+
+        evaluate.run(
+            flow.layout.root, Path(snakemake.input.truth), Path(snakemake.output[0]).parent
+        )

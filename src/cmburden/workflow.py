@@ -1,0 +1,110 @@
+"""What the Snakefile asks: scans, buckets, inputs, and the one parameter that says when to redo.
+
+Cheap to import (every SLURM job parses the Snakefile again): no torch, no ANTs, and of the BIDS
+tree only the manifest is read. A stage's version is therefore read from its source, not imported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from functools import lru_cache
+from pathlib import Path
+
+from cmburden import config as configuration
+from cmburden import resources
+from cmburden.index import read_scans
+from cmburden.paths import COHORT_TABLES, SCAN_STAGES, Layout
+from cmburden.records import Scan, bucket_of, sha256_of_file
+
+
+@lru_cache
+def stage_version(stage: str) -> int:
+    """``VERSION`` of a stage's module."""
+    source = (Path(__file__).parent / f"{stage}.py").read_text()
+    return int(re.search(r"^VERSION = (\d+)$", source, re.MULTILINE).group(1))
+
+
+class Flow:
+    """The workflow of one configuration.
+
+    Parameters
+    ----------
+    overrides : dict
+        Snakemake's ``config``.
+    main : bool
+        In the main process the configuration is checked and the BIDS tree looked at again; in
+        jobs the manifest is believed.
+    """
+
+    def __init__(self, overrides: dict, *, main: bool):
+        self.config = (
+            configuration.load(dict(overrides))
+            if main
+            else configuration.merge(
+                configuration.read_yaml(resources.root() / "config" / "config.yaml"), overrides
+            )
+        )
+        self.bids = Path(self.config["bids_dir"]) if self.config["bids_dir"] else None
+        self.layout = Layout(self.config["output_dir"] or "derivatives")
+        self.scans: dict[str, Scan] = {}
+        if self.bids is not None:
+            if main:
+                from cmburden import derivatives, index
+
+                index.run(self.bids, self.layout, self.config)
+                derivatives.write_description(self.layout, self.bids)
+            self.scans = {s.scan_id: s for s in read_scans(self.layout.manifest, self.bids)}
+        self.buckets: dict[str, list[str]] = defaultdict(list)
+        for scan_id in self.scans:
+            self.buckets[str(bucket_of(scan_id, self.config["buckets"]))].append(scan_id)
+
+    # --- inputs ---
+    def images(self, scan_id: str) -> list[str]:
+        """Images that a scan's jobs read and that are there (a link may lead nowhere)."""
+        scan = self.scans[scan_id]
+        return [str(p) for p in (scan.path, scan.t1w_path) if p is not None and p.exists()]
+
+    def records(self, stage: str, bucket: str) -> list[Path]:
+        return [self.layout.record(stage, scan_id) for scan_id in self.buckets[bucket]]
+
+    def shards(self) -> list[Path]:
+        return [self.layout.bucket("verify", bucket) for bucket in self.buckets]
+
+    def all_records(self) -> list[Path]:
+        return [self.layout.record(stage, s) for stage in SCAN_STAGES for s in self.scans]
+
+    def tables(self) -> list[Path]:
+        return [self.layout.table(name) for name in COHORT_TABLES]
+
+    # --- parameters: a change in one of these runs a job again ---
+    def of_scan(self, stage: str, scan_id: str) -> dict:
+        return self._stage(stage) | {"content_key": self.scans[scan_id].content_key}
+
+    def of_bucket(self, stage: str, bucket: str) -> dict:
+        """Content of each scan of the bucket, and the model's contract with its checksums."""
+        keys = {s: self.scans[s].content_key for s in self.buckets[bucket]}
+        contract = resources.root() / self.config[stage]["model"] / "model.json"
+        model = sha256_of_file(contract) if contract.exists() else None
+        return self._stage(stage) | {"content_keys": keys, "model": model}
+
+    def of_cohort(self) -> dict:
+        """The manifest's and the phenotypes' content, and the settings of the tables."""
+        files = [self.layout.manifest, self.layout.rejected]
+        if self.bids is not None:
+            files += [
+                self.bids / "participants.tsv",
+                *sorted(self.bids.glob("sub-*/*_sessions.tsv")),
+            ]
+        return {
+            "files": [sha256_of_file(path) for path in files if path.exists()],
+            "version": stage_version("aggregate"),
+            "settings": [self.config["aggregate"], self.config["report"]],
+        }
+
+    def of_report(self) -> dict:
+        return {"version": stage_version("report"), "settings": self.config["report"]}
+
+    def _stage(self, stage: str) -> dict:
+        settings = {k: v for k, v in self.config[stage].items() if k != "device"}
+        return {"stage": stage, "version": stage_version(stage), "settings": settings}

@@ -1,0 +1,17 @@
+rule aggregate:
+    input:
+        shards=flow.shards(),
+        records=flow.all_records(),
+    output:
+        tables=flow.tables(),
+    log:
+        flow.layout.log("aggregate"),
+    benchmark:
+        flow.layout.benchmark("aggregate")
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        what=flow.of_cohort(),
+    script:
+        "../scripts/aggregate.py"

@@ -1,0 +1,30 @@
+rule report:
+    input:
+        tables=flow.tables(),
+    output:
+        page=flow.layout.report,
+    log:
+        flow.layout.log("report"),
+    benchmark:
+        flow.layout.benchmark("report")
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        what=flow.of_report(),
+    script:
+        "../scripts/report.py"
+
+
+rule check:
+    input:
+        tables=flow.tables(),
+        page=flow.layout.report,
+    output:
+        flow.layout.checked,
+    log:
+        flow.layout.log("check"),
+    params:
+        limit=flow.config["aggregate"]["max_failed_fraction"],
+    script:
+        "../scripts/check.py"

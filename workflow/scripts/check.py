@@ -1,0 +1,3 @@
+from cmburden import jobs
+
+jobs.check_job(snakemake)  # noqa: F821

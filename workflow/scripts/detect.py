@@ -1,0 +1,3 @@
+from cmburden import jobs
+
+jobs.bucket_job("detect", snakemake)  # noqa: F821

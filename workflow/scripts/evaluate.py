@@ -1,0 +1,3 @@
+from cmburden import jobs
+
+jobs.evaluate_job(snakemake)  # noqa: F821

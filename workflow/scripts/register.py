@@ -1,0 +1,3 @@
+from cmburden import jobs
+
+jobs.scan_job("register", snakemake)  # noqa: F821

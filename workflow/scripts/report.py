@@ -1,0 +1,3 @@
+from cmburden import jobs
+
+jobs.report_job(snakemake)  # noqa: F821

@@ -1,0 +1,3 @@
+from cmburden import jobs
+
+jobs.bucket_job("verify", snakemake)  # noqa: F821
