@@ -5,6 +5,11 @@ from cmburden.workflow import Flow
 
 min_version("9.0")
 
+
+# Built by envs/apptainer.def; used with --software-deployment-method apptainer.
+container: "envs/cmburden.sif"
+
+
 flow = Flow(config, main=workflow.is_main_process)
 
 

@@ -1,0 +1,34 @@
+# make        set up .venv          make demo   run the demo cohort
+# make test   set up, run the tests  make lint   the style and workflow checks
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: install demo test lint lock
+install: $(STAMP)
+
+$(STAMP): envs/requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+		|| { echo "CMBurden needs Python 3.11: make PYTHON=/path/to/python3.11"; exit 1; }
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $$(grep -E '^(torch|torchvision)==' envs/requirements.lock)
+	$(BIN)/pip install --quiet -r envs/requirements.lock
+	$(BIN)/pip install --quiet --no-deps -e .
+	touch $@
+
+demo: install
+	$(BIN)/cmburden demo demo
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+# The lock is what is installed, without what torch itself brings.
+lock:
+	$(BIN)/pip freeze --exclude-editable | grep -viE '^(cmburden|-e|nvidia-|cuda-|triton)' \
+		> envs/requirements.lock
