@@ -76,5 +76,8 @@ def find_candidates(
         patch = np.where(patch > 0.3 * score[at], patch, 0)
         centre = low + np.array(ndimage.center_of_mass(patch))
         mm = volume.affine[:3, :3] @ centre + volume.affine[:3, 3]
+        # A flat top has maxima far apart, whose centres of mass are not.
+        if any(np.linalg.norm(mm - other.centre_mm) < MERGE_MM for other in found):
+            continue
         found.append(Candidate(tuple(float(v) for v in mm), float(score[at])))
     return found

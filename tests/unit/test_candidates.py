@@ -1,0 +1,121 @@
+"""From volume to candidates: positions survive every orientation; shapes are as drawn."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from cmburden.cnn.candidates import find_candidates
+from cmburden.cnn.grid import to_network
+from cmburden.cnn.network import SpotNet
+from cmburden.cnn.shape import measure
+from cmburden.place import places
+from cmburden.yolo.views import VIEW_PIXELS, view
+
+SPACING = np.array([0.8, 0.8, 3.0])
+
+
+def scan(spacing=SPACING, shape=(70, 80, 24), turn=(0.0, 0.0, 0.0)):
+    """A bright block with a mask, and its affine, tilted by ``turn`` (rad about x, y, z)."""
+    volume = np.ones(shape, np.float32)
+    mask = np.zeros(shape, bool)
+    mask[6:-6, 6:-6, 3:-3] = True
+    affine = np.eye(4)
+    affine[:3, :3] = nib.eulerangles.euler2mat(*turn[::-1]) * spacing
+    affine[:3, 3] = (-20.0, 11.0, 5.0)
+    return volume, mask, affine
+
+
+def add_ball(volume, affine, centre_mm, radius, depth=0.8):
+    index = np.indices(volume.shape).transpose(1, 2, 3, 0)
+    mm = nib.affines.apply_affine(affine, index)
+    volume[np.linalg.norm(mm - centre_mm, axis=-1) <= radius] -= depth
+    return volume
+
+
+@pytest.mark.parametrize("turn", [(0, 0, 0), (0.2, 0, 0), (0.1, -0.15, 0.2)])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_dark_spot_is_found_where_it_is(turn, axis):
+    spacing = np.roll(SPACING, axis - 2)
+    shape = tuple(np.roll((70, 80, 24), axis - 2))
+    volume = np.ones(shape, np.float32)
+    mask = np.ones(shape, bool)
+    _, _, affine = scan(turn=turn)
+    affine[:3, :3] = affine[:3, :3] / SPACING * spacing
+    centre = nib.affines.apply_affine(affine, np.array(shape) * [0.4, 0.55, 0.5])
+    add_ball(volume, affine, centre, 2.4)
+    network_volume = to_network(volume, mask, affine)
+    # The darkness itself, blurred to one peak, stands in for the network's output.
+    darkness = ndimage.gaussian_filter(1 - network_volume.image, (2, 2, 0.7))
+    found = find_candidates(darkness, network_volume, 0.1, 10)
+    assert len(found) == 1
+    assert np.linalg.norm(np.array(found[0].centre_mm) - centre) < 0.8
+
+
+def test_network_grid_keeps_slices_and_positions():
+    volume, mask, affine = scan(spacing=np.array([0.5, 0.5, 4.0]))
+    network_volume = to_network(volume, mask, affine)
+    assert network_volume.spacing_mm == pytest.approx((0.75, 0.75, 4.0), rel=0.02)
+    inside = np.argwhere(network_volume.mask > 0)
+    middle = nib.affines.apply_affine(network_volume.affine, inside.mean(0))
+    expected = nib.affines.apply_affine(affine, np.argwhere(mask).mean(0))
+    assert np.linalg.norm(middle - expected) < 0.3
+
+
+def test_shape_of_a_ball():
+    volume, mask, affine = scan(spacing=np.array([0.5, 0.5, 0.5]), shape=(80, 80, 80))
+    centre = nib.affines.apply_affine(affine, [40, 41, 39])
+    add_ball(volume, affine, centre, 2.5)
+    depth = np.full(volume.shape, 9.0, np.float32)
+    shape = measure(volume, depth, affine, centre + 0.4)
+    assert shape.diameter_mm == pytest.approx(5.0, rel=0.03)
+    assert shape.volume_mm3 == pytest.approx(4 / 3 * np.pi * 2.5**3, rel=0.05)
+    assert shape.elongation == pytest.approx(1.0, abs=0.05)
+    assert shape.contrast == pytest.approx(0.8, abs=0.01)
+    assert shape.tubularity < 0.3
+    assert shape.edge_mm == 9.0
+
+
+def test_a_vessel_along_the_slices_is_a_line():
+    volume, _, affine = scan(spacing=np.array([0.5, 0.5, 0.5]), shape=(80, 80, 80))
+    volume[:, 39:42, 39:42] = 0.3
+    depth = np.full(volume.shape, 9.0, np.float32)
+    shape = measure(volume, depth, affine, nib.affines.apply_affine(affine, [40, 40, 40]))
+    assert shape.tubularity > 0.8
+
+
+def test_view_shows_the_candidate_in_its_middle():
+    volume, _, affine = scan()
+    centre = nib.affines.apply_affine(affine, [30, 44, 12])
+    add_ball(volume, affine, centre, 2.0)
+    picture = view(volume, affine, centre)
+    assert picture.shape == (VIEW_PIXELS, VIEW_PIXELS, 3)
+    dark = np.argwhere(picture[:, :, 1] < 80)
+    assert np.abs(dark.mean(0) - (VIEW_PIXELS - 1) / 2).max() < 2
+
+
+def test_view_at_the_edge_of_the_volume_is_black_outside():
+    volume, _, affine = scan()
+    picture = view(volume, affine, nib.affines.apply_affine(affine, [0, 0, 0]))
+    assert picture[:30, :30].max() == 0
+
+
+def test_nearest_region_within_ten_millimetres():
+    regions = np.zeros((40, 40, 10), np.int16)
+    regions[20:, :, :] = 9
+    regions[:10, :, :] = 109
+    affine = np.diag([1.0, 1.0, 3.0, 1.0])
+    points = np.array([[30.0, 5, 3], [17.0, 5, 3], [3.0, 5, 3], [-12.0, 5, 3]])
+    assert places(points, regions, affine) == [
+        ("frontal", "lobar", "left"),
+        ("frontal", "lobar", "left"),
+        ("frontal", "lobar", "right"),
+        ("unknown", "unknown", "unknown"),
+    ]
+
+
+def test_network_keeps_the_grid():
+    network = SpotNet(8).eval()
+    with torch.inference_mode():
+        assert network(torch.zeros(1, 2, 16, 12, 5)).shape == (1, 1, 16, 12, 5)

@@ -1,0 +1,61 @@
+"""Mistakes on the command line: one sentence, code 2, no traceback."""
+
+import os
+
+import pytest
+
+from cmburden import cli
+
+
+@pytest.fixture
+def bids(tmp_path):
+    folder = tmp_path / "bids" / "sub-01" / "anat"
+    folder.mkdir(parents=True)
+    (folder / "sub-01_T2starw.nii.gz").write_bytes(b"")
+    (tmp_path / "bids" / "dataset_description.json").write_text('{"Name": "x"}')
+    return tmp_path / "bids"
+
+
+def sentence(capsys, *arguments) -> str:
+    assert cli.main([str(a) for a in arguments]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("cmburden: ")
+    assert "\n" not in said
+    return said
+
+
+def test_missing_folder(capsys, tmp_path):
+    assert "no such folder" in sentence(
+        capsys, "run", tmp_path / "absent", tmp_path / "out", "participant"
+    )
+
+
+def test_output_in_the_raw_tree(capsys, bids):
+    assert "lies in the raw BIDS folder" in sentence(capsys, "run", bids, bids / "o", "participant")
+
+
+def test_unknown_participant(capsys, bids, tmp_path):
+    said = sentence(
+        capsys, "run", bids, tmp_path / "out", "participant", "--participant-label", "99"
+    )
+    assert "['99'] are not in the tree" in said
+
+
+def test_unknown_key(capsys, bids, tmp_path):
+    said = sentence(capsys, "run", bids, tmp_path / "out", "participant", "--set", "bukkets=3")
+    assert "unknown key ['bukkets']" in said
+
+
+def test_group_before_participant(capsys, bids, tmp_path):
+    assert "run participant level first" in sentence(capsys, "run", bids, tmp_path / "o", "group")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_output(capsys, bids, tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o555)
+    assert "cannot be written" in sentence(capsys, "run", bids, closed / "o", "participant")
+
+
+def test_status_before_a_run(capsys, tmp_path):
+    assert "nothing was run here yet" in sentence(capsys, "status", tmp_path)

@@ -1,0 +1,45 @@
+"""The configuration: defaults pass, every problem is named at once, the manual knows every key."""
+
+from pathlib import Path
+
+import pytest
+
+from cmburden import config
+from cmburden.errors import CMBurdenError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def keys(properties: dict, prefix: str = "") -> list[str]:
+    found = []
+    for name, rule in properties.items():
+        inner = rule.get("properties")
+        found += keys(inner, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
+    return found
+
+
+def test_every_key_is_in_the_manual_and_has_a_default():
+    schema = config.read_yaml(ROOT / "config" / "schemas" / "config.schema.yaml")
+    manual = (ROOT / "config" / "README.md").read_text()
+    defaults = config.load()
+    for key in keys(schema["properties"]):
+        assert f"`{key}`" in manual
+        value = defaults
+        for part in key.split("."):
+            value = value[part]
+
+
+def test_all_problems_in_one_message():
+    with pytest.raises(CMBurdenError) as error:
+        config.load({"buckets": 0, "detect": {"colour": "red"}, "threads": "many"})
+    message = str(error.value)
+    assert "buckets" in message
+    assert "unknown key ['colour']" in message
+    assert "threads" in message
+
+
+def test_the_four_cohorts():
+    settings = config.load(
+        {"cohorts": [f"config/cohorts/{n}.yaml" for n in ("adni", "aibl", "mas", "oats")]}
+    )
+    assert [c["name"] for c in config.cohorts(settings)] == ["ADNI", "AIBL", "MAS", "OATS"]
