@@ -70,8 +70,13 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     run.add_argument("--bids-filter-file", type=Path, metavar="JSON")
     run.add_argument("--skip-bids-validation", "--skip_bids_validation", action="store_true")
     run.add_argument("--config-file", type=Path, metavar="YAML")
-    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                     help="one key of the configuration, such as verify.thresholds.definite=0.7")  # fmt: skip
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="one key of the configuration, such as verify.thresholds.definite=0.7",
+    )
     run.add_argument("--profile", choices=("local", "slurm"), default="local")
     run.add_argument("--cores", "--n_cpus", "--nprocs", type=int, default=os.cpu_count())
     run.add_argument("-n", "--dry-run", action="store_true")

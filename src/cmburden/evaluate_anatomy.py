@@ -47,7 +47,7 @@ def measure(path: Path, preset: str, folder: Path, settings: dict, lesions: int)
     row |= {"preprocess_s": first.seconds, "register_s": second.seconds, "reason": second.reason}
     if not first.ok:
         return row | {"reason": first.reason}
-    mask, affine = images.read_derivative(layout.brain_mask(scan))
+    mask, _affine = images.read_derivative(layout.brain_mask(scan))
     truth = nib.as_closest_canonical(nib.Nifti1Image(made.brain.astype(np.uint8), made.affine))
     truth = np.asarray(truth.dataobj) > 0
     row["dice"] = 2 * np.sum(truth & (mask > 0)) / (truth.sum() + (mask > 0).sum())

@@ -64,7 +64,7 @@ def test_network_grid_keeps_slices_and_positions():
 
 
 def test_shape_of_a_ball():
-    volume, mask, affine = scan(spacing=np.array([0.5, 0.5, 0.5]), shape=(80, 80, 80))
+    volume, _, affine = scan(spacing=np.array([0.5, 0.5, 0.5]), shape=(80, 80, 80))
     centre = nib.affines.apply_affine(affine, [40, 41, 39])
     add_ball(volume, affine, centre, 2.5)
     depth = np.full(volume.shape, 9.0, np.float32)

@@ -27,7 +27,9 @@ def indexed(bids: Path, tmp_path: Path, **overrides):
     layout = Layout(tmp_path / "out")
     scans = index.run(bids, layout, config.load(overrides))
     rejected = pd.read_parquet(layout.rejected)
-    return {s.scan_id: s for s in scans}, dict(zip(rejected["path"], rejected["reason"], strict=True))
+    return {s.scan_id: s for s in scans}, dict(
+        zip(rejected["path"], rejected["reason"], strict=True)
+    )
 
 
 def test_suffixes_parts_echoes_and_sessions(tmp_path):

@@ -14,7 +14,6 @@ from cmburden.records import whole_file
 from cmburden.yolo.model import ARCHITECTURE
 from cmburden.yolo.views import CLASSES, VIEW_PIXELS
 
-
 #: Negatives with a lower score are left out of the training.
 LEAST_P_CNN = 0.3
 

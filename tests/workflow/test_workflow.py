@@ -1,0 +1,102 @@
+"""The workflow for real, on scans that all fail as data: every scan a row, nothing done twice."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from cmburden import cli
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory) -> Path:
+    """An empty, a truncated and a constant scan, a participant with a T1w only; run once."""
+    folder = tmp_path_factory.mktemp("cohort")
+    bids = folder / "bids"
+    image = nib.Nifti1Image(np.full((12, 12, 6), 7, np.int16), np.diag([1.0, 1, 3, 1]))
+    for number in (1, 2, 3):
+        path = bids / f"sub-0{number}" / "anat" / f"sub-0{number}_T2starw.nii.gz"
+        path.parent.mkdir(parents=True)
+        nib.save(image, path)
+        path.with_name(path.name.replace(".nii.gz", ".json")).write_text('{"EchoTime": 0.02}')
+    (bids / "sub-01/anat/sub-01_T2starw.nii.gz").write_bytes(b"")
+    torn = bids / "sub-02/anat/sub-02_T2starw.nii.gz"
+    torn.write_bytes(torn.read_bytes()[:-40])
+    (bids / "sub-04/anat").mkdir(parents=True)
+    nib.save(image, bids / "sub-04/anat/sub-04_T1w.nii.gz")
+    (bids / "dataset_description.json").write_text('{"Name": "bad", "BIDSVersion": "1.10.0"}')
+    (bids / "participants.tsv").write_text("participant_id\tage\tsex\nsub-01\t70\tF\n")
+    assert run(folder) == 0
+    return folder
+
+
+def run(folder: Path, *further: str) -> int:
+    return cli.main(
+        ["run", str(folder / "bids"), str(folder / "out"), "participant", "--cores", "2",
+         "--set", "buckets=2", *further]
+    )  # fmt: skip
+
+
+def jobs(folder: Path) -> dict[str, int]:
+    """Jobs that a run would do now, by rule (from a dry run)."""
+    command = [
+        sys.executable, "-m", "cmburden.cli", "run", str(folder / "bids"), str(folder / "out"),
+        "participant", "--set", "buckets=2", "-n",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = [line.split() for line in (done.stdout + done.stderr).splitlines()]
+    rules = ("preprocess", "register", "detect", "verify", "aggregate", "report", "check")
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[0] in rules}
+
+
+def test_every_scan_is_a_row_with_its_reason(cohort):
+    scans = pd.read_parquet(cohort / "out/cohort/scans.parquet").set_index("participant_id")
+    assert scans["reason"].to_dict() == {
+        "sub-01": "empty_file", "sub-02": "truncated", "sub-03": "constant", "sub-04": "no_scan",
+    }  # fmt: skip
+    assert scans["n_cmb"].isna().all()
+    assert (cohort / "out/report/index.html").exists()
+
+
+def test_nothing_runs_again(cohort):
+    assert jobs(cohort) == {}
+
+
+def test_a_replaced_scan_runs_alone(cohort):
+    path = cohort / "bids/sub-03/anat/sub-03_T2starw.nii.gz"
+    before = path.read_bytes()
+    nib.save(nib.Nifti1Image(np.full((12, 12, 6), 9, np.int16), np.diag([1.0, 1, 3, 1])), path)
+    planned = jobs(cohort)
+    path.write_bytes(before)
+    assert planned["preprocess"] == planned["register"] == 1
+    assert planned["detect"] == planned["verify"] == 1
+
+
+def test_an_edited_age_redoes_the_cohort_only(cohort):
+    path = cohort / "bids/participants.tsv"
+    before = path.read_text()
+    path.write_text(before.replace("70", "71"))
+    planned = jobs(cohort)
+    path.write_text(before)
+    assert set(planned) == {"aggregate", "report", "check"}
+
+
+def test_the_output_passes_the_bids_validator(cohort):
+    validator = Path(sys.executable).parent / "bids-validator-deno"
+    done = subprocess.run(
+        [validator, cohort / "out", "--json"], capture_output=True, text=True, check=False
+    )
+    issues = json.loads(done.stdout)["issues"]["issues"]
+    assert [i for i in issues if i.get("severity") == "error"] == []
+
+
+def test_status_and_retry(cohort, capsys):
+    assert cli.main(["status", str(cohort / "out")]) == 0
+    assert "empty_file" in capsys.readouterr().out
+    assert cli.main(["retry", str(cohort / "out"), "--scan", "sub-01_T2starw"]) == 0
+    assert jobs(cohort)["preprocess"] == 1
