@@ -14,7 +14,7 @@ import yaml
 
 from cmburden import RESEARCH_USE_ONLY, __version__, resources
 from cmburden.errors import CMBurdenError
-from cmburden.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
 
 #: Commands whose module gives ``add_arguments`` and ``main``; imported only when chosen.
 ELSEWHERE = {
@@ -233,7 +233,11 @@ def _outcomes(layout: Layout) -> dict:
 
 
 def _retry(args: argparse.Namespace) -> int:
-    """Remove the records of failed scans (or of those named): the next run makes them again."""
+    """Remove the records of failed scans (or of those named) and all that was made from them.
+
+    Snakemake makes nothing again for a missing intermediate file while the last one exists, so
+    shards, tables and report go too; what the networks said of other scans is cached.
+    """
     layout = Layout(args.output_dir)
     wanted = set(args.scan)
     failed = {
@@ -251,6 +255,12 @@ def _retry(args: argparse.Namespace) -> int:
         for stage in (*SCAN_STAGES, *BUCKET_STAGES):
             layout.record(stage, scan_id).unlink(missing_ok=True)
         print(f"{scan_id}: will run again")
+    if wanted or failed:
+        for stage in BUCKET_STAGES:
+            for shard in layout.bucket(stage, 0).parent.glob("bucket-*.parquet"):
+                shard.unlink()
+        for path in (*map(layout.table, COHORT_TABLES), layout.report, layout.checked):
+            path.unlink(missing_ok=True)
     return 0
 
 

@@ -12,9 +12,10 @@ from cmburden.records import whole_file, write_json
 
 #: Folders and names of ours that BIDS does not know.
 IGNORED = (
-    "cohort/", "report/", "work/", "logs/", "evaluation/", "sub-*.html", "**/figures/",
-    "**/*_lesions.tsv", "**/*_lesions.json", "**/*_desc-preproc_*", "**/*_label-CMB_dseg*",
-    "**/*_desc-MARS_dseg*", "**/*_desc-brain_mask*",
+    "/cohort", "/report", "/work", "/logs", "/evaluation", "sub-*.html", "**/figures",
+    "**/*_desc-CMB_lesions.*", "**/*_label-CMB_dseg.*",
+    # Suffixes that raw BIDS does not have: the volume keeps its source's.
+    "**/*_swi.*", "**/*_SWI.*", "**/*_GRE.*",
 )  # fmt: skip
 
 

@@ -49,8 +49,11 @@ def test_suffixes_parts_echoes_and_sessions(tmp_path):
     )
     scans, rejected = indexed(bids, tmp_path)
     assert sorted(scans) == [
-        "sub-01_ses-1_T2starw", "sub-01_ses-2_run-2_T2starw", "sub-02_swi", "sub-03_part-mag_T2starw",
-    ]  # fmt: skip
+        "sub-01_ses-1_T2starw",
+        "sub-01_ses-2_run-2_T2starw",
+        "sub-02_swi",
+        "sub-03_part-mag_T2starw",
+    ]
     assert scans["sub-02_swi"].contrast == "SWI"
     # The T1w of another session is better than none.
     assert scans["sub-01_ses-1_T2starw"].t1w_path.name == "sub-01_ses-2_T1w.nii.gz"

@@ -18,7 +18,7 @@ def sphere(n: int, radius: float) -> tuple[np.ndarray, np.ndarray]:
     for x in fine:
         for y in fine:
             for z in fine:
-                share += (np.linalg.norm(points + [x, y, z], axis=-1) <= radius) / 125
+                share += (np.linalg.norm(points + np.array([x, y, z]), axis=-1) <= radius) / 125
     return points, share
 
 
