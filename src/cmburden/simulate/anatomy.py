@@ -94,15 +94,9 @@ def _from_template() -> tuple[np.ndarray, np.ndarray]:
     grey = np.asarray(grey_image.dataobj, dtype=np.float32)
     white = np.asarray(load_mni152_wm_template(resolution=1).dataobj, dtype=np.float32)
     affine = grey_image.affine
-    x = (
-        affine
-        @ np.stack(
-            [*np.indices((grey.shape[0],)), *np.zeros((2, grey.shape[0])), np.ones(grey.shape[0])]
-        )
-    )[0]
-    right = (x > 0)[:, None, None] & np.ones(grey.shape, bool)
-    region = atlas.regions_on(grey.shape, affine)
-    mars = region % 100
+    across = np.arange(grey.shape[0]) * affine[0, 0] + affine[0, 3]
+    right = np.broadcast_to((across > 0)[:, None, None], grey.shape)
+    mars = atlas.regions_on(grey.shape, affine) % 100
     tissue = (grey > 0.3) | (white > 0.3)
     brain = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(tissue, 8), iterations=6))
     brain = brain[8:-8, 8:-8, 8:-8]
