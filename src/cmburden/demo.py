@@ -45,7 +45,8 @@ def _add_bad(bids: Path) -> None:
     none = "sub-OATS901"
     folder = bids / none / "anat"
     folder.mkdir(parents=True)
-    shutil.copyfile(next(bids.glob("sub-*/anat/*_T1w.nii.gz")), folder / f"{none}_T1w.nii.gz")
+    t1w = next(bids.glob("sub-*/anat/*_T1w.nii.gz"), source)
+    shutil.copyfile(t1w, folder / f"{none}_T1w.nii.gz")
     with (bids / "participants.tsv").open("a") as stream:
         stream.write(f"{bad}\t71.0\tF\tA\tcontrol\n{none}\t69.0\tM\tB\tcontrol\n")
 
