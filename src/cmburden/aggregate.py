@@ -64,7 +64,8 @@ def run(layout: Layout, bids_dir: Path, config: dict[str, Any]) -> None:
 
     candidates, present = _candidates(layout, manifest)
     lesions = _lesions(candidates, manifest, settings["macrohaemorrhage_mm"])
-    scans = _scans(layout, manifest, rejected, present, config)
+    kept = candidates["scan_id"].value_counts().to_dict()
+    scans = _scans(layout, manifest, rejected, present, kept, config)
     lesions = lesions[lesions["scan_id"].isin(scans.loc[scans["status"] == "ok", "scan_id"])]
     scans = _with_counts(scans, lesions)
     people = sorted(set(scans["participant_id"]))
@@ -156,13 +157,15 @@ def _lesions(kept: pd.DataFrame, manifest: pd.DataFrame, largest_mm: float) -> p
 # --- scans ---
 
 
-def _scans(layout, manifest, rejected, present, config) -> pd.DataFrame:
+def _scans(layout, manifest, rejected, present, kept, config) -> pd.DataFrame:
     """A row for every scan of the manifest, every faulty file, every participant without either."""
     ids = {stage: _model_id(config, stage) for stage in ("detect", "verify")}
     rows = []
     for scan in manifest.to_dict("records"):
         row = {name: scan[name] for name in SCANS.names if name in scan}
-        row |= _fate(layout, scan["scan_id"], int(scan["bucket"]) in present)
+        row |= _fate(
+            layout, scan["scan_id"], int(scan["bucket"]) in present, kept.get(scan["scan_id"], 0)
+        )
         done = row.pop("done")
         row["detector_id"] = ids["detect"] if "detect" in done else None
         row["verifier_id"] = ids["verify"] if "verify" in done else None
@@ -174,13 +177,19 @@ def _scans(layout, manifest, rejected, present, config) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=SCANS.names)
 
 
-def _fate(layout: Layout, scan_id: str, has_shard: bool) -> dict[str, Any]:
-    """Status, reason, message, stage, log and measures: the first stage not ok decides."""
+def _fate(layout: Layout, scan_id: str, has_shard: bool, kept: int) -> dict[str, Any]:
+    """Status, reason, message, stage, log and measures: the first stage not ok decides.
+
+    A run over other participants rewrites a bucket's shard without this scan (``kept`` is then
+    less than its record says): that is a scan without a result, never one with 0 microbleeds.
+    """
     fate: dict[str, Any] = {"status": "ok", "done": []}
     for stage in _STAGES:
         outcome = _outcome(layout, stage, scan_id)
         if outcome.ok and stage == "verify" and not has_shard:
             outcome = _not_run(stage, scan_id, "its bucket of candidates is missing")
+        elif outcome.ok and stage == "verify" and outcome.measures.get("n_kept", kept) != kept:
+            outcome = _not_run(stage, scan_id, "its bucket was made again without it")
         fate |= {name: outcome.measures[name] for name in _MEASURES if name in outcome.measures}
         if not outcome.ok:
             fate |= {

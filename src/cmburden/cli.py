@@ -176,10 +176,12 @@ def _check_output(bids: Path, output: Path) -> None:
 
 def _group(bids: Path, layout: Layout, settings: dict) -> int:
     """Tables and report from what is there; scans that were not run are named in them."""
-    from cmburden import aggregate, report
+    from cmburden import aggregate, index, report
 
     if not layout.manifest.exists():
         raise CMBurdenError(f"{layout.root}: nothing was run here yet; run participant level first")
+    # The manifest is that of the last run, which may have been of one participant.
+    index.run(bids, layout, settings)
     aggregate.run(layout, bids, settings)
     report.run(layout, settings)
     _summary(layout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -80,5 +81,12 @@ def cohorts(config: dict) -> list[dict]:
         path = path if path.is_absolute() or path.exists() else resources.root() / path
         content = read_yaml(path)
         check(content, "cohort")
+        try:
+            re.compile(content["participant_pattern"])
+        except re.error as error:
+            raise CMBurdenError(
+                f"{path}: participant_pattern {content['participant_pattern']!r} is no regular "
+                f"expression ({error})"
+            ) from None
         found.append(content)
     return found

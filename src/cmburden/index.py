@@ -256,6 +256,10 @@ def _filters(config: dict) -> dict:
         raise CMBurdenError(f"{path}: there is no such BIDS filter file") from None
     except json.JSONDecodeError as error:
         raise CMBurdenError(f"{path}: not JSON ({error}); see config/README.md") from None
+    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+        raise CMBurdenError(
+            f'{path}: write it as {{"t2starw": {{"acquisition": "highres"}}}}; see config/README.md'
+        )
     unknown = sorted(set(content) - {"t2starw", "t1w"})
     if unknown:
         raise CMBurdenError(f"{path}: unknown keys {unknown}; known are ['t1w', 't2starw']")

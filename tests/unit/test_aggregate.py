@@ -1,5 +1,6 @@
 """Aggregate keeps everybody: denominators hold, missing is not zero, runs give equal bytes."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import fabricate
 
 from cmburden import aggregate, phenotypes, summary
 from cmburden.errors import REASONS, CMBurdenError
+from cmburden.records import Outcome, bucket_of
 from cmburden.tables import (
     ALL,
     CANDIDATES,
@@ -183,6 +185,19 @@ def test_missing_shard_is_no_zero(small):
     scans = SCANS.read(small.layout.table("scans")).set_index("scan_id")
     assert scans.loc[small.scans[0]["scan_id"], "reason"] == "not_run"
     assert scans.loc[small.scans[0]["scan_id"], "n_cmb"] is pd.NA
+
+
+def test_a_shard_made_again_without_the_scan_is_no_zero(small):
+    scan_id = next(c["scan_id"] for c in small.candidates if c["label"] == "definite")
+    record = small.layout.record("verify", scan_id)
+    dataclasses.replace(Outcome.read(record), measures={"n_kept": 1}).write(record)
+    shard = small.layout.bucket("verify", bucket_of(scan_id, fabricate.BUCKETS))
+    rows = CANDIDATES.read(shard)
+    CANDIDATES.write(shard, rows[rows["scan_id"] != scan_id])
+    aggregate.run(small.layout, small.bids_dir, small.config)
+    scans = SCANS.read(small.layout.table("scans")).set_index("scan_id")
+    assert scans.loc[scan_id, "reason"] == "not_run"
+    assert scans.loc[scan_id, "n_cmb"] is pd.NA
 
 
 def test_too_many_failures_fail_after_the_tables_exist(small):

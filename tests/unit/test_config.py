@@ -43,3 +43,10 @@ def test_the_four_cohorts():
         {"cohorts": [f"config/cohorts/{n}.yaml" for n in ("adni", "aibl", "mas", "oats")]}
     )
     assert [c["name"] for c in config.cohorts(settings)] == ["ADNI", "AIBL", "MAS", "OATS"]
+
+
+def test_a_cohort_pattern_that_is_no_expression(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text('name: A\nparticipant_pattern: "("\n')
+    with pytest.raises(CMBurdenError, match="is no regular expression"):
+        config.cohorts(config.load({"cohorts": [str(path)]}))

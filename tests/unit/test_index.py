@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cmburden import config, index
 from cmburden.errors import CMBurdenError
@@ -127,6 +129,37 @@ def test_mistakes_are_one_sentence(tmp_path, overrides, words):
         indexed(bids, tmp_path, **overrides)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"t2starw": "highres"}', "{", '{"bold": {}}'])
+def test_a_filter_file_that_is_none(tmp_path, content):
+    bids = tree(tmp_path / "bids", ["sub-01/anat/sub-01_T2starw.nii.gz"])
+    (tmp_path / "filter.json").write_text(content)
+    with pytest.raises(CMBurdenError, match=r"filter\.json: "):
+        indexed(bids, tmp_path, bids_filter_file=str(tmp_path / "filter.json"))
+
+
+NAMES = [
+    "sub-01/anat/sub-01_echo-1_T2starw.nii.gz",
+    "sub-01/anat/sub-01_echo-2_T2starw.nii.gz",
+    "sub-01/anat/sub-01_T1w.nii.gz",
+    "sub-02/swi/sub-02_part-mag_swi.nii.gz",
+    "sub-02/swi/sub-02_part-phase_swi.nii.gz",
+    "sub-03/ses-1/anat/sub-03_ses-1_run-1_T2starw.nii",
+    "sub-03/ses-1/anat/sub-03_ses-1_run-2_T2starw.nii",
+]
+
+
+@settings(max_examples=10, deadline=None)
+@given(order=st.permutations(NAMES))
+def test_the_order_in_which_files_came_does_not_matter(tmp_path_factory, order):
+    def manifest(names):
+        folder = tmp_path_factory.mktemp("order")
+        indexed(tree(folder / "bids", names), folder)
+        layout = Layout(folder / "out")
+        return layout.manifest.read_bytes(), layout.rejected.read_bytes()
+
+    assert manifest(order) == manifest(NAMES)
 
 
 def test_a_folder_that_is_not_bids(tmp_path):

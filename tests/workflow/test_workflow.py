@@ -95,6 +95,16 @@ def test_the_output_passes_the_bids_validator(cohort):
     assert [i for i in issues if i.get("severity") == "error"] == []
 
 
+def test_group_holds_everybody_after_runs_of_one(cohort):
+    table = cohort / "out/cohort/scans.parquet"
+    whole = table.read_bytes()
+    assert run(cohort, "--participant-label", "01") == 0
+    assert len(pd.read_parquet(table)) == 1
+    arguments = ["run", str(cohort / "bids"), str(cohort / "out"), "group", "--set", "buckets=2"]
+    assert cli.main(arguments) == 0
+    assert table.read_bytes() == whole
+
+
 def test_status_and_retry(cohort, capsys):
     assert cli.main(["status", str(cohort / "out")]) == 0
     assert "empty_file" in capsys.readouterr().out

@@ -1,0 +1,40 @@
+"""One set of pins: the lock, what pyproject asks for, the conda file and the containers agree."""
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVS = ROOT / "envs"
+TOOLS = {"pytest", "hypothesis", "ruff", "snakefmt", "bids-validator-deno"}
+
+
+def named(requirement: str) -> str:
+    return re.split(r"[\s<>=!~\[;]", requirement)[0].lower().replace("_", "-")
+
+
+def locked() -> dict[str, str]:
+    lines = (ENVS / "requirements.lock").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.+!]+", pin) for pin in pins)
+    return {named(pin): pin.split("==")[1] for pin in pins}
+
+
+def test_the_lock_holds_every_dependency_and_tool_once():
+    lines = (ENVS / "requirements.lock").read_text().split()
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert {named(d) for d in asked} | TOOLS <= set(locked())
+    assert len(lines) == len(locked())
+
+
+def test_conda_and_containers_take_their_pins_from_the_lock():
+    conda = (ENVS / "environment.yaml").read_text()
+    assert "-r requirements.lock" in conda
+    assert "python=3.11" in conda
+    # No second set of versions: the recipes install with `make`, which reads the lock.
+    for recipe in ("Dockerfile", "apptainer.def"):
+        text = (ENVS / recipe).read_text()
+        assert "python:3.11" in text
+        assert "make install" in text
+        assert "==" not in text
+    assert "envs/requirements.lock" in (ROOT / "Makefile").read_text()
