@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import importlib
 import os
 import subprocess
@@ -126,14 +128,42 @@ def _overrides(args: argparse.Namespace) -> dict:
     return found
 
 
+@contextlib.contextmanager
+def _alone(layout: Layout):
+    """Hold the output folder: two runs would share one manifest, and each would undo the other's.
+
+    The system lets go of the lock when the process ends, however it ends.
+    """
+    with layout.lock.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CMBurdenError(
+                f"{layout.root}: another run is at work here; wait for it, or name another folder "
+                "(cmburden status shows how far it is)"
+            ) from None
+        except OSError:
+            # Some network file systems have no locks; that is no reason not to run.
+            pass
+        yield
+
+
 def _run(args: argparse.Namespace) -> int:
-    from cmburden import config, derivatives, index
+    from cmburden import config
 
     settings = config.load(_overrides(args), args.config_file)
     bids, layout = Path(settings["bids_dir"]), Layout(settings["output_dir"])
     _check_output(bids, layout.root)
-    if args.analysis_level == "group":
-        return _group(bids, layout, settings)
+    with _alone(layout):
+        if args.analysis_level == "group":
+            return _group(bids, layout, settings)
+        return _participants(args, bids, layout, settings)
+
+
+def _participants(args: argparse.Namespace, bids: Path, layout: Layout, settings: dict) -> int:
+    from cmburden import derivatives, index
+    from cmburden.workflow import INDEXED
+
     scans = index.run(bids, layout, settings)
     derivatives.write_description(layout, bids)
     print(f"{len(scans)} scans found in {bids}", flush=True)
@@ -151,7 +181,8 @@ def _run(args: argparse.Namespace) -> int:
         command += ["--cores", str(args.cores)]
     if args.dry_run:
         command += ["--dry-run"]
-    code = subprocess.run([*command, *args.further], check=False).returncode
+    environment = os.environ | {INDEXED: "1"}
+    code = subprocess.run([*command, *args.further], env=environment, check=False).returncode
     if not args.dry_run:
         _summary(layout)
     return 1 if code else 0
@@ -241,7 +272,12 @@ def _retry(args: argparse.Namespace) -> int:
     shards, tables and report go too; what the networks said of other scans is cached.
     """
     layout = Layout(args.output_dir)
-    wanted = set(args.scan)
+    _expected(layout)
+    with _alone(layout):
+        return _forget(layout, set(args.scan))
+
+
+def _forget(layout: Layout, wanted: set[str]) -> int:
     failed = {
         outcome.scan_id
         for outcomes in _outcomes(layout).values()

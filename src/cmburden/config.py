@@ -59,6 +59,10 @@ def merge(base: dict, over: dict) -> dict:
 def check(config: dict, schema: str = "config") -> None:
     rules = read_yaml(resources.root() / "config" / "schemas" / f"{schema}.schema.yaml")
     problems = sorted({_sentence(e) for e in Draft202012Validator(rules).iter_errors(config)})
+    if not problems and schema == "config":
+        thresholds = config["verify"]["thresholds"] or {}
+        if thresholds.get("possible", 0) > thresholds.get("definite", 1):
+            problems.append("verify.thresholds: possible must not be above definite")
     if problems:
         raise CMBurdenError(f"{schema}: " + "; ".join(problems))
 

@@ -103,8 +103,10 @@ class Layout:
     def record(self, stage: str, scan_id: str) -> Path:
         return self.work / "records" / stage / f"{scan_id}.json"
 
-    def crops(self, scan_id: str) -> Path:
-        return self.work / "crops" / f"{scan_id}.npz"
+    @property
+    def lock(self) -> Path:
+        """Held by the one command that works on this folder."""
+        return self.work / ".lock"
 
     def cached(self, stage: str, key: str, ending: str = "parquet") -> Path:
         return self.work / "cache" / stage / key[:2] / f"{key}.{ending}"

@@ -6,6 +6,7 @@ tree only the manifest is read. A stage's version is therefore read from its sou
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from functools import lru_cache
@@ -16,6 +17,9 @@ from cmburden import resources
 from cmburden.index import read_scans
 from cmburden.paths import COHORT_TABLES, SCAN_STAGES, Layout
 from cmburden.records import Scan, bucket_of, sha256_of_file
+
+#: Set by the command line for the Snakemake that it starts.
+INDEXED = "CMBURDEN_INDEXED"
 
 
 @lru_cache
@@ -49,7 +53,8 @@ class Flow:
         self.layout = Layout(self.config["output_dir"] or "derivatives")
         self.scans: dict[str, Scan] = {}
         if self.bids is not None:
-            if main:
+            # The command line has just indexed: once is enough.
+            if main and not os.environ.get(INDEXED):
                 from cmburden import derivatives, index
 
                 index.run(self.bids, self.layout, self.config)

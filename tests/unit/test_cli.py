@@ -1,10 +1,12 @@
 """Mistakes on the command line: one sentence, code 2, no traceback."""
 
+import fcntl
 import os
 
 import pytest
 
 from cmburden import cli
+from cmburden.paths import Layout
 
 
 @pytest.fixture
@@ -59,3 +61,12 @@ def test_read_only_output(capsys, bids, tmp_path):
 
 def test_status_before_a_run(capsys, tmp_path):
     assert "nothing was run here yet" in sentence(capsys, "status", tmp_path)
+
+
+def test_two_runs_in_one_folder(capsys, bids, tmp_path):
+    lock = Layout(tmp_path / "out").lock
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        said = sentence(capsys, "run", bids, tmp_path / "out", "participant")
+    assert "another run is at work here" in said

@@ -1,11 +1,12 @@
 """The configuration: defaults pass, every problem is named at once, the manual knows every key."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from cmburden import config
-from cmburden.errors import CMBurdenError
+from cmburden.errors import REASONS, CMBurdenError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -13,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def keys(properties: dict, prefix: str = "") -> list[str]:
     found = []
     for name, rule in properties.items():
-        inner = rule.get("properties")
+        inner = rule.get("properties") if rule["type"] == "object" else None
         found += keys(inner, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
     return found
 
@@ -50,3 +51,26 @@ def test_a_cohort_pattern_that_is_no_expression(tmp_path):
     path.write_text('name: A\nparticipant_pattern: "("\n')
     with pytest.raises(CMBurdenError, match="is no regular expression"):
         config.cohorts(config.load({"cohorts": [str(path)]}))
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "said"),
+    [
+        ({"definit": 0.6}, "verify.thresholds: unknown key ['definit']"),
+        ({"definite": 2}, "verify.thresholds.definite: 2 is greater"),
+        ({"definite": 0.2, "possible": 0.5}, "possible must not be above definite"),
+    ],
+)
+def test_thresholds(thresholds, said):
+    with pytest.raises(CMBurdenError) as error:
+        config.load({"verify": {"thresholds": thresholds}})
+    assert said in str(error.value)
+
+
+def test_advice_names_keys_that_exist():
+    settings = config.load()
+    named = [k for advice in REASONS.values() for k in re.findall(r"\b[a-z]+\.[a-z_0-9]+", advice)]
+    assert len(named) >= 5
+    for key in named:
+        section, name = key.split(".")
+        assert name in settings[section], key

@@ -25,22 +25,28 @@ def flatten(image: np.ndarray, mask: np.ndarray, spacing) -> np.ndarray:
     return flat / np.median(flat[mask])
 
 
-def training_slab(anatomy: an.Anatomy, seed: int) -> dict[str, np.ndarray]:
-    """A slab of a random acquisition (or a varied preset), crowded with microbleeds and mimics."""
+def training_slab(
+    anatomy: an.Anatomy, seed: int, *, realistic: bool, extent: tuple[float, float]
+) -> dict[str, np.ndarray]:
+    """A slab of a random acquisition (or a varied preset), crowded with microbleeds and mimics.
+
+    ``realistic`` slabs, for calibration, are of the presets alone and hold as many microbleeds
+    and mimics as a scan with some does. ``extent`` is the range of heights in mm.
+    """
     rng = np.random.default_rng(seed)
-    if rng.random() < 0.45:
+    if realistic or rng.random() < 0.45:
         preset = aq.PRESETS[str(rng.choice(list(aq.PRESETS)))]
         acquisition = aq.vary(preset, rng)
     else:
         acquisition = aq.random_acquisition(rng)
-    acquisition = dataclasses.replace(acquisition, extent_mm=float(rng.uniform(40, 70)))
+    acquisition = dataclasses.replace(acquisition, extent_mm=float(rng.uniform(*extent)))
     scan = simulate(
         anatomy,
         an.deformation(anatomy, rng),
         acquisition,
         rng,
-        n_microbleeds=int(rng.integers(12, 40)),
-        n_mimics=int(rng.integers(8, 30)),
+        n_microbleeds=int(rng.integers(0, 14) if realistic else rng.integers(12, 40)),
+        n_mimics=int(rng.integers(0, 6) if realistic else rng.integers(8, 30)),
         veins=float(np.exp(rng.uniform(np.log(0.5), np.log(2.0)))),
     )
     mask = scan.brain
@@ -53,6 +59,12 @@ def training_slab(anatomy: an.Anatomy, seed: int) -> dict[str, np.ndarray]:
     inverse = np.linalg.inv(network.affine)
     points = [inverse[:3, :3] @ s.centre + inverse[:3, 3] for s in scan.sources]
     return {
+        # The scan itself, for the candidates' views and measures.
+        "scan": flat.astype(np.float16),
+        "scan_mask": mask.astype(bool),
+        "affine": scan.affine,
+        "centre_mm": np.array([s.centre for s in scan.sources], np.float32).reshape(-1, 3),
+        # On the network's grid, for patches.
         "image": network.image.astype(np.float16),
         "mask": network.mask.astype(np.uint8),
         "spacing": np.array(network.spacing_mm, np.float32),
@@ -72,6 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--people", default="1-10", help="label maps to use, first-last from 1")
     parser.add_argument("--slabs", type=int, default=160)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--realistic", action="store_true", help="presets, few lesions")
+    parser.add_argument("--extent", type=float, nargs=2, default=(40.0, 70.0), help="height, mm")
     parser.add_argument("--part", default="0/1", help="this process's share, i/n")
     args = parser.parse_args(arguments)
     first, last = (int(n) for n in args.people.split("-"))
@@ -79,11 +93,14 @@ def main(arguments: list[str] | None = None) -> int:
     part, parts = (int(n) for n in args.part.split("/"))
     # One person after the other: loading a label map and its field takes seconds.
     order = sorted(range(args.slabs), key=lambda n: n % len(maps))
-    for number in order[part::parts] if parts == 1 else [n for n in order if n % parts == part]:
+    for number in order[part::parts]:
         target = args.out / f"slab-{number:04d}.npz"
         if target.exists():
             continue
-        slab = training_slab(an.load(maps[number % len(maps)]), seed_of("slab", args.seed, number))
+        slab = training_slab(
+            an.load(maps[number % len(maps)]), seed_of("slab", args.seed, number),
+            realistic=args.realistic, extent=tuple(args.extent),
+        )  # fmt: skip
         with whole_file(target) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, **slab)
         print(target.name, slab["image"].shape, str(slab["name"]), flush=True)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from cmburden.cnn.network import SpotNet
+from cmburden.errors import CMBurdenError
 from cmburden.records import whole_file, write_json
 
 
@@ -28,22 +29,21 @@ class Slab:
     mimics: np.ndarray
 
 
-def load_slabs(folder: Path) -> list[Slab]:
-    slabs = []
+def load_slabs(folder: Path, slabs: dict[str, Slab]) -> None:
+    """Add to ``slabs`` (by file name) those of ``folder`` that it does not hold yet."""
     for path in sorted(Path(folder).glob("slab-*.npz")):
+        if path.name in slabs:
+            continue
         content = np.load(path, allow_pickle=False)
         lesion = content["kind"] == "microbleed"
-        slabs.append(
-            Slab(
-                content["image"],
-                content["mask"],
-                content["spacing"],
-                content["centre"][lesion],
-                content["radius"][lesion],
-                content["centre"][~lesion],
-            )
+        slabs[path.name] = Slab(
+            content["image"],
+            content["mask"],
+            content["spacing"],
+            content["centre"][lesion],
+            content["radius"][lesion],
+            content["centre"][~lesion],
         )
-    return slabs
 
 
 def target(shape, centre: np.ndarray, radius: np.ndarray, spacing: np.ndarray) -> np.ndarray:
@@ -81,7 +81,10 @@ def draw_patch(slab: Slab, rng: np.random.Generator, size=(48, 48, 12)):
     elif pick < 0.7 and len(slab.mimics):
         middle = slab.mimics[rng.integers(len(slab.mimics))]
     else:
-        middle = rng.uniform(0, slab.image.shape)
+        for _ in range(4):
+            middle = rng.uniform(0, slab.image.shape)
+            if slab.mask[tuple(middle.astype(int))]:
+                break
     low = np.round(middle + rng.uniform(-0.35, 0.35, 3) * size - size / 2).astype(int)
     low = np.clip(low, 0, np.maximum(np.array(slab.image.shape) - size, 0))
     high = np.minimum(low + size, slab.image.shape)
@@ -121,12 +124,16 @@ def train(
     folder: Path, out: Path, *, steps: int, batch: int, channels: int, seed: int, minutes: float
 ) -> Path:
     """Train for ``steps`` or ``minutes``; checkpoint each 50 steps. Returns the weights' path."""
-    slabs = load_slabs(folder)
+    slabs: dict[str, Slab] = {}
     torch.manual_seed(seed)
     network = SpotNet(channels)
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-3)
     checkpoint = out / "checkpoint.pt"
     start, spent, curve = 0, 0.0, []
+    load_slabs(folder, slabs)
+    if not slabs:
+        raise CMBurdenError(f"{folder}: holds no slab-*.npz; run cmburden train dataset first")
+    names = sorted(slabs)
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         network.load_state_dict(state["network"])
@@ -145,8 +152,9 @@ def train(
         rng = np.random.default_rng([seed, step])
         if step % 100 == 0:
             # Slabs that were written since: simulation and training may run side by side.
-            slabs = load_slabs(folder)
-        drawn = [draw_patch(slabs[rng.integers(len(slabs))], rng) for _ in range(batch)]
+            load_slabs(folder, slabs)
+            names = sorted(slabs)
+        drawn = [draw_patch(slabs[names[rng.integers(len(names))]], rng) for _ in range(batch)]
         image, mask, truth = (torch.from_numpy(np.stack(v)) for v in zip(*drawn, strict=True))
         loss = loss_of(network(torch.stack([image, mask], 1)), truth[:, None])
         optimiser.zero_grad(set_to_none=True)

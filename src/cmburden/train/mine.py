@@ -1,26 +1,22 @@
-"""Candidates of the CNN on fresh simulated slabs, with their truth: what YOLO and the probability
-learn from. Hard negatives are thus the detector's own false positives."""
+"""Candidates of the CNN on slabs that it was not trained on, with their truth: what YOLO and the
+probability learn from. Hard negatives are thus the detector's own false positives."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from cmburden import config, resources
 from cmburden.cnn.candidates import find_candidates, probability_map
 from cmburden.cnn.describe import describe
 from cmburden.cnn.grid import slices_last, to_network
 from cmburden.cnn.network import SpotNet
 from cmburden.models import load_tensors
-from cmburden.records import seed_of, whole_file
-from cmburden.simulate import acquisition as aq
-from cmburden.simulate import anatomy as an
-from cmburden.simulate.scan import simulate
-from cmburden.train.dataset import flatten
+from cmburden.records import whole_file
 from cmburden.yolo.views import CLASSES, VIEW_MM
 
 #: A candidate belongs to a source within this, or the source's own visible radius.
@@ -42,31 +38,21 @@ def match(points: np.ndarray, centres: np.ndarray, reach: np.ndarray) -> np.ndar
     return owner
 
 
-def mine_slab(
-    network: SpotNet, person: an.Anatomy, seed: int, *, presets_only: bool, extent: tuple
-) -> dict[str, np.ndarray]:
-    """Simulate a slab, search it, and pair its candidates with its sources."""
-    rng = np.random.default_rng(seed)
-    if presets_only or rng.random() < 0.5:
-        acquisition = aq.vary(aq.PRESETS[str(rng.choice(list(aq.PRESETS)))], rng)
-    else:
-        acquisition = aq.random_acquisition(rng)
-    acquisition = dataclasses.replace(acquisition, extent_mm=float(rng.uniform(*extent)))
-    scan = simulate(
-        person, an.deformation(person, rng), acquisition, rng,
-        n_microbleeds=int(rng.integers(0, 14) if presets_only else rng.integers(8, 24)),
-        n_mimics=int(rng.integers(0, 6) if presets_only else rng.integers(6, 16)),
-        veins=float(np.exp(rng.uniform(np.log(0.6), np.log(1.5)))),
-    )  # fmt: skip
-    flat = flatten(scan.image, scan.brain, acquisition.voxel_mm)
-    volume = to_network(flat, scan.brain, scan.affine)
+def mine_slab(network: SpotNet, slab, settings: dict) -> dict[str, np.ndarray]:
+    """Search a slab (content of ``train.dataset``'s file) and pair candidates with its sources.
+
+    ``settings`` are the configuration's of ``detect``: calibration must see what inference gives.
+    """
+    scan, mask, affine = slab["scan"].astype(np.float32), slab["scan_mask"], slab["affine"]
+    volume = to_network(scan, mask, affine)
     probability = probability_map(network, volume, torch.device("cpu"))
-    found = find_candidates(probability, volume, 0.05, 200)
-    rows, views, _ = describe(flat, scan.brain, scan.affine, found)
+    found = find_candidates(
+        probability, volume, settings["min_probability"], settings["max_candidates"]
+    )
+    rows, views, _ = describe(scan, mask, affine, found)
     points = np.array([c.centre_mm for c in found]).reshape(-1, 3)
-    centres = np.array([s.centre for s in scan.sources]).reshape(-1, 3)
-    radius = np.array([s.visible_mm for s in scan.sources])
-    kinds = np.array([CLASS_OF_KIND[s.kind] for s in scan.sources])
+    centres, radius = slab["centre_mm"], slab["radius"]
+    kinds = np.array([CLASS_OF_KIND[str(k)] for k in slab["kind"]])
     owner = match(points, centres, np.maximum(HIT_MM, radius))
     classes = [
         kinds[o] if o >= 0 else ("border" if row["edge_mm"] < BORDER_MM else "vessel")
@@ -75,7 +61,7 @@ def mine_slab(
     boxes = [
         (k, *box)
         for k, point in enumerate(points)
-        for box in _boxes(point, classes[k], owner[k], centres, radius, kinds, scan.affine)
+        for box in _boxes(point, classes[k], owner[k], centres, radius, kinds, affine)
     ]
     names = (
         "p_cnn",
@@ -90,9 +76,9 @@ def mine_slab(
         "views": np.array(views, np.uint8).reshape(-1, 96, 96, 3),
         "class": np.array([CLASSES.index(c) for c in classes], int),
         "boxes": np.array(boxes, np.float32).reshape(-1, 6),
-        "is_swi": np.full(len(rows), acquisition.contrast == "SWI"),
+        "is_swi": np.full(len(rows), str(slab["contrast"]) == "SWI"),
         "n_microbleeds": np.array(int((kinds == "microbleed").sum())),
-        "name": np.array(acquisition.name),
+        "name": slab["name"],
         **{n: np.array([row[n] for row in rows], np.float32) for n in names},
     }
 
@@ -124,33 +110,22 @@ def _boxes(point, name, own, centres, radius, kinds, affine):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """``python -m cmburden.train.mine WEIGHTS OUT --anatomy DIR --people 1-10 --slabs 60``."""
+    """``python -m cmburden.train.mine WEIGHTS SLABS OUT``."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("weights", type=Path)
+    parser.add_argument("slabs", type=Path, help="slabs that these weights were not trained on")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--anatomy", type=Path, default=None)
-    parser.add_argument("--people", default="1-10")
-    parser.add_argument("--slabs", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--presets-only", action="store_true", help="realistic, for calibration")
-    parser.add_argument("--extent", type=float, nargs=2, default=(40.0, 70.0), help="height, mm")
-    parser.add_argument("--part", default="0/1", help="this process's share, i/n")
     args = parser.parse_args(arguments)
     state = load_tensors(args.weights)
     network = SpotNet(state["entry.weight"].shape[0])
     network.load_state_dict(state)
     network.eval()
-    first, last = (int(n) for n in args.people.split("-"))
-    maps = an.available(args.anatomy)[first - 1 : last]
-    part, parts = (int(n) for n in args.part.split("/"))
-    for number in sorted(range(args.slabs), key=lambda n: n % len(maps)):
-        target = args.out / f"mined-{number:04d}.npz"
-        if number % parts != part or target.exists():
+    settings = config.read_yaml(resources.root() / "config" / "config.yaml")["detect"]
+    for path in sorted(args.slabs.glob("slab-*.npz")):
+        target = args.out / path.name.replace("slab-", "mined-")
+        if target.exists():
             continue
-        mined = mine_slab(
-            network, an.load(maps[number % len(maps)]), seed_of("mine", args.seed, number),
-            presets_only=args.presets_only, extent=tuple(args.extent),
-        )  # fmt: skip
+        mined = mine_slab(network, np.load(path, allow_pickle=False), settings)
         with whole_file(target) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, **mined)
         hits = int((mined["class"] == 0).sum())

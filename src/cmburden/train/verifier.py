@@ -14,9 +14,6 @@ from cmburden.records import whole_file
 from cmburden.yolo.model import ARCHITECTURE
 from cmburden.yolo.views import CLASSES, VIEW_PIXELS
 
-#: Negatives with a lower score are left out of the training.
-LEAST_P_CNN = 0.3
-
 
 def write_dataset(mined: Path, folder: Path, held_out: float = 0.1) -> Path:
     """Views and boxes of ``mined`` as a YOLO dataset; returns its YAML.
@@ -31,9 +28,6 @@ def write_dataset(mined: Path, folder: Path, held_out: float = 0.1) -> Path:
         for kind in ("images", "labels"):
             (folder / kind / part).mkdir(parents=True, exist_ok=True)
         for k, view in enumerate(content["views"]):
-            # The CNN is sure enough that these are nothing; thousands of them teach nothing.
-            if content["class"][k] and content["p_cnn"][k] < LEAST_P_CNN:
-                continue
             name = f"{path.stem}-{k:03d}"
             Image.fromarray(view).save(folder / "images" / part / f"{name}.png")
             boxes = content["boxes"][content["boxes"][:, 0] == k, 1:]
