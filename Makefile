@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test lint lock
+.PHONY: install demo test lint lock evaluation
 install: $(STAMP)
 
 $(STAMP): envs/requirements.lock pyproject.toml
@@ -27,6 +27,18 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+
+# About 40 minutes: 40 simulated scans that no network was trained on; docs/evaluation.md.
+# ANATOMY: the folder of the label maps.
+COHORTS := config/cohorts/adni.yaml,config/cohorts/aibl.yaml,config/cohorts/mas.yaml,config/cohorts/oats.yaml
+evaluation: install
+	$(BIN)/cmburden simulate evaluation/bids --participants 10 --anatomy $(ANATOMY) \
+		--people 13-14 --positive-share 0.5 --seed 99
+	$(BIN)/cmburden run evaluation/bids evaluation/derivatives participant --cores 2 \
+		--set 'cohorts=[$(COHORTS)]' --set buckets=4
+	$(BIN)/cmburden evaluate evaluation/derivatives evaluation/truth.tsv --out evaluation
+	$(BIN)/cmburden timings evaluation/derivatives
+	$(BIN)/python -m cmburden.evaluate_anatomy $(ANATOMY)/seg_13.nii.gz $(ANATOMY)/seg_14.nii.gz
 
 # The lock is what is installed, without what torch itself brings.
 lock:

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -15,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from cmburden import RESEARCH_USE_ONLY, __version__, resources
-from cmburden.errors import CMBurdenError
+from cmburden.errors import CMBurdenError, sentence
 from cmburden.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
 
 #: Commands whose module gives ``add_arguments`` and ``main``; imported only when chosen.
@@ -24,7 +25,12 @@ ELSEWHERE = {
     "simulate": "write a simulated BIDS cohort with known microbleeds",
     "train": "train the networks",
     "evaluate": "compare a run with known microbleeds",
+    "timings": "seconds a scan by stage, from a run's benchmark files",
 }
+
+
+#: A run that fails with less disk than this left failed for want of it.
+LEAST_FREE_MB = 50
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,12 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         args = _parser(chosen).parse_args(*_split(arguments))
         return args.call(args)
-    except CMBurdenError as error:
-        print(f"cmburden: {error}", file=sys.stderr)
-    except OSError as error:
-        # Full disks and closed folders come from anywhere; they are the user's to mend.
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"cmburden: {where}{error.strerror or error}; free it and run again", file=sys.stderr)
+    except (CMBurdenError, OSError) as error:
+        print(f"cmburden: {sentence(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         print("cmburden: stopped; run the same command again to go on", file=sys.stderr)
         return 130
@@ -185,6 +187,12 @@ def _participants(args: argparse.Namespace, bids: Path, layout: Layout, settings
     code = subprocess.run([*command, *args.further], env=environment, check=False).returncode
     if not args.dry_run:
         _summary(layout)
+    free_mb = shutil.disk_usage(layout.root).free // 2**20
+    if code and free_mb < LEAST_FREE_MB:
+        raise CMBurdenError(
+            f"{layout.root}: the disk is full ({free_mb} MB are free); free space and run again: "
+            "what is done is kept"
+        )
     return 1 if code else 0
 
 

@@ -38,6 +38,14 @@ class CMBurdenError(Exception):
     """A mistake that the user can mend; ``str(error)`` is one sentence: what, where, what to do."""
 
 
+def sentence(error: CMBurdenError | OSError) -> str:
+    """What a user reads of an error. Full disks and closed folders come from anywhere."""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}; free it and run again: what is done is kept"
+    return str(error)
+
+
 class ScanError(Exception):
     """What is wrong with one scan.
 

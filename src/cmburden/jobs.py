@@ -9,6 +9,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+from cmburden.errors import CMBurdenError, sentence
 from cmburden.workflow import Flow
 
 
@@ -17,21 +18,27 @@ def logged(log: str, threads: int = 1):
     """Send stdout, stderr and logging of this process to ``log``; bound the numeric libraries."""
     for name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
-    with Path(log).open("w", buffering=1) as stream:
-        before = sys.stdout, sys.stderr
-        sys.stdout = sys.stderr = stream
-        logging.basicConfig(
-            stream=stream, level=logging.INFO, format="%(levelname)s %(message)s", force=True
-        )
-        try:
-            yield
-        except BaseException:
-            logging.exception("the job failed")
-            raise
-        finally:
-            sys.stdout, sys.stderr = before
-            logging.getLogger().handlers.clear()
+    # A log that cannot be written (full disk) is not to hide why the job fails.
+    logging.raiseExceptions = False
+    before = sys.stdout, sys.stderr
+    try:
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        with Path(log).open("w", buffering=1) as stream:
+            sys.stdout = sys.stderr = stream
+            logging.basicConfig(
+                stream=stream, level=logging.INFO, format="%(levelname)s %(message)s", force=True
+            )
+            try:
+                yield
+            except BaseException:
+                logging.exception("the job failed")
+                raise
+            finally:
+                sys.stdout, sys.stderr = before
+                logging.getLogger().handlers.clear()
+    except (CMBurdenError, OSError) as error:
+        # The user's to mend: a sentence among Snakemake's messages, the rest in the log.
+        sys.exit(f"cmburden: {sentence(error)}; log: {log}")
 
 
 def _flow(snakemake) -> Flow:

@@ -110,3 +110,51 @@ def test_status_and_retry(cohort, capsys):
     assert "empty_file" in capsys.readouterr().out
     assert cli.main(["retry", str(cohort / "out"), "--scan", "sub-01_T2starw"]) == 0
     assert jobs(cohort)["preprocess"] == 1
+
+
+def test_snakemake_report_carries_page_and_caption(cohort):
+    assert run(cohort) == 0
+    work = cohort / "out" / "work"
+    assert run(cohort, "--", "--report", str(work / "report.html")) == 0
+    page = (work / "report.html").read_text()
+    assert "participant flow, prevalence with intervals" in page
+    assert "index.html" in page
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 120 KB and a function that changes its mount options."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options: str) -> bool:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    if not mount("size=120k"):
+        pytest.skip("file systems can be mounted by root only")
+    yield folder, lambda options: mount(f"remount,{options}")
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(cohort, small_disk, capsys):
+    disk, change = small_disk
+    arguments = ["run", str(cohort / "bids"), str(disk / "out"), "participant", "--cores", "2",
+                 "--set", "buckets=2"]  # fmt: skip
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "the disk is full (0 MB are free); free space and run again" in said
+    assert "Traceback" not in said
+    assert change("size=80m")
+    assert cli.main(arguments) == 0
+    assert run(cohort) == 0
+    for name in ("scans", "counts", "participants"):
+        table = f"cohort/{name}.parquet"
+        assert (disk / "out" / table).read_bytes() == (cohort / "out" / table).read_bytes()
+
+
+def test_a_read_only_folder_is_one_sentence(cohort, small_disk, capsys):
+    disk, change = small_disk
+    assert change("ro")
+    assert cli.main(["run", str(cohort / "bids"), str(disk / "out"), "participant"]) == 2
+    assert "cannot be written (Read-only file system)" in capsys.readouterr().err

@@ -2,7 +2,11 @@ rule report:
     input:
         tables=flow.tables(),
     output:
-        page=flow.layout.report,
+        page=report(
+            flow.layout.report,
+            category="Cohort",
+            caption="../report/cohort.rst",
+        ),
     log:
         flow.layout.log("report"),
     benchmark:

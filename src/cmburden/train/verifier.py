@@ -14,6 +14,10 @@ from cmburden.records import whole_file
 from cmburden.yolo.model import ARCHITECTURE
 from cmburden.yolo.views import CLASSES, VIEW_PIXELS
 
+#: Of negatives that the CNN gives less than this, one in ``SPARSE`` is kept: they are most, and
+#: the CNN has all but decided them already.
+SURE_P_CNN, SPARSE = 0.4, 8
+
 
 def write_dataset(mined: Path, folder: Path, held_out: float = 0.1) -> Path:
     """Views and boxes of ``mined`` as a YOLO dataset; returns its YAML.
@@ -28,6 +32,8 @@ def write_dataset(mined: Path, folder: Path, held_out: float = 0.1) -> Path:
         for kind in ("images", "labels"):
             (folder / kind / part).mkdir(parents=True, exist_ok=True)
         for k, view in enumerate(content["views"]):
+            if content["class"][k] and content["p_cnn"][k] < SURE_P_CNN and k % SPARSE:
+                continue
             name = f"{path.stem}-{k:03d}"
             Image.fromarray(view).save(folder / "images" / part / f"{name}.png")
             boxes = content["boxes"][content["boxes"][:, 0] == k, 1:]

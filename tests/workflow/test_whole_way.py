@@ -1,0 +1,135 @@
+"""The whole way, nothing left out, over a BIDS tree as others make them.
+
+Two simulated scans (template anatomy) stand for all: sessions and runs, several echoes with phase,
+a `_swi` suffix, sidecars at the root, no T1w. About two minutes on two cores.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from cmburden import cli
+from cmburden.paths import COHORT_TABLES
+from cmburden.simulate.cohort import run as simulate
+
+LISTING = Path(__file__).with_name("whole_way.txt")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    simulate(
+        folder / "simulated", presets=["OATS", "AIBL"], participants=1, seed=4, positive_share=1.0,
+        t1w_share=0.0,
+    )  # fmt: skip
+    gre = next(folder.glob("simulated/sub-OATS001/anat/*_T2starw.nii.gz"))
+    swi = next(folder.glob("simulated/sub-AIBL001/anat/*_swi.nii.gz"))
+    bids = folder / "bids"
+    for name, source in {
+        "sub-01/ses-baseline/anat/sub-01_ses-baseline_acq-gre_run-01_T2starw": gre,
+        "sub-01/ses-baseline/anat/sub-01_ses-baseline_acq-gre_run-02_T2starw": gre,
+        "sub-02/anat/sub-02_echo-1_part-mag_MEGRE": gre,
+        "sub-02/anat/sub-02_echo-2_part-mag_MEGRE": gre,
+        "sub-02/anat/sub-02_echo-2_part-phase_MEGRE": gre,
+        "sub-03/anat/sub-03_swi": swi,
+    }.items():
+        path = bids / f"{name}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(source.read_bytes())
+        if "echo" in name:
+            echo = 0.009 if "echo-1" in name else 0.022
+            (bids / f"{name}.json").write_text(json.dumps({"EchoTime": echo}))
+    for suffix, echo in (("T2starw", 0.025), ("swi", 0.02)):
+        (bids / f"{suffix}.json").write_text(
+            json.dumps({"EchoTime": echo, "MagneticFieldStrength": 3})
+        )
+    (bids / "dataset_description.json").write_text('{"Name": "Other", "BIDSVersion": "1.10.0"}')
+    return folder
+
+
+def run(folder: Path, out: str) -> int:
+    return cli.main(
+        ["run", str(folder / "bids"), str(folder / out), "participant", "--cores", "2",
+         "--set", "buckets=2"]
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def output(study) -> Path:
+    assert run(study, "out") == 0
+    return study / "out"
+
+
+def test_every_scan_went_through(output):
+    scans = pd.read_parquet(output / "cohort/scans.parquet").set_index("scan_id")
+    assert scans.index.tolist() == [
+        "sub-01_ses-baseline_acq-gre_run-01_T2starw",
+        "sub-01_ses-baseline_acq-gre_run-02_T2starw",
+        "sub-02_echo-2_part-mag_MEGRE",
+        "sub-03_swi",
+    ]
+    assert scans["status"].eq("ok").all(), scans["message"].tolist()
+    assert scans["contrast"].tolist() == ["GRE", "GRE", "GRE", "SWI"]
+    assert scans["echo_time_s"].tolist() == [0.025, 0.025, 0.022, 0.02]
+    # Equal images, equal counts.
+    assert scans["n_possible"].iloc[:3].nunique() == 1
+
+
+def test_volumes_agree_with_tables(output):
+    lesions = pd.read_parquet(output / "cohort/lesions.parquet")
+    scans = pd.read_parquet(output / "cohort/scans.parquet").set_index("scan_id")
+    for path in output.glob("sub-*/**/*_label-CMB_dseg.nii.gz"):
+        image = nib.load(path)
+        labels = np.asarray(image.dataobj)
+        mask = path.with_name(path.name.replace("label-CMB_dseg", "desc-brain_mask"))
+        assert np.allclose(nib.load(mask).affine, image.affine)
+        stem = path.name.replace("_label-CMB_dseg.nii.gz", "").replace("_acq-swi", "")
+        mine = lesions[lesions["scan_id"].str.startswith(f"{stem}_")]
+        assert set(np.unique(labels)) - {0} == set(mine["lesion_id"])
+        row = scans.loc[mine["scan_id"].iloc[0]] if len(mine) else None
+        assert row is None or len(mine) == row["n_cmb"] + row["n_possible"]
+        stem = path.name.replace("_label-CMB_dseg.nii.gz", "")
+        montage = path.parents[1] / "figures" / f"{stem}_desc-CMB_montage.png"
+        assert montage.exists() == bool(len(mine))
+        for _, lesion in mine.iterrows():
+            # The lesion's centre lies within 6 mm of its voxels.
+            points = nib.affines.apply_affine(
+                image.affine, np.argwhere(labels == lesion["lesion_id"])
+            )
+            centre = lesion[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
+            assert np.linalg.norm(points - centre, axis=1).min() < 6
+
+
+def test_the_validator_finds_no_error(output):
+    validator = Path(sys.executable).parent / "bids-validator-deno"
+    done = subprocess.run(
+        [validator, output, "--json"], capture_output=True, text=True, check=False
+    )
+    issues = json.loads(done.stdout)["issues"]["issues"]
+    assert [i for i in issues if i.get("severity") == "error"] == []
+
+
+def test_the_same_files_as_ever(output):
+    """Golden listing: a file that is new, gone or renamed is to be meant. ``work/`` is ours."""
+    found = sorted(
+        p.relative_to(output).as_posix()
+        for p in output.rglob("*")
+        if p.is_file()
+        and p.relative_to(output).parts[0] not in ("work", "logs")
+        # There where lesions are: new weights may change that.
+        and not p.name.endswith("_desc-CMB_montage.png")
+    )
+    assert found == LISTING.read_text().split()
+
+
+def test_the_same_input_twice_gives_equal_bytes(study, output):
+    assert run(study, "again") == 0
+    for name in set(COHORT_TABLES) - {"runs"}:
+        first = output / "cohort" / f"{name}.parquet"
+        assert first.read_bytes() == (study / "again/cohort" / first.name).read_bytes(), name
