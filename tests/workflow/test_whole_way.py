@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmburden import cli
-from cmburden.paths import COHORT_TABLES
+from cmburden import cli, timings
+from cmburden.paths import COHORT_TABLES, Layout
 from cmburden.simulate.cohort import run as simulate
 
 LISTING = Path(__file__).with_name("whole_way.txt")
@@ -133,3 +133,15 @@ def test_the_same_input_twice_gives_equal_bytes(study, output):
     for name in set(COHORT_TABLES) - {"runs"}:
         first = output / "cohort" / f"{name}.parquet"
         assert first.read_bytes() == (study / "again/cohort" / first.name).read_bytes(), name
+
+
+def test_timings_name_every_stage(output, capsys):
+    table = timings.by_stage(Layout(output))
+    assert table["stage"].tolist() == [
+        "preprocess", "register", "detect", "verify", "aggregate", "report",
+    ]  # fmt: skip
+    assert table["jobs"].iloc[:2].tolist() == [4, 4]
+    assert table["share"].sum() == pytest.approx(1)
+    assert (table["seconds"] > 0).all()
+    assert cli.main(["timings", str(output)]) == 0
+    assert "| preprocess | 4 |" in capsys.readouterr().out

@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("weights", type=Path)
     parser.add_argument("fitted", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--version", default="0.1.0")
+    parser.add_argument("--version", required=True, help="of the weights, such as 0.2.0")
     args = parser.parse_args(arguments)
     print(release(args.kind, args.weights, args.fitted, args.folder, args.version)["id"])
     return 0
