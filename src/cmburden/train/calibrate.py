@@ -17,7 +17,7 @@ from cmburden.records import write_json
 from cmburden.yolo.model import build, class_scores
 
 #: Operating points: definite at this many false positives a scan, possible at that.
-FALSE_POSITIVES = {"definite": 0.5, "possible": 2.0}
+FALSE_POSITIVES = {"definite": 1.0, "possible": 4.0}
 
 
 def load_mined(folder: Path, verifier: Path) -> tuple[pd.DataFrame, int, int]:
