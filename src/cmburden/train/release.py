@@ -38,7 +38,8 @@ def release(kind: str, weights: Path, fitted: Path, folder: Path, version: str) 
         "weights": {target.name: sha256_of_file(target)},
         "training_data": TRAINING_DATA,
         "intended_use": INTENDED_USE,
-        "validation_set": "Simulated preset scans over label maps 11-12, whole brains, out-of-fold over scans",
+        "validation_set": "Simulated preset scans over label maps 11-12, whole brains, "
+        "out-of-fold over scans",
     }
     if kind == "detector":
         channels = load_tensors(target)["entry.weight"].shape[0]
