@@ -8,7 +8,7 @@ build --anatomy FOLDER --aal FILE``) makes it again from its two sources:
 - lobes: AAL2 (Rolls 2015; GPL), each lobe extended into its white matter by the nearest cortex.
 
 Capsules, callosum and deep white matter are white matter near the structures that define them; the
-distances (``LIMITS_MM``) are those that agree best with the published MARS atlas (docs/atlas.md).
+distances (``LIMITS_MM``) are those that agree best with the published MARS atlas.
 """
 
 from __future__ import annotations

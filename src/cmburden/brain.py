@@ -78,7 +78,7 @@ def brain_mask(volume: np.ndarray, threads: int = 1) -> np.ndarray:
             inside = interpolate(x[(..., *box)], _SHAPE, mode="nearest-exact")
             probability = network(_normalised(inside, low, high))[:, 1:2]
             # The networks know T1w, where fluid is dark. Seen again with all that is brighter than
-            # tissue cut off, bright fluid hides no cortex (docs/preprocessing.md: the tissue that
+            # tissue cut off, bright fluid hides no cortex (the tissue that
             # the mask misses falls by a third).
             tissue = inside[probability > 0.5]
             if tissue.numel() > 0:
@@ -151,7 +151,7 @@ def sphericity(mask: np.ndarray, affine: np.ndarray) -> float:
 
 
 #: Expected height and width of a brain mask over its length, lower ends over 14 people and the
-#: real scans of docs/preprocessing.md (0.85-0.90 and 0.78-0.82), so that coverage errs upwards.
+#: real scans looked at (0.85-0.90 and 0.78-0.82), so that coverage errs upwards.
 _HEIGHT_OVER_LENGTH = 0.83
 _WIDTH_OVER_LENGTH = 0.76
 #: Brain in an outer plane of the field of view that counts as cut off (mm^2).
