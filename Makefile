@@ -30,12 +30,10 @@ lint: install
 
 # About 40 minutes: 40 simulated scans that no network was trained on; docs/evaluation.md.
 # ANATOMY: the folder of the label maps.
-COHORTS := config/cohorts/adni.yaml,config/cohorts/aibl.yaml,config/cohorts/mas.yaml,config/cohorts/oats.yaml
 evaluation: install
 	$(BIN)/cmburden simulate evaluation/bids --participants 10 --anatomy $(ANATOMY) \
 		--people 13-14 --positive-share 0.5 --seed 99
-	$(BIN)/cmburden run evaluation/bids evaluation/derivatives participant --cores 2 \
-		--set 'cohorts=[$(COHORTS)]' --set buckets=4
+	$(BIN)/cmburden run evaluation/bids evaluation/derivatives participant --cores 2 --set buckets=4
 	$(BIN)/cmburden evaluate evaluation/derivatives evaluation/truth.tsv --out evaluation
 	$(BIN)/cmburden timings evaluation/derivatives
 	$(BIN)/python -m cmburden.evaluate_anatomy $(ANATOMY)/seg_13.nii.gz $(ANATOMY)/seg_14.nii.gz

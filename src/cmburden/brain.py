@@ -78,8 +78,8 @@ def brain_mask(volume: np.ndarray, threads: int = 1) -> np.ndarray:
             inside = interpolate(x[(..., *box)], _SHAPE, mode="nearest-exact")
             probability = network(_normalised(inside, low, high))[:, 1:2]
             # The networks know T1w, where fluid is dark. Seen again with all that is brighter than
-            # tissue cut off, bright fluid hides no cortex (the tissue that
-            # the mask misses falls by a third).
+            # tissue cut off, bright fluid hides no cortex (the tissue that the mask misses falls by
+            # a third).
             tissue = inside[probability > 0.5]
             if tissue.numel() > 0:
                 top = torch.minimum(high, _TISSUE_TOP * tissue.median())

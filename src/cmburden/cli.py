@@ -187,13 +187,15 @@ def _participants(args: argparse.Namespace, bids: Path, layout: Layout, settings
     code = subprocess.run([*command, *args.further], env=environment, check=False).returncode
     if not args.dry_run:
         _summary(layout)
+    if not code:
+        return 0
     free_mb = shutil.disk_usage(layout.root).free // 2**20
-    if code and free_mb < LEAST_FREE_MB:
+    if free_mb < LEAST_FREE_MB:
         raise CMBurdenError(
             f"{layout.root}: the disk is full ({free_mb} MB are free); free space and run again: "
             "what is done is kept"
         )
-    return 1 if code else 0
+    return 1
 
 
 def _check_output(bids: Path, output: Path) -> None:
@@ -274,11 +276,6 @@ def _outcomes(layout: Layout) -> dict:
 
 
 def _retry(args: argparse.Namespace) -> int:
-    """Remove the records of failed scans (or of those named) and all that was made from them.
-
-    Snakemake makes nothing again for a missing intermediate file while the last one exists, so
-    shards, tables and report go too; what the networks said of other scans is cached.
-    """
     layout = Layout(args.output_dir)
     _expected(layout)
     with _alone(layout):
@@ -286,6 +283,11 @@ def _retry(args: argparse.Namespace) -> int:
 
 
 def _forget(layout: Layout, wanted: set[str]) -> int:
+    """Remove the records of failed scans (or of those named) and all that was made from them.
+
+    Snakemake makes nothing again for a missing intermediate file while the last one exists, so
+    shards, tables and report go too; what the networks said of other scans is cached.
+    """
     failed = {
         outcome.scan_id
         for outcomes in _outcomes(layout).values()

@@ -26,6 +26,9 @@ def load(overrides: dict | None = None, path: Path | None = None) -> dict:
         config = merge(config, read_yaml(path))
     config = merge(config, overrides or {})
     check(config)
+    thresholds = config["verify"]["thresholds"] or {}
+    if thresholds.get("possible", 0) > thresholds.get("definite", 1):
+        raise CMBurdenError("config: verify.thresholds: possible must not be above definite")
     return config
 
 
@@ -59,10 +62,6 @@ def merge(base: dict, over: dict) -> dict:
 def check(config: dict, schema: str = "config") -> None:
     rules = read_yaml(resources.root() / "config" / "schemas" / f"{schema}.schema.yaml")
     problems = sorted({_sentence(e) for e in Draft202012Validator(rules).iter_errors(config)})
-    if not problems and schema == "config":
-        thresholds = config["verify"]["thresholds"] or {}
-        if thresholds.get("possible", 0) > thresholds.get("definite", 1):
-            problems.append("verify.thresholds: possible must not be above definite")
     if problems:
         raise CMBurdenError(f"{schema}: " + "; ".join(problems))
 

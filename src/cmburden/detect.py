@@ -15,9 +15,8 @@ import numpy as np
 import pandas as pd
 
 from cmburden import models, provenance, resources, tables
-from cmburden.cnn.candidates import find_candidates, probability_map
+from cmburden.cnn.candidates import search
 from cmburden.cnn.describe import describe
-from cmburden.cnn.grid import to_network
 from cmburden.cnn.network import SpotNet
 from cmburden.errors import CMBurdenError, ScanError
 from cmburden.paths import Layout
@@ -42,9 +41,10 @@ class Detector:
         self.network.eval().to(self.device)
 
     def __call__(self, volume, mask, affine, *, minimum: float, maximum_number: int):
-        network_volume = to_network(volume, mask, affine)
-        probability = probability_map(self.network, network_volume, self.device)
-        return find_candidates(probability, network_volume, minimum, maximum_number)
+        return search(
+            self.network, volume, mask, affine, self.device,
+            minimum=minimum, maximum_number=maximum_number,
+        )  # fmt: skip
 
 
 def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:

@@ -6,7 +6,7 @@ import importlib
 import logging
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from cmburden.errors import CMBurdenError, sentence
@@ -15,30 +15,35 @@ from cmburden.workflow import Flow
 
 @contextmanager
 def logged(log: str, threads: int = 1):
-    """Send stdout, stderr and logging of this process to ``log``; bound the numeric libraries."""
+    """Send stdout, stderr and logging of this process to ``log``; bound the numeric libraries.
+
+    What a user can mend ends the job with a sentence among Snakemake's messages.
+    """
     for name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     # A log that cannot be written (full disk) is not to hide why the job fails.
     logging.raiseExceptions = False
-    before = sys.stdout, sys.stderr
     try:
-        Path(log).parent.mkdir(parents=True, exist_ok=True)
-        with Path(log).open("w", buffering=1) as stream:
-            sys.stdout = sys.stderr = stream
-            logging.basicConfig(
-                stream=stream, level=logging.INFO, format="%(levelname)s %(message)s", force=True
-            )
-            try:
-                yield
-            except BaseException:
-                logging.exception("the job failed")
-                raise
-            finally:
-                sys.stdout, sys.stderr = before
-                logging.getLogger().handlers.clear()
+        with _into(Path(log)):
+            yield
     except (CMBurdenError, OSError) as error:
-        # The user's to mend: a sentence among Snakemake's messages, the rest in the log.
         sys.exit(f"cmburden: {sentence(error)}; log: {log}")
+
+
+@contextmanager
+def _into(log: Path):
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", buffering=1) as stream, redirect_stdout(stream), redirect_stderr(stream):
+        logging.basicConfig(
+            stream=stream, level=logging.INFO, format="%(levelname)s %(message)s", force=True
+        )
+        try:
+            yield
+        except BaseException:
+            logging.exception("the job failed")
+            raise
+        finally:
+            logging.getLogger().handlers.clear()
 
 
 def _flow(snakemake) -> Flow:

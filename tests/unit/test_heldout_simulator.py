@@ -1,7 +1,7 @@
 """A second, simpler simulator of a lesion's signal: random spins about an analytic sphere.
 
-It shares no code with the package. The main simulator integrates on a regular grid; here spins are
-drawn at random, and once more a dipole convolution on a fine grid gives the field.
+``spins`` shares no code with the package: it draws spins at random where the main simulator
+integrates on a regular grid. A dipole convolution on a fine grid gives the field once more.
 """
 
 import numpy as np

@@ -5,14 +5,13 @@ a `_swi` suffix, sidecars at the root, no T1w. About two minutes on two cores.
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from steps import run, validator_errors
 
 from cmburden import cli, timings
 from cmburden.paths import COHORT_TABLES, Layout
@@ -53,16 +52,9 @@ def study(tmp_path_factory) -> Path:
     return folder
 
 
-def run(folder: Path, out: str) -> int:
-    return cli.main(
-        ["run", str(folder / "bids"), str(folder / out), "participant", "--cores", "2",
-         "--set", "buckets=2"]
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def output(study) -> Path:
-    assert run(study, "out") == 0
+    assert run(study) == 0
     return study / "out"
 
 
@@ -107,12 +99,7 @@ def test_volumes_agree_with_tables(output):
 
 
 def test_the_validator_finds_no_error(output):
-    validator = Path(sys.executable).parent / "bids-validator-deno"
-    done = subprocess.run(
-        [validator, output, "--json"], capture_output=True, text=True, check=False
-    )
-    issues = json.loads(done.stdout)["issues"]["issues"]
-    assert [i for i in issues if i.get("severity") == "error"] == []
+    assert validator_errors(output) == []
 
 
 def test_the_same_files_as_ever(output):
@@ -129,7 +116,7 @@ def test_the_same_files_as_ever(output):
 
 
 def test_the_same_input_twice_gives_equal_bytes(study, output):
-    assert run(study, "again") == 0
+    assert run(study, out=study / "again") == 0
     for name in set(COHORT_TABLES) - {"runs"}:
         first = output / "cohort" / f"{name}.parquet"
         assert first.read_bytes() == (study / "again/cohort" / first.name).read_bytes(), name

@@ -1,6 +1,5 @@
 """The workflow for real, on scans that all fail as data: every scan a row, nothing done twice."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from steps import run, validator_errors
 
 from cmburden import cli
 
@@ -33,13 +33,6 @@ def cohort(tmp_path_factory) -> Path:
     (bids / "participants.tsv").write_text("participant_id\tage\tsex\nsub-01\t70\tF\n")
     assert run(folder) == 0
     return folder
-
-
-def run(folder: Path, *further: str) -> int:
-    return cli.main(
-        ["run", str(folder / "bids"), str(folder / "out"), "participant", "--cores", "2",
-         "--set", "buckets=2", *further]
-    )  # fmt: skip
 
 
 def jobs(folder: Path) -> dict[str, int]:
@@ -87,12 +80,7 @@ def test_an_edited_age_redoes_the_cohort_only(cohort):
 
 
 def test_the_output_passes_the_bids_validator(cohort):
-    validator = Path(sys.executable).parent / "bids-validator-deno"
-    done = subprocess.run(
-        [validator, cohort / "out", "--json"], capture_output=True, text=True, check=False
-    )
-    issues = json.loads(done.stdout)["issues"]["issues"]
-    assert [i for i in issues if i.get("severity") == "error"] == []
+    assert validator_errors(cohort / "out") == []
 
 
 def test_group_holds_everybody_after_runs_of_one(cohort):
@@ -139,14 +127,12 @@ def small_disk(tmp_path):
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing(cohort, small_disk, capsys):
     disk, change = small_disk
-    arguments = ["run", str(cohort / "bids"), str(disk / "out"), "participant", "--cores", "2",
-                 "--set", "buckets=2"]  # fmt: skip
-    assert cli.main(arguments) == 2
+    assert run(cohort, out=disk / "out") == 2
     said = capsys.readouterr().err
     assert "the disk is full (0 MB are free); free space and run again" in said
     assert "Traceback" not in said
     assert change("size=80m")
-    assert cli.main(arguments) == 0
+    assert run(cohort, out=disk / "out") == 0
     assert run(cohort) == 0
     for name in ("scans", "counts", "participants"):
         table = f"cohort/{name}.parquet"
@@ -156,5 +142,5 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(cohort, small_disk, capsy
 def test_a_read_only_folder_is_one_sentence(cohort, small_disk, capsys):
     disk, change = small_disk
     assert change("ro")
-    assert cli.main(["run", str(cohort / "bids"), str(disk / "out"), "participant"]) == 2
+    assert run(cohort, out=disk / "out") == 2
     assert "cannot be written (Read-only file system)" in capsys.readouterr().err

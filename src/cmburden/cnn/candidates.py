@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from cmburden.cnn.grid import NetworkVolume
+from cmburden.cnn.grid import NetworkVolume, to_network
 from cmburden.cnn.network import SpotNet
 
 #: Two maxima nearer than this are one lesion.
@@ -41,6 +41,15 @@ def probability_map(network: SpotNet, volume: NetworkVolume, device: torch.devic
         values = torch.sigmoid(logits.float())[0, 0, :nx, :ny].cpu().numpy()
         result[..., start:stop] = values[..., start - low : stop - low]
     return result
+
+
+def search(
+    network: SpotNet, volume, mask, affine, device, *, minimum: float, maximum_number: int
+) -> list[Candidate]:
+    """Candidates of a scan: ``volume`` and ``mask`` (x, y, z) as :func:`to_network` takes them."""
+    network_volume = to_network(volume, mask, affine)
+    probability = probability_map(network, network_volume, device)
+    return find_candidates(probability, network_volume, minimum, maximum_number)
 
 
 def find_candidates(

@@ -133,7 +133,6 @@ def train(
     load_slabs(folder, slabs)
     if not slabs:
         raise CMBurdenError(f"{folder}: holds no slab-*.npz; run cmburden train dataset first")
-    names = sorted(slabs)
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         network.load_state_dict(state["network"])
@@ -153,7 +152,7 @@ def train(
         if step % 100 == 0:
             # Slabs that were written since: simulation and training may run side by side.
             load_slabs(folder, slabs)
-            names = sorted(slabs)
+        names = sorted(slabs)
         drawn = [draw_patch(slabs[names[rng.integers(len(names))]], rng) for _ in range(batch)]
         image, mask, truth = (torch.from_numpy(np.stack(v)) for v in zip(*drawn, strict=True))
         loss = loss_of(network(torch.stack([image, mask], 1)), truth[:, None])

@@ -8,33 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from cmburden import config, resources
-from cmburden.cnn.candidates import find_candidates, probability_map
+from cmburden.cnn.candidates import search
 from cmburden.cnn.describe import describe
-from cmburden.cnn.grid import slices_last, to_network
+from cmburden.cnn.grid import slices_last
 from cmburden.cnn.network import SpotNet
+from cmburden.matching import hungarian
 from cmburden.models import load_tensors
 from cmburden.records import whole_file
 from cmburden.yolo.views import CLASSES, VIEW_MM
 
-#: A candidate belongs to a source within this, or the source's own visible radius.
-HIT_MM = 3.0
 #: Sources' kinds as YOLO classes; a candidate of no source is a vessel, or border near the edge.
 CLASS_OF_KIND = {"microbleed": "microbleed", "vessel": "vessel", "calcification": "calcification"}
 BORDER_MM = 1.5
 
 
-def match(points: np.ndarray, centres: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """Index of the source of each point (n,), -1 for none: optimal one-to-one assignment."""
+def match(points: np.ndarray, centres: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Index of the source of each point (n,), -1 for none: as the evaluation matches."""
     owner = np.full(len(points), -1)
-    if len(points) and len(centres):
-        far = np.linalg.norm(points[:, None] - centres[None], axis=2)
-        cost = np.where(far <= reach[None], far, 1e6)
-        for i, j in zip(*linear_sum_assignment(cost), strict=True):
-            if cost[i, j] < 1e6:
-                owner[i] = j
+    for point, centre in hungarian(points, centres, radius):
+        owner[point] = centre
     return owner
 
 
@@ -44,16 +38,15 @@ def mine_slab(network: SpotNet, slab, settings: dict) -> dict[str, np.ndarray]:
     ``settings`` are the configuration's of ``detect``: calibration must see what inference gives.
     """
     scan, mask, affine = slab["scan"].astype(np.float32), slab["scan_mask"], slab["affine"]
-    volume = to_network(scan, mask, affine)
-    probability = probability_map(network, volume, torch.device("cpu"))
-    found = find_candidates(
-        probability, volume, settings["min_probability"], settings["max_candidates"]
-    )
+    found = search(
+        network, scan, mask, affine, torch.device("cpu"),
+        minimum=settings["min_probability"], maximum_number=settings["max_candidates"],
+    )  # fmt: skip
     rows, views, _ = describe(scan, mask, affine, found)
     points = np.array([c.centre_mm for c in found]).reshape(-1, 3)
     centres, radius = slab["centre_mm"], slab["radius"]
     kinds = np.array([CLASS_OF_KIND[str(k)] for k in slab["kind"]])
-    owner = match(points, centres, np.maximum(HIT_MM, radius))
+    owner = match(points, centres, radius)
     classes = [
         kinds[o] if o >= 0 else ("border" if row["edge_mm"] < BORDER_MM else "vessel")
         for o, row in zip(owner, rows, strict=True)
