@@ -28,7 +28,7 @@ lint: install
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-# About 40 minutes: 40 simulated scans that no network was trained on; docs/evaluation.md.
+# About 20 minutes: 40 simulated scans that no network was trained on; docs/evaluation.md.
 # ANATOMY: the folder of the label maps.
 evaluation: install
 	$(BIN)/cmburden simulate evaluation/bids --participants 10 --anatomy $(ANATOMY) \
