@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
@@ -54,25 +55,47 @@ def training_slab(
     if rng.random() < 0.6:
         change = ndimage.binary_erosion if rng.random() < 0.6 else ndimage.binary_dilation
         mask = change(mask, np.ones((3, 3, 1)), iterations=int(rng.integers(1, 3)))
-    flat = flatten(scan.image, mask, acquisition.voxel_mm)
-    network = to_network(flat, mask, scan.affine)
+    return slab_content(
+        flatten(scan.image, mask, acquisition.voxel_mm),
+        mask,
+        scan.affine,
+        centres=np.array([s.centre for s in scan.sources]).reshape(-1, 3),
+        radii=np.array([s.visible_mm for s in scan.sources]),
+        kinds=[s.kind for s in scan.sources],
+        name=acquisition.name,
+        contrast=acquisition.contrast,
+        person=anatomy.name,
+    )
+
+
+def slab_content(
+    flat: np.ndarray, mask: np.ndarray, affine: np.ndarray, *, centres: np.ndarray,
+    radii: np.ndarray, kinds: list[str], name: str, contrast: str, person: str,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """What a slab file holds, of simulated scans and of a user's own alike.
+
+    ``flat`` (x, y, z) has median 1 in ``mask`` (bool); ``affine`` to scanner RAS mm; ``centres``
+    (n, 3) in those mm with ``radii`` (n,) in mm and ``kinds``; ``name`` of the acquisition, by
+    which one is left out, and ``person``, by whom folds are made.
+    """
+    network = to_network(flat, mask, affine)
     inverse = np.linalg.inv(network.affine)
-    points = [inverse[:3, :3] @ s.centre + inverse[:3, 3] for s in scan.sources]
     return {
         # The scan itself, for the candidates' views and measures.
         "scan": flat.astype(np.float16),
         "scan_mask": mask.astype(bool),
-        "affine": scan.affine,
-        "centre_mm": np.array([s.centre for s in scan.sources], np.float32).reshape(-1, 3),
+        "affine": affine,
+        "centre_mm": centres.astype(np.float32),
         # On the network's grid, for patches.
         "image": network.image.astype(np.float16),
         "mask": network.mask.astype(np.uint8),
         "spacing": np.array(network.spacing_mm, np.float32),
-        "centre": np.array(points, np.float32).reshape(-1, 3),
-        "radius": np.array([s.visible_mm for s in scan.sources], np.float32),
-        "kind": np.array([s.kind for s in scan.sources]),
-        "name": np.array(acquisition.name),
-        "contrast": np.array(acquisition.contrast),
+        "centre": nib.affines.apply_affine(inverse, centres).astype(np.float32).reshape(-1, 3),
+        "radius": radii.astype(np.float32),
+        "kind": np.array(kinds, dtype=str),
+        "name": np.array(name),
+        "contrast": np.array(contrast),
+        "person": np.array(person),
     }
 
 
