@@ -22,6 +22,7 @@ from cmburden.records import Scan, seed_of
 from cmburden.simulate import acquisition as presets
 from cmburden.simulate import anatomy as an
 from cmburden.simulate.scan import simulate
+from cmburden.simulate.sources import Findings
 
 
 def measure(path: Path, preset: str, folder: Path, settings: dict, lesions: int) -> dict:
@@ -30,7 +31,7 @@ def measure(path: Path, preset: str, folder: Path, settings: dict, lesions: int)
     person = an.load(path)
     acquisition = presets.vary(presets.PRESETS[preset], rng)
     made = simulate(
-        person, an.deformation(person, rng), acquisition, rng, n_microbleeds=lesions, n_mimics=0
+        person, an.deformation(person, rng), acquisition, rng, Findings(microbleeds=lesions)
     )
     scan_id = f"sub-{person.name.replace('_', '')}{preset}_T2starw"
     source = folder / f"{scan_id}.nii.gz"

@@ -24,6 +24,7 @@ SEED = {
         cohort: dict(zip(MEASURES, figures, strict=True)) for cohort, figures in _PUBLISHED.items()
     },
 }
+_CALIBRATED = ("expected_calibration_error", "predicted_over_true")
 _APART = (
     "Ours: simulated scans in the manner of the cohort's acquisition, candidate level as defined "
     "below. Published: the seed's figures on the cohorts themselves (real scans, its own "
@@ -35,6 +36,11 @@ _APART = (
 def markdown(result: dict[str, Any]) -> str:
     scans = result["scans"]
     unread = ", ".join(f"{row['scan_id']} ({row['status']})" for row in scans["not_read"])
+    alternatives = alternative_texts(result)
+
+    def picture(name: str) -> str:
+        return f"![{alternatives[name]}]({name}.png)"
+
     blocks = [
         "# Evaluation against the truth table",
         "Research use only.",
@@ -57,10 +63,22 @@ def markdown(result: dict[str, Any]) -> str:
                 "fp_per_scan_without_microbleeds": "per scan without microbleeds",
             },
         ),
-        _froc(result["froc"]),
+        _froc(result["froc"], "FROC: sensitivity at"),
+        picture("froc"),
+        _froc(
+            {stratum: stages["final"] for stratum, stages in result["froc_strata"].items()},
+            "FROC of the calibrated probability: sensitivity at",
+        ),
+        picture("froc_presets"),
         *_parts(result["lesion_parts"]),
+        picture("sensitivity"),
         "## What each stage does",
         _ablation(result["ablation"]),
+        _yolo_effect(result["ablation"]["yolo_effect"]),
+        picture("ablation"),
+        "## Calibration of the final probability",
+        _calibration(result["calibration"]),
+        picture("calibration"),
         "## Candidates: the five measures of the seed",
         seed_table(result),
         _APART,
@@ -88,6 +106,7 @@ def markdown(result: dict[str, Any]) -> str:
                 "log1p_upper": "upper limit",
             },
         ),
+        picture("counts"),
         "## Prevalence of scans with a microbleed",
         _strata(
             result["prevalence"],
@@ -127,11 +146,95 @@ def _strata(content: dict[str, Any], columns: dict[str, str]) -> str:
     return _table(["", *columns.values()], rows)
 
 
-def _froc(froc: dict[str, Any]) -> str:
-    points = list(next(iter(froc.values())))
+def alternative_texts(result: dict[str, Any]) -> dict[str, str]:
+    """What each figure says, in a sentence with its main number, for who cannot see it."""
+    froc, lesion = result["froc"], result["lesion"]["all"]
+    effect, count = result["ablation"]["yolo_effect"], result["count"]["all"]
+    cohorts = _levels(result["froc_strata"], "cohort")
+    contrasts = _levels(result["calibration"], "contrast")
+
+    def listed(entries: dict[str, str]) -> str:
+        return ", ".join(f"{name} {value}" for name, value in entries.items())
+
+    at_half = {name: _point(entry["final"]["0.5"]) for name, entry in cohorts.items()}
+    errors = {
+        name: _point(_from_clear_negatives(entry)["expected_calibration_error"])
+        for name, entry in contrasts.items()
+    }
+    diameters = {
+        name: _point(entry["sensitivity"])
+        for name, entry in result["lesion_parts"]["diameter"].items()
+    }
+    return {
+        "froc": "FROC curves of the three stages: sensitivity at 0.5 false positives per scan "
+        f"{_point(froc['cnn']['0.5'])} with the CNN alone, {_point(froc['cnn_yolo']['0.5'])} with "
+        f"YOLO, {_point(froc['final']['0.5'])} with the calibrated probability",
+        "froc_presets": "FROC curves of the calibrated probability by cohort preset: sensitivity "
+        f"at 0.5 false positives per scan {listed(at_half)}",
+        "sensitivity": "Sensitivity at the definite threshold by diameter, group and contrast: "
+        f"{_point(lesion['sensitivity'])} of all microbleeds, " + listed(diameters),
+        "ablation": "False positives per scan at the sensitivity of the whole, by stage: YOLO "
+        f"changes them from {_point(effect['cnn_fp_per_scan'])} to "
+        f"{_point(effect['cnn_yolo_fp_per_scan'])}",
+        "calibration": "Reliability of the calibrated probability by contrast: expected "
+        f"calibration error without clear negatives {listed(errors)}",
+        "counts": "Predicted against true count of each scan: ICC(2,1) "
+        f"{_point(count['icc_2_1'])}, mean absolute error {_point(count['mean_absolute_error'])}",
+    }
+
+
+def _levels(content: dict[str, Any], variable: str) -> dict[str, Any]:
+    """The strata of one variable, by level."""
+    return {
+        name.removeprefix(f"{variable}="): entry
+        for name, entry in content.items()
+        if name.startswith(f"{variable}=")
+    }
+
+
+def _point(entry: dict[str, Any]) -> str:
+    return _number(entry["estimate"])
+
+
+def _from_clear_negatives(entry: dict[str, Any]) -> dict[str, Any]:
+    """Calibration over the candidates that are not clear negatives."""
+    return next(own for subset, own in entry.items() if subset != "all")
+
+
+def _froc(froc: dict[str, Any], title: str) -> str:
+    # JSON sorts the points as words; they are numbers.
+    points = sorted(next(iter(froc.values())), key=float)
     rows = [[name, *(_estimate(entry[point]) for point in points)] for name, entry in froc.items()]
-    header = ["FROC: sensitivity at", *(f"{point} per scan" for point in points)]
+    header = [title, *(f"{point} per scan" for point in points)]
     return _table(header, rows)
+
+
+def _calibration(content: dict[str, Any]) -> str:
+    header, rows = [""], []
+    for subset in next(iter(content.values())):
+        words = "all candidates" if subset == "all" else f"{subset.replace('_', ' ')} on"
+        header += [words, "true", "expected calibration error", "predicted / true"]
+    for name, entry in content.items():
+        row = [name]
+        for own in entry.values():
+            row += [str(own["candidates"]), str(own["true_candidates"])]
+            row += [_estimate(own[key]) for key in _CALIBRATED]
+        rows.append(row)
+    return _table(header, rows)
+
+
+def _yolo_effect(effect: dict[str, Any]) -> str:
+    rows = [
+        [words, _number(effect[f"{name}_threshold"])]
+        + [_estimate(effect[f"{name}_{key}"]) for key in ("sensitivity", "fp_per_scan")]
+        for name, words in (("cnn", "3D CNN alone"), ("cnn_yolo", "3D CNN and YOLO"))
+    ]
+    header = ["YOLO's own effect", "threshold", "sensitivity", "false positives per scan"]
+    return (
+        _table(header, rows)
+        + "\n\nFalse positives left by YOLO, as a share of the CNN's: "
+        + f"{_estimate(effect['fp_ratio'])}, at up to {effect['allowed_loss']:g} less sensitivity."
+    )
 
 
 def _parts(parts: dict[str, Any]) -> list[str]:
@@ -154,14 +257,15 @@ def _parts(parts: dict[str, Any]) -> list[str]:
 def _ablation(ablation: dict[str, Any]) -> str:
     rows = []
     for entry in ablation.values():
-        if not isinstance(entry, dict):
+        if not isinstance(entry, dict) or "score" not in entry:
             continue
         own, matched = entry.get("own"), entry["matched"]
         rows.append(
             [
                 entry["score"],
                 *(_number(own[key]) if own else "" for key in ("sensitivity", "fp_per_scan")),
-                *(_number(matched[key]) for key in ("threshold", "sensitivity", "fp_per_scan")),
+                *(_number(matched[key]) for key in ("threshold", "sensitivity")),
+                _estimate(entry["matched_fp_per_scan"]),
                 _number(entry["all_candidates"]["sensitivity"]),
                 _number(entry["all_candidates"]["fp_per_scan"]),
             ]

@@ -110,6 +110,28 @@ def load_volume(path: Path, *, phase_allowed: bool = False) -> Volume:
     return Volume(data, canonical.affine, orientation)
 
 
+def load_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Whole-numbered labels (x, y, z) of a mask or segmentation in canonical RAS, and the affine.
+
+    Unlike a scan it may be of one value: an empty mask says that nothing was found.
+
+    Raises
+    ------
+    ScanError
+        empty_file, unreadable, truncated, not_3d, not_finite, voxel_size.
+    """
+    image = _parse(_read_bytes(Path(path)))
+    affine, _ = _sound_affine(image.header)
+    array = _squeezed(_read_array(image))
+    if array.dtype.names is not None or np.iscomplexobj(array):
+        raise ScanError("unreadable", "It holds colours or complex values, not labels.")
+    if not np.isfinite(array).all():
+        raise ScanError("not_finite", "It holds NaN or infinite voxels.")
+    labels = np.rint(array).astype(np.int32)
+    canonical = nib.as_closest_canonical(nib.Nifti1Image(labels, affine))
+    return np.asanyarray(canonical.dataobj), canonical.affine
+
+
 def _read_bytes(path: Path) -> bytes:
     if not path.exists():
         if path.is_symlink():

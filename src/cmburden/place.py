@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+from scipy import ndimage
 
 from cmburden.mars import region_of
 
@@ -42,3 +45,35 @@ def places(
         region, side = region_of(label)
         found.append((region.name, region.group, side))
     return found
+
+
+@lru_cache(maxsize=1)
+def _ventricle_map() -> tuple[np.ndarray, np.ndarray]:
+    """Distance to the lateral ventricles (mm) on a 2 mm grid of MNI152, and its inverse affine.
+
+    Ventricles are what is neither grey nor white matter deep in nilearn's template, above the
+    brainstem and the cerebellum, in parts of a millilitre and more.
+    """
+    from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template
+
+    from cmburden import atlas
+
+    image = load_mni152_gm_template(resolution=2)
+    tissue = np.asarray(image.dataobj) + np.asarray(
+        load_mni152_wm_template(resolution=2).dataobj
+    )  # fmt: skip
+    brain = ndimage.binary_fill_holes(ndimage.binary_closing(tissue > 0.3, iterations=3))
+    mars = atlas.regions_on(tissue.shape, image.affine) % 100
+    hollow = brain & (tissue < 0.4) & ~np.isin(mars, (1, 2))
+    hollow &= ndimage.distance_transform_edt(brain, 2.0) > 20
+    parts, _ = ndimage.label(hollow)
+    sizes = np.bincount(parts.ravel()) * 8
+    large = (sizes >= 1000)[parts] & hollow
+    return ndimage.distance_transform_edt(~large, 2.0), np.linalg.inv(image.affine)
+
+
+def ventricle_distance(points_mm: np.ndarray) -> np.ndarray:
+    """Distance (n,) in mm of points (n, 3) in MNI152 to the template's lateral ventricles."""
+    distance, inverse = _ventricle_map()
+    index = np.asarray(points_mm, float).reshape(-1, 3) @ inverse[:3, :3].T + inverse[:3, 3]
+    return ndimage.map_coordinates(distance, index.T, order=1, mode="nearest")

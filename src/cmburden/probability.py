@@ -12,35 +12,51 @@ FEATURES = (
     "logit_p_cnn",
     "logit_p_yolo",
     "log_diameter",
+    "log_diameter_squared",
     "contrast",
     "log_elongation",
+    "log_through_plane",
+    "sphericity",
     "tubularity",
     "edge",
+    "ventricle",
+    "deep",
+    "infratentorial",
     "swi",
 )
+#: Distances beyond these, mm, all mean the same: far from it.
+EDGE_MM, VENTRICLE_MM = 6.0, 20.0
 
 
-def _logit(p) -> np.ndarray:
+def logit(p) -> np.ndarray:
     p = np.clip(np.asarray(p, dtype=float), 1e-4, 1 - 1e-4)
     return np.log(p / (1 - p))
 
 
 def design(candidates: pd.DataFrame, contrast: str | pd.Series) -> np.ndarray:
     """(n, features) of candidates (columns of ``tables.CANDIDATES``); ``contrast`` GRE or SWI."""
-    column = {name: candidates[name].to_numpy(dtype=float) for name in (
-        "p_cnn", "p_yolo", "diameter_mm", "contrast", "elongation", "tubularity", "edge_mm",
-    )}  # fmt: skip
-    swi = np.broadcast_to(np.asarray(contrast) == "SWI", len(candidates)).astype(float)
+
+    def column(name: str) -> np.ndarray:
+        return candidates[name].to_numpy(dtype=float, na_value=np.nan)
+
+    size = np.log(np.maximum(column("diameter_mm"), 0.3))
+    group = candidates["group"].fillna("unknown").to_numpy(dtype=str)
     return np.stack(
         [
-            _logit(column["p_cnn"]),
-            _logit(column["p_yolo"]),
-            np.log(np.maximum(column["diameter_mm"], 0.3)),
-            column["contrast"],
-            np.log(np.maximum(column["elongation"], 1.0)),
-            column["tubularity"],
-            np.minimum(column["edge_mm"], 6.0),
-            swi,
+            logit(column("p_cnn")),
+            logit(column("p_yolo")),
+            size,
+            size**2,
+            column("contrast"),
+            np.log(np.maximum(column("elongation"), 1.0)),
+            np.log(np.maximum(column("through_plane"), 0.2)),
+            column("sphericity"),
+            column("tubularity"),
+            np.minimum(column("edge_mm"), EDGE_MM),
+            np.minimum(column("ventricle_mm"), VENTRICLE_MM),
+            (group == "deep").astype(float),
+            (group == "infratentorial").astype(float),
+            np.broadcast_to(np.asarray(contrast) == "SWI", len(candidates)).astype(float),
         ],
         axis=1,
     )

@@ -17,12 +17,12 @@ import pandas as pd
 from cmburden import burden, images, models, provenance, resources, tables
 from cmburden.montage import lesion_montage
 from cmburden.paths import Layout
-from cmburden.place import places
+from cmburden.place import places, ventricle_distance
 from cmburden.probability import design, probability
 from cmburden.records import Outcome, Scan, hash_of, whole_file, write_json
 
 STAGE = "verify"
-VERSION = 1
+VERSION = 2
 _LOG = logging.getLogger(__name__)
 
 
@@ -123,6 +123,8 @@ def judge(found, scores, scan: Scan, layout: Layout, contract: dict, thresholds)
     mni = np.round(to_mni(centres, layout, scan.scan_id), 3) if len(centres) else np.zeros((0, 3))
     for axis, column in enumerate(("mni_x", "mni_y", "mni_z")):
         judged[column] = pd.array(mni[:, axis], dtype="Float64")
+    far = np.round(ventricle_distance(mni), 2)
+    judged["ventricle_mm"] = pd.array(far, dtype="Float64")
     judged["p_yolo"] = pd.array(np.round(scores[:, 0].astype(float), 6), dtype="Float64")
     judged["yolo_class"] = pd.array([CLASSES[k] for k in scores.argmax(1)], dtype="string")
     p = probability(contract["probability_model"], design(judged, scan.contrast))

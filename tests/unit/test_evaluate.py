@@ -14,11 +14,20 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import fabricate
 
-from cmburden import aggregate, agreement, evaluate
+from cmburden import aggregate, agreement, evaluate, evaluate_measures
 from cmburden.errors import CMBurdenError
 from cmburden.matching import hits_by_score, hungarian
 from cmburden.paths import Layout
 from cmburden.tables import CANDIDATES, LESIONS, SCANS, TRUTH
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_draws():
+    """Intervals are not counted by hand here: fewer draws, less time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate_measures, "DRAWS", 100)
+        yield
+
 
 # --- agreement ---
 
@@ -237,6 +246,22 @@ def test_froc_and_ablation_by_hand(result):
         {"threshold": 0.9, "sensitivity": 1 / 3, "fp_per_scan": 0}
     )
     assert final["all_candidates"]["fp_per_scan"] == 2.5
+    # One cohort of one contrast: both strata are all of it.
+    assert set(result["froc_strata"]) == {"cohort=ADNI", "contrast=GRE"}
+    strata = result["froc_strata"].values()
+    assert [value(entry["final"]["2"]) for entry in strata] == [pytest.approx(2 / 3)] * 2
+
+
+def test_calibration_by_hand(result):
+    own = result["calibration"]["all"]["all"]
+    # 0.1 alone, false, in the lowest bin (its upper edge); 0.9 in that up to it, true.
+    bins = {one["to"]: one for one in own["bins"]}
+    assert bins[0.1]["candidates"] == 1 and value(bins[0.1]["share_true"]) == 0
+    assert bins[0.9]["candidates"] == 1 and value(bins[0.9]["share_true"]) == 1
+    # 0.65 and 0.7 share a bin, both false; 0.4 and 0.9 are true.
+    total = 0.1 + 0.2 + (1 - 0.4) + (0.65 + 0.7) + 0.8 + (1 - 0.9)
+    assert value(own["expected_calibration_error"]) == pytest.approx(total / 7)
+    assert value(own["predicted_over_true"]) == pytest.approx(3.75 / 2)
 
 
 def test_scan_and_count_level_by_hand(result):
@@ -254,6 +279,7 @@ def test_files_keep_the_seed_apart_and_are_equal_in_two_runs(counted, result):
     page = (out / "evaluation.md").read_text()
     evaluate.run(derivatives, truth, out)
     assert (out / "evaluation.json").read_bytes() == first
+    assert "(froc.png)" in page and (out / "froc.png").exists()
     assert "published: balanced accuracy" in page and "0.953" in page
     assert "not comparable" in page and "simulated" in page
     json.loads(first)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cmburden.simulate import physics
-from cmburden.simulate.scan import Source, source_signal
+from cmburden.simulate.sources import Source, source_signal
 
 VOXELS = {"GRE": (0.86, 0.86, 4.0), "SWI": (0.5, 0.5, 2.0), "thick": (0.9, 0.9, 5.0)}
 

@@ -1,12 +1,17 @@
 """Training: targets and patches agree with the geometry, a stopped training ends the same."""
 
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.calibration import calibration_curve
 
 from cmburden.cnn.network import SpotNet
 from cmburden.errors import CMBurdenError
-from cmburden.train import detector, mine, verifier
+from cmburden.probability import design, probability
+from cmburden.train import calibrate, detector, mine, verifier
 
 
 def slab(rng: np.random.Generator) -> dict:
@@ -29,6 +34,7 @@ def slab(rng: np.random.Generator) -> dict:
         "kind": np.array(["microbleed", "microbleed", "calcification"]),
         "name": np.array("test"),
         "contrast": np.array("GRE"),
+        "person": np.array("one"),
     }
 
 
@@ -56,7 +62,8 @@ def test_patches_keep_image_and_truth_together(slabs):
     rng = np.random.default_rng(3)
     seen = 0
     for _ in range(40):
-        image, mask, truth = detector.draw_patch(one, rng)
+        patch = detector.draw_patch(one, np.zeros((0, 3)), rng)
+        image, mask, truth = patch.image, patch.mask, patch.truth
         assert image.shape == mask.shape == truth.shape == (48, 48, 12)
         if (truth >= 1).any():
             seen += 1
@@ -65,9 +72,39 @@ def test_patches_keep_image_and_truth_together(slabs):
     assert seen > 10
 
 
+def test_a_patch_knows_where_its_voxels_are(slabs):
+    loaded = {}
+    detector.load_slabs(slabs, loaded)
+    one = loaded["slab-0000.npz"]
+    rng = np.random.default_rng(5)
+    for _ in range(30):
+        patch = detector.draw_patch(one, np.array([[30, 44, 8]]), rng)
+        # The middle of each lesion is where the truth is highest, whatever was mirrored.
+        for at in np.argwhere(patch.truth >= 1):
+            distance = np.linalg.norm((one.centre - patch.in_slab(at)) * one.spacing, axis=1)
+            assert distance.min() < 2.6
+
+
+def test_hard_places_are_false_alarms_in_the_slab(slabs):
+    loaded = {}
+    detector.load_slabs(slabs, loaded)
+    hard, rng = detector.HardPlaces(), np.random.default_rng(0)
+    mimic = np.array([30, 44, 8])
+    for _ in range(20):
+        patch = detector.draw_patch(loaded["slab-0000.npz"], mimic[None], rng)
+        # A network that takes the bright mimic and every true lesion for one.
+        p = np.maximum(patch.truth, (patch.image > 1.5).astype(np.float32))
+        hard.update(["slab-0000.npz"], [patch], torch.from_numpy(p)[None, None])
+    places = hard.of("slab-0000.npz")
+    assert len(places) and (np.abs(places - mimic) <= 2).all()
+    assert hard.of("another").shape == (0, 3)
+    again = detector.HardPlaces(hard.state())
+    assert (again.of("slab-0000.npz") == places).all()
+
+
 def test_stopped_and_started_again_gives_the_same_weights(slabs, tmp_path, monkeypatch):
     def train(out):
-        path = detector.train(slabs, out, steps=70, batch=1, channels=4, seed=1, minutes=1e9)
+        path = detector.train(slabs, out, detector.Plan(70, batch=1, channels=4, seed=1))
         return torch.load(path, weights_only=True)
 
     whole = train(tmp_path / "whole")
@@ -89,7 +126,7 @@ def test_stopped_and_started_again_gives_the_same_weights(slabs, tmp_path, monke
 
 def test_no_slabs_is_one_sentence(tmp_path):
     with pytest.raises(CMBurdenError, match="run cmburden train dataset first"):
-        detector.train(tmp_path, tmp_path / "o", steps=1, batch=1, channels=4, seed=0, minutes=1)
+        detector.train(tmp_path, tmp_path / "o", detector.Plan(1, batch=1, channels=4))
 
 
 def test_match_is_one_to_one():
@@ -119,3 +156,64 @@ def test_mined_candidates_become_a_yolo_dataset(slabs, tmp_path):
         for part in ("train", "val")
     }
     assert names == {"val": {"mined-0000"}, "train": {"mined-0001"}}
+
+
+def test_validation_curve_is_written(slabs, tmp_path):
+    plan = detector.Plan(4, batch=1, channels=4, check_every=2)
+    detector.train(slabs, tmp_path / "o", plan, validation=slabs)
+    curve = json.loads((tmp_path / "o" / "curve.json").read_text())
+    steps = [row[0] for row in curve["step_sensitivity_and_at_one_fp"]]
+    assert steps == [2, 4, "end"]
+
+
+def candidates(rng: np.random.Generator, people: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Candidates whose truth follows from p_cnn alone, by a logistic law; three a scan."""
+    rows, scans = [], []
+    for person in range(people):
+        p_cnn = rng.uniform(0.02, 0.98, 12)
+        real = rng.random(12) < p_cnn
+        rows.append(
+            pd.DataFrame(
+                {
+                    "p_cnn": p_cnn, "p_yolo": rng.uniform(0.1, 0.9, 12), "diameter_mm": 3.0,
+                    "contrast": 0.5, "elongation": 1.2, "through_plane": 1.0, "sphericity": 0.9,
+                    "tubularity": 0.2, "edge_mm": 5.0, "ventricle_mm": 9.0, "group": "lobar",
+                    "is_microbleed": real, "person": str(person), "sequence": "GRE",
+                }
+            )
+        )  # fmt: skip
+        # One microbleed a scan is without a candidate.
+        scans.append({"person": str(person), "sequence": "GRE", "microbleeds": real.sum() + 1})
+    return pd.concat(rows, ignore_index=True), pd.DataFrame(scans)
+
+
+def test_calibration_finds_the_law_and_keeps_its_budget():
+    rows, scans = candidates(np.random.default_rng(0), 300)
+    fitted = calibrate.fit(rows, scans)
+    model = fitted["probability_model"]
+    slope = dict(
+        zip(model["features"], np.array(model["coefficient"]) / model["scale"], strict=True)
+    )
+    assert slope["logit_p_cnn"] == pytest.approx(1, abs=0.1)
+    assert slope["logit_p_yolo"] == pytest.approx(0, abs=0.1)
+    metrics = fitted["metrics"]
+    assert metrics["expected_calibration_error"] < 0.03
+    assert metrics["fp_per_scan_definite"] <= 0.25
+    low, high = metrics["sensitivity_definite_interval"]
+    assert low < metrics["sensitivity_definite"] < high
+    expected = rows["is_microbleed"].sum() / scans["microbleeds"].sum()
+    assert metrics["sensitivity_of_candidates"] == pytest.approx(expected, abs=1e-4)
+    # The law's own probability, as the pipeline computes it from the contract.
+    p = probability(model, design(rows, "GRE"))
+    assert np.abs(p - rows["p_cnn"]).mean() < 0.04
+
+
+def test_calibration_error_agrees_with_sklearn():
+    rng = np.random.default_rng(1)
+    p = rng.uniform(0.03, 1, 4000)
+    truth = rng.random(4000) < p**2
+    share, mean = calibration_curve(truth, p, n_bins=10)
+    weight = np.histogram(p, 10, (0, 1))[0] / len(p)
+    assert calibrate.calibration_error(p, truth) == pytest.approx(
+        (np.abs(share - mean) * weight).sum(), abs=1e-4
+    )

@@ -38,6 +38,8 @@ def describe(volume, mask, affine, candidates) -> tuple[list[dict], list, list]:
                 "contrast": round(shape.contrast, 4),
                 "tubularity": round(shape.tubularity, 4),
                 "edge_mm": round(shape.edge_mm, 4),
+                "sphericity": round(shape.sphericity, 4),
+                "through_plane": round(shape.through_plane, 4),
             }
         )
     return rows, pictures, voxels

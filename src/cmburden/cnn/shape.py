@@ -23,6 +23,8 @@ class Shape:
     contrast: float
     tubularity: float
     edge_mm: float
+    sphericity: float
+    through_plane: float
     voxels: np.ndarray
 
 
@@ -63,6 +65,8 @@ def measure(
         contrast,
         _tubularity(patch, spacing, seed),
         float(depth_mm[tuple(low + seed)]),
+        _sphericity(extent, spacing),
+        _through_plane(extent, spacing),
         np.argwhere(extent) + low,
     )
 
@@ -82,6 +86,29 @@ def _elongation(extent: np.ndarray, spacing: np.ndarray) -> float:
     spread = np.cov(points.T) + np.diag(spacing[list(others)] ** 2) / 12
     values = np.linalg.eigvalsh(spread)
     return float(np.sqrt(values[1] / max(values[0], 1e-6)))
+
+
+def _sphericity(extent: np.ndarray, spacing: np.ndarray) -> float:
+    """Surface of the ball of equal volume over the extent's own, both counted in voxel faces.
+
+    A ball's surface in faces is 1.5 times its own (the mean of |x|+|y|+|z| over directions), so a
+    round extent has about 1 and a line less.
+    """
+    padded = np.pad(extent, 1)
+    faces = sum(
+        np.abs(np.diff(padded.astype(np.int8), axis=axis)).sum() * spacing.prod() / spacing[axis]
+        for axis in range(3)
+    )
+    volume = float(extent.sum() * spacing.prod())
+    return float(1.5 * np.cbrt(36 * np.pi * volume**2) / faces)
+
+
+def _through_plane(extent: np.ndarray, spacing: np.ndarray) -> float:
+    """Length across the slices over the width in the largest slice; at least a voxel each."""
+    *others, axis = slices_last(np.diag([*spacing, 1]))
+    counts = extent.sum(tuple(others))
+    width = 2 * np.sqrt(counts.max() * spacing[others[0]] * spacing[others[1]] / np.pi)
+    return float((counts > 0).sum() * spacing[axis] / width)
 
 
 def _tubularity(patch: np.ndarray, spacing: np.ndarray, seed) -> float:

@@ -17,7 +17,10 @@ class Acquisition:
 
     ``voxel_mm`` is (x, y, slice); ``extent_mm`` the height covered, None for the whole brain.
     ``csf`` is the proton-density-and-T1 weight of CSF against tissue's: above 1 for long TR (2D
-    GRE), below for short TR (3D SWI). ``mask_power`` is that of the SWI phase mask.
+    GRE), below for short TR (3D SWI). ``mask_power``, ``mask_shape`` and ``filter_size`` are those
+    of the SWI phase mask; ``minip_mm`` above 0 gives a sliding minimum projection that thick
+    instead of the slices. ``turn_deg`` are rotations about x, y, z. ``crosstalk`` is what a slice
+    has of each neighbour's signal. The last fields are faults: see ``artefacts``.
     """
 
     name: str
@@ -29,9 +32,19 @@ class Acquisition:
     csf: float = 1.3
     snr: float = 30.0
     mask_power: int = 4
+    mask_shape: str = "linear"
     filter_size: int = 64
-    tilt_deg: float = 8.0
+    minip_mm: float = 0.0
+    turn_deg: tuple[float, float, float] = (8.0, 0.0, 0.0)
     extent_mm: float | None = None
+    shading: float = 0.18
+    tissue_spread: float = 0.04
+    crosstalk: float = 0.0
+    ghost: float = 0.0
+    ringing: float = 0.0
+    motion_mm: float = 0.0
+    ceiling: float = 0.0
+    levels: int = 0
 
 
 PRESETS = {
@@ -40,35 +53,74 @@ PRESETS = {
     "MAS": Acquisition("MAS", "SWI", (0.5, 0.5, 2.0), 0.020, 3.0, suffix="swi", csf=0.85, snr=22),
     "OATS": Acquisition("OATS", "GRE", (0.9, 0.9, 5.0), 0.025, 1.5, csf=1.3, snr=25),
 }
+#: Stands for an acquisition drawn anew for each scan.
+RANDOM = "RANDOM"
 
 
 def vary(preset: Acquisition, rng: np.random.Generator) -> Acquisition:
-    """The preset as one scanner visit would have it: other noise, tilt and weighting."""
+    """The preset as one visit to a scanner has it: other noise, angle, weighting, small faults."""
+    thick = preset.contrast == "GRE"
     return dataclasses.replace(
         preset,
         csf=preset.csf * rng.uniform(0.9, 1.1),
         snr=preset.snr * rng.uniform(0.75, 1.4),
-        tilt_deg=rng.uniform(-12, 12),
+        turn_deg=(rng.uniform(-12, 12), rng.normal(0, 2), rng.normal(0, 2)),
+        crosstalk=rng.uniform(0, 0.06) if thick else 0.0,
+        ghost=rng.uniform(0, 0.03) * (rng.random() < 0.3),
+        ringing=rng.uniform(0.05, 0.15) * (rng.random() < 0.3),
+        motion_mm=rng.uniform(0.2, 0.8) * (rng.random() < 0.15),
+        levels=int(rng.integers(800, 3000)),
     )
 
 
-def random_acquisition(rng: np.random.Generator) -> Acquisition:
-    """An acquisition drawn for training: field 1.5-7 T, TE 10-40 ms, 0.45-1.1 mm, 0.8-6 mm."""
-    field = float(rng.choice([1.5, 3.0, 7.0], p=[0.3, 0.6, 0.1]))
-    swi = rng.random() < 0.5
-    plane = rng.uniform(0.45, 1.1)
-    thick = rng.uniform(0.8, 3.0) if swi else rng.uniform(1.5, 6.0)
-    echo = {1.5: (0.02, 0.04), 3.0: (0.014, 0.03), 7.0: (0.010, 0.018)}[field]
-    return Acquisition(
-        "random",
-        "SWI" if swi else "GRE",
-        (plane, plane * rng.uniform(0.95, 1.05), max(thick, plane)),
-        rng.uniform(*echo),
-        field,
-        suffix="swi" if swi else "T2starw",
-        csf=rng.uniform(0.6, 1.05) if swi else rng.uniform(0.8, 1.5),
-        snr=rng.uniform(12, 45),
-        mask_power=int(rng.integers(2, 6)),
-        filter_size=int(rng.choice([32, 48, 64, 96])),
-        tilt_deg=rng.uniform(-20, 20),
+def random_acquisition(
+    rng: np.random.Generator, avoid: tuple[Acquisition, ...] = ()
+) -> Acquisition:
+    """An acquisition drawn for training: field 1.5-7 T, TE 10-40 ms, 0.4-1.2 mm, 0.8-6 mm.
+
+    Draws that are :func:`like` one of ``avoid`` are thrown away: so an acquisition is left out.
+    """
+    while True:
+        field = float(rng.choice([1.5, 3.0, 7.0], p=[0.35, 0.55, 0.1]))
+        swi = rng.random() < 0.5
+        plane = rng.uniform(0.4, 1.2)
+        thick = rng.uniform(0.8, 3.0) if swi else rng.uniform(0.8, 6.0)
+        echo = {1.5: (0.015, 0.04), 3.0: (0.012, 0.035), 7.0: (0.010, 0.020)}[field]
+        drawn = Acquisition(
+            "random",
+            "SWI" if swi else "GRE",
+            (plane, plane * rng.uniform(0.92, 1.08), max(thick, plane)),
+            rng.uniform(*echo),
+            field,
+            suffix="swi" if swi else "T2starw",
+            csf=rng.uniform(0.5, 1.1) if swi else rng.uniform(0.7, 1.6),
+            snr=rng.uniform(12, 45),
+            mask_power=int(rng.integers(1, 7)),
+            mask_shape=str(rng.choice(["linear", "sigmoid", "both"], p=[0.7, 0.2, 0.1])),
+            filter_size=int(rng.choice([24, 32, 48, 64, 96])),
+            minip_mm=rng.uniform(3, 9) * (swi and rng.random() < 0.06),
+            turn_deg=(rng.uniform(-25, 25), rng.normal(0, 6), rng.normal(0, 6)),
+            shading=rng.uniform(0.05, 0.3),
+            tissue_spread=float(rng.choice([0.04, 0.15], p=[0.6, 0.4])),
+            crosstalk=rng.uniform(0, 0.12) * (rng.random() < 0.6),
+            ghost=rng.uniform(0.01, 0.08) * (rng.random() < 0.3),
+            ringing=rng.uniform(0.05, 0.35) * (rng.random() < 0.4),
+            motion_mm=rng.uniform(0.3, 2.0) * (rng.random() < 0.2),
+            ceiling=rng.uniform(1.2, 2.0) * (rng.random() < 0.1),
+            levels=int(np.exp(rng.uniform(np.log(60), np.log(4000)))),
+        )
+        if not any(like(drawn, other) for other in avoid):
+            return drawn
+
+
+def like(one: Acquisition, other: Acquisition) -> bool:
+    """Whether two acquisitions are near enough that leaving one out means leaving both.
+
+    The same contrast and field, voxels within a sixth in plane and through.
+    """
+    sizes = np.log(np.array(one.voxel_mm) / np.array(other.voxel_mm))
+    return (
+        one.contrast == other.contrast
+        and one.field_t == other.field_t
+        and bool((np.abs(sizes) < np.log(7 / 6)).all())
     )

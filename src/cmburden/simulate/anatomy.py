@@ -65,7 +65,8 @@ def available(folder: Path | None) -> list[Path | None]:
     return list(paths)
 
 
-@lru_cache(maxsize=4)
+# All people of a training set: loading one takes seconds, holding one 150 MB.
+@lru_cache(maxsize=16)
 def load(path: Path | None) -> Anatomy:
     labels, affine = _from_template() if path is None else _from_file(path)
     spacing = nib.affines.voxel_sizes(affine)

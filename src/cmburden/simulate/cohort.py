@@ -18,11 +18,14 @@ from cmburden.records import seed_of, whole_file, write_json
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
 from cmburden.simulate.scan import Simulated, simulate
+from cmburden.simulate.sources import usual_findings
 
 #: T1 weighting of a 1.2 mm T1w: label code -> brightness.
 _T1W = {**dict.fromkeys(an.WHITE, 1.0), **dict.fromkeys(an.CORTEX, 0.65), 24: 0.2, 4: 0.2, 43: 0.2,
         14: 0.2, 15: 0.2, 507: 0.5, 515: 0.1, 516: 0.95, 511: 0.02, 0: 0.02}  # fmt: skip
 _T1W_MM = 1.2
+#: Microbleeds of a scan with some: lognormal, mean and deviation of its logarithm.
+COUNT_LOG = (0.69, 1.33)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +60,7 @@ def plan_cohort(
             share = odds / (1 + odds) if positive_share is None else positive_share
             # Stratified where the share is set: of any run of participants, that share has some.
             draw = ((number * 0.618034) % 1) if positive_share is not None else rng.random()
-            count = int(np.clip(np.round(np.exp(rng.normal(0.75, 1.15))), 1, 40))
+            count = int(np.clip(np.round(np.exp(rng.normal(*COUNT_LOG))), 1, 60))
             plans.append(
                 Plan(
                     name, preset, round(age, 1), str(rng.choice(["F", "M"])),
@@ -74,23 +77,24 @@ def write_participant(plan: Plan, root: Path) -> list[dict]:
     rng = np.random.default_rng(plan.seed)
     person = an.load(plan.anatomy)
     deform = an.deformation(person, rng)
-    preset = aq.PRESETS[plan.cohort]
+    if plan.cohort == aq.RANDOM:
+        acquisition = aq.random_acquisition(rng)
+    else:
+        acquisition = aq.vary(aq.PRESETS[plan.cohort], rng)
     scan = simulate(
-        person, deform, aq.vary(preset, rng), rng,
-        n_microbleeds=plan.n_microbleeds, n_mimics=int(rng.integers(1, 7)),
-        veins=float(np.exp(rng.uniform(np.log(0.6), np.log(1.5)))),
+        person, deform, acquisition, rng, usual_findings(rng, plan.n_microbleeds)
     )  # fmt: skip
     folder = root / plan.participant_id / "anat"
-    stem = f"{plan.participant_id}_{preset.suffix}"
+    stem = f"{plan.participant_id}_{acquisition.suffix}"
     _write_image(folder / f"{stem}.nii.gz", scan.image, scan.affine)
     write_json(
         folder / f"{stem}.json",
         {
-            "EchoTime": preset.echo_time_s,
-            "MagneticFieldStrength": preset.field_t,
+            "EchoTime": acquisition.echo_time_s,
+            "MagneticFieldStrength": acquisition.field_t,
             "Manufacturer": "Simulated",
-            "SliceThickness": preset.voxel_mm[2],
-            "MRAcquisitionType": "3D" if preset.contrast == "SWI" else "2D",
+            "SliceThickness": acquisition.voxel_mm[2],
+            "MRAcquisitionType": "3D" if acquisition.contrast == "SWI" else "2D",
         },
     )
     if plan.has_t1w:
@@ -166,9 +170,11 @@ def run(
     out = Path(out)
     if out.exists() and any(out.iterdir()):
         raise CMBurdenError(f"{out}: holds files already; name a new folder")
-    unknown = sorted(set(presets) - set(aq.PRESETS))
+    unknown = sorted(set(presets) - {*aq.PRESETS, aq.RANDOM})
     if unknown:
-        raise CMBurdenError(f"presets {unknown} are unknown; choose from {sorted(aq.PRESETS)}")
+        raise CMBurdenError(
+            f"presets {unknown} are unknown; choose from {[*aq.PRESETS, aq.RANDOM]}"
+        )
     maps = an.available(anatomy)
     if people:
         first, last = (int(n) for n in people.split("-"))
@@ -218,7 +224,8 @@ def _one_thread(jobs: int) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="new BIDS folder; the truth goes beside it")
     parser.add_argument("--presets", nargs="+", default=list(aq.PRESETS), metavar="NAME",
-                        help=f"acquisitions like those of {', '.join(aq.PRESETS)}")  # fmt: skip
+                        help=f"acquisitions like those of {', '.join(aq.PRESETS)}, or "
+                        f"{aq.RANDOM} for one drawn anew each time")  # fmt: skip
     parser.add_argument("--participants", type=int, default=4, help="a preset (default 4)")
     parser.add_argument("--anatomy", type=Path, help="folder of label maps; none: MNI152 template")
     parser.add_argument("--people", help="label maps to use, first-last from 1")

@@ -95,11 +95,19 @@ def homodyne_phase(image: torch.Tensor, filter_size: int) -> torch.Tensor:
     return torch.angle(image * low.conj())
 
 
-def susceptibility_weighted(magnitude: torch.Tensor, phase: torch.Tensor, power: int):
-    """SWI: magnitude x mask^power; the mask falls from 1 at phase 0 to 0 at +pi.
+def susceptibility_weighted(
+    magnitude: torch.Tensor, phase: torch.Tensor, power: int, shape: str = "linear"
+) -> torch.Tensor:
+    """SWI: magnitude x mask^power; the linear mask falls from 1 at phase 0 to 0 at +pi.
 
+    Vendors differ: ``sigmoid`` falls steeply about pi/3, ``both`` darkens either sign of phase.
     Sign: here a paramagnetic source's own phase is positive (right-handed), so veins and
-    microbleeds darken, calcifications do not gain.
+    microbleeds darken, calcifications do not gain (but for ``both``).
     """
-    mask = torch.where(phase > 0, 1 - phase / np.pi, torch.ones_like(phase))
+    if shape == "both":
+        phase = phase.abs()
+    if shape == "sigmoid":
+        mask = torch.sigmoid((np.pi / 3 - phase) * 4)
+    else:
+        mask = torch.where(phase > 0, 1 - phase / np.pi, torch.ones_like(phase))
     return magnitude * mask**power

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 from functools import lru_cache
 
+import nibabel as nib
 import numpy as np
 import torch
 from scipy import ndimage
 
 from cmburden.simulate import anatomy as an
-from cmburden.simulate import physics, vessels
+from cmburden.simulate import artefacts, pathology, physics, sources, vessels
 from cmburden.simulate.acquisition import Acquisition
+from cmburden.simulate.sources import Findings, Source
 
 #: Sub-voxels are about this large: the grid on which spins dephase.
 SUB_MM = (0.47, 0.47, 0.65)
@@ -42,26 +44,6 @@ SUSCEPTIBILITY = {
     **dict.fromkeys(an.VENTRAL_DC, 0.10),
     **dict.fromkeys(an.WHITE, -0.03),
 }  # fmt: skip
-#: Where microbleeds are (957 of five published sets): class -> share.
-PLACES = {
-    "subcortical white": 0.40, "cortex": 0.33, "cerebellum": 0.08, "basal ganglia": 0.08,
-    "thalamus": 0.05, "brainstem": 0.04, "deep white": 0.02,
-}  # fmt: skip
-#: Apparent radius at 3 T and 20 ms: lognormal, 5/50/95 % = 0.75, 1.35, 2.4 mm.
-RADIUS_MM, RADIUS_LOG_SD = 1.35, 0.35
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """A sphere of other susceptibility: a microbleed or a mimic; ``centre`` in scan mm."""
-
-    kind: str
-    centre: np.ndarray
-    radius_mm: float
-    chi_ppm: float
-    visible_mm: float
-    region: str | None
-    group: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +67,7 @@ def _lookup(table: dict[int, float], default: float) -> np.ndarray:
     return values
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=16)
 def _head_field(anatomy: an.Anatomy) -> np.ndarray:
     """Field of air, bone and iron-rich nuclei (ppm) on the anatomy's grid; B0 along its z."""
     chi = _lookup(SUSCEPTIBILITY, 0.0)[anatomy.labels]
@@ -116,24 +98,92 @@ def simulate(
     deform: an.Deformation,
     acquisition: Acquisition,
     rng: np.random.Generator,
+    findings: Findings,
     *,
-    n_microbleeds: int,
-    n_mimics: int = 6,
-    veins: float = 1.0,
     margin_mm: float = 8.0,
 ) -> Simulated:
-    """Simulate one scan of one person.
+    """Simulate one scan of one person with ``findings``.
 
     The grid holds the head's width and the brain's height (or ``acquisition.extent_mm`` of it),
-    tilted by ``acquisition.tilt_deg`` about the left-right axis. Sources are drawn by ``rng``.
+    turned by ``acquisition.turn_deg``. Sources are drawn by ``rng``.
     """
     voxel = np.array(acquisition.voxel_mm)
     factor = tuple(max(1, round(v / s)) for v, s in zip(voxel, SUB_MM, strict=True))
-    low, high = _brain_box(anatomy, deform)
-    tilt = np.deg2rad(acquisition.tilt_deg)
-    rotation = np.array(
-        [[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]]
+    rotation = _rotation(acquisition.turn_deg)
+    affine, shape = _grid(anatomy, deform, acquisition, rotation, margin_mm, rng)
+    b0 = rotation.T @ np.array([0, 0, 1.0])
+    radians = physics.phase_per_ppm(acquisition.field_t, acquisition.echo_time_s)
+    labels, to_ventricle, to_grey, macro, brain = _on_scan(anatomy, deform, affine, shape)
+    tissue = (labels > 0) & (labels < 100)
+
+    sub = voxel / factor
+    chi = torch.zeros(tuple(shape * factor))
+    veins = _draw_veins(chi, labels, to_ventricle, affine, sub, factor, findings.veins, rng)
+    for _ in range(findings.siderosis):
+        _line_surface(chi, sources.siderosis(labels, affine, rng), factor, rng)
+    field = physics.dipole_field(chi, sub, b0)
+    del chi
+    tissues = Tissues.draw(acquisition, rng)
+    signal = _signal(anatomy, deform, affine, shape, factor, field, tissues, radians, rng)
+    del field
+    changed = pathology.tissue_factor(
+        labels, to_ventricle, affine, tissues.fluid, findings, rng
+    )  # fmt: skip
+    if changed is not None:
+        signal *= torch.from_numpy(changed)
+    level = float(signal.abs()[torch.from_numpy(tissue)].median())
+    sigma = level / acquisition.snr
+
+    def seen(source: Source) -> bool:
+        box, left = sources.source_signal(source, affine, signal.shape, b0, radians)
+        local = float(signal[box].abs().median()) if left.size else 0.0
+        loss = sources.darkest_loss(left, acquisition)
+        return loss >= sources.VOID and loss * local >= sources.ROSE * sigma
+
+    drawing = sources.Drawing(
+        (labels, to_ventricle, to_grey, affine), acquisition, veins, seen, rng
+    )  # fmt: skip
+    drawn = drawing.draw(findings)
+    for source in drawn:
+        box, left = sources.source_signal(source, affine, signal.shape, b0, radians)
+        signal[box] *= torch.from_numpy(left)
+
+    macro = torch.from_numpy(macro)
+    signal *= physics.through_voxel_dephasing(macro, radians)
+    signal = signal * torch.polar(torch.ones_like(macro), (macro * radians).remainder(2 * np.pi))
+    signal *= torch.from_numpy(_coil(shape, acquisition.shading, rng))
+    signal = artefacts.disturb(signal, acquisition, rng)
+    noise = torch.from_numpy(rng.normal(0, sigma, (2, *shape)).astype(np.float32))
+    signal = signal + torch.complex(noise[0], noise[1])
+    magnitude, phase = signal.abs(), torch.angle(signal)
+    if acquisition.contrast == "SWI":
+        high_pass = physics.homodyne_phase(signal, acquisition.filter_size)
+        magnitude = physics.susceptibility_weighted(
+            magnitude, high_pass, acquisition.mask_power, acquisition.mask_shape
+        )
+    image = magnitude.numpy().astype(np.float32)
+    if acquisition.minip_mm:
+        span = max(2, round(acquisition.minip_mm / voxel[2]))
+        image = ndimage.minimum_filter1d(image, span, axis=2, mode="nearest")
+    return Simulated(
+        artefacts.store(image, acquisition),
+        phase.numpy().astype(np.float32),
+        affine,
+        labels,
+        brain,
+        drawn,
+        acquisition,
     )
+
+
+def _rotation(turn_deg) -> np.ndarray:
+    return nib.eulerangles.euler2mat(*np.deg2rad(turn_deg)[::-1])
+
+
+def _grid(anatomy, deform, acquisition: Acquisition, rotation, margin_mm, rng):
+    """Affine and shape of the scan: the brain with a margin, or a part of its height."""
+    voxel = np.array(acquisition.voxel_mm)
+    low, high = _brain_box(anatomy, deform)
     extent = (high - low) + np.array([2 * margin_mm + 8, 2 * margin_mm + 8, margin_mm + 6])
     if acquisition.extent_mm is not None:
         extent[2] = min(extent[2], acquisition.extent_mm)
@@ -146,47 +196,7 @@ def simulate(
     affine = np.eye(4)
     affine[:3, :3] = rotation * voxel
     affine[:3, 3] = centre - affine[:3, :3] @ ((shape - 1) / 2)
-
-    b0 = rotation.T @ np.array([0, 0, 1.0])
-    radians = physics.phase_per_ppm(acquisition.field_t, acquisition.echo_time_s)
-    coarse_labels, to_ventricle, to_grey, macro, brain = _on_scan(anatomy, deform, affine, shape)
-    sources = _draw_sources(
-        coarse_labels, to_ventricle, to_grey, affine, acquisition, n_microbleeds, n_mimics, rng
-    )
-
-    sub = voxel / factor
-    sub_shape = shape * factor
-    chi = torch.zeros(tuple(sub_shape))
-    _draw_veins(chi, coarse_labels, to_ventricle, affine, sub, factor, veins, rng)
-    field = physics.dipole_field(chi, sub, b0)
-    del chi
-    signal = _signal(anatomy, deform, affine, shape, factor, field, acquisition, radians, rng)
-    del field
-    for source in sources:
-        box, left = source_signal(source, affine, signal.shape, b0, radians)
-        signal[box] *= torch.from_numpy(left)
-
-    macro = torch.from_numpy(macro)
-    signal *= physics.through_voxel_dephasing(macro, radians)
-    signal = signal * torch.polar(torch.ones_like(macro), (macro * radians).remainder(2 * np.pi))
-    signal *= torch.from_numpy(_coil(shape, rng))
-    tissue = (coarse_labels > 0) & (coarse_labels < 100)
-    sigma = float(signal.abs()[torch.from_numpy(tissue)].median()) / acquisition.snr
-    noise = torch.from_numpy(rng.normal(0, sigma, (2, *shape)).astype(np.float32))
-    signal = signal + torch.complex(noise[0], noise[1])
-    magnitude, phase = signal.abs(), torch.angle(signal)
-    if acquisition.contrast == "SWI":
-        high_pass = physics.homodyne_phase(signal, acquisition.filter_size)
-        magnitude = physics.susceptibility_weighted(magnitude, high_pass, acquisition.mask_power)
-    return Simulated(
-        magnitude.numpy().astype(np.float32),
-        phase.numpy().astype(np.float32),
-        affine,
-        coarse_labels,
-        brain,
-        sources,
-        acquisition,
-    )
+    return affine, shape
 
 
 def _brain_box(anatomy: an.Anatomy, deform: an.Deformation) -> tuple[np.ndarray, np.ndarray]:
@@ -217,140 +227,24 @@ def _on_scan(anatomy, deform, affine, shape):
     return labels.astype(np.int16), ventricle, grey, macro, brain
 
 
-def place_masks(labels, to_ventricle, to_grey) -> dict[str, np.ndarray]:
-    """Voxels of each class of ``PLACES`` and its MARS group by the anatomy's own labels."""
-    white = np.isin(labels, an.WHITE)
-    deep = white & ((to_ventricle < an.PERIVENTRICULAR_MM) | (to_grey < an.CAPSULE_MM))
-    return {
-        "subcortical white": white & ~deep,
-        "cortex": np.isin(labels, an.CORTEX),
-        "cerebellum": np.isin(labels, an.CEREBELLUM),
-        "basal ganglia": np.isin(labels, an.BASAL_GANGLIA),
-        "thalamus": np.isin(labels, an.THALAMUS),
-        "brainstem": np.isin(labels, an.BRAINSTEM),
-        "deep white": deep,
-    }
-
-
-GROUP_OF_PLACE = {
-    "subcortical white": "lobar", "cortex": "lobar", "cerebellum": "infratentorial",
-    "brainstem": "infratentorial", "basal ganglia": "deep", "thalamus": "deep",
-    "deep white": "deep",
-}  # fmt: skip
-
-
-def _draw_sources(labels, to_ventricle, to_grey, affine, acquisition, n_cmb, n_mimics, rng):
-    masks = {k: np.flatnonzero(v) for k, v in place_masks(labels, to_ventricle, to_grey).items()}
-    masks = {k: v for k, v in masks.items() if len(v)}
-    choroid = np.flatnonzero(np.isin(labels, (4, 43)) & (to_grey < 15))
-    pallidum = np.flatnonzero(np.isin(labels, an.PALLIDUM))
-    surface = np.flatnonzero((labels == an.CSF) & (to_ventricle > 15))
-    sources: list[Source] = []
-
-    def add(kind, flat, place, visible, chi):
-        # `visible` is meant at 3 T and 20 ms; blooming at this acquisition follows from physics.
-        radius = visible / float(physics.visible_radius(1.0, chi, 3.0, 0.020))
-        shown = float(
-            physics.visible_radius(radius, chi, acquisition.field_t, acquisition.echo_time_s)
-        )
-        for _ in range(20):
-            index = np.array(np.unravel_index(rng.choice(flat), labels.shape), float)
-            centre = affine[:3, :3] @ (index + rng.uniform(-0.5, 0.5, 3)) + affine[:3, 3]
-            if all(np.linalg.norm(centre - s.centre) > 1.5 + shown + s.visible_mm for s in sources):
-                region = place if place in ("cerebellum", "brainstem", "thalamus") else None
-                region = "basal ganglia" if place == "basal ganglia" else region
-                group = GROUP_OF_PLACE.get(place, "unknown")
-                sources.append(Source(kind, centre, radius, chi, shown, region, group))
-                return
-
-    names = list(masks)
-    share = np.array([PLACES[name] for name in names])
-    for _ in range(n_cmb if names else 0):
-        place = names[rng.choice(len(names), p=share / share.sum())]
-        visible = np.clip(RADIUS_MM * np.exp(rng.normal(0, RADIUS_LOG_SD)), 0.6, 4.5)
-        add("microbleed", masks[place], place, visible, float(rng.uniform(0.6, 2.5)))
-    for _ in range(n_mimics):
-        kind = rng.choice(
-            ["calcification", "pallidal", "choroid", "surface"], p=[0.4, 0.2, 0.2, 0.2]
-        )
-        flat = {"pallidal": pallidum, "choroid": choroid, "surface": surface}.get(kind)
-        place = names[rng.choice(len(names), p=share / share.sum())] if names else None
-        flat = masks.get(place) if flat is None else flat
-        if flat is None or not len(flat):
-            continue
-        size = float(np.exp(rng.uniform(np.log(0.8), np.log(2.8))))
-        if kind == "surface":
-            # A short vessel knot on the surface: paramagnetic, but outside the brain.
-            add("vessel", flat, None, size, float(rng.uniform(0.4, 1.0)))
-        else:
-            add("calcification", flat, None, size, float(-rng.uniform(0.8, 2.5)))
-    return sources
-
-
 def _to_sub(points_voxel: np.ndarray, factor) -> np.ndarray:
     """Voxel indices to sub-voxel indices (both of centres)."""
     factor = np.array(factor)
     return points_voxel * factor + (factor - 1) / 2
 
 
-#: A source is followed to where its phase falls below this (rad).
-_FAINT_RAD = 0.03
-#: Integration over a voxel by its distance from the source's surface: (from, up to, step), mm. At
-#: the surface the phase turns many times, so there the step is also at most a sixth of the radius.
-_STEPS_MM = ((-np.inf, 0.5, 0.1), (0.5, 2.5, 0.2), (2.5, np.inf, 0.5))
+def _draw_veins(chi, labels, to_ventricle, affine, sub, factor, density, rng) -> np.ndarray:
+    """Splat veins into the susceptibility grid: points spread over each cross-section.
 
-
-def source_signal(
-    source: Source, affine: np.ndarray, shape, b0: np.ndarray, radians_per_ppm: float
-) -> tuple[tuple[slice, ...], np.ndarray]:
-    """What a sphere leaves of each voxel's signal: the mean of exp(i phase) over its points.
-
-    The sphere's field is the analytic one, and no signal comes from inside it (haemosiderin and
-    calcium have none left at these echo times); tissue is taken to be even over the voxel.
-    ``affine`` and ``shape`` are the scan's, ``b0`` in the grid's axes. Returns the box of voxels
-    that the source reaches, and complex64 factors of that box.
+    Returns points on the veins, (n, 3) in scan mm.
     """
-    voxel = np.linalg.norm(affine[:3, :3], axis=0)
-    centre = np.linalg.inv(affine)[:3, :3] @ (source.centre - affine[:3, 3])
-    strength = abs(source.chi_ppm) / 3 * radians_per_ppm * source.radius_mm**3
-    reach = max(np.cbrt(2 * strength / _FAINT_RAD), source.radius_mm) + voxel
-    low = np.clip(np.floor(centre - reach / voxel).astype(int), 0, shape)
-    high = np.clip(np.ceil(centre + reach / voxel).astype(int) + 1, low, shape)
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    offsets = (np.indices(high - low).reshape(3, -1).T + low - centre) * voxel
-    # From the source's surface to the nearest point of the voxel.
-    gap = np.linalg.norm(np.maximum(np.abs(offsets) - voxel / 2, 0), axis=1) - source.radius_mm
-    left = np.ones(len(offsets), np.complex64)
-    for least, most, step in _STEPS_MM:
-        which = (gap > least) & (gap <= most)
-        step = min(step, source.radius_mm / 6) if least < 0 else step
-        inside = [_middles(size, step) for size in voxel]
-        points = np.stack(np.meshgrid(*inside, indexing="ij"), -1).reshape(-1, 3)
-        found = np.flatnonzero(which)
-        # A few voxels at a time: their points together stay within some megabytes.
-        for part in np.array_split(found, max(1, len(found) * len(points) // 400_000)):
-            at = (offsets[part, None] + points[None]).astype(np.float32)
-            phase = radians_per_ppm * physics.sphere_field(at, source.radius_mm, source.chi_ppm, b0)
-            outside = (at**2).sum(-1) > source.radius_mm**2
-            left[part] = (np.exp(1j * phase.astype(np.float32)) * outside).mean(1)
-    return box, left.reshape(high - low)
-
-
-def _middles(size: float, step: float) -> np.ndarray:
-    """Middles of equal parts, at most ``step`` long, of an interval about 0."""
-    parts = int(np.ceil(size / step))
-    return ((np.arange(parts) + 0.5) / parts - 0.5) * size
-
-
-def _draw_veins(chi, labels, to_ventricle, affine, sub, factor, density, rng) -> None:
-    """Splat veins into the susceptibility grid: points spread over each cross-section."""
     voxel = sub * np.array(factor)
     scale = voxel / 1.0
     coarse = ndimage.zoom(labels, scale, order=0, grid_mode=True, mode="nearest")
     wall = ndimage.zoom(to_ventricle, scale, order=1, grid_mode=True, mode="nearest")
     veins = vessels.grow(coarse, wall.astype(np.float32), density, rng)
     if not len(veins.points):
-        return
+        return np.zeros((0, 3))
     ratio = np.array(labels.shape) / np.array(coarse.shape)
     area = np.pi * veins.radius_mm**2
     share_of_point = float(np.prod(sub)) / 6
@@ -371,26 +265,53 @@ def _draw_veins(chi, labels, to_ventricle, affine, sub, factor, density, rng) ->
     total = torch.zeros(chi.numel())
     total.index_add_(0, torch.from_numpy(flat), torch.from_numpy(amount[ok].astype(np.float32)))
     chi += chi_vein * total.clamp_(max=1.0).reshape(chi.shape)
+    return nib.affines.apply_affine(affine, (veins.points + 0.5) * ratio - 0.5)
 
 
-def _signal(anatomy, deform, affine, shape, factor, field, acquisition, radians, rng):
+def _line_surface(chi, surface: np.ndarray, factor, rng: np.random.Generator) -> None:
+    """Haemosiderin on the voxels ``surface``: half a millimetre thick, unevenly."""
+    index = np.argwhere(surface)
+    if not len(index):
+        return
+    value = rng.uniform(0.3, 0.9) * rng.uniform(0.3, 1.0, len(index))
+    at = _to_sub(index + rng.uniform(-0.3, 0.3, index.shape), factor)
+    at = np.clip(np.round(at).astype(int), 0, np.array(chi.shape) - 1)
+    chi[tuple(at.T)] += torch.from_numpy(value.astype(np.float32))
+
+
+@dataclasses.dataclass(frozen=True)
+class Tissues:
+    """Signal of each label code (600,) at this acquisition, and of fluid against white matter."""
+
+    weight: np.ndarray
+    fluid: float
+
+    @classmethod
+    def draw(cls, acquisition: Acquisition, rng: np.random.Generator) -> Tissues:
+        density = _lookup(DENSITY, 0.74)
+        for code in (4, 5, 14, 15, 24, 43, 44):
+            density[code] = 0.72 * acquisition.csf
+        t2star = _lookup(T2STAR_MS, TISSUE_T2STAR) * (3.0 / acquisition.field_t) ** 0.7
+        # Each person's tissue differs a little, and iron in the deep nuclei a lot.
+        density *= np.exp(rng.normal(0, acquisition.tissue_spread, 600)).astype(np.float32)
+        t2star *= np.exp(rng.normal(0, 2 * acquisition.tissue_spread, 600)).astype(np.float32)
+        for left, right in zip(an.BASAL_GANGLIA[:4], an.BASAL_GANGLIA[4:], strict=True):
+            t2star[[left, right]] *= np.exp(rng.normal(0, 0.2))
+        weight = density * np.exp(-1000 * acquisition.echo_time_s / t2star)
+        return cls(weight.astype(np.float32), float(weight[24] / weight[2]))
+
+
+def _signal(anatomy, deform, affine, shape, factor, field, tissues, radians, rng):
     """Complex signal of each voxel: the mean over sub-voxels of tissue signal x exp(i phase)."""
-    density = _lookup(DENSITY, 0.74)
-    for code in (4, 5, 14, 15, 24, 43, 44):
-        density[code] = 0.72 * acquisition.csf
-    t2star = _lookup(T2STAR_MS, TISSUE_T2STAR) * (3.0 / acquisition.field_t) ** 0.7
-    # Each person's tissue differs a little.
-    density *= np.exp(rng.normal(0, 0.04, 600)).astype(np.float32)
-    t2star *= np.exp(rng.normal(0, 0.08, 600)).astype(np.float32)
-    weight = density * np.exp(-1000 * acquisition.echo_time_s / t2star)
-    weight = torch.from_numpy(weight.astype(np.float32))
+    weight = torch.from_numpy(tissues.weight)
+    voxel = np.linalg.norm(affine[:3, :3], axis=0)
     noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
     texture = torch.nn.functional.interpolate(
         torch.randn(
             (
                 1,
                 1,
-                *(int(max(2, n * v / 3)) for n, v in zip(shape, acquisition.voxel_mm, strict=True)),
+                *(int(max(2, n * v / 3)) for n, v in zip(shape, voxel, strict=True)),
             ),
             generator=noise,
         ),
@@ -425,8 +346,8 @@ def _signal(anatomy, deform, affine, shape, factor, field, acquisition, radians,
     return torch.cat(parts, 2) * (1 + 0.025 * texture)
 
 
-def _coil(shape, rng: np.random.Generator) -> np.ndarray:
-    """Receive sensitivity: smooth, brighter to one side and the rim, about 0.7 to 1.4."""
-    control = rng.normal(0, 0.18, (3, 3, 3))
+def _coil(shape, spread: float, rng: np.random.Generator) -> np.ndarray:
+    """Receive sensitivity: smooth, lognormal with ``spread`` (0.18: about 0.7 to 1.4)."""
+    control = rng.normal(0, spread, (3, 3, 3))
     zoomed = ndimage.zoom(control, np.array(shape) / 3, order=2, mode="nearest", grid_mode=True)
     return np.exp(zoomed).astype(np.float32)

@@ -1,4 +1,8 @@
-"""The probability and its thresholds, fitted on mined candidates that no network was trained on."""
+"""The probability and its thresholds, fitted on whole scans that went through the pipeline.
+
+The scans' people and seeds are those that no network was trained on; masks, bias correction and
+registration are the pipeline's own, so that the probability holds for what users get.
+"""
 
 from __future__ import annotations
 
@@ -8,72 +12,96 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from cmburden.probability import FEATURES, design
-from cmburden.records import write_json
-from cmburden.yolo.model import build, class_scores
+from cmburden.errors import CMBurdenError
+from cmburden.evaluate_cases import read_truth
+from cmburden.matching import hungarian
+from cmburden.paths import Layout
+from cmburden.probability import FEATURES, design, logit
+from cmburden.records import seed_of, write_json
+from cmburden.tables import CANDIDATES, SCANS
 
 #: Operating points: definite at this many false positives a scan, possible at that.
-FALSE_POSITIVES = {"definite": 1.0, "possible": 4.0}
+FALSE_POSITIVES = {"definite": 0.25, "possible": 1.5}
+#: The least that a label may mean, whatever the budget of false positives.
+LEAST = {"definite": 0.3, "possible": 0.05}
+_DRAWS = 1000
+_FOLDS = 5
 
 
-def load_mined(folder: Path, verifier: Path) -> tuple[pd.DataFrame, int, int]:
-    """Candidates with ``p_yolo`` and ``is_microbleed``; number of slabs and of microbleeds."""
-    network = build(verifier)
-    frames, total = [], 0
-    paths = sorted(Path(folder).glob("mined-*.npz"))
-    for number, path in enumerate(paths):
-        content = np.load(path, allow_pickle=False)
-        names = ("p_cnn", "diameter_mm", "elongation", "contrast", "tubularity", "edge_mm")
-        frame = pd.DataFrame({name: content[name].astype(float) for name in names})
-        frame["p_yolo"] = class_scores(network, content["views"], torch.device("cpu"))[:, 0]
-        frame["is_microbleed"] = content["class"] == 0
-        frame["sequence"] = np.where(content["is_swi"], "SWI", "GRE")
-        frame["slab"] = number
-        total += int(content["n_microbleeds"])
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True), len(paths), total
+def load_run(derivatives: list[Path], truth: list[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Candidates with ``is_microbleed`` and ``person``, and scans with their ``microbleeds``.
+
+    ``derivatives`` are output folders of ``cmburden run``, ``truth`` their truth tables. Scans
+    that were not read take no part.
+    """
+    rows, scans = [], []
+    for number, (folder, table) in enumerate(zip(derivatives, truth, strict=True)):
+        layout, real = Layout(folder), read_truth(table)
+        real = real[real["kind"] == "microbleed"]
+        known = set(read_truth(table)["scan_id"])
+        read = SCANS.read(layout.table("scans"))
+        read = read[(read["status"] == "ok") & read["scan_id"].isin(known)]
+        found = CANDIDATES.read(layout.candidates)
+        for scan in read.itertuples():
+            own = found[found["scan_id"] == scan.scan_id].copy()
+            lesions = real[real["scan_id"] == scan.scan_id]
+            own["is_microbleed"] = False
+            pairs = hungarian(
+                own[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float),
+                lesions[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float),
+                lesions["radius_mm"].to_numpy(dtype=float, na_value=np.nan),
+            )
+            own.iloc[[i for i, _ in pairs], own.columns.get_loc("is_microbleed")] = True
+            person = f"{number}/{scan.participant_id}"
+            rows.append(own.assign(person=person, sequence=scan.contrast))
+            scans.append({"person": person, "sequence": scan.contrast, "microbleeds": len(lesions)})
+    if not rows or not sum(scan["microbleeds"] for scan in scans):
+        raise CMBurdenError(
+            "no scan that was read has a microbleed in the truth table: nothing to calibrate on"
+        )
+    return pd.concat(rows, ignore_index=True), pd.DataFrame(scans)
 
 
-def fit(candidates: pd.DataFrame, scans: int, microbleeds: int) -> dict:
-    """Logistic model, thresholds and what they give; out-of-fold over slabs.
+def fit(candidates: pd.DataFrame, scans: pd.DataFrame) -> dict:
+    """Logistic model, thresholds and what they give, out of fold over people.
 
     Sensitivity counts microbleeds without a candidate as missed. Returns the keys
-    ``probability_model``, ``thresholds`` and ``metrics`` of the verifier's contract.
+    ``probability_model``, ``cnn_yolo_model``, ``thresholds`` and ``metrics`` of the verifier's
+    contract; intervals are 95 %, by bootstrap over people.
     """
     matrix = design(candidates, candidates["sequence"])
-    truth = candidates["is_microbleed"].to_numpy()
+    truth = candidates["is_microbleed"].to_numpy(dtype=bool)
+    people = candidates["person"].to_numpy()
     mean, scale = matrix.mean(0), np.maximum(matrix.std(0), 1e-6)
-    model = LogisticRegression(C=1.0, max_iter=1000)
     scaled = (matrix - mean) / scale
-    groups = candidates["slab"].to_numpy()
+    model = LogisticRegression(C=0.3, max_iter=5000)
     p = cross_val_predict(
-        model, scaled, truth, groups=groups, cv=GroupKFold(5), method="predict_proba"
+        model, scaled, truth, groups=people, cv=GroupKFold(_FOLDS), method="predict_proba"
     )[:, 1]
     model.fit(scaled, truth)
-    thresholds, metrics = {}, {"scans": scans, "microbleeds": microbleeds}
-    for name, allowed in FALSE_POSITIVES.items():
-        wrong = np.sort(p[~truth])[::-1]
-        most = int(allowed * scans)
-        threshold = float(wrong[most]) + 1e-4 if most < len(wrong) else 0.01
-        # A definite lesion is more likely than not, whatever the budget of false positives.
-        threshold = round(max(threshold, 0.5 if name == "definite" else 0.02), 4)
-        thresholds[name] = threshold
-        metrics[f"sensitivity_{name}"] = round(
-            float((p[truth] >= threshold).sum() / microbleeds), 4
-        )
-        metrics[f"fp_per_scan_{name}"] = round(float((p[~truth] >= threshold).sum() / scans), 4)
-    bins = np.minimum((p * 10).astype(int), 9)
-    error = sum(
-        abs(p[bins == b].mean() - truth[bins == b].mean()) * (bins == b).sum()
-        for b in range(10)
-        if (bins == b).any()
-    )
-    metrics["expected_calibration_error"] = round(float(error / len(p)), 4)
-    metrics["candidates_per_scan"] = round(len(p) / scans, 2)
+    networks = np.stack([logit(candidates["p_cnn"]), logit(candidates["p_yolo"])], 1)
+    both = LogisticRegression(C=10.0, max_iter=5000).fit(networks, truth)
+    number, microbleeds = len(scans), int(scans["microbleeds"].sum())
+    thresholds = {
+        name: _threshold(p[~truth], int(allowed * number), LEAST[name])
+        for name, allowed in FALSE_POSITIVES.items()
+    }
+    metrics = {
+        "scans": number,
+        "scans_without_microbleeds": int((scans["microbleeds"] == 0).sum()),
+        "microbleeds": microbleeds,
+        "candidates_per_scan": round(len(p) / number, 2),
+        "sensitivity_of_candidates": round(float(truth.sum() / microbleeds), 4),
+        "expected_calibration_error": calibration_error(p, truth),
+    }
+    for contrast in sorted(set(candidates["sequence"])):
+        own = (candidates["sequence"] == contrast).to_numpy()
+        metrics[f"expected_calibration_error_{contrast}"] = calibration_error(p[own], truth[own])
+    for name, threshold in thresholds.items():
+        metrics |= _at(name, p >= threshold, truth, people, scans)
     return {
         "probability_model": {
             "features": list(FEATURES),
@@ -82,19 +110,65 @@ def fit(candidates: pd.DataFrame, scans: int, microbleeds: int) -> dict:
             "coefficient": [round(float(v), 6) for v in model.coef_[0]],
             "intercept": round(float(model.intercept_[0]), 6),
         },
+        "cnn_yolo_model": {
+            "coefficient": [round(float(v), 6) for v in both.coef_[0]],
+            "intercept": round(float(both.intercept_[0]), 6),
+        },
         "thresholds": thresholds,
         "metrics": metrics,
     }
 
 
+def _threshold(wrong: np.ndarray, allowed: int, least: float) -> float:
+    """The lowest threshold with at most ``allowed`` of the scores ``wrong`` at or above it."""
+    falling = np.sort(wrong)[::-1]
+    threshold = float(falling[allowed]) + 1e-4 if allowed < len(falling) else least
+    return round(max(threshold, least), 4)
+
+
+def calibration_error(p: np.ndarray, truth: np.ndarray, least: float = 0.02, bins: int = 10):
+    """Expected calibration error of the probabilities from ``least`` on, in bins of equal width.
+
+    Clear negatives, which are most candidates, would make it small whatever the rest does.
+    """
+    p, truth = p[p >= least], truth[p >= least]
+    if not len(p):
+        return None
+    number = np.minimum((p * bins).astype(int), bins - 1)
+    error = sum(
+        abs(p[number == b].mean() - truth[number == b].mean()) * (number == b).sum()
+        for b in range(bins)
+        if (number == b).any()
+    )
+    return round(float(error / len(p)), 4)
+
+
+def _at(name: str, called, truth, people, scans: pd.DataFrame) -> dict:
+    """Sensitivity and false positives a scan of the candidates ``called``, with intervals."""
+    table = scans.groupby("person").agg(n=("microbleeds", "size"), real=("microbleeds", "sum"))
+    for column, which in (("tp", called & truth), ("fp", called & ~truth)):
+        table[column] = pd.Series(which).groupby(people).sum().reindex(table.index).fillna(0)
+    counts = table.to_numpy(dtype=float)
+    rng = np.random.default_rng(seed_of("calibrate", name))
+    draws = counts[rng.integers(len(counts), size=(_DRAWS, len(counts)))].sum(1)
+    whole = counts.sum(0)
+    found = {}
+    for measure, top, below in (("sensitivity", 2, 1), ("fp_per_scan", 3, 0)):
+        low, high = np.percentile(draws[:, top] / np.maximum(draws[:, below], 1), [2.5, 97.5])
+        found[f"{measure}_{name}"] = round(float(whole[top] / whole[below]), 4)
+        found[f"{measure}_{name}_interval"] = [round(float(low), 4), round(float(high), 4)]
+    return found
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """``python -m cmburden.train.calibrate MINED VERIFIER OUT.json``."""
+    """``cmburden train calibrate OUT.json --run DERIVATIVES TRUTH.tsv [--run ...]``."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("mined", type=Path)
-    parser.add_argument("verifier", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--run", type=Path, nargs=2, action="append", required=True,
+                        metavar=("DERIVATIVES", "TRUTH"),
+                        help="output folder of cmburden run, and its truth table")  # fmt: skip
     args = parser.parse_args(arguments)
-    fitted = fit(*load_mined(args.mined, args.verifier))
+    fitted = fit(*load_run([run[0] for run in args.run], [run[1] for run in args.run]))
     write_json(args.out, fitted)
     print(json.dumps(fitted, indent=2))
     return 0

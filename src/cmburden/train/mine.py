@@ -20,7 +20,10 @@ from cmburden.records import whole_file
 from cmburden.yolo.views import CLASSES, VIEW_MM
 
 #: Sources' kinds as YOLO classes; a candidate of no source is a vessel, or border near the edge.
-CLASS_OF_KIND = {"microbleed": "microbleed", "vessel": "vessel", "calcification": "calcification"}
+CLASS_OF_KIND = {
+    "microbleed": "microbleed", "vessel": "vessel", "calcification": "calcification",
+    "cavernoma": "haemorrhage", "macrohaemorrhage": "haemorrhage",
+}  # fmt: skip
 BORDER_MM = 1.5
 
 
@@ -72,6 +75,7 @@ def mine_slab(network: SpotNet, slab, settings: dict) -> dict[str, np.ndarray]:
         "is_swi": np.full(len(rows), str(slab["contrast"]) == "SWI"),
         "n_microbleeds": np.array(int((kinds == "microbleed").sum())),
         "name": slab["name"],
+        "person": slab["person"],
         **{n: np.array([row[n] for row in rows], np.float32) for n in names},
     }
 

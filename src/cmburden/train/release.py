@@ -14,18 +14,33 @@ from cmburden.yolo.views import CLASSES, VIEW_MM, VIEW_PIXELS
 
 TRAINING_DATA = (
     "Simulated GRE and SWI slabs (cmburden.train.dataset and .mine) over label maps 01-10 of the "
-    "SynthSeg training label maps (BBillot/SynthSeg, Apache-2.0): 14 real people's anatomies, of "
-    "which 11-12 served calibration and 13-14 evaluation. No real scan and no real microbleed "
-    "was used."
+    "SynthSeg training label maps (BBillot/SynthSeg, Apache-2.0) and the MNI152 template; of the "
+    "14 real people's anatomies 11-12 served calibration and 13-14 evaluation. Random acquisitions "
+    "(1.5-7 T, echo 10-40 ms, 0.4-1.2 mm, slices 0.8-6 mm) and varied presets in equal parts. No "
+    "real scan and no real microbleed was used."
 )
+#: What random acquisitions were drawn from: scans outside are outside of what was tried.
+DOMAIN = {
+    "contrast": ["GRE", "SWI"],
+    "field_strength_t": [1.5, 7.0],
+    "echo_time_s": [0.010, 0.040],
+    "in_plane_mm": [0.4, 1.2],
+    "slice_mm": [0.8, 6.0],
+}
 INTENDED_USE = (
     "Research on cerebral microbleed burden in cohorts. Research use only: not a medical device. "
     "Trained on simulated scans: validate on labelled scans of your own before you trust a count."
 )
 
 
-def release(kind: str, weights: Path, fitted: Path, folder: Path, version: str) -> dict:
-    """Write ``folder``/{weights, model.json, README.md} of a ``detector`` or ``verifier``."""
+def release(
+    kind: str, weights: Path, fitted: Path, folder: Path, version: str, *,
+    without: tuple[str, ...] = (),
+) -> dict:  # fmt: skip
+    """Write ``folder``/{weights, model.json, README.md} of a ``detector`` or ``verifier``.
+
+    ``without`` names the presets that training and calibration did not see.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{kind}.pt"
     if weights.resolve() != target.resolve():
@@ -37,9 +52,11 @@ def release(kind: str, weights: Path, fitted: Path, folder: Path, version: str) 
         "cmburden_version": __version__,
         "weights": {target.name: sha256_of_file(target)},
         "training_data": TRAINING_DATA,
+        "left_out_acquisitions": list(without),
+        "domain": DOMAIN,
         "intended_use": INTENDED_USE,
-        "validation_set": "Simulated preset scans over label maps 11-12, whole brains, "
-        "out-of-fold over scans",
+        "validation_set": "Simulated whole-head scans over label maps 11-12, presets and random "
+        "acquisitions, through the whole pipeline; out of fold over people",
     }
     if kind == "detector":
         channels = load_tensors(target)["entry.weight"].shape[0]
@@ -51,8 +68,12 @@ def release(kind: str, weights: Path, fitted: Path, folder: Path, version: str) 
                 "intensity": "bias-corrected, median 1 in the brain mask, clipped to 0-2.5",
                 "volumes": ["image", "brain mask"],
             },
-            "thresholds": {"p_cnn": calibration["thresholds"].get("p_cnn", 0.5)},
-            "metrics": {k: calibration["metrics"][k] for k in ("candidates_per_scan", "scans")},
+            # A candidate is kept from detect.min_probability on; this is where the CNN is sure.
+            "thresholds": {"p_cnn": 0.5},
+            "metrics": {
+                k: calibration["metrics"][k]
+                for k in ("candidates_per_scan", "sensitivity_of_candidates", "scans")
+            },
         }
     else:
         contract |= {
@@ -72,10 +93,13 @@ def card(contract: dict) -> str:
     """Model card in Markdown, from the contract alone, so that they cannot disagree."""
     figures = "\n".join(f"| {k} | {v} |" for k, v in sorted(contract["metrics"].items()))
     thresholds = "\n".join(f"| {k} | {v} |" for k, v in sorted(contract["thresholds"].items()))
+    left_out = contract["left_out_acquisitions"]
     return (
         f"# {contract['id']}\n\n{contract['intended_use']}\n\n"
         f"**Architecture.** {contract['architecture']}.\n\n"
         f"**Training data.** {contract['training_data']}\n\n"
+        f"**Left out of training and calibration.** {', '.join(left_out) or 'nothing'}, and "
+        "random acquisitions like them.\n\n"
         f"**Validation set.** {contract['validation_set']}.\n\n"
         f"| threshold | value |\n|---|---|\n{thresholds}\n\n"
         f"| measured on the validation set (simulated) | value |\n|---|---|\n{figures}\n\n"
@@ -91,8 +115,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("fitted", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--version", required=True, help="of the weights, such as 0.2.0")
+    parser.add_argument("--without", nargs="*", default=[], help="presets that were left out")
     args = parser.parse_args(arguments)
-    print(release(args.kind, args.weights, args.fitted, args.folder, args.version)["id"])
+    contract = release(
+        args.kind,
+        args.weights,
+        args.fitted,
+        args.folder,
+        args.version,
+        without=tuple(args.without),
+    )
+    print(contract["id"])
     return 0
 
 

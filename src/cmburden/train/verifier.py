@@ -10,7 +10,10 @@ import torch
 from PIL import Image
 
 from cmburden import quiet  # noqa: F401  (before ultralytics: it must not reach for the network)
+from cmburden.errors import CMBurdenError
+from cmburden.models import load_tensors
 from cmburden.records import whole_file
+from cmburden.train import selection
 from cmburden.yolo.model import ARCHITECTURE
 from cmburden.yolo.views import CLASSES, VIEW_PIXELS
 
@@ -19,12 +22,18 @@ from cmburden.yolo.views import CLASSES, VIEW_PIXELS
 SURE_P_CNN, SPARSE = 0.4, 8
 
 
-def write_dataset(mined: Path, folder: Path, held_out: float = 0.1) -> Path:
+def write_dataset(
+    mined: Path, folder: Path, held_out: float = 0.1, fold: str | None = None,
+    without: tuple[str, ...] = (),
+) -> Path:  # fmt: skip
     """Views and boxes of ``mined`` as a YOLO dataset; returns its YAML.
 
     Every tenth slab is for validation: views of one slab never lie on both sides.
     """
     paths = sorted(Path(mined).glob("mined-*.npz"))
+    if not paths:
+        raise CMBurdenError(f"{mined}: holds no mined-*.npz; run cmburden train mine first")
+    paths = selection.select(paths, fold=fold, without=list(without))
     every = max(2, round(1 / held_out))
     for number, path in enumerate(paths):
         content = np.load(path, allow_pickle=False)
@@ -47,27 +56,63 @@ def write_dataset(mined: Path, folder: Path, held_out: float = 0.1) -> Path:
     return description
 
 
-def train(mined: Path, out: Path, *, epochs: int, hours: float | None, seed: int) -> Path:
-    """Train YOLO11n from scratch; weights as half-precision tensors in ``out``/verifier.pt."""
+def train(
+    mined: Path, out: Path, *, epochs: int, seed: int, start: Path | None = None,
+    fold: str | None = None, without: tuple[str, ...] = (),
+) -> Path:  # fmt: skip
+    """Train YOLO11n from scratch; weights as half-precision tensors in ``out``/verifier.pt.
+
+    After each epoch ultralytics writes its checkpoint; started again, training goes on from it.
+    ``start`` are weights to fine-tune, such as the shipped ones.
+    """
     from ultralytics import YOLO
 
-    dataset = write_dataset(mined, out / "views")
-    yolo = YOLO(ARCHITECTURE)
-    yolo.train(
-        data=str(dataset), imgsz=VIEW_PIXELS, epochs=epochs, time=hours, batch=64, seed=seed,
-        pretrained=False, amp=False, workers=0, project=str(out.resolve()), name="yolo",
-        exist_ok=True, plots=False, device="cuda" if torch.cuda.is_available() else "cpu",
-        optimizer="AdamW", lr0=2e-3, warmup_epochs=1, mosaic=0.0, hsv_h=0.0, hsv_s=0.0, hsv_v=0.15,
-        translate=0.02, scale=0.15, degrees=0.0, flipud=0.5, fliplr=0.5, erasing=0.0,
-        cache="ram", val=False, verbose=False,
-    )  # fmt: skip
+    last = out / "yolo" / "weights" / "last.pt"
+    dataset = out / "views" / "views.yaml"
+    if not dataset.exists():
+        dataset = write_dataset(mined, out / "views", fold=fold, without=without)
+    if last.exists() and _unfinished(last):
+        yolo = YOLO(last)
+        how = {"resume": True, "data": str(dataset)}
+    else:
+        yolo = YOLO(ARCHITECTURE)
+        how = {
+            "data": str(dataset), "imgsz": VIEW_PIXELS, "epochs": epochs, "batch": 64,
+            "seed": seed, "pretrained": False, "amp": False, "workers": 0,
+            "project": str(out.resolve()), "name": "yolo", "exist_ok": True, "plots": False,
+            "device": "cuda" if torch.cuda.is_available() else "cpu", "optimizer": "AdamW",
+            "lr0": 2e-3 if start is None else 3e-4, "lrf": 0.02, "cos_lr": True,
+            "warmup_epochs": 1, "mosaic": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.15,
+            "translate": 0.02, "scale": 0.15, "degrees": 0.0, "flipud": 0.5, "fliplr": 0.5,
+            "erasing": 0.0, "cache": "ram", "val": False, "verbose": False,
+        }  # fmt: skip
+        if start is not None:
+            yolo.add_callback("on_pretrain_routine_end", _load_into(start))
+    # Ultralytics knows half precision on GPUs alone; bfloat16 on a CPU that has it halves the time.
+    yolo.add_callback("on_train_start", lambda trainer: setattr(trainer, "amp", True))
+    yolo.train(**how)
     # The checkpoint is ours, written seconds ago: its pickled model may be opened here, and only
     # its tensors leave.
-    network = YOLO(out / "yolo" / "weights" / "last.pt").model
+    network = YOLO(last).model
     weights = out / "verifier.pt"
     with whole_file(weights) as temporary:
         torch.save({k: _half(v) for k, v in network.state_dict().items()}, temporary)
     return weights
+
+
+def _unfinished(checkpoint: Path) -> bool:
+    """Whether a checkpoint of ours is of a training that was stopped: then its epoch is not -1."""
+    # Written by this very training, so its pickled settings may be opened.
+    return torch.load(checkpoint, map_location="cpu", weights_only=False).get("epoch", -1) >= 0
+
+
+def _load_into(weights: Path):
+    def load(trainer) -> None:
+        state = load_tensors(weights)
+        trainer.model.load_state_dict(state)
+        trainer.ema.ema.load_state_dict(state)
+
+    return load
 
 
 def _half(tensor: torch.Tensor) -> torch.Tensor:
@@ -75,15 +120,26 @@ def _half(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """``python -m cmburden.train.verifier MINED OUT --epochs 12``."""
+    """``cmburden train verifier MINED OUT --epochs 20``."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("mined", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--hours", type=float, help="stop after this time")
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="weights to fine-tune, such as the shipped ones")
+    selection.add_arguments(parser)
     args = parser.parse_args(arguments)
-    print(train(args.mined, args.out, epochs=args.epochs, hours=args.hours, seed=args.seed))
+    print(
+        train(
+            args.mined,
+            args.out,
+            epochs=args.epochs,
+            seed=args.seed,
+            start=args.start,
+            fold=args.fold,
+            without=tuple(args.without),
+        )
+    )
     return 0
 
 

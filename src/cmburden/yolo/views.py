@@ -14,7 +14,8 @@ VIEW_PIXELS = 96
 #: Half the thickness of the projection.
 PROJECTION_MM = 5.0
 WHITE = 1.8
-CLASSES = ("microbleed", "vessel", "calcification", "border")
+#: ``haemorrhage``: a bleed that is no microbleed (macrohaemorrhage, cavernoma).
+CLASSES = ("microbleed", "vessel", "calcification", "border", "haemorrhage")
 
 
 def view(volume: np.ndarray, affine: np.ndarray, centre_mm: np.ndarray) -> np.ndarray:
