@@ -28,13 +28,17 @@ lint: install
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-# About 20 minutes: 40 simulated scans that no network was trained on; docs/evaluation.md.
-# ANATOMY: the folder of the label maps.
+# About 50 minutes: 60 simulated scans that no network was trained or calibrated on, and all
+# figures of docs/evaluation.md. ANATOMY: the folder of the label maps.
 evaluation: install
-	$(BIN)/cmburden simulate evaluation/bids --participants 10 --anatomy $(ANATOMY) \
-		--people 13-14 --positive-share 0.5 --seed 99
+	$(BIN)/cmburden simulate evaluation/bids --participants 15 --anatomy $(ANATOMY) \
+		--people 13-14 --positive-share 0.5 --t1w-share 0.25 --seed 2026
 	$(BIN)/cmburden run evaluation/bids evaluation/derivatives participant --cores 2 --set buckets=4
-	$(BIN)/cmburden evaluate evaluation/derivatives evaluation/truth.tsv --out evaluation
+	$(BIN)/cmburden evaluate evaluation/derivatives evaluation/truth.tsv --out evaluation/figures
+	$(BIN)/python -m cmburden.simulate.distributions evaluation/truth.tsv evaluation/figures
+	$(BIN)/python -m cmburden.simulate.visibility
+	$(BIN)/python -m cmburden.benchmark --derivatives evaluation/derivatives --threads 2 \
+		--out evaluation/figures
 	$(BIN)/cmburden timings evaluation/derivatives
 	$(BIN)/python -m cmburden.evaluate_anatomy $(ANATOMY)/seg_13.nii.gz $(ANATOMY)/seg_14.nii.gz
 

@@ -78,7 +78,7 @@ def write_participant(plan: Plan, root: Path) -> list[dict]:
     person = an.load(plan.anatomy)
     deform = an.deformation(person, rng)
     if plan.cohort == aq.RANDOM:
-        acquisition = aq.random_acquisition(rng)
+        acquisition = aq.random_acquisition(rng, tuple(aq.PRESETS.values()))
     else:
         acquisition = aq.vary(aq.PRESETS[plan.cohort], rng)
     scan = simulate(
@@ -225,7 +225,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="new BIDS folder; the truth goes beside it")
     parser.add_argument("--presets", nargs="+", default=list(aq.PRESETS), metavar="NAME",
                         help=f"acquisitions like those of {', '.join(aq.PRESETS)}, or "
-                        f"{aq.RANDOM} for one drawn anew each time")  # fmt: skip
+                        f"{aq.RANDOM} for one unlike them, drawn anew each time")  # fmt: skip
     parser.add_argument("--participants", type=int, default=4, help="a preset (default 4)")
     parser.add_argument("--anatomy", type=Path, help="folder of label maps; none: MNI152 template")
     parser.add_argument("--people", help="label maps to use, first-last from 1")

@@ -137,8 +137,7 @@ def simulate(
     def seen(source: Source) -> bool:
         box, left = sources.source_signal(source, affine, signal.shape, b0, radians)
         local = float(signal[box].abs().median()) if left.size else 0.0
-        loss = sources.darkest_loss(left, acquisition)
-        return loss >= sources.VOID and loss * local >= sources.ROSE * sigma
+        return sources.is_void(left, acquisition, local, sigma)
 
     drawing = sources.Drawing(
         (labels, to_ventricle, to_grey, affine), acquisition, veins, seen, rng

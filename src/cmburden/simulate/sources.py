@@ -207,9 +207,7 @@ class Drawing:
         if self.rng.random() < findings.painted:
             painted = float(self.rng.uniform(0.4, 1.0))
         for _ in range(12):
-            visible = np.clip(RADIUS_MM * np.exp(self.rng.normal(0, RADIUS_LOG_SD)), 0.6, 4.5)
-            chi = float(self.rng.uniform(0.6, 2.5))
-            if self._add("microbleed", flat, place, float(visible), chi, painted):
+            if self._add("microbleed", flat, place, *draw_size(self.rng), painted):
                 return
 
     def _near(self, flat: np.ndarray, point_mm: np.ndarray, reach: float) -> np.ndarray:
@@ -338,6 +336,18 @@ def _points_in(voxel, step: float) -> np.ndarray:
 
     inside = [middles(size) for size in voxel]
     return np.stack(np.meshgrid(*inside, indexing="ij"), -1).reshape(-1, 3)
+
+
+def draw_size(rng: np.random.Generator) -> tuple[float, float]:
+    """Apparent radius (mm) and susceptibility (ppm) of a microbleed."""
+    visible = np.clip(RADIUS_MM * np.exp(rng.normal(0, RADIUS_LOG_SD)), 0.6, 4.5)
+    return float(visible), float(rng.uniform(0.6, 2.5))
+
+
+def is_void(left: np.ndarray, acquisition: Acquisition, level: float, sigma: float) -> bool:
+    """Whether a reader would see what leaves ``left`` of tissue of signal ``level`` in noise."""
+    loss = darkest_loss(left, acquisition)
+    return loss >= VOID and loss * level >= ROSE * sigma
 
 
 def darkest_loss(left: np.ndarray, acquisition: Acquisition) -> float:

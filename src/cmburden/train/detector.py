@@ -17,7 +17,7 @@ from cmburden.cnn.candidates import search
 from cmburden.cnn.network import SpotNet
 from cmburden.errors import CMBurdenError
 from cmburden.matching import hits_by_score
-from cmburden.models import load_tensors
+from cmburden.models import choose_device, load_tensors
 from cmburden.records import whole_file, write_json
 from cmburden.train import selection
 
@@ -169,7 +169,7 @@ class HardPlaces:
     MOST = 48
 
     def __init__(self, places: dict[str, torch.Tensor] | None = None):
-        self.places = {name: rows.numpy() for name, rows in (places or {}).items()}
+        self.places = {name: rows.cpu().numpy() for name, rows in (places or {}).items()}
 
     def of(self, name: str) -> np.ndarray:
         return self.places.get(name, np.zeros((0, 3), np.int16))
@@ -216,7 +216,8 @@ def train(folder: Path, out: Path, plan: Plan, validation: Path | None = None) -
     if plan.start:
         network = SpotNet(load_tensors(plan.start)["entry.weight"].shape[0])
         network.load_state_dict(load_tensors(plan.start))
-    network = network.to(memory_format=torch.channels_last_3d)
+    device = choose_device("auto")
+    network = network.to(device, memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.rate, weight_decay=1e-3)
     checkpoint = out / "checkpoint.pt"
     begin, spent, curve, checks, hard = 0, 0.0, [], [], HardPlaces()
@@ -224,7 +225,7 @@ def train(folder: Path, out: Path, plan: Plan, validation: Path | None = None) -
     if not slabs:
         raise CMBurdenError(f"{folder}: holds no slab-*.npz; run cmburden train dataset first")
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         begin, spent, curve, checks = (state[k] for k in ("step", "seconds", "curve", "checks"))
@@ -249,14 +250,15 @@ def train(folder: Path, out: Path, plan: Plan, validation: Path | None = None) -
         images = torch.from_numpy(np.stack([[p.image, p.mask] for p in patches]))
         truth = torch.from_numpy(np.stack([p.truth for p in patches]))[:, None]
         # Half precision where the processor has it (AVX512-BF16) trains twice as fast.
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = network(images.contiguous(memory_format=torch.channels_last_3d)).float()
-        loss = loss_of(logits, truth)
+        with torch.autocast(device.type, torch.bfloat16):
+            images = images.to(device, memory_format=torch.channels_last_3d)
+            logits = network(images).float()
+        loss = loss_of(logits, truth.to(device))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        hard.update(names, patches, torch.sigmoid(logits.detach()))
+        hard.update(names, patches, torch.sigmoid(logits.detach()).cpu())
         running = loss.item() if running is None else 0.97 * running + 0.03 * loss.item()
         if validation and step % plan.check_every == plan.check_every - 1:
             checks.append([step + 1, *check(network, validation)])
@@ -281,7 +283,9 @@ def train(folder: Path, out: Path, plan: Plan, validation: Path | None = None) -
         checks.append(["end", *check(network, validation)])
     weights = out / "detector.pt"
     with whole_file(weights) as temporary:
-        torch.save({k: v.contiguous().half() for k, v in network.state_dict().items()}, temporary)
+        torch.save(
+            {k: v.cpu().contiguous().half() for k, v in network.state_dict().items()}, temporary
+        )
     write_json(
         out / "curve.json",
         {
@@ -290,7 +294,28 @@ def train(folder: Path, out: Path, plan: Plan, validation: Path | None = None) -
             "slabs": len(slabs),
         },
     )
+    _picture(curve, checks, out / "curve.png")
     return weights
+
+
+def _picture(curve: list, checks: list, path: Path) -> None:
+    """Training loss, and sensitivity on the validation slabs, by step."""
+    from matplotlib import rc_context
+
+    from cmburden.evaluation_figures import STYLE, new_figure, save
+
+    with rc_context(STYLE):
+        figure = new_figure(3.2)
+        first, second = figure.subplots(1, 2)
+        first.plot([row[0] for row in curve], [row[1] for row in curve], color="#0072B2")
+        first.set(xlabel="step", ylabel="loss, running mean", yscale="log")
+        last = curve[-1][0] if curve else 0
+        steps = [last if row[0] == "end" else row[0] for row in checks]
+        for column, name in ((1, "all candidates"), (2, "at one false positive a slab")):
+            second.plot(steps, [row[column] for row in checks], "o-", ms=4, label=name)
+        second.set(xlabel="step", ylabel="sensitivity on validation slabs", ylim=(0, 1))
+        second.legend(loc="lower right")
+        save(figure, path)
 
 
 def check(network: SpotNet, folder: Path, most: int = 12) -> list[float]:
@@ -301,7 +326,7 @@ def check(network: SpotNet, folder: Path, most: int = 12) -> list[float]:
         content = np.load(path, allow_pickle=False)
         found = search(
             network, content["scan"].astype(np.float32), content["scan_mask"], content["affine"],
-            torch.device("cpu"), minimum=0.05, maximum_number=200,
+            next(network.parameters()).device, minimum=0.05, maximum_number=200,
         )  # fmt: skip
         lesion = content["kind"] == "microbleed"
         p = np.array([c.p_cnn for c in found])
@@ -321,8 +346,8 @@ def check(network: SpotNet, folder: Path, most: int = 12) -> list[float]:
     ]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """``cmburden train detector SLABS OUT --steps 12000``."""
+def parser() -> argparse.ArgumentParser:
+    """Arguments of the step: checked before a job is queued."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("slabs", type=Path)
     parser.add_argument("out", type=Path)
@@ -335,7 +360,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--start", type=Path, help="weights to fine-tune, such as the shipped ones")
     parser.add_argument("--validation", type=Path, help="slabs to search while training")
     selection.add_arguments(parser)
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``cmburden train detector SLABS OUT --steps 12000``."""
+    args = parser().parse_args(arguments)
     plan = Plan(
         args.steps, args.batch, args.channels, args.rate, args.seed, args.minutes, args.start,
         args.fold, tuple(args.without),

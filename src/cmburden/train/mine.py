@@ -7,7 +7,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from cmburden import config, resources
 from cmburden.cnn.candidates import search
@@ -15,7 +14,7 @@ from cmburden.cnn.describe import describe
 from cmburden.cnn.grid import slices_last
 from cmburden.cnn.network import SpotNet
 from cmburden.matching import hungarian
-from cmburden.models import load_tensors
+from cmburden.models import choose_device, load_tensors
 from cmburden.records import whole_file
 from cmburden.yolo.views import CLASSES, VIEW_MM
 
@@ -42,7 +41,7 @@ def mine_slab(network: SpotNet, slab, settings: dict) -> dict[str, np.ndarray]:
     """
     scan, mask, affine = slab["scan"].astype(np.float32), slab["scan_mask"], slab["affine"]
     found = search(
-        network, scan, mask, affine, torch.device("cpu"),
+        network, scan, mask, affine, next(network.parameters()).device,
         minimum=settings["min_probability"], maximum_number=settings["max_candidates"],
     )  # fmt: skip
     rows, views, _ = describe(scan, mask, affine, found)
@@ -116,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     state = load_tensors(args.weights)
     network = SpotNet(state["entry.weight"].shape[0])
     network.load_state_dict(state)
-    network.eval()
+    network.eval().to(choose_device("auto"))
     settings = config.read_yaml(resources.root() / "config" / "config.yaml")["detect"]
     for path in sorted(args.slabs.glob("slab-*.npz")):
         target = args.out / path.name.replace("slab-", "mined-")

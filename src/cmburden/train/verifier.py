@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -102,14 +104,28 @@ def train(
 
 def _unfinished(checkpoint: Path) -> bool:
     """Whether a checkpoint of ours is of a training that was stopped: then its epoch is not -1."""
-    # Written by this very training, so its pickled settings may be opened.
-    return torch.load(checkpoint, map_location="cpu", weights_only=False).get("epoch", -1) >= 0
+    try:
+        # Written by this very training, so its pickled settings may be opened.
+        content = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CMBurdenError(
+            f"{checkpoint}: not a whole checkpoint ({error}); remove it to train from the start"
+        ) from error
+    return content.get("epoch", -1) >= 0
 
 
-def _load_into(weights: Path):
+def _load_into(weights: Path) -> Callable:
+    """A callback that puts ``weights`` into the trainer's network and its running mean."""
+    state = load_tensors(weights)
+
     def load(trainer) -> None:
-        state = load_tensors(weights)
-        trainer.model.load_state_dict(state)
+        try:
+            trainer.model.load_state_dict(state)
+        except RuntimeError as error:
+            raise CMBurdenError(
+                f"{weights}: not weights of this network (YOLO11n, {len(CLASSES)} classes); "
+                "name those of this version"
+            ) from error
         trainer.ema.ema.load_state_dict(state)
 
     return load
@@ -119,8 +135,8 @@ def _half(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.half() if tensor.is_floating_point() else tensor
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """``cmburden train verifier MINED OUT --epochs 20``."""
+def parser() -> argparse.ArgumentParser:
+    """Arguments of the step: checked before a job is queued."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("mined", type=Path)
     parser.add_argument("out", type=Path)
@@ -128,7 +144,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="weights to fine-tune, such as the shipped ones")
     selection.add_arguments(parser)
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``cmburden train verifier MINED OUT --epochs 20``."""
+    args = parser().parse_args(arguments)
     print(
         train(
             args.mined,
