@@ -36,11 +36,11 @@ evaluation: install
 	$(BIN)/cmburden run evaluation/bids evaluation/derivatives participant --cores 2 --set buckets=4
 	$(BIN)/cmburden evaluate evaluation/derivatives evaluation/truth.tsv --out evaluation/figures
 	$(BIN)/python -m cmburden.simulate.distributions evaluation/truth.tsv evaluation/figures
-	$(BIN)/python -m cmburden.simulate.visibility
 	$(BIN)/python -m cmburden.benchmark --derivatives evaluation/derivatives --threads 2 \
 		--out evaluation/figures
-	$(BIN)/cmburden timings evaluation/derivatives
-	$(BIN)/python -m cmburden.evaluate_anatomy $(ANATOMY)/seg_13.nii.gz $(ANATOMY)/seg_14.nii.gz
+	$(BIN)/python -m cmburden.evaluate_anatomy $(ANATOMY)/seg_13.nii.gz $(ANATOMY)/seg_14.nii.gz \
+		--out evaluation/figures
+	$(BIN)/python -m cmburden.evaluation_docs evaluation docs
 
 # The lock is what is installed, without what torch itself brings.
 lock:

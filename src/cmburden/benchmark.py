@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import math
 import os
 import platform
 import resource
@@ -139,7 +140,7 @@ def _darken(image: np.ndarray, axes, start, stop, radius: float, depth: float) -
 
 
 def real(derivatives: Path, scans: int) -> Iterator[Volume]:
-    """The first scans of a run that went through preprocess, by scan_id.
+    """The scans of a run with the most voxels, of those that went through preprocess.
 
     Raises
     ------
@@ -157,6 +158,8 @@ def real(derivatives: Path, scans: int) -> Iterator[Volume]:
     ]
     if not ready:
         raise CMBurdenError(f"{derivatives}: no scan went through preprocess; run the cohort first")
+    # Sorting keeps the order of equals: by scan_id.
+    ready.sort(key=lambda scan: -math.prod(nib.load(layout.preproc(scan)).shape))
     for scan in ready[:scans]:
         image = nib.load(layout.preproc(scan))
         mask = np.asarray(nib.load(layout.brain_mask(scan)).dataobj) > 0

@@ -18,7 +18,7 @@ import pandas as pd
 from cmburden import atlas, images, mars, preprocess, register
 from cmburden.config import load
 from cmburden.paths import Layout
-from cmburden.records import Scan, seed_of
+from cmburden.records import Scan, seed_of, whole_file
 from cmburden.simulate import acquisition as presets
 from cmburden.simulate import anatomy as an
 from cmburden.simulate.scan import simulate
@@ -71,6 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--presets", nargs="+", default=list(presets.PRESETS))
     parser.add_argument("--lesions", type=int, default=100, help="microbleeds a scan")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="folder for anatomy.md")
     given = parser.parse_args(arguments)
     settings = load()
     settings["preprocess"]["threads"] = given.threads
@@ -83,9 +84,24 @@ def main(arguments: list[str] | None = None) -> None:
                 rows.append(row)
     table = pd.DataFrame(rows)
     print(table.to_string(index=False, float_format="%.3f"))
-    share = table["right"].sum() / table["lesions"].sum()
-    print(f"Dice: lowest {table['dice'].min():.3f}, median {table['dice'].median():.3f}")
-    print(f"Group right: {share:.3f} of {int(table['lesions'].sum())} lesions")
+    text = markdown(table)
+    print(text)
+    if given.out:
+        with whole_file(given.out / "anatomy.md") as temporary:
+            temporary.write_text(text)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Masks and groups of :func:`measure`'s rows in two sentences."""
+    right, lesions = int(table["right"].sum()), int(table["lesions"].sum())
+    return (
+        "# Brain masks and regions\n\n"
+        f"{len(table)} simulated scans without T1w ({table['label_map'].nunique()} people, "
+        f"{', '.join(sorted(set(table['preset'])))}). Dice of the brain mask with the label map "
+        f"and its CSF: lowest {table['dice'].min():.3f}, median {table['dice'].median():.3f}. "
+        f"The group (lobar, deep, infratentorial) is right for {right / lesions:.3f} of {lesions} "
+        "places of microbleeds.\n"
+    )
 
 
 if __name__ == "__main__":
