@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import fabricate
 
-from cmburden import aggregate, evaluate, evaluate_measures, evaluation_figures
+from cmburden import aggregate, evaluate, evaluate_measures, evaluation_docs, evaluation_figures
+from cmburden.errors import CMBurdenError
 from cmburden.tables import CANDIDATES, LESIONS, SCANS, TRUTH
 
 
@@ -57,6 +59,37 @@ def test_drawn_again_from_the_json_they_are_equal(made, tmp_path, capsys):
     assert "froc.png" in capsys.readouterr().out
     for name in evaluation_figures.FIGURES:
         assert (tmp_path / f"{name}.png").read_bytes() == (out / f"{name}.png").read_bytes()
+
+
+def test_the_docs_page_takes_its_figures_from_the_results(made, tmp_path):
+    result, out = made
+    root = out.parent / "whole"
+    figures = root / "figures"
+    if not figures.exists():
+        shutil.copytree(out, figures)
+        shutil.copytree(out.parent / "derivatives", root / "derivatives")
+    with pytest.raises(CMBurdenError, match=r"benchmark.json, distributions.md.* run make"):
+        evaluation_docs.write(root, tmp_path)
+    seconds = {"cnn": 3.0, "describe": 1.5, "yolo": 0.25}
+    (figures / "benchmark.json").write_text(
+        json.dumps(
+            {"models": {"detector": "d-1", "verifier": "v-1"}, "median": {"seconds": seconds}}
+        )
+    )
+    for name in ("distributions.md", "anatomy.md", "benchmark.md"):
+        (figures / name).write_text(f"# {name}\n\nText.\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation_docs.timings, "by_stage", lambda layout: None)
+        patch.setattr(evaluation_docs.timings, "markdown", lambda table: "| seconds |")
+        page = evaluation_docs.write(root, tmp_path).read_text()
+    sensitivity = result["lesion"]["all"]["sensitivity"]["estimate"]
+    row = next(line for line in page.splitlines() if "at the definite threshold, all" in line)
+    assert f"| {sensitivity:.3f} |" in row
+    assert row.endswith("| yes |" if sensitivity >= 0.9 else "| no |")
+    assert "| <= 15 | 4.750 |  | yes |" in page
+    assert page.count("\n# ") == 0 and "## Targets" in page and "### Lesions" in page
+    for name in re.findall(r"\]\((evaluation/\w+\.png)\)", page):
+        assert (tmp_path / name).exists()
 
 
 def drawn(name, result):

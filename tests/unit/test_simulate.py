@@ -8,7 +8,8 @@ import torch
 
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
-from cmburden.simulate import artefacts, pathology, physics, sources
+from cmburden.simulate import artefacts, pathology, physics, picture, sources, visibility
+from cmburden.simulate.scan import simulate
 from cmburden.simulate.sources import Drawing, Findings
 
 B0 = np.array([0.0, 0.0, 1.0])
@@ -201,3 +202,41 @@ def test_faults_keep_the_image_and_do_what_they_say():
     assert rings[..., 2].max() > 1.05 and rings[..., 3].max() < 1e-6
     stored = artefacts.store(rng.random((20, 20, 4)), dataclasses.replace(ringing, levels=50))
     assert len(np.unique(stored)) <= 60
+
+
+def test_the_smaller_against_the_voxel_the_fewer_are_seen():
+    share = {}
+    for name in ("MAS", "OATS"):
+        radii, seen = visibility.drawn(aq.PRESETS[name], 80)
+        share[name] = seen.mean()
+        if not seen.all():
+            assert radii[~seen].mean() < radii[seen].mean()
+    assert share["OATS"] < share["MAS"] and share["MAS"] > 0.95
+
+
+def test_a_slab_is_simulated_whole_and_drawn(tmp_path):
+    """Every part of the simulator at once, on the template: coarse voxels, to be quick."""
+    acquisition = dataclasses.replace(
+        aq.PRESETS["OATS"], voxel_mm=(1.6, 1.6, 6.0), extent_mm=36.0, ghost=0.02, levels=400
+    )
+    findings = Findings(
+        microbleeds=6, knots=3, cavernomas=1, siderosis=1, white_matter=0.5, lacunes=1,
+        perivascular=2, infarcts=1,
+    )  # fmt: skip
+
+    def once():
+        rng = np.random.default_rng(3)
+        person = an.load(None)
+        return simulate(person, an.deformation(person, rng), acquisition, rng, findings)
+
+    made, again = once(), once()
+    assert np.array_equal(made.image, again.image)
+    real = [s for s in made.sources if s.kind == "microbleed"]
+    assert len(real) == 6 and {s.kind for s in made.sources} >= {"vessel", "cavernoma"}
+    level = np.median(made.image[made.brain])
+    for source in real:
+        at = np.linalg.inv(made.affine) @ [*source.centre, 1]
+        box = tuple(slice(max(int(c) - 2, 0), int(c) + 4) for c in at[:3])
+        assert made.image[box].min() < 0.85 * level
+    picture.draw([made], tmp_path / "one.png")
+    assert (tmp_path / "one.png").read_bytes()[:4] == b"\x89PNG"

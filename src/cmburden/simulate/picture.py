@@ -45,7 +45,9 @@ def draw(scans: list[Simulated], path: Path) -> None:
     rows = -(-len(scans) // columns)
     figure = Figure(figsize=(2.6 * columns, 3.1 * rows), dpi=90, layout="constrained")
     figure.set_facecolor("black")
-    for axes, scan in zip(figure.subplots(rows, columns).flat, scans, strict=True):
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.axis("off")
+    for axes, scan in zip(figure.axes, scans, strict=False):
         _panel(axes, scan)
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png", facecolor="black", pil_kwargs={"optimize": True})
@@ -79,7 +81,6 @@ def _panel(axes, scan: Simulated) -> None:
         color="white",
         fontsize=7.5,
     )
-    axes.axis("off")
 
 
 def main(arguments: list[str] | None = None) -> int:
