@@ -11,6 +11,7 @@ import pandas as pd
 FEATURES = (
     "logit_p_cnn",
     "logit_p_yolo",
+    "logit_p_mimic",
     "log_diameter",
     "log_diameter_squared",
     "contrast",
@@ -23,6 +24,8 @@ FEATURES = (
     "deep",
     "infratentorial",
     "swi",
+    "swi_logit_p_cnn",
+    "swi_logit_p_yolo",
 )
 #: Distances beyond these, mm, all mean the same: far from it.
 EDGE_MM, VENTRICLE_MM = 6.0, 20.0
@@ -40,11 +43,14 @@ def design(candidates: pd.DataFrame, contrast: str | pd.Series) -> np.ndarray:
         return candidates[name].to_numpy(dtype=float, na_value=np.nan)
 
     size = np.log(np.maximum(column("diameter_mm"), 0.3))
+    swi = np.broadcast_to(np.asarray(contrast) == "SWI", len(candidates)).astype(float)
+    cnn, yolo = logit(column("p_cnn")), logit(column("p_yolo"))
     group = candidates["group"].fillna("unknown").to_numpy(dtype=str)
     return np.stack(
         [
-            logit(column("p_cnn")),
-            logit(column("p_yolo")),
+            cnn,
+            yolo,
+            logit(column("p_mimic")),
             size,
             size**2,
             column("contrast"),
@@ -56,7 +62,10 @@ def design(candidates: pd.DataFrame, contrast: str | pd.Series) -> np.ndarray:
             np.minimum(column("ventricle_mm"), VENTRICLE_MM),
             (group == "deep").astype(float),
             (group == "infratentorial").astype(float),
-            np.broadcast_to(np.asarray(contrast) == "SWI", len(candidates)).astype(float),
+            swi,
+            # What a network's score is worth differs between the contrasts.
+            swi * cnn,
+            swi * yolo,
         ],
         axis=1,
     )

@@ -268,6 +268,7 @@ CANDIDATES = Table(
         *_POSITION,
         _c("p_cnn", "float", "Score of the 3D CNN", required=True),
         _c("p_yolo", "float", "YOLO score of class microbleed"),
+        _c("p_mimic", "float", "Highest YOLO score of the other classes"),
         _c("yolo_class", "str", "Class that YOLO holds most likely"),
         *FEATURES,
         _c("probability", "float", "Calibrated probability of being a microbleed"),
