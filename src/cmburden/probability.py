@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from cmburden.place import at_calcium_site
+
 FEATURES = (
     "logit_p_cnn",
     "logit_p_yolo",
@@ -21,6 +23,8 @@ FEATURES = (
     "tubularity",
     "edge",
     "ventricle",
+    "in_ventricle",
+    "calcium_site",
     "deep",
     "infratentorial",
     "swi",
@@ -29,6 +33,8 @@ FEATURES = (
 )
 #: Distances beyond these, mm, all mean the same: far from it.
 EDGE_MM, VENTRICLE_MM = 6.0, 20.0
+#: In the ventricles or at their wall, as exact as a registration: there lies the choroid plexus.
+IN_VENTRICLE_MM = 2.0
 
 
 def logit(p) -> np.ndarray:
@@ -60,6 +66,8 @@ def design(candidates: pd.DataFrame, contrast: str | pd.Series) -> np.ndarray:
             column("tubularity"),
             np.minimum(column("edge_mm"), EDGE_MM),
             np.minimum(column("ventricle_mm"), VENTRICLE_MM),
+            (column("ventricle_mm") < IN_VENTRICLE_MM).astype(float),
+            at_calcium_site(np.stack([column(f"mni_{axis}") for axis in "xyz"], 1)),
             (group == "deep").astype(float),
             (group == "infratentorial").astype(float),
             swi,

@@ -178,13 +178,16 @@ def candidates(rng: np.random.Generator, people: int) -> tuple[pd.DataFrame, pd.
                     "p_cnn": p_cnn, "p_yolo": rng.uniform(0.1, 0.9, 12), "p_mimic": 0.1,
                     "diameter_mm": 3.0, "contrast": 0.5, "elongation": 1.2, "through_plane": 1.0,
                     "sphericity": 0.9, "tubularity": 0.2, "edge_mm": 5.0, "ventricle_mm": 9.0,
-                    "group": "lobar",
+                    "group": "lobar", "mni_x": 30.0, "mni_y": 20.0, "mni_z": 30.0,
                     "is_microbleed": real, "person": str(person), "sequence": "GRE",
+                    "cohort": "ab"[person % 2],
                 }
             )
         )  # fmt: skip
         # One microbleed a scan is without a candidate.
-        scans.append({"person": str(person), "sequence": "GRE", "microbleeds": real.sum() + 1})
+        scans.append(
+            {"person": str(person), "cohort": "ab"[person % 2], "microbleeds": real.sum() + 1}
+        )
     return pd.concat(rows, ignore_index=True), pd.DataFrame(scans)
 
 
@@ -207,6 +210,14 @@ def test_calibration_finds_the_law_and_keeps_its_budget():
     # The law's own probability, as the pipeline computes it from the contract.
     p = probability(model, design(rows, "GRE"))
     assert np.abs(p - rows["p_cnn"]).mean() < 0.04
+
+
+def test_thresholds_of_chosen_cohorts():
+    rows, scans = candidates(np.random.default_rng(2), 100)
+    metrics = calibrate.fit(rows, scans, ("a",))["metrics"]
+    assert metrics["scans"] == 50
+    assert metrics["microbleeds"] == scans.loc[scans["cohort"] == "a", "microbleeds"].sum()
+    assert metrics["fp_per_scan_definite"] <= 0.25
 
 
 def test_calibration_error_agrees_with_sklearn():

@@ -41,9 +41,9 @@ def load_run(derivatives: list[Path], truth: list[Path]) -> tuple[pd.DataFrame, 
     for number, (folder, table) in enumerate(zip(derivatives, truth, strict=True)):
         layout, real = Layout(folder), read_truth(table)
         real = real[real["kind"] == "microbleed"]
-        known = set(read_truth(table)["scan_id"])
+        cohorts = read_truth(table).drop_duplicates("scan_id").set_index("scan_id")["cohort"]
         read = SCANS.read(layout.table("scans"))
-        read = read[(read["status"] == "ok") & read["scan_id"].isin(known)]
+        read = read[(read["status"] == "ok") & read["scan_id"].isin(cohorts.index)]
         found = CANDIDATES.read(layout.candidates)
         for scan in read.itertuples():
             own = found[found["scan_id"] == scan.scan_id].copy()
@@ -55,9 +55,13 @@ def load_run(derivatives: list[Path], truth: list[Path]) -> tuple[pd.DataFrame, 
                 lesions["radius_mm"].to_numpy(dtype=float, na_value=np.nan),
             )
             own.iloc[[i for i, _ in pairs], own.columns.get_loc("is_microbleed")] = True
-            person = f"{number}/{scan.participant_id}"
-            rows.append(own.assign(person=person, sequence=scan.contrast))
-            scans.append({"person": person, "sequence": scan.contrast, "microbleeds": len(lesions)})
+            about = {
+                "person": f"{number}/{scan.participant_id}",
+                "sequence": scan.contrast,
+                "cohort": cohorts[scan.scan_id],
+            }
+            rows.append(own.assign(**about))
+            scans.append(about | {"microbleeds": len(lesions)})
     if not rows or not sum(scan["microbleeds"] for scan in scans):
         raise CMBurdenError(
             "no scan that was read has a microbleed in the truth table: nothing to calibrate on"
@@ -65,12 +69,14 @@ def load_run(derivatives: list[Path], truth: list[Path]) -> tuple[pd.DataFrame, 
     return pd.concat(rows, ignore_index=True), pd.DataFrame(scans)
 
 
-def fit(candidates: pd.DataFrame, scans: pd.DataFrame) -> dict:
+def fit(candidates: pd.DataFrame, scans: pd.DataFrame, operating: tuple[str, ...] = ()) -> dict:
     """Logistic model, thresholds and what they give, out of fold over people.
 
-    Sensitivity counts microbleeds without a candidate as missed. Returns the keys
-    ``probability_model``, ``cnn_yolo_model``, ``thresholds`` and ``metrics`` of the verifier's
-    contract; intervals are 95 %, by bootstrap over people.
+    The model is fitted on all scans; thresholds are chosen, and figures given, on the cohorts
+    ``operating`` (none: all), since a few scans worse than any that a cohort would keep would
+    else decide for all. Sensitivity counts microbleeds without a candidate as missed. Returns the
+    keys ``probability_model``, ``cnn_yolo_model``, ``thresholds`` and ``metrics`` of the
+    verifier's contract; intervals are 95 %, by bootstrap over people.
     """
     matrix = design(candidates, candidates["sequence"])
     truth = candidates["is_microbleed"].to_numpy(dtype=bool)
@@ -84,6 +90,10 @@ def fit(candidates: pd.DataFrame, scans: pd.DataFrame) -> dict:
     model.fit(scaled, truth)
     networks = np.stack([logit(candidates["p_cnn"]), logit(candidates["p_yolo"])], 1)
     both = LogisticRegression(C=10.0, max_iter=5000).fit(networks, truth)
+    if operating:
+        chosen = candidates["cohort"].isin(operating).to_numpy()
+        candidates, scans = candidates[chosen], scans[scans["cohort"].isin(operating)]
+        p, truth, people = p[chosen], truth[chosen], people[chosen]
     number, microbleeds = len(scans), int(scans["microbleeds"].sum())
     thresholds = {
         name: _threshold(p[~truth], int(allowed * number), LEAST[name])
@@ -167,8 +177,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, nargs=2, action="append", required=True,
                         metavar=("DERIVATIVES", "TRUTH"),
                         help="output folder of cmburden run, and its truth table")  # fmt: skip
+    parser.add_argument("--operating", nargs="*", default=[], metavar="COHORT",
+                        help="cohorts on which thresholds are chosen (default: all)")  # fmt: skip
     args = parser.parse_args(arguments)
-    fitted = fit(*load_run([run[0] for run in args.run], [run[1] for run in args.run]))
+    candidates, scans = load_run([run[0] for run in args.run], [run[1] for run in args.run])
+    unknown = sorted(set(args.operating) - set(scans["cohort"]))
+    if unknown:
+        raise CMBurdenError(
+            f"--operating {', '.join(unknown)}: no scan that was read is of that cohort"
+        )
+    fitted = fit(candidates, scans, tuple(args.operating))
     write_json(args.out, fitted)
     print(json.dumps(fitted, indent=2))
     return 0

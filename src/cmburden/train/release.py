@@ -55,8 +55,9 @@ def release(
         "left_out_acquisitions": list(without),
         "domain": DOMAIN,
         "intended_use": INTENDED_USE,
-        "validation_set": "Simulated whole-head scans over label maps 11-12, presets and random "
-        "acquisitions, through the whole pipeline; out of fold over people",
+        "validation_set": "Simulated whole-head scans over label maps 11-12 through the whole "
+        "pipeline, out of fold over people: the probability is fitted on presets and random "
+        "acquisitions, thresholds and figures are of the presets",
     }
     if kind == "detector":
         channels = load_tensors(target)["entry.weight"].shape[0]
