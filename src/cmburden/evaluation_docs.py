@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,7 @@ def write(evaluation: Path, docs: Path) -> Path:
         "Simulated scans only: nothing here is a result on ADNI, AIBL, MAS or OATS, nor on any "
         "real scan. The people (label maps 13-14) and the seed were used for neither training nor "
         "calibration; [training](training.md) says what is simulated.",
-        f"`make evaluation ANATOMY=...` makes this whole page. Run on {made:%Y-%m-%d}; "
+        f"`make evaluation ANATOMY=...` makes this whole page. Run on {made:%Y-%m-%d}{_commit()}; "
         f"{benchmark['models']['detector']}, {benchmark['models']['verifier']}.",
         "## Targets",
         targets(result, benchmark),
@@ -62,6 +64,17 @@ def write(evaluation: Path, docs: Path) -> Path:
     with whole_file(page) as temporary:
         temporary.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
     return page
+
+
+def _commit() -> str:
+    """The commit that was run, where this is a checkout: later ones may simulate differently."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        shown = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=resources.root(), capture_output=True,
+            text=True, check=True,
+        )  # fmt: skip
+        return f", commit {shown.stdout.strip()}"
+    return ""
 
 
 def _part(path: Path) -> str:
