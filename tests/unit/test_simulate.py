@@ -8,7 +8,7 @@ import torch
 
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
-from cmburden.simulate import artefacts, pathology, physics, picture, sources, visibility
+from cmburden.simulate import artefacts, pathology, physics, picture, sources, vessels, visibility
 from cmburden.simulate.scan import simulate
 from cmburden.simulate.sources import Drawing, Findings
 
@@ -150,16 +150,26 @@ def test_apparent_size_holds_on_the_scan_whatever_its_field():
 def test_what_no_reader_would_see_is_no_microbleed():
     big = drawing(lambda source: source.visible_mm > 1.5).draw(Findings(microbleeds=40))
     assert big and all(s.visible_mm > 1.5 for s in big)
-    none = drawing(lambda source: False).draw(Findings(microbleeds=5, pallidal=2, knots=3))
-    assert {s.kind for s in none} <= {"vessel", "calcification"}
+    none = drawing(lambda source: False).draw(Findings(microbleeds=5, pallidal=2))
+    assert {s.kind for s in none} <= {"calcification"}
 
 
 def test_findings_lie_where_they_do_in_people():
-    made = drawing(lambda source: True).draw(Findings(knots=20, dural=5, choroid=5))
+    made = drawing(lambda source: True).draw(Findings(dural=5, choroid=5))
     for source in made:
         far = np.linalg.norm(source.centre)
-        assert far > 38 if source.kind == "vessel" or far > 20 else far < 9.5
+        assert far > 38 if far > 20 else far < 9.5
     assert all(s.chi_ppm < 0 for s in made if s.kind == "calcification")
+
+
+def test_crossing_vessels_run_through_slices_in_fluid():
+    labels = a_brain()[0]
+    made, middles = vessels.crossing(labels, 30, np.random.default_rng(0))
+    assert len(made) == len(middles) == 30
+    assert (labels[tuple(np.round(middles).astype(int).T)] == an.CSF).mean() > 0.6
+    spans = np.array([np.ptp(one.points, axis=0) for one in made])
+    assert np.median(spans[:, 2]) > 6
+    assert np.median(spans[:, 2] / np.hypot(spans[:, 0], spans[:, 1])) > 1.5
 
 
 @pytest.mark.parametrize("power", [1, 4])
@@ -220,7 +230,7 @@ def test_a_slab_is_simulated_whole_and_drawn(tmp_path):
         aq.PRESETS["OATS"], voxel_mm=(1.6, 1.6, 6.0), extent_mm=36.0, ghost=0.02, levels=400
     )
     findings = Findings(
-        microbleeds=6, knots=3, cavernomas=1, siderosis=1, white_matter=0.5, lacunes=1,
+        microbleeds=6, crossing_vessels=3, cavernomas=1, siderosis=1, white_matter=0.5, lacunes=1,
         perivascular=2, infarcts=1,
     )  # fmt: skip
 

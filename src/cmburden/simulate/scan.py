@@ -118,7 +118,7 @@ def simulate(
 
     sub = voxel / factor
     chi = torch.zeros(tuple(shape * factor))
-    veins = _draw_veins(chi, labels, to_ventricle, affine, sub, factor, findings.veins, rng)
+    veins, crossings = _draw_veins(chi, labels, to_ventricle, affine, sub, factor, findings, rng)
     for _ in range(findings.siderosis):
         _line_surface(chi, sources.siderosis(labels, affine, rng), factor, rng)
     field = physics.dipole_field(chi, sub, b0)
@@ -170,7 +170,8 @@ def simulate(
         affine,
         labels,
         brain,
-        drawn,
+        # Vessels are in the susceptibility map already; here they are named for the truth.
+        [*drawn, *crossings],
         acquisition,
     )
 
@@ -232,18 +233,23 @@ def _to_sub(points_voxel: np.ndarray, factor) -> np.ndarray:
     return points_voxel * factor + (factor - 1) / 2
 
 
-def _draw_veins(chi, labels, to_ventricle, affine, sub, factor, density, rng) -> np.ndarray:
+def _draw_veins(chi, labels, to_ventricle, affine, sub, factor, findings: Findings, rng):
     """Splat veins into the susceptibility grid: points spread over each cross-section.
 
-    Returns points on the veins, (n, 3) in scan mm.
+    Returns points on the veins, (n, 3) in scan mm, and a source for each vessel across the slices.
     """
     voxel = sub * np.array(factor)
     scale = voxel / 1.0
     coarse = ndimage.zoom(labels, scale, order=0, grid_mode=True, mode="nearest")
     wall = ndimage.zoom(to_ventricle, scale, order=1, grid_mode=True, mode="nearest")
-    veins = vessels.grow(coarse, wall.astype(np.float32), density, rng)
+    grown = vessels.grow(coarse, wall.astype(np.float32), findings.veins, rng)
+    crossing, middles = vessels.crossing(coarse, findings.crossing_vessels, rng)
+    veins = vessels.Veins(
+        np.concatenate([grown.points, *(one.points for one in crossing)]),
+        np.concatenate([grown.radius_mm, *(one.radius_mm for one in crossing)]),
+    )
     if not len(veins.points):
-        return np.zeros((0, 3))
+        return np.zeros((0, 3)), []
     ratio = np.array(labels.shape) / np.array(coarse.shape)
     area = np.pi * veins.radius_mm**2
     share_of_point = float(np.prod(sub)) / 6
@@ -264,7 +270,17 @@ def _draw_veins(chi, labels, to_ventricle, affine, sub, factor, density, rng) ->
     total = torch.zeros(chi.numel())
     total.index_add_(0, torch.from_numpy(flat), torch.from_numpy(amount[ok].astype(np.float32)))
     chi += chi_vein * total.clamp_(max=1.0).reshape(chi.shape)
-    return nib.affines.apply_affine(affine, (veins.points + 0.5) * ratio - 0.5)
+
+    def to_mm(points: np.ndarray) -> np.ndarray:
+        return nib.affines.apply_affine(affine, (points + 0.5) * ratio - 0.5)
+
+    named = [
+        Source("vessel", centre, float(one.radius_mm[0]), chi_vein, float(one.radius_mm[0]), None,
+               "unknown")
+        for one, centre in zip(crossing, to_mm(middles), strict=True)
+        if len(one.points)
+    ]  # fmt: skip
+    return to_mm(veins.points), named
 
 
 def _line_surface(chi, surface: np.ndarray, factor, rng: np.random.Generator) -> None:

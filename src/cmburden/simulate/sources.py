@@ -63,7 +63,7 @@ class Findings:
     pineal: int = 0
     dural: int = 0
     parenchymal: int = 0
-    knots: int = 0
+    crossing_vessels: int = 0
     cavernomas: int = 0
     macrohaemorrhages: int = 0
     siderosis: int = 0
@@ -85,7 +85,7 @@ def usual_findings(rng: np.random.Generator, microbleeds: int) -> Findings:
         pineal=int(some() < 0.3),
         dural=int(rng.integers(1, 3)) * (some() < 0.08),
         parenchymal=int(some() < 0.02),
-        knots=int(rng.poisson(1.5)),
+        crossing_vessels=int(rng.integers(5, 40)),
         cavernomas=int(some() < 0.02),
         macrohaemorrhages=int(some() < 0.02),
         siderosis=int(some() < 0.02),
@@ -110,7 +110,7 @@ def crowded_findings(rng: np.random.Generator, microbleeds: int) -> Findings:
         pineal=int(some() < 0.5),
         dural=int(rng.integers(1, 4)) * (some() < 0.4),
         parenchymal=int(some() < 0.05),
-        knots=int(rng.integers(2, 16)),
+        crossing_vessels=int(rng.integers(10, 60)),
         cavernomas=int(some() < 0.2),
         macrohaemorrhages=int(some() < 0.12),
         siderosis=int(some() < 0.12),
@@ -162,8 +162,6 @@ class Drawing:
             (findings.pineal, "calcification", self._pineal(), 1.2, 3.2, (-2.5, -0.8)),
             (findings.dural, "calcification", surface, 0.9, 3.0, (-2.5, -0.8)),
             (findings.parenchymal, "calcification", None, 0.8, 2.5, (-2.5, -0.8)),
-            # A short vessel knot on the surface: paramagnetic, but outside the brain.
-            (findings.knots, "vessel", surface, 0.7, 2.2, (0.4, 1.0)),
             (findings.macrohaemorrhages, "macrohaemorrhage", None, 6.0, 13.0, (0.6, 1.5)),
         ):
             for _ in range(count):
