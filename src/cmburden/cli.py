@@ -81,7 +81,12 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="one key of the configuration, such as verify.thresholds.definite=0.7",
     )
-    run.add_argument("--profile", choices=("local", "slurm"), default="local")
+    run.add_argument(
+        "--profile",
+        default="local",
+        metavar="{local,slurm,FOLDER}",
+        help="where jobs run; FOLDER holds your cluster's config.yaml (config/README.md)",
+    )
     run.add_argument("--cores", "--n_cpus", "--nprocs", type=int, default=os.cpu_count())
     run.add_argument("-n", "--dry-run", action="store_true")
     run.set_defaults(call=_run)
@@ -171,11 +176,10 @@ def _participants(args: argparse.Namespace, bids: Path, layout: Layout, settings
     print(f"{len(scans)} scans found in {bids}", flush=True)
     resolved = layout.work / "config.yaml"
     resolved.write_text(yaml.safe_dump(settings, sort_keys=True))
-    profile = "default" if args.profile == "local" else "slurm"
     command = [
         sys.executable, "-m", "snakemake",
         "--snakefile", str(resources.root() / "Snakefile"),
-        "--profile", str(resources.root() / "workflow" / "profiles" / profile),
+        "--profile", str(_profile(args.profile)),
         "--directory", str(layout.work), "--configfile", str(resolved),
         "--quiet", "rules", "host", "--nolock",
     ]  # fmt: skip
@@ -196,6 +200,19 @@ def _participants(args: argparse.Namespace, bids: Path, layout: Layout, settings
             "what is done is kept"
         )
     return 1
+
+
+def _profile(name: str) -> Path:
+    """Folder of a profile: one of ours by name, or the user's own by its path."""
+    ours = {"local": "default", "slurm": "slurm"}
+    if name in ours:
+        return resources.root() / "workflow" / "profiles" / ours[name]
+    if not (Path(name) / "config.yaml").exists():
+        raise CMBurdenError(
+            f"--profile {name}: no folder that holds a config.yaml; use local, slurm or a copy of "
+            f"{resources.root() / 'workflow' / 'profiles' / 'slurm'}"
+        )
+    return Path(name).absolute()
 
 
 def _check_output(bids: Path, output: Path) -> None:

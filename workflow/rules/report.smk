@@ -20,6 +20,7 @@ rule report:
         "../scripts/report.py"
 
 
+# Not worth a place in a cluster's queue: it reads one column.
 rule check:
     input:
         tables=flow.tables(),
@@ -28,6 +29,7 @@ rule check:
         flow.layout.checked,
     log:
         flow.layout.log("check"),
+    localrule: True
     params:
         limit=flow.config["aggregate"]["max_failed_fraction"],
     script:

@@ -1,0 +1,21 @@
+"""One cluster for all tests here; none where packages or root are missing."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+import cluster as slurm_cluster
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    reason = slurm_cluster.missing()
+    if reason:
+        pytest.skip(f"no SLURM here: {reason}")
+    with slurm_cluster.cluster() as one, pytest.MonkeyPatch.context() as patch:
+        for key, value in one.environment.items():
+            patch.setenv(key, value)
+        yield one
