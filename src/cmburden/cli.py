@@ -25,6 +25,7 @@ ELSEWHERE = {
     "simulate": "write a simulated BIDS cohort with known microbleeds",
     "train": "train the networks",
     "evaluate": "compare a run with known microbleeds",
+    "pilot": "run some scans, then say what all of them will cost",
     "timings": "seconds a scan by stage, from a run's benchmark files",
 }
 
@@ -124,7 +125,15 @@ def _overrides(args: argparse.Namespace) -> dict:
         found["bids_filter_file"] = str(args.bids_filter_file.absolute())
     if args.skip_bids_validation:
         found["index"] = {"skip_bids_validation": True}
-    for setting in args.set:
+    return config.merge(found, _set(args.set))
+
+
+def _set(settings: list[str]) -> dict:
+    """What the options ``--set`` say, nested."""
+    from cmburden import config
+
+    found: dict = {}
+    for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise CMBurdenError(f"--set {setting}: write it as key=value, such as buckets=8")
@@ -133,6 +142,13 @@ def _overrides(args: argparse.Namespace) -> dict:
             nested = {part: nested}
         found = config.merge(found, nested)
     return found
+
+
+def settings_of(settings: list[str], path: Path | None) -> dict:
+    """The configuration of ``--set`` options and a configuration file, checked."""
+    from cmburden import config
+
+    return config.load(_set(settings), path)
 
 
 @contextlib.contextmanager
