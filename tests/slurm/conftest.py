@@ -1,5 +1,6 @@
 """One cluster for all tests here; none where packages or root are missing."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -18,4 +19,7 @@ def cluster():
     with slurm_cluster.cluster() as one, pytest.MonkeyPatch.context() as patch:
         for key, value in one.environment.items():
             patch.setenv(key, value)
+        # A CI that runs out of time sends SIGTERM: jobs, which are no children of ours, are to end.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         yield one
+        signal.signal(signal.SIGTERM, before)
