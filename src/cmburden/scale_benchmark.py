@@ -64,12 +64,12 @@ class Measured:
     output: str
 
 
-def measure(command: list[str], folder: Path) -> Measured:
-    """Run ``command`` in ``folder``; raises CMBurdenError with its last line where it fails."""
+def measure(command: list[str]) -> Measured:
+    """Run ``command``; raises CMBurdenError with the last line it said where it fails."""
     with tempfile.TemporaryFile("w+") as stream:
         began = time.monotonic()
         pid = os.posix_spawnp(
-            command[0], command, os.environ | {"PWD": str(folder)},
+            command[0], command, os.environ,
             file_actions=[(os.POSIX_SPAWN_DUP2, stream.fileno(), fd) for fd in (1, 2)],
         )  # fmt: skip
         # Of this process alone and those that it waited for; RUSAGE_CHILDREN would mix runs.
@@ -96,16 +96,14 @@ def run(folder: Path, scans: int, buckets: int) -> dict:
     again = time.monotonic() - began
     ours = measure(
         [sys.executable, "-m", "cmburden.cli", "run", str(bids), str(layout.root), "participant",
-         "--set", f"buckets={buckets}", "--cores", "2", "-n"],
-        folder,
+         "--set", f"buckets={buckets}", "--cores", "2", "-n"]
     )  # fmt: skip
     bare = folder / "bare"
     bare.mkdir()
     (bare / "Snakefile").write_text(BARE.format(scans=scans, buckets=buckets))
     theirs = measure(
         [sys.executable, "-m", "snakemake", "--snakefile", str(bare / "Snakefile"), "--directory",
-         str(bare), "--cores", "2", "--dry-run", "--quiet", "rules", "host"],
-        folder,
+         str(bare), "--cores", "2", "--dry-run", "--quiet", "rules", "host"]
     )  # fmt: skip
     return {
         "scans": len(found),
