@@ -30,4 +30,4 @@ include: "workflow/rules/evaluate.smk"
 rule all:
     default_target: True
     input:
-        flow.layout.checked,
+        flow.paths.checked,

@@ -25,6 +25,7 @@ ELSEWHERE = {
     "simulate": "write a simulated BIDS cohort with known microbleeds",
     "train": "train the networks",
     "evaluate": "compare a run with known microbleeds",
+    "pilot": "run some scans, then say what all of them will cost",
     "timings": "seconds a scan by stage, from a run's benchmark files",
 }
 
@@ -81,7 +82,12 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="one key of the configuration, such as verify.thresholds.definite=0.7",
     )
-    run.add_argument("--profile", choices=("local", "slurm"), default="local")
+    run.add_argument(
+        "--profile",
+        default="local",
+        metavar="{local,slurm,FOLDER}",
+        help="where jobs run; FOLDER holds your cluster's config.yaml (config/README.md)",
+    )
     run.add_argument("--cores", "--n_cpus", "--nprocs", type=int, default=os.cpu_count())
     run.add_argument("-n", "--dry-run", action="store_true")
     run.set_defaults(call=_run)
@@ -119,7 +125,15 @@ def _overrides(args: argparse.Namespace) -> dict:
         found["bids_filter_file"] = str(args.bids_filter_file.absolute())
     if args.skip_bids_validation:
         found["index"] = {"skip_bids_validation": True}
-    for setting in args.set:
+    return config.merge(found, _set(args.set))
+
+
+def _set(settings: list[str]) -> dict:
+    """What the options ``--set`` say, nested."""
+    from cmburden import config
+
+    found: dict = {}
+    for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise CMBurdenError(f"--set {setting}: write it as key=value, such as buckets=8")
@@ -128,6 +142,13 @@ def _overrides(args: argparse.Namespace) -> dict:
             nested = {part: nested}
         found = config.merge(found, nested)
     return found
+
+
+def settings_of(settings: list[str], path: Path | None) -> dict:
+    """The configuration of ``--set`` options and a configuration file, checked."""
+    from cmburden import config
+
+    return config.load(_set(settings), path)
 
 
 @contextlib.contextmanager
@@ -171,11 +192,10 @@ def _participants(args: argparse.Namespace, bids: Path, layout: Layout, settings
     print(f"{len(scans)} scans found in {bids}", flush=True)
     resolved = layout.work / "config.yaml"
     resolved.write_text(yaml.safe_dump(settings, sort_keys=True))
-    profile = "default" if args.profile == "local" else "slurm"
     command = [
         sys.executable, "-m", "snakemake",
         "--snakefile", str(resources.root() / "Snakefile"),
-        "--profile", str(resources.root() / "workflow" / "profiles" / profile),
+        "--profile", str(_profile(args.profile)),
         "--directory", str(layout.work), "--configfile", str(resolved),
         "--quiet", "rules", "host", "--nolock",
     ]  # fmt: skip
@@ -196,6 +216,19 @@ def _participants(args: argparse.Namespace, bids: Path, layout: Layout, settings
             "what is done is kept"
         )
     return 1
+
+
+def _profile(name: str) -> Path:
+    """Folder of a profile: one of ours by name, or the user's own by its path."""
+    ours = {"local": "default", "slurm": "slurm"}
+    if name in ours:
+        return resources.root() / "workflow" / "profiles" / ours[name]
+    if not (Path(name) / "config.yaml").exists():
+        raise CMBurdenError(
+            f"--profile {name}: no folder that holds a config.yaml; use local, slurm or a copy of "
+            f"{resources.root() / 'workflow' / 'profiles' / 'slurm'}"
+        )
+    return Path(name).absolute()
 
 
 def _check_output(bids: Path, output: Path) -> None:

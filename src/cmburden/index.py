@@ -91,6 +91,19 @@ def run(bids_dir: Path, layout: Layout, config: dict) -> list[Scan]:
     return read_scans(layout.manifest, bids_dir)
 
 
+def listing(bids_dir: Path, config: dict) -> list[tuple[str, str]]:
+    """Participant and suffix of every image that may be a scan, by name alone: nothing is read."""
+    settings = config["index"]
+    return [
+        ("sub-" + image["sub"], image["suffix"])
+        for image in _list(Path(bids_dir).absolute(), settings["skip_bids_validation"])
+        if image["suffix"] in settings["suffixes"]
+        and image["part"] in (None, "mag")
+        # Of several echoes one is searched.
+        and image["echo"] in (None, "1")
+    ]
+
+
 def read_scans(manifest: Path, bids_dir: Path) -> list[Scan]:
     """The scans of a manifest, by falling id order of the table (sorted by scan_id)."""
     bids_dir = Path(bids_dir).absolute()

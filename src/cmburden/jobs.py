@@ -27,7 +27,7 @@ def logged(log: str, threads: int = 1):
         with _into(Path(log)):
             yield
     except (CMBurdenError, OSError) as error:
-        sys.exit(f"cmburden: {sentence(error)}; log: {log}")
+        sys.exit(f"cmburden: {sentence(error)}; log: {Path(log).resolve()}")
 
 
 @contextmanager

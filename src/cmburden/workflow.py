@@ -50,7 +50,13 @@ class Flow:
             )
         )
         self.bids = Path(self.config["bids_dir"]) if self.config["bids_dir"] else None
-        self.layout = Layout(self.config["output_dir"] or "derivatives")
+        output = Path(self.config["output_dir"] or "derivatives")
+        #: For the work itself.
+        self.layout = Layout(output)
+        #: For rules: relative to the working folder. Snakemake remembers what an output was made
+        #: from by the output's path; with absolute ones a cohort that was moved, or is reached by
+        #: another link, would never run again, whatever changed.
+        self.paths = Layout(os.path.relpath(output.resolve()))
         self.scans: dict[str, Scan] = {}
         if self.bids is not None:
             # The command line has just indexed: once is enough.
@@ -64,23 +70,19 @@ class Flow:
         for scan_id in self.scans:
             self.buckets[str(bucket_of(scan_id, self.config["buckets"]))].append(scan_id)
 
-    # --- inputs ---
-    def images(self, scan_id: str) -> list[str]:
-        """Images that a scan's jobs read and that are there (a link may lead nowhere)."""
-        scan = self.scans[scan_id]
-        return [str(p) for p in (scan.path, scan.t1w_path) if p is not None and p.exists()]
-
+    # --- inputs: never the images; a scan's content key says whether it is the same, wherever the
+    # --- BIDS folder lies and whatever its files' times are ---
     def records(self, stage: str, bucket: str) -> list[Path]:
-        return [self.layout.record(stage, scan_id) for scan_id in self.buckets[bucket]]
+        return [self.paths.record(stage, scan_id) for scan_id in self.buckets[bucket]]
 
     def shards(self) -> list[Path]:
-        return [self.layout.bucket("verify", bucket) for bucket in self.buckets]
+        return [self.paths.bucket("verify", bucket) for bucket in self.buckets]
 
     def all_records(self) -> list[Path]:
-        return [self.layout.record(stage, s) for stage in SCAN_STAGES for s in self.scans]
+        return [self.paths.record(stage, s) for stage in SCAN_STAGES for s in self.scans]
 
     def tables(self) -> list[Path]:
-        return [self.layout.table(name) for name in COHORT_TABLES]
+        return [self.paths.table(name) for name in COHORT_TABLES]
 
     # --- parameters: a change in one of these runs a job again ---
     def of_scan(self, stage: str, scan_id: str) -> dict:
@@ -111,5 +113,7 @@ class Flow:
         return {"version": stage_version("report"), "settings": self.config["report"]}
 
     def _stage(self, stage: str) -> dict:
-        settings = {k: v for k, v in self.config[stage].items() if k != "device"}
+        # Where the work is done and where the model lies change no result; which model it is, is
+        # told by its contract's checksum.
+        settings = {k: v for k, v in self.config[stage].items() if k not in ("device", "model")}
         return {"stage": stage, "version": stage_version(stage), "settings": settings}

@@ -70,3 +70,10 @@ def test_two_runs_in_one_folder(capsys, bids, tmp_path):
         fcntl.flock(stream, fcntl.LOCK_EX)
         said = sentence(capsys, "run", bids, tmp_path / "out", "participant")
     assert "another run is at work here" in said
+
+
+def test_a_profile_that_is_not_there(capsys, bids, tmp_path):
+    said = sentence(
+        capsys, "run", bids, tmp_path / "out", "participant", "--profile", tmp_path, "-n"
+    )
+    assert "no folder that holds a config.yaml; use local, slurm or a copy of" in said

@@ -1,14 +1,13 @@
 """The workflow for real, on scans that all fail as data: every scan a row, nothing done twice."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from steps import run, validator_errors
+from steps import jobs, run, validator_errors
 
 from cmburden import cli
 
@@ -33,18 +32,6 @@ def cohort(tmp_path_factory) -> Path:
     (bids / "participants.tsv").write_text("participant_id\tage\tsex\nsub-01\t70\tF\n")
     assert run(folder) == 0
     return folder
-
-
-def jobs(folder: Path) -> dict[str, int]:
-    """Jobs that a run would do now, by rule (from a dry run)."""
-    command = [
-        sys.executable, "-m", "cmburden.cli", "run", str(folder / "bids"), str(folder / "out"),
-        "participant", "--set", "buckets=2", "-n",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    rows = [line.split() for line in (done.stdout + done.stderr).splitlines()]
-    rules = ("preprocess", "register", "detect", "verify", "aggregate", "report", "check")
-    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[0] in rules}
 
 
 def test_every_scan_is_a_row_with_its_reason(cohort):

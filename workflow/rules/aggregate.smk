@@ -5,9 +5,9 @@ rule aggregate:
     output:
         tables=flow.tables(),
     log:
-        flow.layout.log("aggregate"),
+        flow.paths.log("aggregate"),
     benchmark:
-        flow.layout.benchmark("aggregate")
+        flow.paths.benchmark("aggregate")
     resources:
         mem_mb=4000,
         runtime=60,

@@ -2,11 +2,11 @@ rule detect:
     input:
         records=lambda w: flow.records("preprocess", w.bucket),
     output:
-        shard=flow.layout.bucket("detect", "{bucket}"),
+        shard=flow.paths.bucket("detect", "{bucket}"),
     log:
-        flow.layout.log("detect", "{bucket}"),
+        flow.paths.log("detect", "{bucket}"),
     benchmark:
-        flow.layout.benchmark("detect", "{bucket}")
+        flow.paths.benchmark("detect", "{bucket}")
     threads: flow.config["threads"]
     resources:
         mem_mb=lambda w, attempt: 6000 * attempt,

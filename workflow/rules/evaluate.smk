@@ -4,8 +4,8 @@ rule evaluate:
         tables=flow.tables(),
         truth=flow.layout.root.parent / "truth.tsv",
     output:
-        flow.layout.root / "evaluation" / "evaluation.json",
+        flow.paths.root / "evaluation" / "evaluation.json",
     log:
-        flow.layout.log("evaluate"),
+        flow.paths.log("evaluate"),
     script:
         "../scripts/evaluate.py"

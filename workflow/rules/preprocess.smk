@@ -1,12 +1,10 @@
 rule preprocess:
-    input:
-        images=lambda w: ancient(flow.images(w.scan)),
     output:
-        record=flow.layout.record("preprocess", "{scan}"),
+        record=flow.paths.record("preprocess", "{scan}"),
     log:
-        flow.layout.log("preprocess", "{scan}"),
+        flow.paths.log("preprocess", "{scan}"),
     benchmark:
-        flow.layout.benchmark("preprocess", "{scan}")
+        flow.paths.benchmark("preprocess", "{scan}")
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,

@@ -1,13 +1,12 @@
 rule register:
     input:
-        images=lambda w: ancient(flow.images(w.scan)),
-        before=flow.layout.record("preprocess", "{scan}"),
+        before=flow.paths.record("preprocess", "{scan}"),
     output:
-        record=flow.layout.record("register", "{scan}"),
+        record=flow.paths.record("register", "{scan}"),
     log:
-        flow.layout.log("register", "{scan}"),
+        flow.paths.log("register", "{scan}"),
     benchmark:
-        flow.layout.benchmark("register", "{scan}")
+        flow.paths.benchmark("register", "{scan}")
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,

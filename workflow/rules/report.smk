@@ -3,14 +3,14 @@ rule report:
         tables=flow.tables(),
     output:
         page=report(
-            flow.layout.report,
+            flow.paths.report,
             category="Cohort",
             caption="../report/cohort.rst",
         ),
     log:
-        flow.layout.log("report"),
+        flow.paths.log("report"),
     benchmark:
-        flow.layout.benchmark("report")
+        flow.paths.benchmark("report")
     resources:
         mem_mb=4000,
         runtime=60,
@@ -20,14 +20,16 @@ rule report:
         "../scripts/report.py"
 
 
+# Not worth a place in a cluster's queue: it reads one column.
 rule check:
     input:
         tables=flow.tables(),
-        page=flow.layout.report,
+        page=flow.paths.report,
     output:
-        flow.layout.checked,
+        flow.paths.checked,
     log:
-        flow.layout.log("check"),
+        flow.paths.log("check"),
+    localrule: True
     params:
         limit=flow.config["aggregate"]["max_failed_fraction"],
     script:

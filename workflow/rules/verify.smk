@@ -1,13 +1,13 @@
 rule verify:
     input:
         records=lambda w: flow.records("register", w.bucket),
-        candidates=flow.layout.bucket("detect", "{bucket}"),
+        candidates=flow.paths.bucket("detect", "{bucket}"),
     output:
-        shard=flow.layout.bucket("verify", "{bucket}"),
+        shard=flow.paths.bucket("verify", "{bucket}"),
     log:
-        flow.layout.log("verify", "{bucket}"),
+        flow.paths.log("verify", "{bucket}"),
     benchmark:
-        flow.layout.benchmark("verify", "{bucket}")
+        flow.paths.benchmark("verify", "{bucket}")
     threads: flow.config["threads"]
     resources:
         mem_mb=lambda w, attempt: 6000 * attempt,
