@@ -16,7 +16,7 @@ from cmburden import burden
 from cmburden.errors import CMBurdenError
 from cmburden.matching import hits_by_score, hungarian
 from cmburden.paths import Layout
-from cmburden.probability import logit
+from cmburden.probability import logistic, network_logits
 from cmburden.summary import read_contract
 from cmburden.tables import CANDIDATES, LESIONS, SCANS, TRUTH
 
@@ -148,8 +148,7 @@ def combined(p_cnn: np.ndarray, p_yolo: np.ndarray, model: dict[str, Any] | None
     """
     if model is None:
         return np.sqrt(p_cnn * p_yolo)
-    logits = np.stack([logit(p_cnn), logit(p_yolo)], axis=1)
-    return 1 / (1 + np.exp(-(logits @ np.array(model["coefficient"]) + model["intercept"])))
+    return logistic(network_logits(p_cnn, p_yolo), model)
 
 
 def _decided(

@@ -79,9 +79,19 @@ def design(candidates: pd.DataFrame, contrast: str | pd.Series) -> np.ndarray:
     )
 
 
+def network_logits(p_cnn, p_yolo) -> np.ndarray:
+    """(n, 2): what the model of both networks alone (``cnn_yolo_model``) is in."""
+    return np.stack([logit(p_cnn), logit(p_yolo)], axis=1)
+
+
+def logistic(matrix: np.ndarray, model: dict) -> np.ndarray:
+    """(n,) of ``model`` = {coefficient, intercept} at ``matrix`` (n, features)."""
+    return 1 / (1 + np.exp(-(matrix @ np.array(model["coefficient"]) + model["intercept"])))
+
+
 def probability(model: dict, matrix: np.ndarray) -> np.ndarray:
     """Probability (n,) of ``model`` = {features, mean, scale, coefficient, intercept}."""
     if tuple(model["features"]) != FEATURES:
         raise ValueError("the probability model has other features than this version computes")
     scaled = (matrix - np.array(model["mean"])) / np.array(model["scale"])
-    return 1 / (1 + np.exp(-(scaled @ np.array(model["coefficient"]) + model["intercept"])))
+    return logistic(scaled, model)

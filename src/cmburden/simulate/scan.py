@@ -134,17 +134,26 @@ def simulate(
     level = float(signal.abs()[torch.from_numpy(tissue)].median())
     sigma = level / acquisition.snr
 
+    # What seen sources leave, by identity (the source is kept, so its id stays its own).
+    known: dict[int, tuple] = {}
+
     def seen(source: Source) -> bool:
         box, left = sources.source_signal(source, affine, signal.shape, b0, radians)
         local = float(signal[box].abs().median()) if left.size else 0.0
-        return sources.is_void(left, acquisition, local, sigma)
+        visible = sources.is_void(left, acquisition, local, sigma)
+        if visible:
+            known[id(source)] = source, box, left
+        return visible
 
     drawing = sources.Drawing(
         (labels, to_ventricle, to_grey, affine), acquisition, veins, seen, rng
     )  # fmt: skip
     drawn = drawing.draw(findings)
     for source in drawn:
-        box, left = sources.source_signal(source, affine, signal.shape, b0, radians)
+        if id(source) in known:
+            _, box, left = known[id(source)]
+        else:
+            box, left = sources.source_signal(source, affine, signal.shape, b0, radians)
         signal[box] *= torch.from_numpy(left)
 
     macro = torch.from_numpy(macro)

@@ -74,6 +74,16 @@ class Findings:
     veins: float = 1.0
 
 
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def source_radius(visible_mm: float, chi_ppm: float, acquisition: Acquisition) -> float:
+    """Radius (mm) of the source that shows with ``visible_mm`` at this acquisition."""
+    field, echo = acquisition.field_t, acquisition.echo_time_s
+    return visible_mm / float(physics.visible_radius(1.0, chi_ppm, field, echo))
+
+
 def usual_findings(rng: np.random.Generator, microbleeds: int) -> Findings:
     """Of an old person's scan. Calcium lies where it does in people (globus pallidus, choroid
     plexus, pineal, dura; in 2 % anywhere in the brain, where GRE cannot tell it from blood)."""
@@ -93,7 +103,7 @@ def usual_findings(rng: np.random.Generator, microbleeds: int) -> Findings:
         lacunes=int(rng.integers(1, 4)) * (some() < 0.2),
         perivascular=int(rng.integers(3, 25)) * (some() < 0.5),
         infarcts=int(some() < 0.05),
-        veins=float(np.exp(rng.uniform(np.log(0.6), np.log(1.6)))),
+        veins=log_uniform(rng, 0.6, 1.6),
     )
 
 
@@ -118,7 +128,7 @@ def crowded_findings(rng: np.random.Generator, microbleeds: int) -> Findings:
         lacunes=int(rng.integers(1, 8)) * (some() < 0.5),
         perivascular=int(rng.integers(5, 60)) * (some() < 0.6),
         infarcts=int(rng.integers(1, 3)) * (some() < 0.15),
-        veins=float(np.exp(rng.uniform(np.log(0.5), np.log(2.5)))),
+        veins=log_uniform(rng, 0.5, 2.5),
     )
 
 
@@ -151,8 +161,10 @@ class Drawing:
     def draw(self, findings: Findings) -> list[Source]:
         for _ in range(findings.microbleeds if self.places else 0):
             self._microbleed(findings)
-        size = lambda low, high: float(np.exp(self.rng.uniform(np.log(low), np.log(high))))  # noqa: E731
-        codes = lambda *names: np.flatnonzero(np.isin(self.labels, names))  # noqa: E731
+
+        def codes(*names: int) -> np.ndarray:
+            return np.flatnonzero(np.isin(self.labels, names))
+
         near = self.to_grey < 15
         choroid = np.flatnonzero(np.isin(self.labels, (4, 43)) & near)
         surface = np.flatnonzero((self.labels == an.CSF) & (self.to_ventricle > 15))
@@ -167,7 +179,13 @@ class Drawing:
             for _ in range(count):
                 flat = self._anywhere() if where is None else where
                 if flat is not None and len(flat):
-                    self._add(kind, flat, None, size(least, most), float(self.rng.uniform(*chi)))
+                    self._add(
+                        kind,
+                        flat,
+                        None,
+                        log_uniform(self.rng, least, most),
+                        float(self.rng.uniform(*chi)),
+                    )
         for _ in range(findings.cavernomas):
             self._cavernoma()
         return self.sources
@@ -218,9 +236,6 @@ class Drawing:
 
     def _add(self, kind, flat, place, visible: float, chi: float, painted=None) -> bool:
         """Add a source that shows with ``visible`` mm on this very scan, away from the others."""
-        one = physics.visible_radius(
-            1.0, chi, self.acquisition.field_t, self.acquisition.echo_time_s
-        )
         for _ in range(20):
             index = np.array(np.unravel_index(self.rng.choice(flat), self.labels.shape), float)
             index += self.rng.uniform(-0.5, 0.5, 3)
@@ -234,7 +249,7 @@ class Drawing:
             place if place in ("cerebellum", "brainstem", "thalamus", "basal ganglia") else None
         )
         source = Source(
-            kind, centre, visible / float(one), chi, visible, region,
+            kind, centre, source_radius(visible, chi, self.acquisition), chi, visible, region,
             GROUP_OF_PLACE.get(place, "unknown"), painted,
         )  # fmt: skip
         if kind == "microbleed" and not self.seen(source):
@@ -254,12 +269,9 @@ class Drawing:
             offset = self.rng.normal(size=3)
             offset *= half * np.cbrt(self.rng.random()) / np.linalg.norm(offset)
             chi, visible = float(self.rng.uniform(0.4, 2.0)), float(self.rng.uniform(1.2, 4.0))
-            one = physics.visible_radius(
-                1.0, chi, self.acquisition.field_t, self.acquisition.echo_time_s
-            )
             self.sources.append(
-                Source("cavernoma", middle + offset, visible / float(one), chi, visible, None,
-                       "unknown")
+                Source("cavernoma", middle + offset, source_radius(visible, chi, self.acquisition),
+                       chi, visible, None, "unknown")
             )  # fmt: skip
 
 

@@ -26,9 +26,9 @@ def drawn(acquisition: Acquisition, number: int, seed: int = 0) -> tuple[np.ndar
     radii, seen = np.empty(number), np.empty(number, bool)
     for k in range(number):
         visible, chi = sources.draw_size(rng)
-        one = physics.visible_radius(1.0, chi, acquisition.field_t, acquisition.echo_time_s)
         centre = middle + rng.uniform(-0.5, 0.5, 3) * acquisition.voxel_mm
-        source = Source("microbleed", centre, visible / float(one), chi, visible, None, "lobar")
+        radius = sources.source_radius(visible, chi, acquisition)
+        source = Source("microbleed", centre, radius, chi, visible, None, "lobar")
         _, left = sources.source_signal(source, affine, shape, np.array([0, 0, 1.0]), radians)
         radii[k] = visible
         seen[k] = sources.is_void(left, acquisition, 1.0, 1 / acquisition.snr)

@@ -19,7 +19,7 @@ from cmburden.errors import CMBurdenError
 from cmburden.evaluate_cases import read_truth
 from cmburden.matching import hungarian
 from cmburden.paths import Layout
-from cmburden.probability import FEATURES, design, logit
+from cmburden.probability import FEATURES, design, network_logits
 from cmburden.records import seed_of, write_json
 from cmburden.tables import CANDIDATES, SCANS
 
@@ -39,9 +39,9 @@ def load_run(derivatives: list[Path], truth: list[Path]) -> tuple[pd.DataFrame, 
     """
     rows, scans = [], []
     for number, (folder, table) in enumerate(zip(derivatives, truth, strict=True)):
-        layout, real = Layout(folder), read_truth(table)
-        real = real[real["kind"] == "microbleed"]
-        cohorts = read_truth(table).drop_duplicates("scan_id").set_index("scan_id")["cohort"]
+        layout, known = Layout(folder), read_truth(table)
+        real = known[known["kind"] == "microbleed"]
+        cohorts = known.drop_duplicates("scan_id").set_index("scan_id")["cohort"]
         read = SCANS.read(layout.table("scans"))
         read = read[(read["status"] == "ok") & read["scan_id"].isin(cohorts.index)]
         found = CANDIDATES.read(layout.candidates)
@@ -88,8 +88,9 @@ def fit(candidates: pd.DataFrame, scans: pd.DataFrame, operating: tuple[str, ...
         model, scaled, truth, groups=people, cv=GroupKFold(_FOLDS), method="predict_proba"
     )[:, 1]
     model.fit(scaled, truth)
-    networks = np.stack([logit(candidates["p_cnn"]), logit(candidates["p_yolo"])], 1)
-    both = LogisticRegression(C=10.0, max_iter=5000).fit(networks, truth)
+    both = LogisticRegression(C=10.0, max_iter=5000).fit(
+        network_logits(candidates["p_cnn"], candidates["p_yolo"]), truth
+    )
     if operating:
         chosen = candidates["cohort"].isin(operating).to_numpy()
         candidates, scans = candidates[chosen], scans[scans["cohort"].isin(operating)]
