@@ -12,7 +12,7 @@ BUCKET_STAGES = ("detect", "verify")
 #: Suffixes that BIDS allows for raw T2*-weighted images. Others become part of ``acq``, since a
 #: participant's T2starw and swi scans would else give derivatives of one name.
 BIDS_SUFFIXES = ("T2starw", "MEGRE")
-COHORT_TABLES = ("scans", "lesions", "counts", "participants", "summary", "runs")
+COHORT_TABLES = ("scans", "lesions", "counts", "participants", "summary", "runs", "reviewed")
 
 
 class Layout:
@@ -126,6 +126,15 @@ class Layout:
     def table_sidecar(self, name: str) -> Path:
         """Column descriptions of a cohort table."""
         return self.cohort / f"{name}.json"
+
+    @property
+    def reviews(self) -> Path:
+        """What readers decided: what ``cmburden review`` exports and aggregate reads."""
+        return self.table("reviews")
+
+    def reader_file(self, reader: str) -> Path:
+        """A reader's decisions with their history (SQLite). Not in work/: nothing can remake it."""
+        return self.root / "reviews" / f"{reader}.sqlite"
 
     @property
     def phenotype_problems(self) -> Path:
