@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from cmburden import burden, phenotypes, summary
 from cmburden.errors import REASONS, CMBurdenError
 from cmburden.mars import BY_NAME, REGIONS, UNKNOWN, pattern_of
-from cmburden.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
 from cmburden.records import Outcome, whole_file, write_json
+from cmburden.review import measures, settle
 from cmburden.tables import (
     ALL,
     CANDIDATES,
@@ -29,20 +30,26 @@ from cmburden.tables import (
     MANIFEST,
     PARTICIPANTS,
     REJECTED,
+    REVIEW_COUNTS,
+    REVIEWED,
+    REVIEWS,
     RUNS,
     SCANS,
     SUMMARY,
 )
 
 STAGE = "aggregate"
-VERSION = 1
+VERSION = 2
 _STAGES = (*SCAN_STAGES, *BUCKET_STAGES)
 #: Reasons for which a file that would have been a scan is one that failed.
 _FAULTS = ("unreadable", "empty_file", "truncated", "not_finite", "not_3d", "constant")
 #: Measures that stages leave in their records: the numbers of `scans` that are not counts.
 _MEASURES = [column.name for column in SCANS.columns if column.kind == "float"]
 #: What a participant takes over from the scan chosen.
-_OF_CHOSEN = ("scan_id", "session_id", "n_cmb", "n_possible", "n_macrohaemorrhage", "pattern")
+_REVIEWED = tuple(column.name for column in REVIEW_COUNTS)
+_OF_CHOSEN = (
+    "scan_id", "session_id", "n_cmb", "n_possible", "n_macrohaemorrhage", "pattern", *_REVIEWED,
+)  # fmt: skip
 _log = logging.getLogger(__name__)
 
 
@@ -68,6 +75,9 @@ def run(layout: Layout, bids_dir: Path, config: dict[str, Any]) -> None:
     scans = _scans(layout, manifest, rejected, present, kept, config)
     lesions = lesions[lesions["scan_id"].isin(scans.loc[scans["status"] == "ok", "scan_id"])]
     scans = _with_counts(scans, lesions)
+    reviews = REVIEWS.read(layout.reviews) if layout.reviews.exists() else REVIEWS.frame([])
+    verdicts = _verdicts(layout, reviews, scans)
+    scans = _with_review(scans, lesions, verdicts)
     people = sorted(set(scans["participant_id"]))
     known = phenotypes.read(Path(bids_dir), people)
     for problem in known.problems:
@@ -78,16 +88,15 @@ def run(layout: Layout, bids_dir: Path, config: dict[str, Any]) -> None:
     LESIONS.write(layout.table("lesions"), lesions)
     COUNTS.write(layout.table("counts"), _counts(scans, lesions))
     PARTICIPANTS.write(layout.table("participants"), participants)
+    REVIEWED.write(layout.table("reviewed"), verdicts.places)
     RUNS.write(layout.table("runs"), _runs(layout, manifest))
+    scans, lesions = SCANS.frame(scans), LESIONS.frame(lesions)
     SUMMARY.write(
         layout.table("summary"),
-        summary.estimates(
-            SCANS.frame(scans),
-            LESIONS.frame(lesions),
-            PARTICIPANTS.frame(participants),
-            rejected,
-            config,
-        ),
+        [
+            *summary.estimates(scans, lesions, PARTICIPANTS.frame(participants), rejected, config),
+            *measures.rows(verdicts, reviews, scans, lesions, config),
+        ],
     )
     write_json(layout.phenotype_problems, known.problems)
     _write_sidecars(layout, participants, known.described)
@@ -307,6 +316,30 @@ def _with_counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def _verdicts(layout: Layout, reviews: pd.DataFrame, scans: pd.DataFrame) -> settle.Verdicts:
+    """What readers decided, on the candidates just written."""
+    candidates = settle.candidates_of(layout, set(reviews["scan_id"]))
+    verdicts = settle.settle(reviews, candidates, scans)
+    for scan_id in verdicts.outdated:
+        _log.warning(
+            "%s: its image or sidecar changed since it was reviewed; these decisions are left out, "
+            "review it again",
+            scan_id,
+        )
+    return verdicts
+
+
+def _with_review(scans, lesions, verdicts: settle.Verdicts) -> pd.DataFrame:
+    """`scans` with what readers made of each; null everywhere where nobody reviews the cohort."""
+    scans = scans.merge(verdicts.counts, on="scan_id", how="left", suffixes=("_unset", ""))
+    if len(verdicts.counts):
+        read = scans["status"] == "ok"
+        waiting = scans["scan_id"].map(lesions.groupby("scan_id").size()).fillna(0)
+        for name, otherwise in (("n_readers", 0), ("n_reviewed", 0), ("n_review_open", waiting)):
+            scans[name] = scans[name].fillna(otherwise).where(read)
+    return scans.astype(dict.fromkeys(_REVIEWED, "Int64"))[SCANS.names]
+
+
 def _counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
     """scan x region x hemisphere; the sum over a scan is its n_cmb and n_possible."""
     places = [(region.name, side) for region in REGIONS for side in ("left", "right")]
@@ -460,7 +493,7 @@ def _model_id(config: dict[str, Any], stage: str) -> str | None:
 
 
 def _write_sidecars(layout: Layout, participants: pd.DataFrame, described: dict[str, str]) -> None:
-    for name in ("scans", "lesions", "counts", "participants", "summary", "runs"):
+    for name in COHORT_TABLES:
         content = ALL[name].sidecar()
         if name == "participants":
             for column in participants.columns:

@@ -408,7 +408,7 @@ ORDERS = ("useful", "random", "scan")
 REVIEWS = Table(
     "reviews",
     "a reader's decision that stands: undone and superseded ones are not here",
-    ("scan_id", "reader", "mode", "candidate_id", "mark_id"),
+    ("scan_id", "reader", "mode", "candidate_id", "mark_id", "shown_x_mm", "shown_y_mm"),
     (
         _c("scan_id", "str", "Name of the source image without extension", required=True),
         _c("reader", "str", "Reader; 'consensus' settles what others dispute", required=True),

@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cmburden.burden import lesion_numbers
-from cmburden.matching import hungarian
+from cmburden.matching import HIT_MM, hungarian
 from cmburden.paths import Layout
 from cmburden.review.store import CONSENSUS
 from cmburden.tables import CANDIDATES, LABELS
@@ -34,7 +36,7 @@ def candidates_of(layout: Layout, scan_ids: set[str]) -> pd.DataFrame:
     table = pq.read_table(
         layout.candidates,
         columns=CANDIDATES.names,
-        filters=[("scan_id", "in", sorted(scan_ids))],
+        filters=pc.field("scan_id").isin(pa.array(sorted(scan_ids), pa.string())),
         partitioning=None,
     )
     found = CANDIDATES.frame(table.to_pandas())
@@ -178,12 +180,19 @@ def _vote(reader: str, own: list[dict], places: list[Place]) -> list[dict]:
             moved.append(decision)
     left = _pair(reader, moved, places, "shown_")
     added = [d for d in own if d["mode"] == "review" and d["decision"] == "add"]
-    added += [d for d in left if d["decision"] == "accept"]
+    # A lesion judged in a former run and again in this one is one lesion.
+    voted = [place.at for place in places if reader in place.votes]
+    added += [
+        d
+        for d in left
+        if d["decision"] == "accept"
+        and all(np.linalg.norm(_at(d, "shown_") - at) > HIT_MM for at in voted)
+    ]
     for decision in _pair(reader, added, places, ""):
         places.append(_new(decision, reader))
     marks = [d for d in own if d["mode"] == "free-hand" and d["decision"] == "add"]
     pairs = _pairs(marks, places, "")
-    for index, place in pairs.items():
+    for place in pairs.values():
         place.marked.add(reader)
         place.votes.setdefault(reader, MICROBLEED)
     for decision in _without(marks, pairs):

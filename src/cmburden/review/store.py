@@ -28,7 +28,9 @@ _VERSION = 1
 #: file's name.
 COLUMNS = tuple(name for name in REVIEWS.names if name != "reader")
 _KINDS = {"str": "TEXT", "int": "INTEGER", "float": "REAL", "bool": "INTEGER"}
-_LESION = ("scan_id", "mode", "candidate_id", "mark_id")
+#: What says which lesion a decision is on. The number of a candidate does not: another run may
+#: give it to another.
+_LESION = ("scan_id", "mode", "mark_id", "shown_x_mm", "shown_y_mm", "shown_z_mm")
 
 
 def checked_reader(name: str) -> str:
@@ -97,9 +99,9 @@ class Store:
     def undo(self) -> dict[str, Any] | None:
         """Undo the last decision that stands and return it; None where there is none."""
         with self._lock, self._base:
-            last = self._base.execute(
-                "SELECT max(id) FROM decisions WHERE undone = 0"
-            ).fetchone()[0]
+            last = self._base.execute("SELECT max(id) FROM decisions WHERE undone = 0").fetchone()[
+                0
+            ]
             if last is None:
                 return None
             self._base.execute("UPDATE decisions SET undone = 1 WHERE id = ?", (last,))
