@@ -73,6 +73,20 @@ def run(layout: Layout, bids_dir: Path, config: dict[str, Any]) -> None:
     lesions = _lesions(candidates, manifest, settings["macrohaemorrhage_mm"])
     kept = candidates["scan_id"].value_counts().to_dict()
     scans = _scans(layout, manifest, rejected, present, kept, config)
+    write_tables(layout, bids_dir, config, scans, lesions, rejected, _runs(layout, manifest))
+
+
+def write_tables(
+    layout: Layout,
+    bids_dir: Path,
+    config: dict[str, Any],
+    scans: pd.DataFrame,
+    lesions: pd.DataFrame,
+    rejected: pd.DataFrame,
+    runs: list[dict[str, Any]],
+) -> None:
+    """Write cohort/*.parquet from `scans` without its counts and the `lesions` of all scans."""
+    settings, shown = config["aggregate"], config["report"]
     lesions = lesions[lesions["scan_id"].isin(scans.loc[scans["status"] == "ok", "scan_id"])]
     scans = _with_counts(scans, lesions)
     reviews = REVIEWS.read(layout.reviews) if layout.reviews.exists() else REVIEWS.frame([])
@@ -89,12 +103,14 @@ def run(layout: Layout, bids_dir: Path, config: dict[str, Any]) -> None:
     COUNTS.write(layout.table("counts"), _counts(scans, lesions))
     PARTICIPANTS.write(layout.table("participants"), participants)
     REVIEWED.write(layout.table("reviewed"), verdicts.places)
-    RUNS.write(layout.table("runs"), _runs(layout, manifest))
+    RUNS.write(layout.table("runs"), runs)
     scans, lesions = SCANS.frame(scans), LESIONS.frame(lesions)
+    persons = PARTICIPANTS.frame(participants)
+    errors = measures.detector_errors(verdicts, scans)
     SUMMARY.write(
         layout.table("summary"),
         [
-            *summary.estimates(scans, lesions, PARTICIPANTS.frame(participants), rejected, config),
+            *summary.estimates(scans, lesions, persons, rejected, config, errors),
             *measures.rows(verdicts, reviews, scans, lesions, config),
         ],
     )
@@ -318,6 +334,8 @@ def _with_counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
 
 def _verdicts(layout: Layout, reviews: pd.DataFrame, scans: pd.DataFrame) -> settle.Verdicts:
     """What readers decided, on the candidates just written."""
+    if not len(reviews):
+        return settle.settle(reviews, CANDIDATES.frame([]), scans)
     candidates = settle.candidates_of(layout, set(reviews["scan_id"]))
     verdicts = settle.settle(reviews, candidates, scans)
     for scan_id in verdicts.outdated:

@@ -5,7 +5,6 @@ Sensitivity and specificity come from scans read free-hand only: who is shown de
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from itertools import combinations
@@ -21,16 +20,6 @@ from cmburden.tables import LABELS
 SOFTWARE = "software"
 _CLUSTERED = "Wilson 95 % interval at the effective number of lesions (Rao and Scott 1992)"
 _HAND = "scans read free-hand, without detections shown"
-
-
-@dataclasses.dataclass(frozen=True)
-class ScanErrors:
-    """Of scans read free-hand and settled: how the software's presence compares with theirs."""
-
-    true_positive: int
-    positive: int
-    true_negative: int
-    negative: int
 
 
 def rows(
@@ -151,23 +140,45 @@ def _presence(scans) -> Iterator[dict[str, Any]]:
     yield _share("presence", positive, int(known.sum()), method)
 
 
-def scan_errors(scans: pd.DataFrame, readings: pd.DataFrame) -> ScanErrors:
-    """Presence by software against readers, over scans read free-hand without an open dispute."""
+def detector_errors(verdicts: Verdicts, scans: pd.DataFrame) -> dict[str, dict[str, dict]]:
+    """The software's errors of presence in this cohort, as `correction.rows` takes them.
+
+    By threshold and contrast, over scans read free-hand without an open dispute.
+    """
+    found: dict[str, dict[str, dict]] = {"presence": {}, "presence_possible": {}}
+    for contrast, own in scans.groupby("contrast", sort=True):
+        errors = _scan_errors(own, verdicts.readings)
+        for name, key in (("definite", "presence"), ("possible", "presence_possible")):
+            if errors[name]["positive_scans"] + errors[name]["negative_scans"]:
+                found[key][str(contrast)] = errors[name]
+    return found
+
+
+def _scan_errors(scans: pd.DataFrame, readings: pd.DataFrame) -> dict[str, dict[str, int]]:
     hand = set(readings.loc[readings["free_hand"].astype(bool), "scan_id"])
     sample = scans[scans["scan_id"].isin(hand) & scans["n_cmb_reviewed"].notna()]
     real = (sample["n_cmb_reviewed"] > 0).to_numpy(bool)
-    said = (sample["n_cmb"] > 0).to_numpy(bool)
-    return ScanErrors(
-        int((said & real).sum()), int(real.sum()), int((~said & ~real).sum()), int((~real).sum())
-    )
+    errors = {}
+    for name, calls in (
+        ("definite", sample["n_cmb"]),
+        ("possible", sample["n_cmb"] + sample["n_possible"]),
+    ):
+        said = (calls > 0).to_numpy(bool)
+        errors[name] = {
+            "positive_found": int((said & real).sum()),
+            "positive_scans": int(real.sum()),
+            "negative_clean": int((~said & ~real).sum()),
+            "negative_scans": int((~real).sum()),
+        }
+    return errors
 
 
 def _errors(scans, places, readings) -> Iterator[dict[str, Any]]:
     hand = set(readings.loc[readings["free_hand"].astype(bool), "scan_id"])
-    errors = scan_errors(scans, readings)
+    errors = _scan_errors(scans, readings)["definite"]
     method = f"presence (definite) by scan; {_HAND}; Wilson 95 % interval"
-    yield _share("sensitivity", errors.true_positive, errors.positive, method)
-    yield _share("specificity", errors.true_negative, errors.negative, method)
+    yield _share("sensitivity", errors["positive_found"], errors["positive_scans"], method)
+    yield _share("specificity", errors["negative_clean"], errors["negative_scans"], method)
     own = places[places["scan_id"].isin(hand)]
     real = own[own["microbleed"] == True]  # noqa: E712
     seen = (real["label"] == "definite").astype(float)
