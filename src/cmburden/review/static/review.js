@@ -142,6 +142,7 @@
 
   async function show(index) {
     const item = review.items[index];
+    if (index !== view.index) view.whole = false;
     view.index = index;
     view.zoom = 1;
     sidebar();
@@ -231,6 +232,18 @@
       say("Mark deleted.", true);
       draw();
     }
+  }
+
+  /** Go to a place of the scan, in the whole scan where the block does not hold it. */
+  async function visit(mm) {
+    const held = (v) => v.every((x, k) => x > -0.5 && x < view.volume.shape[k] - 0.5);
+    if (!held(view.volume.voxel(mm))) {
+      view.whole = true;
+      await show(view.index);
+    }
+    view.cursor = inside(view.volume.voxel(mm));
+    if (!isWhole(current())) view.centre = [...view.cursor];
+    draw();
   }
 
   function nearestMark() {
@@ -354,7 +367,7 @@
         at.textContent = [mark.hemisphere, mark.region].filter((w) => w && w !== "unknown").join(" ") || "place unknown";
         const go = document.createElement("button"), drop = document.createElement("button");
         go.textContent = "Show";
-        go.addEventListener("click", () => { view.cursor = inside(view.volume.voxel(mark.at)); view.centre = [...view.cursor]; draw(); });
+        go.addEventListener("click", () => visit(mark.at));
         drop.textContent = "Delete";
         drop.addEventListener("click", () => removeMark(mark.mark));
         row.append(at, go, drop);
@@ -458,12 +471,12 @@
     context.font = `${12 * ratio}px system-ui, sans-serif`;
     context.fillStyle = "#bdbdbd";
     context.textAlign = "left";
-    context.fillText(plane.ends[0], 6 * ratio, height / 2);
-    context.textAlign = "center";
-    context.fillText(plane.ends[2], width / 2, 15 * ratio);
-    context.fillText(plane.ends[3], width / 2, height - 7 * ratio);
+    // Beside the pointer's ticks, which start at the middle.
+    context.fillText(plane.ends[0], 6 * ratio, height / 2 - 8 * ratio);
+    context.fillText(plane.ends[2], width / 2 + 8 * ratio, 15 * ratio);
+    context.fillText(plane.ends[3], width / 2 + 8 * ratio, height - 7 * ratio);
     context.textAlign = "right";
-    context.fillText(plane.ends[1], width - 6 * ratio, height / 2);
+    context.fillText(plane.ends[1], width - 6 * ratio, height / 2 - 8 * ratio);
     if (pane.key === "axial") {
       context.fillRect(width - 10 * ratio - 10 * scale, height - 12 * ratio, 10 * scale, 2 * ratio);
       context.fillText("10 mm", width - 10 * ratio, height - 18 * ratio);
