@@ -7,13 +7,13 @@ from pathlib import Path
 import fabricate
 import numpy as np
 
-from cmburden import aggregate, images
-from cmburden.records import seed_of
-from cmburden.review.worklist import Options, Study
-from cmburden.tables import SCANS
+from cmburden import images
+from cmburden.paths import Layout
+from cmburden.records import Scan, seed_of
+from cmburden.tables import CANDIDATES, SCANS
 
 #: Holds the candidates, which lie within 60 mm of the middle on every axis.
-SHAPE, SPACING = (74, 80, 38), (2.0, 2.0, 4.0)
+SHAPE, SPACING = (58, 64, 30), (2.5, 2.5, 5.0)
 
 
 def affine_of(shape=SHAPE, spacing=SPACING) -> np.ndarray:
@@ -22,40 +22,40 @@ def affine_of(shape=SHAPE, spacing=SPACING) -> np.ndarray:
     return affine
 
 
-def cohort(tmp: Path, participants: int = 12, shape=SHAPE, spacing=SPACING) -> fabricate.Cohort:
-    """Tables by aggregate, and the volumes, masks and regions that a review shows."""
+def cohort(tmp: Path, participants: int = 12) -> fabricate.Cohort:
+    """What a review reads: scans, candidates, and the volumes, masks and regions of each scan."""
     made = fabricate.cohort(tmp, participants=participants)
-    aggregate.run(made.layout, made.bids_dir, made.config)
-    ok = set(SCANS.read(made.layout.table("scans")).query("status == 'ok'")["scan_id"])
-    of_scan: dict[str, list] = {}
-    for row in made.candidates:
-        of_scan.setdefault(row["scan_id"], []).append([row[f"{axis}_mm"] for axis in "xyz"])
-    for row in made.scans:
-        if row["scan_id"] in ok:
-            scan = fabricate.scan_object(row, made.bids_dir)
-            write_images(made.layout, scan, of_scan.get(row["scan_id"], []), shape, spacing)
+    rows = [row for number, row in enumerate(made.scans) if number not in (3, 5)]
+    SCANS.write(
+        made.layout.table("scans"),
+        [{k: v for k, v in row.items() if k in SCANS.names} | {"status": "ok"} for row in rows],
+    )
+    CANDIDATES.write(made.layout.candidates, made.candidates)
+    for row in rows:
+        own = [c for c in made.candidates if c["scan_id"] == row["scan_id"]]
+        centres = [[c[f"{axis}_mm"] for axis in "xyz"] for c in own]
+        write_images(made.layout, fabricate.scan_object(row, made.bids_dir), centres)
     return made
 
 
-def write_images(layout, scan, centres, shape=SHAPE, spacing=SPACING) -> None:
+def write_images(layout: Layout, scan: Scan, centres, shape=SHAPE, spacing=SPACING) -> None:
+    """Volume, brain mask and regions (frontal, left or right) of ``scan``; ``centres`` in RAS mm."""
     random = np.random.default_rng(seed_of("reviewable", scan.scan_id))
     affine = affine_of(shape, spacing)
-    grid = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij", sparse=True)
-    mm = [axis * spacing[k] + affine[k, 3] for k, axis in enumerate(grid)]
-    inside = sum((m / half) ** 2 for m, half in zip(mm, (70, 76, 70), strict=True)) < 1
-    data = np.where(inside, 1.0, 0.03).astype(np.float32)
+    mm = [
+        (axis * spacing[k] + affine[k, 3]).astype(np.float32)
+        for k, axis in enumerate(np.ogrid[tuple(slice(n) for n in shape)])
+    ]
+    inside = sum((m / half) ** 2 for m, half in zip(mm, (70, 76, 72), strict=True)) < 1
+    data = np.where(inside, np.float32(1), np.float32(0.03))
     data += random.normal(0, 0.03, shape).astype(np.float32)
     for at in centres:
-        far = sum((m - a) ** 2 for m, a in zip(mm, at, strict=True))
-        data *= 1 - 0.8 * np.exp(-far / (2 * 2.5**2)).astype(np.float32)
+        low = [int(np.searchsorted(m.ravel(), a - 9)) for m, a in zip(mm, at, strict=True)]
+        box = tuple(slice(a, a + int(18 / s) + 1) for a, s in zip(low, spacing, strict=True))
+        near = [m.ravel()[b] - a for m, b, a in zip(mm, box, at, strict=True)]
+        far = sum(axis**2 for axis in np.ix_(*near))
+        data[box] *= 1 - 0.8 * np.exp(-far / (2 * 2.5**2))
     images.save_volume(layout.preproc(scan), np.clip(data, 0, None), affine, np.float32)
     images.save_volume(layout.brain_mask(scan), inside, affine, np.uint8)
-    regions = np.where(inside, np.where(mm[0] > 0, 109, 9), 0)  # frontal, by side
+    regions = np.where(inside, np.where(mm[0] > 0, 109, 9), 0)
     images.save_volume(layout.regions(scan), regions, affine, np.uint16)
-
-
-def study(made: fabricate.Cohort) -> Study:
-    return Study.read(made.layout)
-
-
-BLIND = Options(blind=True)

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -89,15 +87,13 @@ def test_numbers_of_candidates_are_no_key_of_decisions(tmp_path):
 
 
 def test_decisions_survive_sigkill(tmp_path):
-    script = (
-        "import os, signal, sys; sys.path.insert(0, 'tests/unit')\n"
-        "from test_review import *\n"
-        "own = Store(Layout(sys.argv[1]), 'A')\n"
-        "for n in range(1, 21): own.decide(accept(n, (10 * n, 0, 0)))\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
-    assert done.returncode == -signal.SIGKILL
+    child = os.fork()
+    if not child:
+        own = Store(Layout(tmp_path), "A")
+        for n in range(1, 21):
+            own.decide(accept(n, (10 * n, 0, 0)))
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert len(Store(Layout(tmp_path), "A").standing()) == 20
 
 
@@ -236,13 +232,16 @@ def test_mimics_named_differently_are_no_dispute():
 
 def test_marks_of_two_readers_on_one_lesion_are_one_place():
     verdicts = settled(
-        candidates(), ("A", mark(1, (5, 5, 5))), ("B", mark(1, (6, 6, 5))), ("B", mark(2, (9, 9, 9)))
+        candidates(),
+        ("A", mark(1, (5, 5, 5))),
+        ("B", mark(1, (6, 6, 5))),
+        ("B", mark(2, (9, 9, 9))),
     )
     assert verdicts.places["n_votes"].tolist() == [2, 1]
 
 
 def test_decisions_find_their_lesion_after_other_weights():
-    """Renumbered, moved by 1 mm; a lesion no longer seen stays the readers', a rejected one goes."""
+    """Renumbered, moved by 1 mm; one no longer seen stays the readers', a rejected one goes."""
     found = candidates(((21, 0, 0), "definite"), ((0, 0, 1), "possible"))
     verdicts = settled(
         found,
@@ -258,7 +257,9 @@ def test_decisions_find_their_lesion_after_other_weights():
 
 def test_a_lesion_judged_before_and_after_other_weights_counts_once():
     verdicts = settled(
-        candidates(((1, 0, 0), "definite")), ("A", accept(1, (0, 0, 0))), ("A", accept(1, (1, 0, 0)))
+        candidates(((1, 0, 0), "definite")),
+        ("A", accept(1, (0, 0, 0))),
+        ("A", accept(1, (1, 0, 0))),
     )
     assert len(verdicts.places) == 1 and verdicts.counts.iloc[0]["n_cmb_reviewed"] == 1
 
@@ -271,9 +272,7 @@ def test_a_moved_lesion_lies_where_the_reader_put_it():
 
 def test_free_hand_reading_says_no_where_nothing_was_marked():
     read = decision(decision="read", mode="free-hand")
-    verdicts = settled(
-        candidates(*TWO), ("A", mark(1, (1, 0, 0), mode="free-hand")), ("A", read)
-    )
+    verdicts = settled(candidates(*TWO), ("A", mark(1, (1, 0, 0), mode="free-hand")), ("A", read))
     assert verdicts.places["microbleed"].tolist() == [True, False]
     assert verdicts.places["free_hand"].tolist() == [True, False]
     assert verdicts.counts.iloc[0]["n_cmb_reviewed"] == 1
@@ -307,9 +306,8 @@ def cohort_of_readings():
     ids = [f"sub-0{n}_T2starw" for n in range(1, 5)]
     read = decision(decision="read", mode="free-hand")
     of = pd.concat([scans(i, n_cmb=n) for i, n in zip(ids, (1, 0, 1, 0), strict=True)])
-    found = pd.concat(
-        [candidates(((0, 0, 0), "definite"), scan=ids[0]), candidates(((0, 0, 0), "definite"), scan=ids[2])]
-    )  # fmt: skip
+    called = [candidates(((0, 0, 0), "definite"), scan=i) for i in (ids[0], ids[2])]
+    found = pd.concat(called)
     rows = [("A", read | {"scan_id": i}) for i in ids]
     rows += [("A", mark(1, (0, 1, 0), scan=i, mode="free-hand")) for i in ids[:2]]
     verdicts = settled(found, *rows, of=of)
@@ -317,10 +315,14 @@ def cohort_of_readings():
     of = of.merge(verdicts.counts, on="scan_id").assign(n_macrohaemorrhage=0)
     lesions = found[["scan_id", "label"]]
     config = {"report": {"bins": [0, 1, 2, 5]}}
-    return verdicts, of, {
-        (row["stratum"], row["measure"]): row
-        for row in measures.rows(verdicts, reviews, of, lesions, config)
-    }
+    return (
+        verdicts,
+        of,
+        {
+            (row["stratum"], row["measure"]): row
+            for row in measures.rows(verdicts, reviews, of, lesions, config)
+        },
+    )
 
 
 def test_sensitivity_and_specificity_of_the_cohort_itself():
@@ -346,7 +348,11 @@ def test_ppv_says_when_it_is_no_fair_sample():
     reviews = REVIEWS.frame([row | {"reader": r} for r, row in rows])
     of = scans(n_cmb=3).merge(verdicts.counts, on="scan_id").assign(n_macrohaemorrhage=0)
     found = measures.rows(
-        verdicts, reviews, of, candidates(*three)[["scan_id", "label"]], {"report": {"bins": [0, 1]}}
+        verdicts,
+        reviews,
+        of,
+        candidates(*three)[["scan_id", "label"]],
+        {"report": {"bins": [0, 1]}},
     )
     ppv = next(r for r in found if r["measure"] == "review ppv" and r["stratum"] == "all")
     assert (ppv["n"], ppv["denominator"]) == (1, 1)
@@ -356,6 +362,8 @@ def test_ppv_says_when_it_is_no_fair_sample():
 def test_interval_of_clustered_lesions():
     """One lesion a person is Wilson's; in pairs of equals, that of half as many lesions."""
     alone = np.array([1.0, 1, 1, 0] * 25)
-    assert measures.clustered_wilson(alone, np.arange(100)) == pytest.approx(wilson(75, 100), abs=0.01)
+    assert measures.clustered_wilson(alone, np.arange(100)) == pytest.approx(
+        wilson(75, 100), abs=0.01
+    )
     pairs = measures.clustered_wilson(np.repeat(alone, 2), np.repeat(np.arange(100), 2))
     assert pairs == pytest.approx(wilson(75, 100), abs=0.01)

@@ -29,7 +29,10 @@ def rows(
     lesions: pd.DataFrame,
     config: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    """Rows of `summary` for all scans and each contrast; none where nobody reviewed."""
+    """Rows of `summary` for all scans and each contrast; none where nobody reviewed.
+
+    What depends on how well microbleeds show is not given for GRE and SWI together.
+    """
     if not len(verdicts.counts):
         return []
     read = scans[scans["status"] == "ok"]
@@ -40,18 +43,17 @@ def rows(
         ids = set(own["scan_id"])
         places = verdicts.places[verdicts.places["scan_id"].isin(ids)]
         kept = lesions[lesions["scan_id"].isin(ids)]
-        mine = reviews[reviews["scan_id"].isin(ids)]
+        judged = reviews[reviews["scan_id"].isin(ids)]
         readings = verdicts.readings[verdicts.readings["scan_id"].isin(ids)]
         if not len(places) and not len(readings):
             continue
-        for row in (
+        mine = [
             *_progress(own, places, kept),
-            *_ppv(places, kept, mine),
-            *_presence(own),
-            *_errors(own, places, readings),
             *_agreement(own, readings, config["report"]["bins"]),
-        ):
-            found.append({"stratum": stratum} | row)
+        ]
+        if own["contrast"].nunique() == 1:
+            mine += [*_ppv(places, kept, judged), *_presence(own), *_errors(own, places, readings)]
+        found += [{"stratum": stratum} | row for row in mine]
     return found
 
 

@@ -167,6 +167,7 @@ def listening(port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind(("127.0.0.1", port))
+        bound.listen()  # so that the address can be opened as soon as it is printed
     except OSError as error:
         bound.close()
         raise CMBurdenError(
