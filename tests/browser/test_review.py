@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "workflow")]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 import reviewable
 import tiny_models
 from steps import jobs, run
