@@ -164,10 +164,11 @@ def shown(page) -> int:
 
 
 def decide(page, key: str, number: int) -> None:
-    """Press a key and wait until the decision is saved, and counted."""
+    """Press a key and wait until the decision is saved and counted, and the next lesion seen."""
     page.keyboard.press(key)
     page.locator("#progress", has_text=re.compile(rf"^{number} of")).wait_for(timeout=SECONDS)
     page.locator("#saved", has_text="Saved").wait_for(timeout=SECONDS)
+    page.locator("body:not([data-busy])").wait_for(timeout=SECONDS)
 
 
 # --- the whole of it ---

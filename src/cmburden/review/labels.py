@@ -56,9 +56,10 @@ def rows(verdicts: settle.Verdicts) -> list[dict]:
 def main(study: Study, folder: Path) -> int:
     """Write ``folder``/labels.tsv and .json from the decisions of all readers."""
     path = store.export(study.layout)
-    if path is None:
+    reviews = REVIEWS.frame([]) if path is None else REVIEWS.read(path)
+    if not len(reviews):
         raise CMBurdenError(f"{study.layout.root}: nobody has reviewed it yet; cmburden review it")
-    verdicts = settle.settle(REVIEWS.read(path), study.candidates, study.table)
+    verdicts = settle.settle(reviews, study.candidates, study.table)
     table = pd.DataFrame(rows(verdicts), columns=list(_DESCRIBED))
     if not len(table):
         raise CMBurdenError(

@@ -20,6 +20,7 @@ from cmburden.tables import LABELS
 SOFTWARE = "software"
 _CLUSTERED = "Wilson 95 % interval at the effective number of lesions (Rao and Scott 1992)"
 _HAND = "scans read free-hand, without detections shown"
+_TRUTH = "first; truth is the readers' last word on them"
 
 
 def rows(
@@ -178,15 +179,16 @@ def _scan_errors(scans: pd.DataFrame, readings: pd.DataFrame) -> dict[str, dict[
 def _errors(scans, places, readings) -> Iterator[dict[str, Any]]:
     hand = set(readings.loc[readings["free_hand"].astype(bool), "scan_id"])
     errors = _scan_errors(scans, readings)["definite"]
-    method = f"presence (definite) by scan; {_HAND}; Wilson 95 % interval"
+    method = f"presence (definite) by scan; {_HAND} {_TRUTH}; Wilson 95 % interval"
     yield _share("sensitivity", errors["positive_found"], errors["positive_scans"], method)
     yield _share("specificity", errors["negative_clean"], errors["negative_scans"], method)
     own = places[places["scan_id"].isin(hand)]
-    real = own[own["microbleed"] == True]  # noqa: E712
+    # Only what was marked unprompted: a reader who is shown a detection finds what it shows.
+    real = own[(own["microbleed"] == True) & own["free_hand"].astype(bool)]  # noqa: E712
     seen = (real["label"] == "definite").astype(float)
     low, high = clustered_wilson(seen.to_numpy(), real["participant_id"].to_numpy())
     share = float(seen.mean()) if len(real) else None
-    method = f"definite within 3 mm or the lesion; {_HAND}; {_CLUSTERED}"
+    method = f"definite within 3 mm or the lesion, of those marked free-hand; {_CLUSTERED}"
     yield _row("lesion sensitivity", share, int(seen.sum()), len(real), method, low, high)
     wrong = int(((own["label"] == "definite") & (own["microbleed"] == False)).sum())  # noqa: E712
     method = f"definite and not held for a microbleed; {_HAND}"

@@ -7,9 +7,11 @@ JSON header, padding to 8 bytes, then each channel as uint16, x fastest; all gzi
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -17,7 +19,7 @@ import nibabel as nib
 import numpy as np
 
 from cmburden import images
-from cmburden.errors import ScanError
+from cmburden.errors import CMBurdenError, ScanError
 from cmburden.paths import Layout
 from cmburden.place import places
 from cmburden.records import Scan, hash_of, whole_file
@@ -83,9 +85,11 @@ class Pictures:
             for scan_id, centres in by_scan.items():
                 if self._stop.is_set():
                     return
-                missing = [at for at in centres if not self._block_path(scan_id, at).exists()]
-                if missing:
-                    self._cut(scan_id, missing)
+                # What is wrong with a scan is said when it is asked for.
+                with contextlib.suppress(CMBurdenError, OSError):
+                    missing = [at for at in centres if not self._block_path(scan_id, at).exists()]
+                    if missing:
+                        self._cut(scan_id, missing)
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
@@ -140,8 +144,16 @@ class Pictures:
         return found
 
     def _read(self, scan: Scan) -> tuple[dict[str, np.ndarray], np.ndarray, str]:
-        data, affine = images.read_derivative(self._layout.preproc(scan))
-        steps = np.rint(np.asarray(data, np.float32) / UNIT)
+        path = self._layout.preproc(scan)
+        try:
+            data, affine = images.read_derivative(path)
+            data = np.asarray(data, np.float32)
+        except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError):
+            raise CMBurdenError(
+                f"{path.name} cannot be read; end the review and make it again: cmburden retry "
+                f"OUTPUT_DIR --scan {scan.scan_id}, then cmburden run"
+            ) from None
+        steps = np.rint(data / UNIT)
         channels = {"magnitude": np.clip(steps, 0, 65535).astype(np.uint16)}
         phase, note = _phase(scan, channels["magnitude"].shape, affine)
         if phase is not None:

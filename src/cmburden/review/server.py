@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import secrets
 import socket
+import sqlite3
 from importlib import resources
 
 import jinja2
@@ -117,6 +118,10 @@ def application(session: Session, token: str) -> Starlette:
     def refused(request: Request, error: Exception) -> Response:
         return JSONResponse({"error": str(error)}, 400)
 
+    def full(request: Request, error: Exception) -> Response:
+        said = f"{session.store.path} does not take it ({error}); free space, then repeat it"
+        return JSONResponse({"error": said}, 507)
+
     return Starlette(
         routes=[
             Route("/", index),
@@ -130,7 +135,7 @@ def application(session: Session, token: str) -> Starlette:
             Middleware(TrustedHostMiddleware, allowed_hosts=list(HOSTS), www_redirect=False),
             Middleware(Guard, token=token),
         ],
-        exception_handlers={Refused: refused},
+        exception_handlers={Refused: refused, CMBurdenError: refused, sqlite3.Error: full},
     )
 
 

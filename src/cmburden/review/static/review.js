@@ -16,7 +16,7 @@
   const AHEAD = 4, KEPT = 24;
 
   const view = {
-    index: -1, volume: null, whole: false, cursor: [0, 0, 0], centre: [0, 0, 0], zoom: 1,
+    index: -1, volume: null, seen: false, whole: false, cursor: [0, 0, 0], centre: [0, 0, 0], zoom: 1,
     second: "minip", rings: true, smooth: true, contrast: structuredClone(CONTRAST),
   };
   let review = { items: [], classes: [] };
@@ -145,6 +145,8 @@
     if (index !== view.index) view.whole = false;
     view.index = index;
     view.zoom = 1;
+    view.seen = false;
+    document.body.dataset.busy = "";
     sidebar();
     const late = setTimeout(() => { $("loading").hidden = false; }, 120);
     try {
@@ -157,7 +159,9 @@
       draw(() => {
         if (pressed !== null) window.reviewTimings.push(performance.now() - pressed);
         pressed = null;
+        view.seen = true;
         document.body.dataset.shown = String(index);
+        delete document.body.dataset.busy;
       });
     } catch (error) {
       say(`The images do not come: ${error.message}.`);
@@ -197,7 +201,8 @@
 
   async function choose(name) {
     const item = current();
-    if (!item || saving) return;
+    // A second press is not to decide on a lesion that is not on the screen yet.
+    if (!item || saving || !view.seen) return;
     let done;
     if (item.mode === "free-hand") {
       if (name !== "read") return;
@@ -211,6 +216,7 @@
 
   async function move() {
     const item = current();
+    if (!view.seen) return;
     const at = view.volume.mm(view.cursor);
     if (item.mode === "free-hand") return;
     const action = isOpen(item) ? "note" : item.state.decision;
@@ -221,6 +227,7 @@
   }
 
   async function addMark() {
+    if (!view.seen) return;
     if (await decide("add", { at: view.volume.mm(view.cursor), note: "" })) {
       say("Added at the point.", true);
       draw();
