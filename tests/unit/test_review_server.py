@@ -187,7 +187,7 @@ def test_what_the_page_would_not_send_is_refused_and_not_stored(study, name):
 
 
 def unpacked(message: bytes) -> tuple[dict, list[np.ndarray]]:
-    content = gzip.decompress(message)
+    content = gzip.decompress(message) if message[:2] == b"\x1f\x8b" else message
     size = int.from_bytes(content[:4], "little")
     header = json.loads(content[4 : 4 + size])
     values = np.frombuffer(content, "<u2", offset=4 + size)

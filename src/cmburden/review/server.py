@@ -33,6 +33,7 @@ from cmburden.review.session import Refused, Session
 HOSTS = ("127.0.0.1", "localhost")
 #: A decision with the longest note is below this.
 _MOST_BYTES = 16_384
+_BINARY = "application/octet-stream"
 _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -100,13 +101,14 @@ def application(session: Session, token: str) -> Starlette:
         item = session.item(request.path_params["item"])
         if item.at is None or session.is_locked(item):
             raise Refused("this item has no block")
-        return _packed(session.pictures.block(item.scan_id, item.at))
+        message = session.pictures.block(item.scan_id, item.at)
+        return Response(message, headers={"Content-Encoding": "gzip"}, media_type=_BINARY)
 
     def whole(request: Request) -> Response:
         item = session.item(request.path_params["item"])
         if session.is_locked(item):
             raise Refused("this scan is to be read free-hand first")
-        return _packed(session.pictures.whole(item.scan_id))
+        return Response(session.pictures.whole(item.scan_id), media_type=_BINARY)
 
     async def decide(request: Request) -> Response:
         sent = await _body(request)
@@ -149,12 +151,6 @@ async def _body(request: Request):
         return json.loads(content)
     except (ValueError, RecursionError):
         raise Refused("not JSON") from None
-
-
-def _packed(message: bytes) -> Response:
-    return Response(
-        message, media_type="application/octet-stream", headers={"Content-Encoding": "gzip"}
-    )
 
 
 def _asset(name: str) -> str:
