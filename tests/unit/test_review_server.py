@@ -148,6 +148,15 @@ def test_moved_and_added_lesions_get_their_region(study):
     assert item["state"]["at"] == [12.0, 3.0, 4.0] and len(item["marks"]) == 1
 
 
+def test_a_scan_replaced_since_is_to_be_reviewed_again(study):
+    session = Session(study, "A", Options())
+    accepted(session, 0)
+    scan_id = session.items[0].scan_id
+    other = dataclasses.replace(study.scans[scan_id], content_key="other")
+    again = dataclasses.replace(study, scans=study.scans | {scan_id: other})
+    assert Session(again, "A", Options()).overview()["items"][0]["state"] is None
+
+
 def test_undo_returns_to_the_item(study):
     session = Session(study, "A", Options())
     accepted(session, 4)

@@ -73,9 +73,18 @@ class Session:
             ],
         }
 
+    def _standing(self, scan_id: str | None = None) -> list[dict]:
+        """Decisions on the scans as they are: those on a scan replaced since are to be made anew."""
+        scans = self.study.scans
+        return [
+            row
+            for row in self.store.standing(scan_id)
+            if row["scan_id"] in scans and row["content_key"] == scans[row["scan_id"]].content_key
+        ]
+
     def _by_scan(self) -> dict[str, list[dict]]:
         found: dict[str, list[dict]] = {}
-        for row in self.store.standing():
+        for row in self._standing():
             found.setdefault(row["scan_id"], []).append(row)
         return found
 
@@ -103,7 +112,7 @@ class Session:
         """True for a candidate of a scan that is yet to be read free-hand."""
         if item.mode == "free-hand" or item.scan_id not in self._sample:
             return False
-        rows = self.store.standing(item.scan_id) if rows is None else rows
+        rows = self._standing(item.scan_id) if rows is None else rows
         return not any(row["decision"] == "read" for row in rows)
 
     def _state(self, item: Item, rows: list[dict]) -> dict[str, Any] | None:
@@ -216,7 +225,7 @@ class Session:
             mark = self.store.next_mark(item.scan_id)
         else:
             known = {
-                m["mark_id"]: m for m in self.store.standing(item.scan_id) if m["decision"] == "add"
+                m["mark_id"]: m for m in self._standing(item.scan_id) if m["decision"] == "add"
             }
             if not isinstance(mark, int) or isinstance(mark, bool) or mark not in known:
                 raise Refused("no such mark in this scan")
@@ -246,7 +255,7 @@ class Session:
 
     def of_scan(self, scan_id: str) -> dict[str, Any]:
         """The items of a scan as they now stand."""
-        rows = self.store.standing(scan_id)
+        rows = self._standing(scan_id)
         return {
             "items": [
                 self._shown(number, item, rows)

@@ -50,9 +50,14 @@ class Store:
         self.path = layout.reader_file(reader)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._base = sqlite3.connect(self.path, check_same_thread=False, timeout=10)
         try:
+            self._base = sqlite3.connect(self.path, check_same_thread=False, timeout=10)
             self._prepare()
+        except sqlite3.OperationalError as error:
+            raise CMBurdenError(
+                f"{self.path}: cannot be written ({error}); see that the folder can, and that no "
+                "other machine holds the file open"
+            ) from error
         except sqlite3.DatabaseError as error:
             raise CMBurdenError(
                 f"{self.path}: not a readable file of decisions ({error}); restore it from a copy"
