@@ -74,7 +74,7 @@ class Session:
         }
 
     def _standing(self, scan_id: str | None = None) -> list[dict]:
-        """Decisions on the scans as they are: those on a scan replaced since are to be made anew."""
+        """Decisions on the scans as they now are: a scan replaced since is reviewed anew."""
         scans = self.study.scans
         return [
             row
