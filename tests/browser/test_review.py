@@ -141,8 +141,9 @@ def _give_candidates(folder: Path) -> None:
         if path.exists():
             with _times_kept(path):
                 CANDIDATES.write(path, own)
-    for name in COHORT_TABLES:
-        layout.table(name).unlink()
+    # Snakemake makes nothing again for a missing table while what comes of it exists.
+    for path in (*map(layout.table, COHORT_TABLES), layout.report, layout.checked):
+        path.unlink()
 
 
 class _times_kept:
