@@ -122,9 +122,9 @@ def _one_contrast(table, outcome, used, two_sided) -> tuple[np.ndarray, str | No
         return used, None
     contrast = table["contrast"].to_numpy(dtype=object)
     levels = sorted(set(contrast[used]))
-    if len(levels) < 2:
-        return used, None
     classes = max(int(outcome.max(initial=1)) + 1, 2)
+    if len(levels) < 2 or _events(outcome[used], classes, two_sided) < EVENTS_PER_TERM:
+        return used, None
     events = {
         level: _events(outcome[used & (contrast == level)], classes, two_sided) for level in levels
     }
@@ -147,28 +147,30 @@ def _columns(rows, codes, name, classes, two_sided, left_out) -> list[tuple[str,
         numbers = values.to_numpy(dtype=float)
         return [(f"{name} per {unit}", (numbers - numbers.mean()) / step)] if len(numbers) else []
     levels = values.astype("string").to_numpy(dtype=object)
-    names, numbers = np.unique(levels.astype(str), return_counts=True)
+    levels = levels.astype(str)
+    events = {
+        level: _events(codes[levels == level], classes, two_sided)
+        for level in sorted(set(levels), key=burden.natural)
+    }
+    common = [level for level, number in events.items() if number >= EVENTS_PER_TERM]
+    if not common:
+        why = f"no level has {EVENTS_PER_TERM} participants of each outcome"
+        left_out.append((name, why))
+        return []
     reference = _REFERENCES.get(name)
-    if reference not in names:
-        reference = min(zip(-numbers, map(burden.natural, names), names, strict=True))[2]
-    rare = [
-        level
-        for level in sorted(names, key=burden.natural)
-        if level != reference
-        and _events(codes[levels == level], classes, two_sided) < EVENTS_PER_TERM
-    ]
-    if rare:
-        levels = np.where(np.isin(levels, rare), _OTHER, levels)
-        into = _OTHER
-        if _events(codes[levels == _OTHER], classes, two_sided) < EVENTS_PER_TERM:
-            into = reference
-            levels = np.where(levels == _OTHER, reference, levels)
+    if reference not in common:
+        reference = max(common, key=lambda level: int((levels == level).sum()))
+    if rare := [level for level in events if level not in common]:
+        together = np.isin(levels, rare)
+        enough = _events(codes[together], classes, two_sided) >= EVENTS_PER_TERM
+        into = _OTHER if enough else reference
+        levels = np.where(together, into, levels)
         shown = ", ".join(rare[:5]) + (f" and {len(rare) - 5} more" if len(rare) > 5 else "")
         left_out.append(
             (
                 f"{name}={shown}",
-                f"fewer than {EVENTS_PER_TERM} participants of the smallest outcome; taken "
-                f"together with {into}",
+                f"fewer than {EVENTS_PER_TERM} participants of an outcome; taken together with "
+                f"{into}",
             )
         )
     shown = [level for level in sorted(set(levels), key=burden.natural) if level != reference]

@@ -228,25 +228,23 @@ class _Model:
 
     def ratios(self, fit: Fit) -> Iterator[dict[str, Any]]:
         """A row a term, and one for each that is left out."""
-        problem = self.design.problem or fit.problem
+        if self.design.problem:
+            for name in self.covariates:
+                measure = f"{self.ratio}: {name}"
+                yield self.row(measure, method=f"not estimated: {self.design.problem}")
+            return
         adjusted = f"; terms: {', '.join(self.design.terms) or 'none'}"
         for place, term in enumerate(self.design.terms):
             measure = f"{self.ratio}: {term}"
-            if problem:
-                yield self.row(measure, method=f"not estimated: {problem}")
+            if fit.problem:
+                yield self.row(measure, method=f"not estimated: {fit.problem}")
                 continue
             value, error = float(fit.log_ratio[place]), float(fit.error[place])
             with np.errstate(over="ignore"):
                 ends = np.exp([value, value - _Z * error, value + _Z * error])
             yield self.row(measure, *ends, method=self.how + adjusted)
-        told = {name for name, _ in self.design.left_out}
         for name, why in self.design.left_out:
             yield self.row(f"{self.ratio}: {name}", method=f"not estimated: {why}")
-        if self.design.problem:
-            for name in self.covariates:
-                if name not in told:
-                    measure = f"{self.ratio}: {name}"
-                    yield self.row(measure, method=f"not estimated: {self.design.problem}")
 
     def about(self, fit: Fit, usable: int) -> Iterator[dict[str, Any]]:
         """Observations, convergence and AIC."""
