@@ -50,7 +50,7 @@ def rows(
 
     ``false_positives``: definite ones a scan by contrast, or why they are not known.
     """
-    table = table_of(participants, scans)
+    table, covariates = table_of(participants, scans), list(dict.fromkeys(covariates))
     counts = table["n_cmb"].to_numpy(dtype=int)
     patterns = table["pattern"].fillna("none").to_numpy(dtype=object)
     for row in (
@@ -200,8 +200,11 @@ def _less_background(model, y, false_positives, table) -> Iterator[dict[str, Any
         how="Poisson quasi-likelihood of expected count = false positives a scan + rate, the "
         "former taken as known; Wald 95 % interval with sandwich errors",
     )
-    if isinstance(false_positives, str) or model.design.problem:
-        yield from own.ratios(Fit(problem=str(false_positives)))
+    if isinstance(false_positives, str):
+        yield from own.ratios(Fit(problem=false_positives))
+        return
+    if model.design.problem:
+        yield from own.ratios(Fit())
         return
     contrast = table["contrast"].to_numpy(dtype=object)[model.design.used]
     unknown = sorted(set(contrast) - set(false_positives))
