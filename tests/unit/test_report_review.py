@@ -72,7 +72,7 @@ def test_automatic_columns_are_those_of_a_cohort_without_review(made, tmp_path):
 def test_reviewed_counts_stand_beside_and_failed_scans_have_none(made):
     scans = table(made.layout, "scans")
     failed = scans[scans["status"] != "ok"]
-    assert failed[["n_readers", "n_reviewed", "n_review_open", "n_cmb_reviewed"]].isna().all(None)
+    assert failed[["n_readers", "n_reviewed", "n_review_open", "n_cmb_reviewed"]].isna().all(axis=None)
     ok = scans[scans["status"] == "ok"]
     assert ok["n_review_open"].sum() == 1  # the disputed one
     places = table(made.layout, "reviewed")
