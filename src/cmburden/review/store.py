@@ -79,6 +79,7 @@ class Store:
                 "CREATE TABLE IF NOT EXISTS decisions (id INTEGER PRIMARY KEY AUTOINCREMENT, "
                 f"at TEXT NOT NULL, removed INTEGER NOT NULL, undone INTEGER NOT NULL, {columns})"
             )
+            self._base.execute("CREATE INDEX IF NOT EXISTS of_scan ON decisions (scan_id)")
             self._base.execute(f"PRAGMA user_version={_VERSION}")
 
     def close(self) -> None:
