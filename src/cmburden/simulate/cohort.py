@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from cmburden import images, tables
 from cmburden.errors import CMBurdenError
@@ -49,7 +50,11 @@ def plan_cohort(
     positive_share: float | None, t1w_share: float,
 ) -> list[Plan]:  # fmt: skip
     """``participants`` a preset. Presence rises with age (odds x 1.8 a decade, 15 % at 70) unless
-    ``positive_share`` is given; counts of the positive follow 957 real ones: median 2, 90 % 11."""
+    ``positive_share`` is given; counts of the positive follow 957 real ones: median 2, 90 % 11.
+
+    With ``positive_share`` presence and counts are stratified: any run of participants has that
+    share and those quantiles, the same in each preset, so that few scans still stand for many.
+    """
     plans = []
     for preset in presets:
         for number in range(1, participants + 1):
@@ -58,9 +63,13 @@ def plan_cohort(
             age = float(np.clip(rng.normal(74, 8), 50, 95))
             odds = 0.15 / 0.85 * 1.8 ** ((age - 70) / 10)
             share = odds / (1 + odds) if positive_share is None else positive_share
-            # Stratified where the share is set: of any run of participants, that share has some.
-            draw = ((number * 0.618034) % 1) if positive_share is not None else rng.random()
-            count = int(np.clip(np.round(np.exp(rng.normal(*COUNT_LOG))), 1, 60))
+            if positive_share is None:
+                draw, quantile = rng.random(), rng.random()
+            else:
+                draw = (number * 0.618034) % 1
+                quantile = draw / positive_share
+            spread = stats.norm.ppf(np.clip(quantile, 1e-9, 1 - 1e-9), *COUNT_LOG)
+            count = int(np.clip(np.round(np.exp(spread)), 1, 60))
             plans.append(
                 Plan(
                     name, preset, round(age, 1), str(rng.choice(["F", "M"])),

@@ -55,6 +55,8 @@ def load_run(derivatives: list[Path], truth: list[Path]) -> tuple[pd.DataFrame, 
                 lesions["radius_mm"].to_numpy(dtype=float, na_value=np.nan),
             )
             own.iloc[[i for i, _ in pairs], own.columns.get_loc("is_microbleed")] = True
+            # Two runs may hold scans of one name.
+            own["scan_id"] = f"{number}/{scan.scan_id}"
             about = {
                 "person": f"{number}/{scan.participant_id}",
                 "sequence": scan.contrast,
@@ -113,6 +115,9 @@ def fit(candidates: pd.DataFrame, scans: pd.DataFrame, operating: tuple[str, ...
         metrics[f"expected_calibration_error_{contrast}"] = calibration_error(p[own], truth[own])
     for name, threshold in thresholds.items():
         metrics |= _at(name, p >= threshold, truth, people, scans)
+        key = "presence" if name == "definite" else f"presence_{name}"
+        metrics[key] = presence(people[p >= threshold], scans)
+    metrics["froc"] = froc(p, truth, number, microbleeds)
     return {
         "probability_model": {
             "features": list(FEATURES),
@@ -135,6 +140,36 @@ def _threshold(wrong: np.ndarray, allowed: int, least: float) -> float:
     falling = np.sort(wrong)[::-1]
     threshold = float(falling[allowed]) + 1e-4 if allowed < len(falling) else least
     return round(max(threshold, least), 4)
+
+
+def presence(called: np.ndarray, scans: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Of each contrast how many scans with microbleeds are called positive, and how many without
+    are not: what a prevalence is corrected by. ``called`` names the persons of called candidates.
+    """
+    positive, found = scans["microbleeds"] > 0, scans["person"].isin(set(called))
+    counts = {}
+    for contrast in sorted(set(scans["sequence"])):
+        own = scans["sequence"] == contrast
+        counts[contrast] = {
+            "positive_scans": int((own & positive).sum()),
+            "positive_found": int((own & positive & found).sum()),
+            "negative_scans": int((own & ~positive).sum()),
+            "negative_clean": int((own & ~positive & ~found).sum()),
+        }
+    return counts
+
+
+#: False positives a scan at which the contract gives the sensitivity.
+FROC_GRID = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+
+
+def froc(p: np.ndarray, truth: np.ndarray, scans: int, microbleeds: int) -> list[list[float]]:
+    """[false positives a scan, sensitivity] at ``FROC_GRID``, of probabilities out of fold."""
+    order = np.argsort(-p, kind="stable")
+    wrong = np.append(0, np.cumsum(~truth[order])) / scans
+    right = np.append(0, np.cumsum(truth[order])) / microbleeds
+    at = np.searchsorted(wrong, FROC_GRID, side="right") - 1
+    return [[fp, round(float(right[k]), 4)] for fp, k in zip(FROC_GRID, at, strict=True)]
 
 
 def calibration_error(p: np.ndarray, truth: np.ndarray, least: float = 0.02, bins: int = 10):
