@@ -58,7 +58,7 @@ def test_a_mirrored_head_has_the_mirrored_probability(axis):
     torch.manual_seed(0)
     network = SpotNet(4).eval()
     network.head.bias.data.zero_()
-    network.head.weight.data *= 20
+    network.head.weight.data *= 60
     image = np.random.default_rng(0).random((24, 28, 10)).astype(np.float32)
     mask = np.ones_like(image)
 
