@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden import burden
+from cmburden import burden, correction, regression
 from cmburden.mars import REGIONS, UNKNOWN
 from cmburden.records import seed_of
 from cmburden.tables import GROUPS, PATTERNS, QC
@@ -35,8 +35,13 @@ def estimates(
     participants: pd.DataFrame,
     rejected: pd.DataFrame,
     config: dict[str, Any],
+    reviews: dict[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of `summary` from the other cohort tables (frames of their contracts)."""
+    """Rows of `summary` from the other cohort tables (frames of their contracts).
+
+    ``reviews``: how the detector did on scans of this cohort that readers looked at, as
+    ``correction.detector_errors`` takes it.
+    """
     rows = []
     for stratum, members in strata(participants, config["report"]["strata"]):
         usable = members[members["scan_id"].notna()]
@@ -54,6 +59,11 @@ def estimates(
     rows += _scan_flow(scans, rejected)
     rows += _images(scans)
     rows += _operating_points(config)
+    contract, overridden = contract_of(config, "verify"), config["verify"].get("thresholds")
+    rows += correction.rows(participants, contract, overridden, reviews)
+    covariates = config["report"]["covariates"]
+    background = correction.false_positives(contract, overridden)
+    rows += regression.rows(participants, scans, covariates, background)
     return rows
 
 
