@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden import burden, correction, regression
+from cmburden import burden, burden_models, correction
 from cmburden.mars import REGIONS, UNKNOWN
 from cmburden.records import seed_of
 from cmburden.tables import GROUPS, PATTERNS, QC
@@ -63,7 +63,7 @@ def estimates(
     rows += correction.rows(participants, contract, overridden, reviews)
     covariates = config["report"]["covariates"]
     background = correction.false_positives(contract, overridden)
-    rows += regression.rows(participants, scans, covariates, background)
+    rows += burden_models.rows(participants, scans, covariates, background)
     return rows
 
 
