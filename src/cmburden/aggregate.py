@@ -66,6 +66,20 @@ def run(layout: Layout, bids_dir: Path, config: dict[str, Any]) -> None:
     lesions = _lesions(candidates, manifest, settings["macrohaemorrhage_mm"])
     kept = candidates["scan_id"].value_counts().to_dict()
     scans = _scans(layout, manifest, rejected, present, kept, config)
+    write_tables(layout, bids_dir, config, scans, lesions, rejected, _runs(layout, manifest))
+
+
+def write_tables(
+    layout: Layout,
+    bids_dir: Path,
+    config: dict[str, Any],
+    scans: pd.DataFrame,
+    lesions: pd.DataFrame,
+    rejected: pd.DataFrame,
+    runs: list[dict[str, Any]],
+) -> None:
+    """Write cohort/*.parquet from `scans` without its counts and the `lesions` of all scans."""
+    settings, shown = config["aggregate"], config["report"]
     lesions = lesions[lesions["scan_id"].isin(scans.loc[scans["status"] == "ok", "scan_id"])]
     scans = _with_counts(scans, lesions)
     people = sorted(set(scans["participant_id"]))
@@ -78,7 +92,7 @@ def run(layout: Layout, bids_dir: Path, config: dict[str, Any]) -> None:
     LESIONS.write(layout.table("lesions"), lesions)
     COUNTS.write(layout.table("counts"), _counts(scans, lesions))
     PARTICIPANTS.write(layout.table("participants"), participants)
-    RUNS.write(layout.table("runs"), _runs(layout, manifest))
+    RUNS.write(layout.table("runs"), runs)
     SUMMARY.write(
         layout.table("summary"),
         summary.estimates(
