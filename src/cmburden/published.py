@@ -14,6 +14,18 @@ class Reference:
     kind: str
     fields: dict[str, str]
 
+    @property
+    def text(self) -> str:
+        """The entry as a list of references prints it."""
+        at = self.fields.get
+        author = self.fields["author"].replace(" and others", " et al.").rstrip(".")
+        where = at("journal") or at("booktitle") or at("publisher") or ""
+        pages = at("pages", "").replace("--", "–")
+        volume = f" {at('volume')}:{pages}" if at("volume") else ""
+        doi = f". doi {at('doi')}" if at("doi") else ""
+        place = f"{where}{volume} ".lstrip()
+        return f"{author}. {self.fields['title']}. {place}({self.fields['year']}){doi}."
+
     def bibtex(self) -> str:
         body = ",\n".join(f"  {name} = {{{value}}}" for name, value in self.fields.items())
         return f"@{self.kind}{{{self.key},\n{body}\n}}\n"

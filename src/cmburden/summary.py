@@ -134,6 +134,7 @@ def _level_order(name: str) -> tuple:
 def _flow(members, usable):
     yield _count("participants", len(members))
     yield _share("participants usable", len(usable), len(members))
+    yield _count("participants without usable scan", len(members) - len(usable), len(members))
     for reason, number in _tally(members["missing_reason"]):
         yield _count(f"participants missing reason={reason}", number, len(members))
 
