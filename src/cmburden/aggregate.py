@@ -35,7 +35,7 @@ from cmburden.tables import (
 )
 
 STAGE = "aggregate"
-VERSION = 1
+VERSION = 2
 _STAGES = (*SCAN_STAGES, *BUCKET_STAGES)
 #: Reasons for which a file that would have been a scan is one that failed.
 _FAULTS = ("unreadable", "empty_file", "truncated", "not_finite", "not_3d", "constant")

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """An estimate with its 95 % interval; NaN where it cannot be made. ``n``: what it rests on."""
+
+    estimate: float
+    ci_low: float
+    ci_high: float
+    n: int
 
 
 def auc(scores: Sequence[float], positive: Sequence[bool]) -> float:
@@ -32,17 +44,88 @@ def icc_2_1(ratings: np.ndarray) -> float:
     ``ratings`` has shape (subjects, raters). Shrout and Fleiss 1979, Psychol Bull 86:420.
     NaN where nothing varies.
     """
+    return icc(ratings).estimate
+
+
+def icc(ratings: np.ndarray) -> Estimate:
+    """ICC(2,1) as ``icc_2_1``, with the interval of Shrout and Fleiss 1979 (McGraw and Wong 1996).
+
+    ``ratings``: (subjects, raters), without missing values. ``n``: subjects.
+    """
     ratings = np.asarray(ratings, float)
     n, k = ratings.shape
-    if n < 2:
-        return math.nan
+    if n < 2 or k < 2:
+        return Estimate(math.nan, math.nan, math.nan, n)
     grand = ratings.mean()
     between = k * ((ratings.mean(axis=1) - grand) ** 2).sum() / (n - 1)
     raters = n * ((ratings.mean(axis=0) - grand) ** 2).sum() / (k - 1)
-    total = ((ratings - grand) ** 2).sum()
-    error = (total - between * (n - 1) - raters * (k - 1)) / ((n - 1) * (k - 1))
+    residual = (
+        ratings - ratings.mean(axis=1, keepdims=True) - ratings.mean(axis=0, keepdims=True) + grand
+    )
+    error = (residual**2).sum() / ((n - 1) * (k - 1))
     below = between + (k - 1) * error + k * (raters - error) / n
-    return float((between - error) / below) if below > 0 else math.nan
+    if not below > 0:
+        return Estimate(math.nan, math.nan, math.nan, n)
+    value = float((between - error) / below)
+    if not error > 1e-12 * between:  # raters differ by a constant at most: F has no end
+        return Estimate(value, math.nan, math.nan, n)
+    # Degrees of freedom by Satterthwaite, of the sum of squares that ICC(2,1) divides by.
+    ratio = raters / error
+    rest = n * (1 + (k - 1) * value) - k * value
+    freedom = (
+        (k - 1)
+        * (n - 1)
+        * (k * value * ratio + rest) ** 2
+        / ((n - 1) * (k * value * ratio) ** 2 + rest**2)
+    )
+    upper = stats.f.ppf(0.975, n - 1, freedom)
+    lower = stats.f.ppf(0.975, freedom, n - 1)
+    spread = k * raters + (k * n - k - n) * error
+    return Estimate(
+        value,
+        float(n * (between - upper * error) / (upper * spread + n * between)),
+        float(n * (lower * between - error) / (spread + n * lower * between)),
+        n,
+    )
+
+
+def kappa(
+    first: Sequence, second: Sequence, weights: str | None = None, levels: Sequence | None = None
+) -> Estimate:
+    """Cohen's kappa of two readers' ratings, with the large-sample interval.
+
+    ``weights``: None, 'linear' or 'quadratic' over the ranks of ``levels`` (given in their order;
+    without them, the sorted values that occur). Cohen 1960, 1968; standard error by Fleiss, Cohen
+    and Everitt 1969, Psychol Bull 72:323 (statsmodels). NaN where chance alone agrees fully; the
+    interval is cut at -1 and 1.
+
+    Raises
+    ------
+    ValueError
+        Where the ratings differ in number, or one is none of ``levels``.
+    """
+    # Imported when used: the tables' readers need none of it.
+    from statsmodels.stats.inter_rater import cohens_kappa
+
+    first, second = list(first), list(second)
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} and {len(second)} ratings: give one of each a subject")
+    known = sorted(set(first) | set(second)) if levels is None else list(levels)
+    place = {level: number for number, level in enumerate(known)}
+    if unknown := sorted({str(v) for v in (*first, *second) if v not in place}):
+        raise ValueError(f"ratings {unknown} are none of {known}")
+    table = np.zeros((len(known), len(known)))
+    np.add.at(table, ([place[v] for v in first], [place[v] for v in second]), 1)
+    expected = np.outer(table.sum(axis=1), table.sum(axis=0))
+    if not len(first) or expected.sum() == np.trace(expected):
+        return Estimate(math.nan, math.nan, math.nan, len(first))
+    found = cohens_kappa(table, wt=weights)
+    return Estimate(
+        float(found.kappa),
+        float(max(found.kappa_low, -1)),
+        float(min(found.kappa_upp, 1)),
+        len(first),
+    )
 
 
 def weighted_kappa(table: np.ndarray, weights: str = "quadratic") -> float:
@@ -80,3 +163,35 @@ def rogan_gladen(apparent: float, sensitivity: float, specificity: float) -> flo
     if not information > 0:
         return math.nan
     return float(np.clip((apparent + specificity - 1) / information, 0, 1))
+
+
+def calibration_bins(p: np.ndarray, bins: int = 10) -> np.ndarray:
+    """Number of the bin of equal width, 0 to ``bins`` - 1, each with its upper edge."""
+    return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], np.asarray(p, float))
+
+
+def expected_calibration_error(
+    p: np.ndarray,
+    truth: np.ndarray,
+    least: float = 0.02,
+    bins: int = 10,
+    weight: np.ndarray | None = None,
+) -> float:
+    """Expected calibration error (Naeini et al., AAAI 2015) of the probabilities from ``least`` on.
+
+    Mean over them of the distance between a bin's mean probability and its share of true ones.
+    Clear negatives, most of all candidates, would make it small whatever the rest does. ``p``,
+    ``truth`` and ``weight`` (how often each counts) are (n,). NaN where nothing is left.
+
+    >>> round(expected_calibration_error(np.array([0.9, 0.9, 0.3]), np.array([1, 0, 0])), 3)
+    0.367
+    """
+    p, truth = np.asarray(p, float), np.asarray(truth, float)
+    weight = np.ones(len(p)) if weight is None else np.asarray(weight, float)
+    kept = p >= least
+    p, truth, weight = p[kept], truth[kept], weight[kept]
+    if not weight.sum() > 0:
+        return math.nan
+    number = calibration_bins(p, bins)
+    said, right = (np.bincount(number, weight * values, bins) for values in (p, truth))
+    return float(np.abs(said - right).sum() / weight.sum())

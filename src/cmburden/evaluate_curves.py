@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cmburden import agreement
 from cmburden.evaluate_cases import STAGES, Cases
 from cmburden.evaluate_measures import estimates, lesion, ratio
 from cmburden.summary import read_contract
@@ -108,16 +109,18 @@ def calibration(cases: Cases, name: str) -> dict[str, dict[str, Any]]:
         owner, p = own["person"].to_numpy(dtype=int), own["final"].to_numpy(dtype=float)
         true = own["hit_final"].to_numpy(dtype=bool)
         edges = np.linspace(0, 1, BINS + 1)
-        bins = np.searchsorted(edges[1:-1], p)
+        bins = agreement.calibration_bins(p, BINS)
 
-        def statistics(weight, owner=owner, p=p, true=true, bins=bins):
+        def statistics(weight, owner=owner, p=p, true=true, bins=bins, lowest=lowest):
             w = weight[owner]
             number, said, right = (
                 np.bincount(bins, weights=values, minlength=BINS) for values in (w, w * p, w * true)
             )
             shares = {f"{b}": ratio(right[b], number[b]) for b in range(BINS)}
             return shares | {
-                "expected_calibration_error": ratio(np.abs(said - right).sum(), number.sum()),
+                "expected_calibration_error": agreement.expected_calibration_error(
+                    p, true, lowest, BINS, w
+                ),
                 "predicted_over_true": ratio(said.sum(), right.sum()),
             }
 

@@ -14,7 +14,7 @@ CELL_MM = (10, 10, 20)
 #: Centres of the slabs, from the cerebellum to the vertex.
 SLABS = (-50, -30, -10, 10, 30, 50, 70)
 #: Field of view of the drawn slices: x and y of the outer edges, mm.
-EXTENT = ((-80, 80), (-115, 85))
+EXTENT = ((-80, 80), (-120, 80))
 
 
 def cells(lesions: pd.DataFrame) -> dict[tuple[int, int, int], int]:

@@ -1,7 +1,7 @@
 """Estimates by stratum: every number that the report prints is a row of `summary`.
 
-Measures are named ``what`` or ``what level=...``. GRE and SWI differ in what they show: a stratum
-that holds both says so in ``method``, and the contrast strata stand beside it.
+Measures are named ``what`` or ``what level=...``. GRE and SWI differ in what they show: in a stratum
+that holds both only what is counted is given, and the strata of one contrast stand beside it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden import burden, image_checks, lesion_map, published, reading_list
+from cmburden import (
+    burden,
+    correction,
+    image_checks,
+    lesion_map,
+    published,
+    reading_list,
+    regression,
+)
 from cmburden.mars import REGIONS, UNKNOWN
 from cmburden.records import seed_of
 from cmburden.summary_rows import COUNTED
@@ -40,8 +48,13 @@ def estimates(
     participants: pd.DataFrame,
     rejected: pd.DataFrame,
     config: dict[str, Any],
+    reviews: dict[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of `summary` from the other cohort tables (frames of their contracts)."""
+    """Rows of `summary` from the other cohort tables (frames of their contracts).
+
+    ``reviews``: how the detector did on scans of this cohort that readers looked at, as
+    ``correction.detector_errors`` takes it.
+    """
     rows = []
     variables = config["report"]["strata"]
     for stratum, members in strata(participants, variables):
@@ -69,6 +82,11 @@ def estimates(
     rows += _scan_flow(scans, rejected)
     rows += _images(scans)
     rows += _operating_points(config)
+    contract, overridden = contract_of(config, "verify"), config["verify"].get("thresholds")
+    rows += correction.rows(participants, contract, overridden, reviews)
+    covariates = config["report"]["covariates"]
+    background = correction.false_positives(contract, overridden)
+    rows += regression.rows(participants, scans, covariates, background)
     return rows
 
 
