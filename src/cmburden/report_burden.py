@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from cmburden import burden, report_charts, summary
@@ -166,8 +167,7 @@ def age_sex_site(tables: ReportTables, contrasts, config) -> dict[str, Any]:
                     "names": [parts["contrast"], level(parts["age_band"]), parts["sex"],
                               parts["site"]],
                     "row": _presence(tables, stratum),
-                    "order": (parts["contrast"], summary.stratum_order(f"age_band={parts['age_band']}"),
-                              parts["sex"], burden.natural(parts["site"])),
+                    "order": (parts["contrast"], summary.stratum_order(stratum)),
                 }
             )  # fmt: skip
     cells.sort(key=lambda cell: cell["order"])
@@ -190,7 +190,7 @@ def age_sex_site(tables: ReportTables, contrasts, config) -> dict[str, Any]:
 
 def _middles(edges: list[float]) -> list[float]:
     """Where a chart draws each age band: its middle; open ends 5 years beyond their edge."""
-    middles = [(low + high) / 2 for low, high in zip(edges, edges[1:], strict=False)]
+    middles = [(low + high) / 2 for low, high in pairwise(edges)]
     if len(edges) > 1 and edges[0] == 0:
         middles[0] = edges[1] - 5
     return [*middles, edges[-1] + 3]

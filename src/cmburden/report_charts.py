@@ -332,7 +332,8 @@ def by_age(tables, contrasts, bands: list[tuple[str, float]], sexes: list[str]) 
                 hovertemplate="%{text}<extra>%{fullData.name}</extra>",
                 name=title,
                 mode="lines+markers",
-                line={"color": COLOURS[name], "width": 1.5, "dash": ("solid", "dash", "dot")[place % 3]},
+                line={"color": COLOURS[name], "width": 1.5,
+                      "dash": ("solid", "dash", "dot")[place % 3]},
                 marker={"size": 8, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
             )  # fmt: skip
             table += [[band, title, of(row), share(row)] for _, band, row in rows]
@@ -347,7 +348,7 @@ def by_age(tables, contrasts, bands: list[tuple[str, float]], sexes: list[str]) 
             x=[anchor.at for anchor in drawn],
             y=[100 * row["estimate"] for row in rows],
             customdata=[_key(row) for row in rows],
-            text=[f"{anchor.study}, {anchor.contrast}: {100 * anchor.share:.1f} %" for anchor in drawn],
+            text=[f"{one.study}, {one.contrast}: {100 * one.share:.1f} %" for one in drawn],
             hovertemplate="%{text}<extra>published</extra>",
             name="published",
             mode="markers",

@@ -26,6 +26,10 @@ MODELS = {
     "odds ratio presence: ": ("Presence of a definite microbleed (logistic)", "Odds ratio"),
     "rate ratio count: ": ("Number of definite microbleeds (negative binomial)", "Rate ratio"),
     "rate ratio count poisson: ": ("Number of definite microbleeds (Poisson)", "Rate ratio"),
+    "rate ratio count corrected: ": (
+        "Number of microbleeds, expected false positives taken off",
+        "Rate ratio",
+    ),
     "relative risk ratio pattern=": ("Pattern (multinomial)", "Relative risk ratio"),
 }
 
@@ -72,14 +76,17 @@ def model(tables: ReportTables, stage: str, contract: dict[str, Any], config) ->
     """What the contract of ``stage`` says, its numbers from `summary`."""
     stratum = f"model={contract.get('id', stage)}"
     facts = [
-        (_words(row["measure"].removeprefix(prefix), title), number(row, "estimate", 3))
+        (_words(row["measure"].removeprefix(prefix), title), _short(row))
         for prefix, title in (
             ("thresholds in use ", "Threshold in use (configuration)"),
             ("thresholds ", "Threshold"),
-            ("metrics ", "Expected"),
         )
         for row in tables.starting(stratum, prefix)
         if prefix != "thresholds " or not row["measure"].startswith("thresholds in use ")
+    ]
+    metrics = [
+        (_words(row["measure"].removeprefix("metrics "), ""), _short(row))
+        for row in tables.starting(stratum, "metrics ")
     ]
     for key, title in (
         ("training_data", "Trained on"),
@@ -93,12 +100,18 @@ def model(tables: ReportTables, stage: str, contract: dict[str, Any], config) ->
         facts.append(("Left out of training", ", ".join(map(str, left_out))))
     kind = {"detect": "First stage, 3D network", "verify": "Second stage, YOLO, place and shape"}
     name = " ".join(str(contract[key]) for key in ("id", "version") if key in contract)
-    return {"title": f"{kind[stage]}: {name}", "facts": facts}
+    return {"title": f"{kind[stage]}: {name}", "facts": facts, "metrics": metrics}
 
 
 def _words(name: str, title: str) -> str:
     words = name.replace("fp_per_scan", "false positives per scan").replace("_", " ")
-    return f"{title}, {words}"
+    return f"{title}, {words}" if title else words[:1].upper() + words[1:]
+
+
+def _short(row: dict[str, Any]):
+    """An estimate with as many decimals as it has, at most 4."""
+    shown = f"{row['estimate'] or 0:.4f}".rstrip("0").partition(".")[2]
+    return number(row, "estimate", len(shown))
 
 
 def domain(tables: ReportTables) -> dict[str, Any] | None:
@@ -142,7 +155,7 @@ def statistics(tables: ReportTables) -> list[dict[str, Any]]:
                 refused.append(f"{term}{where}: {row['method']}")
                 continue
             lines.append((term + where, {"": row}))
-            table.append([term + where, interval(row, 2), number(row), row["method"]])
+            table.append([term + where, interval(row, 2), of(row)])
         chart = None
         if lines:
             chart = report_charts.Chart(
@@ -153,10 +166,19 @@ def statistics(tables: ReportTables) -> list[dict[str, Any]]:
                     lines, title=axis, scale=1, unit="", digits=2, log=True,
                     colours={"": report_charts.COLOURS["GRE"]},
                 ),
-                ["Term", f"{axis} (95 % interval)", "n", "Method"],
+                ["Term", f"{axis} (95 % interval)", "With the outcome/in the model"],
                 table,
             )  # fmt: skip
-        found.append({"title": title, "chart": chart, "refused": list(dict.fromkeys(refused))})
+        found.append(
+            {
+                "title": title,
+                "chart": chart,
+                "refused": list(dict.fromkeys(refused)),
+                "methods": list(
+                    dict.fromkeys(row["method"] for row in rows if row["estimate"] is not None)
+                ),
+            }
+        )
     return found
 
 
@@ -175,31 +197,61 @@ def fits(tables: ReportTables) -> list[dict[str, Any]]:
 
 
 def correction(tables: ReportTables, contrasts) -> dict[str, Any]:
-    """Apparent and corrected prevalence, and the corrected one were the sensitivity another."""
-    lines, table, refused = [], [], []
-    for name, stratum in contrasts:
-        for row in tables.starting(stratum, "prevalence "):
-            what = row["measure"].removeprefix("prevalence ")
-            if row["estimate"] is None:
-                refused.append(f"{name}, {what}: {row['method']}")
-                continue
-            lines.append((f"{name}, {what}", {name: row}))
-            cells = [interval(row, 1, 100), of(row) if row["denominator"] else "–", row["method"]]
-            table.append([f"{name}, {what}", *cells])
-    chart = None
-    if lines:
-        chart = report_charts.Chart(
+    """Apparent and corrected prevalence, and the corrected one were the error another."""
+    rows = [
+        (name, row["measure"].removeprefix("prevalence "), row)
+        for name, stratum in contrasts
+        for row in tables.starting(stratum, "prevalence ")
+    ]
+    known = [(name, what, row) for name, what, row in rows if row["estimate"] is not None]
+    refused = [f"{name}, {what}: {row['method']}" for name, what, row in rows
+               if row["estimate"] is None]  # fmt: skip
+    estimated = [one for one in known if " at sensitivity" not in one[1]]
+    fixed = [one for one in known if " at sensitivity" in one[1]]
+    return {
+        "chart": _prevalences(
             "correction",
-            "Dots with 95 % intervals: apparent prevalence, and corrected for detector error, by "
-            "contrast and assumed sensitivity.",
-            "Apparent prevalence, and that corrected for the detector’s sensitivity and "
-            "specificity as the contract gives them; below it the same were the sensitivity "
-            "another.",
-            report_charts.forest(lines, title="Prevalence, %"),
-            ["Estimate", "Prevalence, % (95 % interval)", "n", "Method"],
-            table,
-        )
-    return {"chart": chart, "refused": list(dict.fromkeys(refused))}
+            estimated,
+            "Apparent prevalence, and that corrected for the detector’s error in calling a scan "
+            "positive or negative, each for definite microbleeds and for definite or possible "
+            "ones.",
+        ),
+        "fixed": _prevalences(
+            "correction-fixed",
+            [one for one in fixed if "definite or possible" not in one[1]],
+            "The corrected prevalence were sensitivity and specificity another, within their "
+            "intervals.",
+        ),
+        "methods": list(dict.fromkeys(row["method"] for _, _, row in estimated)),
+        "errors": [
+            {"name": f"{name}, {row['measure'].removeprefix('detector ')}", "row": row}
+            for name, stratum in contrasts
+            for row in tables.starting(stratum, "detector ")
+            if row["estimate"] is not None
+        ],
+        "refused": list(dict.fromkeys(refused)),
+    }
+
+
+def _prevalences(name: str, rows, caption: str) -> report_charts.Chart | None:
+    """A line for each ``(contrast, what, row)``, those of one name side by side."""
+    if not rows:
+        return None
+    lines: dict[str, dict[str, Any]] = {}
+    for contrast, what, row in rows:
+        lines.setdefault(what[:1].upper() + what[1:], {})[contrast] = row
+    return report_charts.Chart(
+        name,
+        f"Dots with 95 % intervals, by contrast. {caption}",
+        caption,
+        report_charts.forest(list(lines.items()), title="Prevalence, %"),
+        ["Estimate", "Contrast", "Prevalence, % (95 % interval)", "Apparent n"],
+        [
+            [what, contrast, interval(row, 1, 100), of(row)]
+            for what, own in lines.items()
+            for contrast, row in own.items()
+        ],
+    )
 
 
 # --- quality, and what to look at first ---
@@ -297,5 +349,3 @@ def provenance(tables: ReportTables) -> dict[str, Any]:
 
 def _together(values: pd.Series) -> str:
     return ", ".join(sorted({str(value) for value in values.dropna()})) or "–"
-
-

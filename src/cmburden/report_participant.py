@@ -12,7 +12,15 @@ import pandas as pd
 from cmburden import image_checks, mars, quality_figure
 from cmburden.lesion_planes import TILE, TILES
 from cmburden.paths import Layout
-from cmburden.report_tables import ACQUISITION, QUALITY, ReportTables, decimal, figure, grouped, plain
+from cmburden.report_tables import (
+    ACQUISITION,
+    QUALITY,
+    ReportTables,
+    decimal,
+    figure,
+    grouped,
+    plain,
+)
 
 
 class People:

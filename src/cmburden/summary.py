@@ -1,7 +1,7 @@
 """Estimates by stratum: every number that the report prints is a row of `summary`.
 
-Measures are named ``what`` or ``what level=...``. GRE and SWI differ in what they show: in a stratum
-that holds both only what is counted is given, and the strata of one contrast stand beside it.
+Measures are named ``what`` or ``what level=...``. GRE and SWI differ in what they show: in a
+stratum that holds both only what is counted is given; the strata of one contrast stand beside it.
 """
 
 from __future__ import annotations
