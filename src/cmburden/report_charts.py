@@ -17,7 +17,7 @@ from plotly.subplots import make_subplots
 
 from cmburden import lesion_map
 from cmburden.mars import REGIONS
-from cmburden.report_tables import number, of, share
+from cmburden.report_tables import number, of, of_measure, share
 
 #: Colours on light paper, and what the page puts in their place on dark paper.
 PALETTE = {
@@ -153,11 +153,30 @@ def forest(
         zeroline=False,
     )
     if log:
-        figure.update_xaxes(title_text=title, type="log", dtick="D2")
+        ends = [row[end] for _, rows in lines for row in rows.values()
+                for end in ("ci_low", "ci_high", "estimate") if row[end]]  # fmt: skip
+        ticks = _log_ticks(min(ends, default=1), max(ends, default=1))
+        figure.update_xaxes(
+            title_text=title, type="log", tickvals=ticks, ticktext=[f"{t:g}" for t in ticks]
+        )
         figure.add_vline(x=1, line={"color": MUTED, "width": 1})
     else:
         figure.update_xaxes(title_text=title, rangemode="tozero")
     return figure
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Ticks of a logarithmic axis: about 1, 1.5, 2, 3, 5, 7 while few decades are shown.
+
+    >>> _log_ticks(0.6, 2.2), _log_ticks(0.01, 150)
+    ([0.5, 0.7, 1, 1.5, 2, 3], [0.01, 0.1, 1, 10, 100, 1000])
+    """
+    low, high = max(low, 1e-6), min(high, 1e6)
+    steps = (1, 1.5, 2, 3, 5, 7) if high / low < 12 else (1, 2, 5) if high / low < 200 else (1,)
+    all_ticks = [float(f"{step * 10.0**decade:.3g}") for decade in range(-7, 8) for step in steps]
+    first = max(t for t in all_ticks if t <= low)
+    last = min(t for t in all_ticks if t >= high)
+    return [int(t) if t.is_integer() else t for t in all_ticks if first <= t <= last]
 
 
 def counts(tables, contrasts: list[tuple[str, str]]) -> Chart:
@@ -190,7 +209,7 @@ def counts(tables, contrasts: list[tuple[str, str]]) -> Chart:
         ["Definite microbleeds", *[f"Participants, {name}" for name, _ in contrasts]],
         [
             [str(count)]
-            + [number(found[name][count]) if count in found[name] else "0" for name, _ in contrasts]
+            + [number(found[name][count]) if count in found[name] else "–" for name, _ in contrasts]
             for count in levels
         ],
     )
@@ -394,7 +413,9 @@ def thresholds(tables, contrasts, definite: float | None) -> Chart | None:
             line={"color": COLOURS[name], "width": 1.5},
             marker={"size": 6, "symbol": _SYMBOLS[len(figure.data)]},
         )
-        table += [[name, f"{threshold:g}", of(row), share(row)] for threshold, row in rows]
+        table += [
+            [name, of_measure(f"{threshold:g}"), of(row), share(row)] for threshold, row in rows
+        ]
     if not figure.data:
         return None
     _finished(figure, 320, showlegend=len(contrasts) > 1)
@@ -432,7 +453,9 @@ def froc(tables, model: str, labels: tuple[str, ...] = ("definite", "possible"))
             mode="lines",
             line={"color": MUTED, "width": 2},
         )
-        table += [["curve", f"{false:g}", number(row, "estimate", 2)] for false, row in curve]
+        table += [
+            ["curve", of_measure(f"{false:g}"), number(row, "estimate", 2)] for false, row in curve
+        ]
     place = 0
     for label in labels:
         for contrast in ("", "_GRE", "_SWI"):

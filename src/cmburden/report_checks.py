@@ -100,7 +100,7 @@ def model(tables: ReportTables, stage: str, contract: dict[str, Any], config) ->
         facts.append(("Left out of training", ", ".join(map(str, left_out))))
     kind = {"detect": "First stage, 3D network", "verify": "Second stage, YOLO, place and shape"}
     name = " ".join(str(contract[key]) for key in ("id", "version") if key in contract)
-    return {"title": f"{kind[stage]}: {name}", "facts": facts, "metrics": metrics}
+    return {"title": kind[stage], "name": name, "facts": facts, "metrics": metrics}
 
 
 def _words(name: str, title: str) -> str:
@@ -149,7 +149,7 @@ def statistics(tables: ReportTables) -> list[dict[str, Any]]:
             continue
         lines, table, refused = [], [], []
         for row in rows:
-            term = row["measure"].removeprefix(prefix)
+            term = row["measure"].removeprefix(prefix).replace("=", " ")
             where = "" if row["stratum"] == "all" else f" ({row['stratum']})"
             if row["estimate"] is None:
                 refused.append(f"{term}{where}: {row['method']}")

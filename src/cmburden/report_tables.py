@@ -143,6 +143,11 @@ def of(row: dict[str, Any]) -> Markup:
     return Markup("{}/{}").format(number(row), number(row, "denominator"))
 
 
+def of_measure(text: str) -> Markup:
+    """A number that is part of a measure's name, such as a threshold."""
+    return Markup('<span data-source="measure">{}</span>').format(text)
+
+
 def grouped(table: pd.DataFrame, column: str) -> dict[str, list[dict[str, Any]]]:
     """Rows of ``table`` by a column, with None for missing."""
     groups: dict[str, list[dict[str, Any]]] = {}
