@@ -179,8 +179,8 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return [int(t) if t.is_integer() else t for t in all_ticks if first <= t <= last]
 
 
-def counts(tables, contrasts: list[tuple[str, str]]) -> Chart:
-    """Participants by their number of definite microbleeds, from one on."""
+def counts(tables, contrasts: list[tuple[str, str]]) -> Chart | None:
+    """Participants by their number of definite microbleeds, from one on; None where none has."""
     figure, found = go.Figure(), {}
     for name, stratum in contrasts:
         rows = tables.starting(stratum, "participants count=")
@@ -199,6 +199,8 @@ def counts(tables, contrasts: list[tuple[str, str]]) -> Chart:
     figure.update_xaxes(title_text="Definite microbleeds", tickformat="d")
     figure.update_yaxes(title_text="Participants", tickformat="d")
     levels = sorted({count for rows in found.values() for count in rows})
+    if not any(levels):
+        return None
     more = levels and levels[-1] > MOST_COUNTS
     return Chart(
         "counts",
@@ -215,8 +217,10 @@ def counts(tables, contrasts: list[tuple[str, str]]) -> Chart:
     )
 
 
-def regions(tables, contrasts: list[tuple[str, str]]) -> Chart:
-    """Definite microbleeds by MARS region, left and right of a common axis."""
+def regions(tables, contrasts: list[tuple[str, str]]) -> Chart | None:
+    """Definite microbleeds by MARS region, left and right of a common axis; None without any."""
+    if not any(tables.count(stratum, "lesions definite") for _, stratum in contrasts):
+        return None
     figure = make_subplots(
         1, len(contrasts), shared_yaxes=True, subplot_titles=[name for name, _ in contrasts]
     )
@@ -292,9 +296,10 @@ def brain_map(tables, name: str, stratum: str) -> Chart:
             hoverongaps=False,
             hovertemplate=f"%{{z}} around x %{{x}}, y %{{y}}, z {z} mm<extra></extra>",
             showscale=place == 0,
-            colorbar={"title": {"text": "Lesions a cell"}, "tickvals": [1, most] if most > 1 else
-                      [1], "thickness": 10, "len": 0.4, "x": 1.0, "y": 0.2,
-                      "tickfont": {"color": INK}, "outlinewidth": 0},
+            colorbar={"title": {"text": "Lesions a cell", "side": "top"}, "orientation": "h",
+                      "tickvals": [1, most] if most > 1 else [1], "thickness": 10, "len": 0.22,
+                      "x": 0.88, "y": 0.12, "xanchor": "center", "tickfont": {"color": INK},
+                      "outlinewidth": 0},
             row=line,
             col=column,
         )  # fmt: skip
@@ -304,7 +309,7 @@ def brain_map(tables, name: str, stratum: str) -> Chart:
             sizex=x1 - x0, sizey=y1 - y0, sizing="stretch", layer="below",
         )  # fmt: skip
         figure.update_yaxes(scaleanchor=f"x{axis}", row=line, col=column)
-    _finished(figure, 520, margin={"l": 4, "r": 60, "t": 40, "b": 10})
+    _finished(figure, 520, margin={"l": 4, "r": 4, "t": 40, "b": 10})
     figure.update_xaxes(range=[x0, x1], visible=False)
     figure.update_yaxes(range=[y0, y1], visible=False)
     for note in figure.layout.annotations:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pandas as pd
@@ -218,9 +219,13 @@ def correction(tables: ReportTables, contrasts) -> dict[str, Any]:
         ),
         "fixed": _prevalences(
             "correction-fixed",
-            [one for one in fixed if "definite or possible" not in one[1]],
-            "The corrected prevalence were sensitivity and specificity another, within their "
-            "intervals.",
+            [
+                (name, re.sub(r".*sensitivity (\S+) specificity (\S+)", r"Se \1, Sp \2", what), row)
+                for name, what, row in fixed
+                if "definite or possible" not in what
+            ],
+            "The corrected prevalence of definite microbleeds were sensitivity (Se) and "
+            "specificity (Sp) another, within their intervals.",
         ),
         "methods": list(dict.fromkeys(row["method"] for _, _, row in estimated)),
         "errors": [
