@@ -95,6 +95,14 @@ class Layout:
         """Brain mask and regions over the scan."""
         return self.subject_dir(scan) / "figures" / f"{self.stem(scan)}_desc-QC_montage.png"
 
+    def lesion_planes(self, scan: Scan) -> Path:
+        """Each lesion in three planes and projected, a row a lesion."""
+        return self.subject_dir(scan) / "figures" / f"{self.stem(scan)}_desc-planes_montage.png"
+
+    def viewer(self, scan: Scan) -> Path:
+        """The scan as the viewer of its page takes it."""
+        return self.subject_dir(scan) / "figures" / f"{self.stem(scan)}_desc-viewer.js"
+
     # --- work: disposable, but resume lives here ---
     def transform(self, scan_id: str, part: str) -> Path:
         """``part``: 'affine.mat', 'warp.nii.gz' or 'inversewarp.nii.gz' of scan-to-MNI."""
@@ -139,6 +147,16 @@ class Layout:
     @property
     def report(self) -> Path:
         return self.report_dir / "index.html"
+
+    @property
+    def bibliography(self) -> Path:
+        """What the report's methods cite."""
+        return self.report_dir / "references.bib"
+
+    @property
+    def viewer_script(self) -> Path:
+        """NiiVue, which the pages of all participants share."""
+        return self.report_dir / "niivue.js"
 
     def subject_page(self, participant_id: str) -> Path:
         return self.root / f"{participant_id}.html"
