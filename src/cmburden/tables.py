@@ -439,6 +439,17 @@ TRUTH = Table(
     ),
 )
 
+#: Truth of participants with several sessions.
+TRACKED_TRUTH = dataclasses.replace(
+    TRUTH,
+    name="tracked_truth",
+    row="a simulated microbleed or mimic in a session of a participant",
+    columns=(
+        *TRUTH.columns,
+        _c("track_id", "int", "Number of the source in the participant, the same in all sessions"),
+    ),
+)
+
 ALL = {
     table.name: table
     for table in (
