@@ -16,17 +16,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cmburden import burden, phenotypes, summary
+from cmburden import burden, changes, changes_summary, phenotypes, summary
 from cmburden.errors import REASONS, CMBurdenError
 from cmburden.mars import BY_NAME, REGIONS, UNKNOWN, pattern_of
-from cmburden.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
 from cmburden.records import Outcome, whole_file, write_json
 from cmburden.tables import (
     ALL,
     CANDIDATES,
+    CHANGES,
     COUNTS,
     LESIONS,
     MANIFEST,
+    PAIRS,
     PARTICIPANTS,
     REJECTED,
     RUNS,
@@ -35,7 +37,7 @@ from cmburden.tables import (
 )
 
 STAGE = "aggregate"
-VERSION = 1
+VERSION = 2
 _STAGES = (*SCAN_STAGES, *BUCKET_STAGES)
 #: Reasons for which a file that would have been a scan is one that failed.
 _FAULTS = ("unreadable", "empty_file", "truncated", "not_finite", "not_3d", "constant")
@@ -68,27 +70,33 @@ def run(layout: Layout, bids_dir: Path, config: dict[str, Any]) -> None:
     scans = _scans(layout, manifest, rejected, present, kept, config)
     lesions = lesions[lesions["scan_id"].isin(scans.loc[scans["status"] == "ok", "scan_id"])]
     scans = _with_counts(scans, lesions)
-    people = sorted(set(scans["participant_id"]))
-    known = phenotypes.read(Path(bids_dir), people)
+    known = phenotypes.read(Path(bids_dir), sorted(set(scans["participant_id"])))
     for problem in known.problems:
         _log.warning("%s", problem)
     participants = _participants(scans, lesions, known, settings["choose_scan"], shown)
+
+    tracks, followed = changes.gather(layout, manifest, config["buckets"])
+    tracks = tracks[tracks["scan_id"].isin(scans.loc[scans["status"] == "ok", "scan_id"])]
+    pairs, changed = changes.of_cohort(
+        tracks, followed, SCANS.frame(scans), LESIONS.frame(lesions), known.sessions,
+        config["longitudinal"],
+    )  # fmt: skip
 
     SCANS.write(layout.table("scans"), scans)
     LESIONS.write(layout.table("lesions"), lesions)
     COUNTS.write(layout.table("counts"), _counts(scans, lesions))
     PARTICIPANTS.write(layout.table("participants"), participants)
+    PAIRS.write(layout.table("pairs"), pairs)
+    CHANGES.write(layout.table("changes"), changed)
     RUNS.write(layout.table("runs"), _runs(layout, manifest))
+    people = PARTICIPANTS.frame(participants)
     SUMMARY.write(
         layout.table("summary"),
         summary.estimates(
-            SCANS.frame(scans),
-            LESIONS.frame(lesions),
-            PARTICIPANTS.frame(participants),
-            rejected,
-            config,
-        ),
-    )
+            SCANS.frame(scans), LESIONS.frame(lesions), people, rejected, config
+        )
+        + changes_summary.estimates(PAIRS.frame(pairs), followed, people, config),
+    )  # fmt: skip
     write_json(layout.phenotype_problems, known.problems)
     _write_sidecars(layout, participants, known.described)
 
@@ -460,7 +468,7 @@ def _model_id(config: dict[str, Any], stage: str) -> str | None:
 
 
 def _write_sidecars(layout: Layout, participants: pd.DataFrame, described: dict[str, str]) -> None:
-    for name in ("scans", "lesions", "counts", "participants", "summary", "runs"):
+    for name in COHORT_TABLES:
         content = ALL[name].sidecar()
         if name == "participants":
             for column in participants.columns:

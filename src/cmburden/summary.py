@@ -114,6 +114,10 @@ def _count(measure: str, number: int, denominator: int | None = None) -> dict[st
     return _row(measure, number, number, denominator)
 
 
+#: For the other estimates: rows by the same rules.
+estimate_row, share_row, count_row = _row, _share, _count
+
+
 def _flow(members, usable):
     yield _count("participants", len(members))
     yield _share("participants usable", len(usable), len(members))
