@@ -166,7 +166,10 @@ def synchronise(
         row = np.zeros(number)
         row[i], row[j] = 1, -1
         rows.append(row)
-        right.append(turns[j] @ apply_affine(motion, centres[i]) - turns[i] @ centres[i])
+        # Where the turns do not agree wholly, it matters at which point: the middle of both brains.
+        here = np.stack([centres[i], apply_affine(np.linalg.inv(motion), centres[j])])
+        there = np.stack([apply_affine(motion, centres[i]), centres[j]])
+        right.append((there @ turns[j].T - here @ turns[i].T).mean(0))
     rows.append(np.ones(number))
     right.append(sum(c - turn @ c for c, turn in zip(centres, turns, strict=True)))
     shifts, *_ = np.linalg.lstsq(np.array(rows), np.array(right), rcond=None)
