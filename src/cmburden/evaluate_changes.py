@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +159,8 @@ def markdown(result: dict[str, Any]) -> str:
 
 def perfect(
     participants: int, number: int, seed: int, anatomy: list[Path | None], settings: dict[str, Any]
-) -> dict[str, Any]:
-    """Simulated participants with ``number`` sessions each, everything found, scored.
+) -> Iterator[dict[str, Any]]:
+    """Simulated participants with ``number`` sessions each, everything found; scored after each.
 
     Scans have the OATS-like contrast with voxels of 2 x 2 x 5 mm and coarse physics, and no veins:
     they only serve the registration. Brain masks are the true ones with an edge that wanders by
@@ -172,21 +173,22 @@ def perfect(
         for name, rows in own.items():
             parts[name] += rows
         errors += wrong
-        print(f"{k} of {participants} participants", flush=True)
-    result = as_plain(
-        score(
-            tables.PAIRS.frame(parts["pairs"]), tables.CHANGES.frame(parts["changes"]),
-            pd.DataFrame(parts["lesions"]), tables.TRACKED_TRUTH.frame(parts["truth"]),
-        )
-    )  # fmt: skip
-    means = [error.mean() for error in errors]
-    result["registration_error_mm"] = {
-        "pairs": len(errors),
-        "mean": float(np.mean(means)),
-        "worst_mean": float(np.max(means)),
-        "largest": float(max(error.max() for error in errors)),
-    }
-    return result
+        result = as_plain(
+            score(
+                tables.PAIRS.frame(parts["pairs"]), tables.CHANGES.frame(parts["changes"]),
+                pd.DataFrame(parts["lesions"]), tables.TRACKED_TRUTH.frame(parts["truth"]),
+            )
+        )  # fmt: skip
+        means = [error.mean() for error in errors]
+        yield result | {
+            "participants": k,
+            "registration_error_mm": {
+                "pairs": len(errors),
+                "mean": float(np.mean(means)),
+                "worst_mean": float(np.max(means)),
+                "largest": float(max(error.max() for error in errors)),
+            },
+        }
 
 
 def _one_perfect(k: int, number: int, seed: int, anatomy: Path | None, settings) -> tuple:
@@ -342,14 +344,17 @@ def main(arguments: list[str] | None = None) -> int:
         from cmburden.simulate.anatomy import available
 
         settings = config.load()["longitudinal"]
-        result = perfect(
+        results = perfect(
             args.participants, args.sessions, args.seed, available(args.anatomy), settings
         )
     else:
-        result = of_run(Layout(args.derivatives), read_truth(args.truth))
-    write_json(args.out / f"changes_{args.way}.json", result)
-    with whole_file(args.out / f"changes_{args.way}.md") as temporary:
-        temporary.write_text(markdown(result), encoding="utf-8")
+        results = iter([of_run(Layout(args.derivatives), read_truth(args.truth))])
+    for result in results:
+        write_json(args.out / f"changes_{args.way}.json", result)
+        with whole_file(args.out / f"changes_{args.way}.md") as temporary:
+            temporary.write_text(markdown(result), encoding="utf-8")
+        if args.way == "perfect":
+            print(f"{result['participants']} of {args.participants} participants", flush=True)
     print(markdown(result), end="")
     return 0
 
