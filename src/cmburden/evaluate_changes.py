@@ -266,7 +266,10 @@ def wandering(brain: np.ndarray, voxel_mm, rng: np.random.Generator) -> np.ndarr
     noise = ndimage.gaussian_filter(rng.normal(size=brain.shape), 8.0 / voxel)
     inside = ndimage.distance_transform_edt(brain, voxel)
     outside = ndimage.distance_transform_edt(~brain, voxel)
-    return inside - outside + 1.5 * noise / noise.std() > 0
+    # Distances are between voxels' centres: the edge lies half a voxel from both.
+    half = voxel.min() / 2
+    signed = np.where(brain, inside - half, half - outside)
+    return signed + 1.5 * noise / noise.std() > 0
 
 
 def _scan(name: str, session: str, scan_id: str) -> Scan:
@@ -333,6 +336,7 @@ def main(arguments: list[str] | None = None) -> int:
     ideal.add_argument("--participants", type=int, default=20)
     ideal.add_argument("--sessions", type=int, default=3)
     ideal.add_argument("--anatomy", type=Path, help="folder of label maps; none: MNI152 template")
+    ideal.add_argument("--people", help="label maps to use, first-last from 1")
     ideal.add_argument("--seed", type=int, default=0)
     real = ways.add_parser("real", help="a run over `cmburden simulate --sessions`")
     real.add_argument("derivatives", type=Path)
@@ -343,10 +347,12 @@ def main(arguments: list[str] | None = None) -> int:
     if args.way == "perfect":
         from cmburden.simulate.anatomy import available
 
+        maps = available(args.anatomy)
+        if args.people:
+            first, last = (int(n) for n in args.people.split("-"))
+            maps = maps[first - 1 : last]
         settings = config.load()["longitudinal"]
-        results = perfect(
-            args.participants, args.sessions, args.seed, available(args.anatomy), settings
-        )
+        results = perfect(args.participants, args.sessions, args.seed, maps, settings)
     else:
         results = iter([of_run(Layout(args.derivatives), read_truth(args.truth))])
     for result in results:

@@ -36,7 +36,11 @@ def section(tables: ReportTables, layout: Layout, config: dict[str, Any]) -> dic
     pairs = PAIRS.read(layout.table("pairs"))
     strata = [("All", "all")] if len(tables.contrasts()) < 2 else []
     strata += tables.contrasts()
-    rows = [_stratum(tables, name, stratum, config) for name, stratum in strata]
+    rows = [
+        _stratum(tables, name, stratum, config)
+        for name, stratum in strata
+        if tables.count(stratum, "participants with several sessions")
+    ]
     flagged = pairs[pairs["consecutive"].astype(bool) & ~pairs["comparable"].astype(bool)]
     with_new = pairs[(pairs["n_new"] > 0) & pairs["consecutive"].astype(bool)]
     with_new = with_new[with_new["comparable"].astype(bool)]
