@@ -20,7 +20,7 @@ from cmburden import burden, changes, changes_summary, phenotypes, summary
 from cmburden.errors import REASONS, CMBurdenError
 from cmburden.mars import BY_NAME, REGIONS, UNKNOWN, pattern_of
 from cmburden.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
-from cmburden.records import Outcome, whole_file, write_json
+from cmburden.records import Outcome, bucket_of, whole_file, write_json
 from cmburden.tables import (
     ALL,
     CANDIDATES,
@@ -88,7 +88,7 @@ def run(layout: Layout, bids_dir: Path, config: dict[str, Any]) -> None:
     PARTICIPANTS.write(layout.table("participants"), participants)
     PAIRS.write(layout.table("pairs"), pairs)
     CHANGES.write(layout.table("changes"), changed)
-    RUNS.write(layout.table("runs"), _runs(layout, manifest))
+    RUNS.write(layout.table("runs"), _runs(layout, manifest, config["buckets"]))
     people = PARTICIPANTS.frame(participants)
     SUMMARY.write(
         layout.table("summary"),
@@ -440,13 +440,14 @@ def _with_phenotypes(participants: pd.DataFrame, known: phenotypes.Phenotypes) -
 # --- runs and sidecars ---
 
 
-def _runs(layout: Layout, manifest: pd.DataFrame) -> list[dict[str, Any]]:
+def _runs(layout: Layout, manifest: pd.DataFrame, number: int) -> list[dict[str, Any]]:
     """Run records of the stages: of the manifest's scans and buckets, and of the cohort's stages.
 
     A record of a scan that is no longer in the tree is left out.
     """
     scan_ids = set(manifest["scan_id"])
     buckets = {str(bucket) for bucket in manifest["bucket"]}
+    people = {str(bucket_of(name, number)) for name in changes.with_several(manifest)}
     rows = []
     for path in sorted((layout.work / "runs").glob("*/*.json")):
         row = json.loads(path.read_text())
@@ -454,6 +455,8 @@ def _runs(layout: Layout, manifest: pd.DataFrame) -> list[dict[str, Any]]:
         if stage in SCAN_STAGES and unit not in scan_ids:
             continue
         if stage in BUCKET_STAGES and unit.removeprefix("bucket-") not in buckets:
+            continue
+        if stage == "longitudinal" and unit.removeprefix("bucket-") not in people:
             continue
         if stage in (STAGE, "report"):
             continue  # they come after this table: their record is that of the run before

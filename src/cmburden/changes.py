@@ -32,9 +32,7 @@ def gather(
 
     A participant whose bucket was not run (to the end) has sessions that were 'not read'.
     """
-    several = sessions.with_several(
-        zip(manifest["participant_id"], manifest["session_id"].map(plain), strict=True)
-    )
+    several = with_several(manifest)
     tracks, followed = [TRACKS.frame([])], [FOLLOWED_SESSIONS.frame([])]
     for bucket in sorted({bucket_of(name, buckets) for name in several}):
         for found, table, path in (
@@ -58,6 +56,13 @@ def gather(
         if (participant, session) not in have
     ]
     return lesions, pd.concat([visits, FOLLOWED_SESSIONS.frame(missing)])
+
+
+def with_several(manifest: pd.DataFrame) -> list[str]:
+    """Participants of the manifest with scans of several sessions."""
+    return sessions.with_several(
+        zip(manifest["participant_id"], manifest["session_id"].map(plain), strict=True)
+    )
 
 
 def of_cohort(
