@@ -12,7 +12,9 @@ BUCKET_STAGES = ("detect", "verify")
 #: Suffixes that BIDS allows for raw T2*-weighted images. Others become part of ``acq``, since a
 #: participant's T2starw and swi scans would else give derivatives of one name.
 BIDS_SUFFIXES = ("T2starw", "MEGRE")
-COHORT_TABLES = ("scans", "lesions", "counts", "participants", "summary", "runs")
+COHORT_TABLES = (
+    "scans", "lesions", "counts", "participants", "changes", "pairs", "summary", "runs",
+)  # fmt: skip
 
 
 class Layout:
@@ -103,6 +105,12 @@ class Layout:
         """The scan as the viewer of its page takes it."""
         return self.subject_dir(scan) / "figures" / f"{self.stem(scan)}_desc-viewer.js"
 
+    # --- derivatives of a participant with several sessions ---
+    def change_figure(self, participant_id: str, track_id: int | str) -> Path:
+        """A lesion in all sessions side by side."""
+        name = f"{participant_id}_desc-change{track_id}_montage.png"
+        return self.root / participant_id / "figures" / name
+
     # --- work: disposable, but resume lives here ---
     def transform(self, scan_id: str, part: str) -> Path:
         """``part``: 'affine.mat', 'warp.nii.gz' or 'inversewarp.nii.gz' of scan-to-MNI."""
@@ -122,6 +130,11 @@ class Layout:
     def bucket(self, stage: str, bucket: int | str) -> Path:
         """Shard of a bucket; ``bucket`` may be a wildcard such as '{bucket}'."""
         return self.work / stage / f"bucket-{bucket}.parquet"
+
+    def followed(self, bucket: int | str) -> Path:
+        """Sessions of the participants of a bucket of `longitudinal`; its tracks are
+        ``bucket('longitudinal', bucket)``."""
+        return self.work / "longitudinal" / f"sessions-{bucket}.parquet"
 
     def run_record(self, stage: str, unit: str) -> Path:
         """Versions, hashes, device and seconds of one stage's run."""
@@ -160,6 +173,10 @@ class Layout:
 
     def subject_page(self, participant_id: str) -> Path:
         return self.root / f"{participant_id}.html"
+
+    def changes_page(self, participant_id: str) -> Path:
+        """Sessions side by side; the name is one that .bidsignore passes by."""
+        return self.root / f"{participant_id}_changes.html"
 
     @property
     def checked(self) -> Path:

@@ -95,6 +95,16 @@ def write_participant(plan: Plan, root: Path) -> list[dict]:
     )  # fmt: skip
     folder = root / plan.participant_id / "anat"
     stem = f"{plan.participant_id}_{acquisition.suffix}"
+    write_scan(folder, stem, scan, acquisition)
+    if plan.has_t1w:
+        _write_t1w(plan, folder, person, deform, rng)
+    truth = root / "sourcedata" / "truth" / f"{plan.participant_id}_brain.nii.gz"
+    images.save_volume(truth, scan.brain, scan.affine, np.uint8)
+    return truth_rows(plan, stem, scan)
+
+
+def write_scan(folder: Path, stem: str, scan: Simulated, acquisition: aq.Acquisition) -> None:
+    """The image and its sidecar."""
     _write_image(folder / f"{stem}.nii.gz", scan.image, scan.affine)
     write_json(
         folder / f"{stem}.json",
@@ -106,11 +116,6 @@ def write_participant(plan: Plan, root: Path) -> list[dict]:
             "MRAcquisitionType": "3D" if acquisition.contrast == "SWI" else "2D",
         },
     )
-    if plan.has_t1w:
-        _write_t1w(plan, folder, person, deform, rng)
-    truth = root / "sourcedata" / "truth" / f"{plan.participant_id}_brain.nii.gz"
-    images.save_volume(truth, scan.brain, scan.affine, np.uint8)
-    return _truth_rows(plan, stem, scan)
 
 
 def _write_image(path: Path, image: np.ndarray, affine: np.ndarray) -> None:
@@ -144,7 +149,7 @@ def _write_t1w(plan: Plan, folder: Path, person: an.Anatomy, deform, rng) -> Non
     )
 
 
-def _truth_rows(plan: Plan, stem: str, scan: Simulated) -> list[dict]:
+def truth_rows(plan: Plan, stem: str, scan: Simulated) -> list[dict]:
     base = {"scan_id": stem, "cohort": plan.cohort, "participant_id": plan.participant_id}
     rows = [
         base
@@ -177,13 +182,34 @@ def run(
     Returns the truth table (``tables.TRUTH``).
     """
     out = Path(out)
-    if out.exists() and any(out.iterdir()):
-        raise CMBurdenError(f"{out}: holds files already; name a new folder")
     unknown = sorted(set(presets) - {*aq.PRESETS, aq.RANDOM})
     if unknown:
         raise CMBurdenError(
             f"presets {unknown} are unknown; choose from {[*aq.PRESETS, aq.RANDOM]}"
         )
+    plans = prepared(
+        out, presets, participants, seed, anatomy=anatomy, people=people,
+        positive_share=positive_share, t1w_share=t1w_share,
+    )  # fmt: skip
+    rows: list[dict] = []
+    with ProcessPoolExecutor(jobs, get_context("spawn"), one_thread, (jobs,)) as pool:
+        for done, part in enumerate(pool.map(write_participant, plans, [out] * len(plans)), 1):
+            rows += part
+            print(f"simulated {done} of {len(plans)}", flush=True)
+    truth = tables.TRUTH.frame(rows)
+    with whole_file(out.parent / "truth.tsv") as temporary:
+        truth.to_csv(temporary, sep="\t", index=False, na_rep="n/a")
+    return truth
+
+
+def prepared(
+    out: Path, presets: list[str], participants: int, seed: int, *, anatomy: Path | None,
+    people: str | None, positive_share: float | None, t1w_share: float,
+) -> list[Plan]:  # fmt: skip
+    """Who is to be simulated, with the files of the new BIDS folder ``out`` that come before any
+    scan."""
+    if out.exists() and any(out.iterdir()):
+        raise CMBurdenError(f"{out}: holds files already; name a new folder")
     maps = an.available(anatomy)
     if people:
         first, last = (int(n) for n in people.split("-"))
@@ -211,18 +237,10 @@ def run(
                 for p in sorted(plans, key=lambda p: p.participant_id)
             ]
         ).to_csv(temporary, sep="\t", index=False, na_rep="n/a")
-    rows: list[dict] = []
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _one_thread, (jobs,)) as pool:
-        for done, part in enumerate(pool.map(write_participant, plans, [out] * len(plans)), 1):
-            rows += part
-            print(f"simulated {done} of {len(plans)}", flush=True)
-    truth = tables.TRUTH.frame(rows)
-    with whole_file(out.parent / "truth.tsv") as temporary:
-        truth.to_csv(temporary, sep="\t", index=False, na_rep="n/a")
-    return truth
+    return plans
 
 
-def _one_thread(jobs: int) -> None:
+def one_thread(jobs: int) -> None:
     import os
 
     import torch
