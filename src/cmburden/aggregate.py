@@ -21,6 +21,7 @@ from cmburden.errors import REASONS, CMBurdenError
 from cmburden.mars import BY_NAME, REGIONS, UNKNOWN, pattern_of
 from cmburden.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
 from cmburden.records import Outcome, bucket_of, whole_file, write_json
+from cmburden.review import measures, settle
 from cmburden.tables import (
     ALL,
     CANDIDATES,
@@ -31,6 +32,9 @@ from cmburden.tables import (
     PAIRS,
     PARTICIPANTS,
     REJECTED,
+    REVIEW_COUNTS,
+    REVIEWED,
+    REVIEWS,
     RUNS,
     SCANS,
     SUMMARY,
@@ -44,7 +48,10 @@ _FAULTS = ("unreadable", "empty_file", "truncated", "not_finite", "not_3d", "con
 #: Measures that stages leave in their records: the numbers of `scans` that are not counts.
 _MEASURES = [column.name for column in SCANS.columns if column.kind == "float"]
 #: What a participant takes over from the scan chosen.
-_OF_CHOSEN = ("scan_id", "session_id", "n_cmb", "n_possible", "n_macrohaemorrhage", "pattern")
+_REVIEWED = tuple(column.name for column in REVIEW_COUNTS)
+_OF_CHOSEN = (
+    "scan_id", "session_id", "n_cmb", "n_possible", "n_macrohaemorrhage", "pattern", *_REVIEWED,
+)  # fmt: skip
 _log = logging.getLogger(__name__)
 
 
@@ -85,6 +92,9 @@ def write_tables(
     settings, shown = config["aggregate"], config["report"]
     lesions = lesions[lesions["scan_id"].isin(scans.loc[scans["status"] == "ok", "scan_id"])]
     scans = _with_counts(scans, lesions)
+    reviews = REVIEWS.read(layout.reviews) if layout.reviews.exists() else REVIEWS.frame([])
+    verdicts = _verdicts(layout, reviews, scans)
+    scans = _with_review(scans, lesions, verdicts)
     known = phenotypes.read(Path(bids_dir), sorted(set(scans["participant_id"])))
     for problem in known.problems:
         _log.warning("%s", problem)
@@ -104,15 +114,19 @@ def write_tables(
     PARTICIPANTS.write(layout.table("participants"), participants)
     PAIRS.write(layout.table("pairs"), pairs)
     CHANGES.write(layout.table("changes"), changed)
+    REVIEWED.write(layout.table("reviewed"), verdicts.places)
     RUNS.write(layout.table("runs"), runs)
-    people = PARTICIPANTS.frame(participants)
+    scans, lesions = SCANS.frame(scans), LESIONS.frame(lesions)
+    persons = PARTICIPANTS.frame(participants)
+    errors = measures.detector_errors(verdicts, scans)
     SUMMARY.write(
         layout.table("summary"),
-        summary.estimates(
-            SCANS.frame(scans), LESIONS.frame(lesions), people, rejected, config
-        )
-        + changes_summary.estimates(PAIRS.frame(pairs), followed, people, config),
-    )  # fmt: skip
+        [
+            *summary.estimates(scans, lesions, persons, rejected, config, errors),
+            *changes_summary.estimates(PAIRS.frame(pairs), followed, persons, config),
+            *measures.rows(verdicts, reviews, scans, lesions, config),
+        ],
+    )
     write_json(layout.phenotype_problems, known.problems)
     _write_sidecars(layout, participants, known.described)
 
@@ -329,6 +343,32 @@ def _with_counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
         n_macrohaemorrhage=counted(large),
         pattern=pattern,
     )
+
+
+def _verdicts(layout: Layout, reviews: pd.DataFrame, scans: pd.DataFrame) -> settle.Verdicts:
+    """What readers decided, on the candidates just written."""
+    if not len(reviews):
+        return settle.settle(reviews, CANDIDATES.frame([]), scans)
+    candidates = settle.candidates_of(layout, set(reviews["scan_id"]))
+    verdicts = settle.settle(reviews, candidates, scans)
+    for scan_id in verdicts.outdated:
+        _log.warning(
+            "%s: its image or sidecar changed since it was reviewed; these decisions are left out, "
+            "review it again",
+            scan_id,
+        )
+    return verdicts
+
+
+def _with_review(scans, lesions, verdicts: settle.Verdicts) -> pd.DataFrame:
+    """`scans` with what readers made of each; null everywhere where nobody reviews the cohort."""
+    scans = scans.merge(verdicts.counts, on="scan_id", how="left", suffixes=("_unset", ""))
+    if len(verdicts.counts):
+        read = scans["status"] == "ok"
+        waiting = scans["scan_id"].map(lesions.groupby("scan_id").size()).fillna(0)
+        for name, otherwise in (("n_readers", 0), ("n_reviewed", 0), ("n_review_open", waiting)):
+            scans[name] = scans[name].fillna(otherwise).where(read)
+    return scans.astype(dict.fromkeys(_REVIEWED, "Int64"))[SCANS.names]
 
 
 def _counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:

@@ -25,6 +25,7 @@ ELSEWHERE = {
     "simulate": "write a simulated BIDS cohort with known microbleeds",
     "train": "train the networks",
     "evaluate": "compare a run with known microbleeds",
+    "review": "show the candidates to a reader in the browser; the next run counts with it",
     "pilot": "run some scans, then say what all of them will cost",
     "timings": "seconds a scan by stage, from a run's benchmark files",
 }
@@ -185,9 +186,11 @@ def _run(args: argparse.Namespace) -> int:
 
 def _participants(args: argparse.Namespace, bids: Path, layout: Layout, settings: dict) -> int:
     from cmburden import derivatives, index
+    from cmburden.review import store
     from cmburden.workflow import INDEXED
 
     scans = index.run(bids, layout, settings)
+    store.export(layout)
     derivatives.write_description(layout, bids)
     print(f"{len(scans)} scans found in {bids}", flush=True)
     resolved = layout.work / "config.yaml"
@@ -251,11 +254,13 @@ def _check_output(bids: Path, output: Path) -> None:
 def _group(bids: Path, layout: Layout, settings: dict) -> int:
     """Tables and report from what is there; scans that were not run are named in them."""
     from cmburden import aggregate, index, report
+    from cmburden.review import store
 
     if not layout.manifest.exists():
         raise CMBurdenError(f"{layout.root}: nothing was run here yet; run participant level first")
     # The manifest is that of the last run, which may have been of one participant.
     index.run(bids, layout, settings)
+    store.export(layout)
     aggregate.run(layout, bids, settings)
     report.run(layout, settings)
     _summary(layout)

@@ -12,7 +12,7 @@ from cmburden.records import whole_file, write_json
 
 #: Folders and names of ours that BIDS does not know.
 IGNORED = (
-    "/cohort", "/report", "/work", "/logs", "/evaluation", "sub-*.html", "**/figures",
+    "/cohort", "/report", "/work", "/logs", "/evaluation", "/reviews", "sub-*.html", "**/figures",
     "**/*_desc-CMB_lesions.*", "**/*_label-CMB_dseg.*",
     # Suffixes that raw BIDS does not have: the volume keeps its source's.
     "**/*_swi.*", "**/*_SWI.*", "**/*_GRE.*",

@@ -14,6 +14,7 @@ BUCKET_STAGES = ("detect", "verify")
 BIDS_SUFFIXES = ("T2starw", "MEGRE")
 COHORT_TABLES = (
     "scans", "lesions", "counts", "participants", "changes", "pairs", "summary", "runs",
+    "reviewed",
 )  # fmt: skip
 
 
@@ -147,6 +148,15 @@ class Layout:
     def table_sidecar(self, name: str) -> Path:
         """Column descriptions of a cohort table."""
         return self.cohort / f"{name}.json"
+
+    @property
+    def reviews(self) -> Path:
+        """What readers decided: what ``cmburden review`` exports and aggregate reads."""
+        return self.table("reviews")
+
+    def reader_file(self, reader: str) -> Path:
+        """A reader's decisions with their history (SQLite). Not in work/: nothing can remake it."""
+        return self.root / "reviews" / f"{reader}.sqlite"
 
     @property
     def phenotype_problems(self) -> Path:

@@ -203,6 +203,28 @@ REJECTED = Table(
     ),
 )
 
+#: What readers made of a scan, beside the automatic counts and never instead of them. Null where
+#: nobody reviews the cohort.
+REVIEW_COUNTS = (
+    _c(
+        "n_readers",
+        "int",
+        "Readers who judged every definite and possible lesion of the scan, or read it free-hand",
+    ),
+    _c("n_reviewed", "int", "Definite and possible lesions of the scan that readers settled"),
+    _c(
+        "n_review_open",
+        "int",
+        "Of the scan's definite, possible and added lesions, those not judged or in dispute",
+    ),
+    _c(
+        "n_cmb_reviewed",
+        "int",
+        "Microbleeds by the readers, missed ones that they added included; null while a lesion is "
+        "open, and for a scan without lesions that nobody read free-hand",
+    ),
+)
+
 SCANS = Table(
     "scans",
     "every scan of the manifest, whatever became of it, and every participant without one",
@@ -227,6 +249,7 @@ SCANS = Table(
             "Definite lesions too large for a microbleed, not in n_cmb (aggregate settings)",
         ),
         _c("pattern", "str", "Pattern of the definite microbleeds", levels=PATTERNS),
+        *REVIEW_COUNTS,
         _c("warning", "str", "What is odd about the scan but does not stop it"),
         _c("content_key", "str", "sha256 of image, used sidecar fields and T1w"),
         _c("detector_id", "str", "Model id of the 3D CNN"),
@@ -364,6 +387,7 @@ PARTICIPANTS = Table(
         _c("n_cmb", "int", "Definite microbleeds of the scan chosen"),
         _c("n_possible", "int", "Possible microbleeds of the scan chosen"),
         _c("n_macrohaemorrhage", "int", "Macrohaemorrhages of the scan chosen, not in n_cmb"),
+        *REVIEW_COUNTS,
         _c("cmb_bin", "str", "Count bin of n_cmb (report.bins)"),
         _c("pattern", "str", "Pattern of the definite microbleeds", levels=PATTERNS),
         _c(
@@ -373,6 +397,75 @@ PARTICIPANTS = Table(
         ),
     ),
     open=True,
+)
+
+#: A reader's decision on a place: a detection is accepted or rejected, a missed lesion added, and
+#: a scan read free-hand (shown without detections) is said to be read. ``note`` decides nothing.
+DECISIONS = ("accept", "reject", "add", "read", "note")
+MODES = ("review", "free-hand")
+#: Orders in which detections are shown.
+ORDERS = ("useful", "random", "scan")
+
+REVIEWS = Table(
+    "reviews",
+    "a reader's decision that stands: undone and superseded ones are not here",
+    ("scan_id", "reader", "mode", "candidate_id", "mark_id", "shown_x_mm", "shown_y_mm"),
+    (
+        _c("scan_id", "str", "Name of the source image without extension", required=True),
+        _c("reader", "str", "Reader; 'consensus' settles what others dispute", required=True),
+        _c("mode", "str", "Of a detection, or free-hand", required=True, levels=MODES),
+        _c("candidate_id", "int", "Candidate judged, of the run reviewed; null for own marks"),
+        _c("mark_id", "int", "The reader's number of an own mark in the scan; null for candidates"),
+        _c("decision", "str", "What was decided", required=True, levels=DECISIONS),
+        _c("class", "str", "microbleed or mimic (as YOLO's); null for read, or a mimic unnamed"),
+        _c("x_mm", "float", "Where the reader holds it, scanner RAS, to the right", "mm"),
+        _c("y_mm", "float", "Where the reader holds it, scanner RAS, to the front", "mm"),
+        _c("z_mm", "float", "Where the reader holds it, scanner RAS, upwards", "mm"),
+        _c("shown_x_mm", "float", "Where the candidate was shown; null for own marks", "mm"),
+        _c("shown_y_mm", "float", "Where the candidate was shown; null for own marks", "mm"),
+        _c("shown_z_mm", "float", "Where the candidate was shown; null for own marks", "mm"),
+        _c("region", "str", "MARS region there"),
+        _c("group", "str", "MARS group", levels=GROUPS),
+        _c("hemisphere", "str", "Side", levels=HEMISPHERES),
+        _c("note", "str", "The reader's note"),
+        _c("blinded", "bool", "The software's probability and label were hidden", required=True),
+        _c("ordering", "str", "Order of the detections", required=True, levels=ORDERS),
+        _c("content_key", "str", "Content key of the scan that was shown", required=True),
+    ),
+)
+
+SETTLED = ("one reader", "agreed", "majority", "consensus", "disputed", "open")
+
+REVIEWED = Table(
+    "reviewed",
+    "a lesion that readers judged or marked, or that waits for it in a scan under review",
+    ("scan_id", "place_id"),
+    (
+        _c("scan_id", "str", "Name of the source image without extension", required=True),
+        _c("participant_id", "str", "Participant, with 'sub-'", required=True),
+        _c("contrast", "str", "GRE or SWI", levels=("GRE", "SWI")),
+        _c("place_id", "int", "Number within the scan", required=True),
+        _c("candidate_id", "int", "Candidate there; null where the software saw none"),
+        _c("lesion_id", "int", "Definite or possible lesion there, as in lesions"),
+        _c("label", "str", "The software's label", levels=(*LABELS, "rejected")),
+        _c("probability", "float", "Calibrated probability of being a microbleed"),
+        *_POSITION,
+        _c("diameter_mm", "float", "Diameter by the software", "mm"),
+        _c("region", "str", "MARS region"),
+        _c("group", "str", "MARS group", levels=GROUPS),
+        _c("hemisphere", "str", "Side", levels=HEMISPHERES),
+        _c("n_votes", "int", "Readers who judged it, consensus apart", required=True),
+        _c(
+            "votes",
+            "str",
+            "JSON: reader to class; 'not a microbleed' without one, 'not marked' where a free-hand "
+            "reading found nothing",
+        ),
+        _c("free_hand", "bool", "A reader marked it without having seen detections", required=True),
+        _c("settled", "str", "How the verdict came about", required=True, levels=SETTLED),
+        _c("microbleed", "bool", "The readers' verdict; null where disputed or open"),
+        _c("reviewed_class", "str", "Class where the readers agree on one"),
+    ),
 )
 
 SUMMARY = Table(
@@ -573,6 +666,6 @@ ALL = {
     table.name: table
     for table in (
         MANIFEST, REJECTED, SCANS, LESIONS, COUNTS, PARTICIPANTS, SUMMARY, CHANGES, PAIRS, RUNS,
-        CANDIDATES, FOLLOWED_SESSIONS, TRACKS, TRUTH,
+        CANDIDATES, FOLLOWED_SESSIONS, TRACKS, TRUTH, REVIEWS, REVIEWED,
     )
 }  # fmt: skip

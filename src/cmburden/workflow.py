@@ -63,8 +63,10 @@ class Flow:
             # The command line has just indexed: once is enough.
             if main and not os.environ.get(INDEXED):
                 from cmburden import derivatives, index
+                from cmburden.review import store
 
                 index.run(self.bids, self.layout, self.config)
+                store.export(self.layout)
                 derivatives.write_description(self.layout, self.bids)
             self.scans = {s.scan_id: s for s in read_scans(self.layout.manifest, self.bids)}
         self.buckets: dict[str, list[str]] = defaultdict(list)
@@ -133,8 +135,8 @@ class Flow:
         }  # fmt: skip
 
     def of_cohort(self) -> dict:
-        """The manifest's and the phenotypes' content, and the settings of the tables."""
-        files = [self.layout.manifest, self.layout.rejected]
+        """Content of manifest, decisions of readers and phenotypes; settings of the tables."""
+        files = [self.layout.manifest, self.layout.rejected, self.layout.reviews]
         if self.bids is not None:
             files += [
                 self.bids / "participants.tsv",

@@ -19,7 +19,9 @@ import pytest
 from steps import jobs, run
 
 from cmburden import resources
+from cmburden.paths import Layout
 from cmburden.records import bucket_of
+from cmburden.review.store import Store
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import tiny_models
@@ -194,6 +196,20 @@ def edited_age(study):
     with restored(path):
         path.write_text(path.read_text().replace("70", "71"))
         yield {}
+
+
+@change("a reader's decision")
+def decision(study):
+    layout = Layout(study / "out")
+    own = Store(layout, "A")
+    own.decide(
+        {"scan_id": "sub-03_T2starw", "mode": "free-hand", "decision": "read", "blinded": True,
+         "ordering": "random", "content_key": "k"}
+    )  # fmt: skip
+    own.close()
+    yield {}
+    shutil.rmtree(layout.reader_file("A").parent)
+    layout.reviews.unlink()
 
 
 @change("the report's title")

@@ -1,0 +1,396 @@
+"""A review in a real Chromium: two readers, the server killed, the next run; keys, images, layout.
+
+The cohort is one that Snakemake made: two scans that fail as data, so that nothing slow runs; then
+their candidates are put in the place of what the stages would have left, with equal times, so that
+Snakemake sees nothing to do again before the tables.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
+import reviewable
+import tiny_models
+from steps import jobs, run
+
+from cmburden.index import read_scans
+from cmburden.paths import COHORT_TABLES, Layout
+from cmburden.records import Outcome, bucket_of
+from cmburden.tables import CANDIDATES
+
+SCANS, LESIONS = 2, 10
+SECONDS = 60_000
+
+
+class Server:
+    """``cmburden review`` in a process of its own."""
+
+    def __init__(self, output: Path, reader: str, *options: str):
+        command = [sys.executable, "-m", "cmburden.cli", "review", str(output), "--reader", reader]
+        self.process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
+        self.address = None
+        for line in self.process.stdout:
+            if found := re.search(r"http://\S+", line):
+                self.address = found[0]
+                break
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> str:
+        self.process.send_signal(signal.SIGINT)
+        said, _ = self.process.communicate(timeout=30)
+        return said
+
+
+@pytest.fixture
+def serve():
+    started = []
+
+    def start(*arguments) -> Server:
+        started.append(Server(*arguments))
+        assert started[-1].address, "the review did not start"
+        return started[-1]
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.kill()
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("review") / "cohort"
+    for number in range(1, SCANS + 1):
+        path = folder / f"bids/sub-0{number}/anat/sub-0{number}_T2starw.nii.gz"
+        path.parent.mkdir(parents=True)
+        nib.save(
+            nib.Nifti1Image(np.full((12, 12, 6), number, np.int16), np.diag([1, 1, 3, 1.0])), path
+        )
+        path.with_name(f"sub-0{number}_T2starw.json").write_text('{"EchoTime": 0.02}')
+    (folder / "bids/dataset_description.json").write_text(
+        '{"Name": "review", "BIDSVersion": "1.10.0"}'
+    )
+    tiny_models.write(folder / "models")
+    assert again(folder) == 0
+    _give_candidates(folder)
+    assert jobs(folder, *options(folder)) == dict.fromkeys(("aggregate", "report", "check"), 1)
+    assert again(folder) == 0
+    return folder
+
+
+def options(folder: Path) -> list[str]:
+    return tiny_models.settings(folder / "models")
+
+
+def again(folder: Path) -> int:
+    return run(folder, *options(folder))
+
+
+def table(folder: Path, name: str) -> pd.DataFrame:
+    return pd.read_parquet(folder / f"out/cohort/{name}.parquet")
+
+
+def _give_candidates(folder: Path) -> None:
+    layout = Layout(folder / "out")
+    random = np.random.default_rng(3)
+    rows: dict[int, list] = {0: [], 1: []}
+    for scan in read_scans(layout.manifest, folder / "bids"):
+        # No two nearer than 10 mm: each is a lesion of its own.
+        grid = np.array(np.meshgrid(*[np.arange(-40, 41, 20.0)] * 3)).reshape(3, -1).T
+        centres = grid[random.permutation(len(grid))[:LESIONS]] + random.uniform(
+            -3, 3, (LESIONS, 3)
+        )
+        for number, at in enumerate(centres, start=1):
+            definite = number % 2 == 0
+            rows[bucket_of(scan.scan_id, 2)].append(
+                {
+                    "scan_id": scan.scan_id,
+                    "candidate_id": number,
+                    **dict(zip(("x_mm", "y_mm", "z_mm"), map(float, at), strict=True)),
+                    "p_cnn": 0.9,
+                    "p_yolo": 0.5,
+                    "yolo_class": "microbleed",
+                    "diameter_mm": 4.0,
+                    "region": "frontal",
+                    "group": "lobar",
+                    "hemisphere": "right" if at[0] > 0 else "left",
+                    "probability": 0.52 + 0.01 * number + 0.02 * definite,
+                    "kept": True,
+                    "label": "definite" if definite else "possible",
+                }
+            )
+        for stage in ("preprocess", "register", "detect", "verify"):
+            measures = {"n_kept": LESIONS} if stage == "verify" else {}
+            with _times_kept(layout.record(stage, scan.scan_id)) as path:
+                Outcome(stage, scan.scan_id, "ok", measures=measures).write(path)
+        reviewable.write_images(layout, scan, centres)
+    for bucket, own in rows.items():
+        path = layout.bucket("verify", bucket)
+        if path.exists():
+            with _times_kept(path):
+                CANDIDATES.write(path, own)
+    for name in COHORT_TABLES:
+        layout.table(name).unlink()
+
+
+class _times_kept:
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __enter__(self) -> Path:
+        self.before = self.path.stat() if self.path.exists() else None
+        return self.path
+
+    def __exit__(self, *_):
+        if self.before:
+            os.utime(self.path, ns=(self.before.st_atime_ns, self.before.st_mtime_ns))
+
+
+def shown(page) -> int:
+    """Number of the item that is painted."""
+    return int(page.locator("body[data-shown]").get_attribute("data-shown", timeout=SECONDS))
+
+
+def decide(page, key: str, number: int) -> None:
+    """Press a key and wait until the decision is saved and counted, and the next lesion seen."""
+    page.keyboard.press(key)
+    page.locator("#progress", has_text=re.compile(rf"^{number} of")).wait_for(timeout=SECONDS)
+    page.locator("#saved", has_text="Saved").wait_for(timeout=SECONDS)
+    page.locator("body:not([data-busy])").wait_for(timeout=SECONDS)
+
+
+# --- the whole of it ---
+
+
+def test_two_readers_a_kill_and_the_next_run(cohort, serve, opened):
+    out = cohort / "out"
+    before = table(cohort, "scans")
+    first = serve(out, "A")
+    page = opened(first.address, 1280, 800).page
+    assert shown(page) == 0
+    # A holds the first 15 for microbleeds, the others for vessels; the server dies after 8.
+    for number in range(1, 9):
+        decide(page, "a", number)
+    first.kill()
+    page.keyboard.press("a")
+    page.locator("#saved", has_text="Not saved").wait_for(timeout=SECONDS)
+    assert "repeat this decision" in page.locator("#message").inner_text()
+    first = serve(out, "A")
+    page = opened(first.address, 1280, 800).page
+    assert shown(page) == 8
+    assert page.locator("#progress").inner_text().startswith("8 of 20 lesions decided")
+    for number in range(9, 21):
+        decide(page, "a" if number <= 15 else "2", number)
+    page.locator("#message", has_text="All is decided").wait_for(timeout=SECONDS)
+    first.kill()
+    # B, blind to the software, disputes two of them; both read at once, in other orders.
+    second = serve(out, "B", "--blind", "--order", "useful")
+    page = opened(second.address, 1280, 800).page
+    assert shown(page) == 0 and not page.locator("#software").is_visible()
+    for number in range(1, 21):
+        decide(page, "a" if 3 <= number <= 15 else "r", number)
+    assert "reviews.parquet" in second.stop()
+    assert len(table(cohort, "reviews")) == 40
+
+    assert jobs(cohort, *options(cohort)) == dict.fromkeys(("aggregate", "report", "check"), 1)
+    assert again(cohort) == 0
+    after = table(cohort, "scans")
+    for name in ("n_cmb", "n_possible", "pattern"):
+        assert after[name].tolist() == before[name].tolist()
+    assert after["n_reviewed"].sum() == 18 and after["n_review_open"].sum() == 2
+    assert (after["n_readers"] == 2).all()
+    places = table(cohort, "reviewed")
+    assert places["settled"].value_counts().to_dict() == {"agreed": 18, "disputed": 2}
+    agreed = places[places["settled"] == "agreed"]
+    assert int(agreed["microbleed"].sum()) == 13
+    summary = table(cohort, "summary").set_index(["stratum", "measure"])
+    yes = int(places[(places["label"] == "definite")]["microbleed"].sum())
+    ppv = summary.loc[("contrast=GRE", "review ppv")]
+    assert (ppv["n"], ppv["denominator"]) == (yes, int(agreed["label"].eq("definite").sum()))
+    assert summary.loc[("all", "review kappa presence: A / B"), "n"] == 2
+    assert jobs(cohort, *options(cohort)) == {}
+
+    # Consensus settles the two; then every scan has a reviewed count.
+    third = serve(out, "consensus")
+    page = opened(third.address, 1280, 800).page
+    assert page.locator("#votes").inner_text().splitlines()[1:] == [
+        "Microbleed",
+        "not a microbleed",
+    ]
+    for number in (1, 2):
+        decide(page, "a", number)
+    third.stop()
+    assert again(cohort) == 0
+    after = table(cohort, "scans")
+    assert after["n_cmb_reviewed"].sum() == 15 and after["n_review_open"].sum() == 0
+    assert table(cohort, "participants")["n_cmb_reviewed"].sum() == 15
+
+
+# --- the page itself ---
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return reviewable.cohort(tmp_path_factory.mktemp("page"), participants=8)
+
+
+@pytest.fixture
+def review(made, serve, opened):
+    """``review(*options)``: a page of a reader of one's own, on screen."""
+    number = len(list(made.layout.reader_file("x").parent.glob("*.sqlite")))
+
+    def start(*arguments, width=1280, height=800):
+        server = serve(made.layout.root, f"R{number}", *arguments)
+        watched = opened(server.address, width, height)
+        shown(watched.page)
+        return watched
+
+    return start
+
+
+def standing(page) -> dict:
+    """What the server holds of the item in view."""
+    overview = page.evaluate(
+        "() => fetch('/api/overview', {headers: {Authorization: 'Bearer ' + "
+        "new URLSearchParams(location.search).get('token')}}).then(a => a.json())"
+    )
+    return overview["items"][shown(page)]
+
+
+def pixels(page, pane="axial") -> np.ndarray:
+    """Grey values of a pane's canvas (height, width)."""
+    flat, width = page.evaluate(
+        f"""() => {{ const c = document.querySelector('[data-pane={pane}] canvas');
+        const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+        return [Array.from(d).filter((_, k) => k % 4 == 0), c.width]; }}"""
+    )
+    return np.array(flat).reshape(-1, width)
+
+
+def test_slices_contrast_and_the_lesion_in_the_middle(review):
+    page = review().page
+    page.keyboard.press("o")
+    page.wait_for_timeout(300)
+    picture = pixels(page)
+    height, width = picture.shape
+    middle = picture[height // 2 - 6 : height // 2 + 6, width // 2 - 6 : width // 2 + 6]
+    assert middle.mean() < 0.7 * np.median(picture[picture > 60])
+    caption = page.locator("[data-pane=axial] figcaption")
+    number = int(re.search(r"slice (\d+)", caption.inner_text())[1])
+    page.keyboard.press("ArrowUp")
+    page.mouse.move(200, 200)
+    page.wait_for_timeout(100)
+    page.mouse.wheel(0, -100)
+    page.wait_for_timeout(300)
+    assert int(re.search(r"slice (\d+)", caption.inner_text())[1]) == number + 2
+    before = pixels(page).mean()
+    page.mouse.down()
+    page.mouse.move(200, 320, steps=4)
+    page.mouse.up()
+    page.wait_for_timeout(300)
+    assert pixels(page).mean() < before - 10  # dragged down: darker
+    assert standing(page)["state"] is None
+
+
+def test_add_move_note_undo_and_delete_by_keys(review):
+    page = review().page
+    page.mouse.click(300, 200)
+    page.keyboard.press("n")
+    page.locator("#marks li").wait_for(timeout=SECONDS)
+    item = standing(page)
+    mark = item["marks"][0]["at"]
+    # Left of the middle on the screen is the person's right; above it is the front.
+    box = page.locator("[data-pane=axial] canvas").bounding_box()
+    scale = min(box["width"], box["height"]) / 60
+    x, y = 300 - box["x"] - box["width"] / 2, 200 - box["y"] - box["height"] / 2
+    assert mark[0] == pytest.approx(item["at"][0] - x / scale, abs=0.5)
+    assert mark[1] == pytest.approx(item["at"][1] - y / scale, abs=0.5)
+    page.keyboard.press("m")
+    page.locator("#message", has_text="Moved").wait_for(timeout=SECONDS)
+    assert standing(page)["state"]["at"] == pytest.approx(mark, abs=0.01)
+    assert standing(page)["state"]["decision"] == "note"  # moved, not yet decided
+    page.keyboard.press("t")
+    page.keyboard.type("a vein? R 2")
+    page.keyboard.press("Enter")
+    page.locator("#note", has_text="a vein? R 2").wait_for(timeout=SECONDS)
+    decide(page, "3", 1)
+    page.keyboard.press("ArrowLeft")
+    page.locator("#verdict", has_text="Rejected: calcification").wait_for(timeout=SECONDS)
+    item = standing(page)
+    assert item["state"] == {
+        "decision": "reject", "class": "calcification", "at": item["state"]["at"],
+        "note": "a vein? R 2",
+    }  # fmt: skip
+    page.keyboard.press("Control+z")
+    page.locator("#progress", has_text=re.compile("^0 of")).wait_for(timeout=SECONDS)
+    page.keyboard.press("x")
+    page.locator("#message", has_text="deleted").wait_for(timeout=SECONDS)
+    assert standing(page)["marks"] == []
+
+
+def test_a_free_hand_scan_shows_nothing_of_the_software(review):
+    page = review("--free-hand", "2").page
+    assert page.locator("#title").inner_text() == "Read free-hand: 1 of 2"
+    assert not page.locator("#software").is_visible()
+    assert page.locator("#choices button").count() == 1
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("d")
+    page.locator("#title", has_text="2 of 2").wait_for(timeout=SECONDS)
+    page.keyboard.press("d")
+    page.locator("#title", has_text="Lesion 1 of").wait_for(timeout=SECONDS)
+    assert "2 of 2 scans read" in page.locator("#progress").inner_text()
+
+
+def test_keys_buttons_and_focus(review):
+    page = review().page
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("a")  # decides nothing behind the dialog
+    page.keyboard.press("Escape")
+    assert page.locator("#progress").inner_text().startswith("0 of")
+    # By Tab and Enter alone, the focus staying where the next decision is made.
+    page.locator("#choices button", has_text="Vessel").focus()
+    page.keyboard.press("Enter")
+    page.locator("#progress", has_text=re.compile("^1 of")).wait_for(timeout=SECONDS)
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.activeElement.textContent").startswith("Vessel")
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (1920, 1080), (400, 800)])
+def test_nothing_sticks_out_and_nothing_is_fetched_elsewhere(review, size):
+    watched = review(width=size[0], height=size[1])
+    page = watched.page
+    page.keyboard.press("2")
+    page.locator("#progress", has_text=re.compile("^1 of")).wait_for(timeout=SECONDS)
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    if size[0] >= 1280:
+        assert page.evaluate("document.documentElement.scrollHeight") <= size[1]
+        last = page.locator("#undo").bounding_box()
+        assert last["y"] + last["height"] <= size[1]
+    assert watched.errors == []
+    assert all(url.startswith(("http://127.0.0.1:", "data:")) for url in watched.requests)
+
+
+def test_no_serious_fault_of_accessibility(review, axe):
+    page = review().page
+    assert axe(page) == []
+    page.keyboard.press("?")
+    assert axe(page) == []
+
+
+def test_a_page_without_its_token_says_nothing(made, serve, opened):
+    server = serve(made.layout.root, "N")
+    page = opened(server.address.partition("?")[0]).page
+    assert page.locator("body").inner_text() == "Forbidden"
