@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
+from cmburden.agreement import expected_calibration_error
 from cmburden.errors import CMBurdenError
 from cmburden.evaluate_cases import read_truth
 from cmburden.matching import hungarian
@@ -108,15 +110,18 @@ def fit(candidates: pd.DataFrame, scans: pd.DataFrame, operating: tuple[str, ...
         "microbleeds": microbleeds,
         "candidates_per_scan": round(len(p) / number, 2),
         "sensitivity_of_candidates": round(float(truth.sum() / microbleeds), 4),
-        "expected_calibration_error": calibration_error(p, truth),
+        "expected_calibration_error": _calibration_error(p, truth),
     }
     for contrast in sorted(set(candidates["sequence"])):
         own = (candidates["sequence"] == contrast).to_numpy()
-        metrics[f"expected_calibration_error_{contrast}"] = calibration_error(p[own], truth[own])
+        metrics[f"expected_calibration_error_{contrast}"] = _calibration_error(p[own], truth[own])
     for name, threshold in thresholds.items():
         metrics |= _at(name, p >= threshold, truth, people, scans)
         key = "presence" if name == "definite" else f"presence_{name}"
         metrics[key] = presence(people[p >= threshold], scans)
+        for contrast, own in scans.groupby("sequence"):
+            wrong = (p >= threshold) & ~truth & (candidates["sequence"] == contrast).to_numpy()
+            metrics[f"fp_per_scan_{name}_{contrast}"] = round(float(wrong.sum() / len(own)), 4)
     metrics["froc"] = froc(p, truth, number, microbleeds)
     return {
         "probability_model": {
@@ -172,21 +177,10 @@ def froc(p: np.ndarray, truth: np.ndarray, scans: int, microbleeds: int) -> list
     return [[fp, round(float(right[k]), 4)] for fp, k in zip(FROC_GRID, at, strict=True)]
 
 
-def calibration_error(p: np.ndarray, truth: np.ndarray, least: float = 0.02, bins: int = 10):
-    """Expected calibration error of the probabilities from ``least`` on, in bins of equal width.
-
-    Clear negatives, which are most candidates, would make it small whatever the rest does.
-    """
-    p, truth = p[p >= least], truth[p >= least]
-    if not len(p):
-        return None
-    number = np.minimum((p * bins).astype(int), bins - 1)
-    error = sum(
-        abs(p[number == b].mean() - truth[number == b].mean()) * (number == b).sum()
-        for b in range(bins)
-        if (number == b).any()
-    )
-    return round(float(error / len(p)), 4)
+def _calibration_error(p: np.ndarray, truth: np.ndarray) -> float | None:
+    """Rounded as a contract has it; None where no candidate is above the clear negatives."""
+    error = expected_calibration_error(p, truth)
+    return None if math.isnan(error) else round(error, 4)
 
 
 def _at(name: str, called, truth, people, scans: pd.DataFrame) -> dict:
