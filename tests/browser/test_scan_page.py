@@ -67,7 +67,7 @@ def test_a_click_on_a_lesion_opens_the_viewer_at_it(made, opened):
         button = buttons.nth(place)
         wanted = np.array(json.loads(button.get_attribute("data-at")))
         box = page.locator(f"#{button.get_attribute('data-viewer')}")
-        number = re.search(r"lesion (\d+)", button.get_attribute("aria-label"))[1]
+        number = re.search(r"lesion (\d+)", button.inner_text())[1]
         button.click()
         page.wait_for_function(
             "([id, n]) => document.querySelector(`#${id} output`).value.includes(`lesion ${n},`)",
