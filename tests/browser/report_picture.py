@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 #: What stands in each column, by CSS selector.
 COLUMNS = (
     (
-        "header h1",
+        "h1",
         "header .lede",
         "dl.key",
         "#flow .flows",
