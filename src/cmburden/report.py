@@ -160,7 +160,7 @@ def _training(contracts: dict[str, dict[str, Any]]) -> str:
     """What the networks learned from, in a sentence; the plain warning where nothing else says."""
     simulated = "The networks were trained on simulated scans"
     said = dict.fromkeys(
-        str(contract["training_data"])
+        str(contract["training_data"]).partition(". ")[0]
         for contract in contracts.values()
         if isinstance(contract.get("training_data"), str)
     )

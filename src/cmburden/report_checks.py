@@ -148,12 +148,13 @@ def statistics(tables: ReportTables) -> list[dict[str, Any]]:
         rows = tables.starting(None, prefix)
         if not rows:
             continue
-        lines, table, refused = [], [], []
+        lines, table = [], []
+        refused: dict[str, list[str]] = {}
         for row in rows:
             term = row["measure"].removeprefix(prefix).replace("=", " ")
             where = "" if row["stratum"] == "all" else f" ({row['stratum']})"
             if row["estimate"] is None:
-                refused.append(f"{term}{where}: {row['method']}")
+                refused.setdefault(row["method"], []).append(term + where)
                 continue
             lines.append((term + where, {"": row}))
             table.append([term + where, interval(row, 2), of(row)])
@@ -174,7 +175,7 @@ def statistics(tables: ReportTables) -> list[dict[str, Any]]:
             {
                 "title": title,
                 "chart": chart,
-                "refused": list(dict.fromkeys(refused)),
+                "refused": [f"{', '.join(terms)}: {why}" for why, terms in refused.items()],
                 "methods": list(
                     dict.fromkeys(row["method"] for row in rows if row["estimate"] is not None)
                 ),
