@@ -1,11 +1,9 @@
 """A review in a real Chromium: two readers, the server killed, the next run; keys, images, layout.
 
-The cohort is one that Snakemake made: two scans that fail as data, so that nothing slow runs; then
-their candidates are put in the place of what the stages would have left, with equal times, so that
-Snakemake sees nothing to do again before the tables.
+What the stages of two scans would have left is fabricated, and ``--touch`` tells Snakemake that it
+made it: so a run has the tables to make, and would run networks again if it saw a reason to.
 """
 
-import os
 import re
 import signal
 import subprocess
@@ -24,7 +22,7 @@ import tiny_models
 from steps import jobs, run
 
 from cmburden.index import read_scans
-from cmburden.paths import COHORT_TABLES, Layout
+from cmburden.paths import Layout
 from cmburden.records import Outcome, bucket_of
 from cmburden.tables import CANDIDATES
 
@@ -83,8 +81,9 @@ def cohort(tmp_path_factory) -> Path:
         '{"Name": "review", "BIDSVersion": "1.10.0"}'
     )
     tiny_models.write(folder / "models")
-    assert again(folder) == 0
-    _give_candidates(folder)
+    assert run(folder, *options(folder), "-n") == 0  # writes the manifest
+    _fabricate(folder)
+    assert run(folder, *options(folder), "--", "--touch") == 0
     assert jobs(folder, *options(folder)) == dict.fromkeys(("aggregate", "report", "check"), 1)
     assert again(folder) == 0
     return folder
@@ -102,7 +101,7 @@ def table(folder: Path, name: str) -> pd.DataFrame:
     return pd.read_parquet(folder / f"out/cohort/{name}.parquet")
 
 
-def _give_candidates(folder: Path) -> None:
+def _fabricate(folder: Path) -> None:
     layout = Layout(folder / "out")
     random = np.random.default_rng(3)
     rows: dict[int, list] = {0: [], 1: []}
@@ -133,29 +132,13 @@ def _give_candidates(folder: Path) -> None:
             )
         for stage in ("preprocess", "register", "detect", "verify"):
             measures = {"n_kept": LESIONS} if stage == "verify" else {}
-            with _times_kept(layout.record(stage, scan.scan_id)) as path:
-                Outcome(stage, scan.scan_id, "ok", measures=measures).write(path)
+            record = layout.record(stage, scan.scan_id)
+            Outcome(stage, scan.scan_id, "ok", measures=measures).write(record)
         reviewable.write_images(layout, scan, centres)
     for bucket, own in rows.items():
-        path = layout.bucket("verify", bucket)
-        if path.exists():
-            with _times_kept(path):
-                CANDIDATES.write(path, own)
-    for name in COHORT_TABLES:
-        layout.table(name).unlink()
-
-
-class _times_kept:
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self) -> Path:
-        self.before = self.path.stat() if self.path.exists() else None
-        return self.path
-
-    def __exit__(self, *_):
-        if self.before:
-            os.utime(self.path, ns=(self.before.st_atime_ns, self.before.st_mtime_ns))
+        if own:
+            for stage in ("detect", "verify"):
+                CANDIDATES.write(layout.bucket(stage, bucket), own)
 
 
 def shown(page) -> int:
