@@ -9,6 +9,7 @@ it depends on, a pair's registration under the two images.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
 import time
@@ -98,16 +99,7 @@ def _was_read(layout: Layout, scan: Scan, candidates: pd.DataFrame) -> bool:
 
 def _follow(participant, scans, read, layout, settings, rates) -> tuple:
     """Rows of FOLLOWED_SESSIONS and TRACKS of one participant."""
-    measured = []
-    for scan in scans:
-        if scan.scan_id in read:
-            measures = Outcome.read(layout.record("preprocess", scan.scan_id)).measures
-            row = dataclasses.asdict(scan)
-            row |= {name: measures.get(name) for name in ("voxel_x_mm", "slice_mm")}
-            measured.append(row)
-    chosen = sessions.alike(measured, settings["tolerance"])
-    by_id = {scan.scan_id: scan for scan in scans}
-    used = sorted((by_id[row["scan_id"]] for row in chosen.values()), key=lambda s: s.scan_id)
+    used = _one_a_session(scans, read, layout, settings)
     rows = {
         scan.session_id: {
             "participant_id": participant,
@@ -118,61 +110,75 @@ def _follow(participant, scans, read, layout, settings, rates) -> tuple:
     }
     for scan in used:
         rows[scan.session_id] |= {"scan_id": scan.scan_id, "status": "followed"}
-    figures = layout.change_figure(participant, "*")
-    key = hash_of(
-        VERSION, midspace.VERSION, settings, dataclasses.asdict(rates),
-        [
-            [s.scan_id, sha256_of_file(layout.preproc(s)), sha256_of_file(layout.brain_mask(s)),
-             json.loads(read[s.scan_id].to_json(orient="values"))]
-            for s in used
-        ],
-    )  # fmt: skip
-    cached = layout.cached(STAGE, key)
-    pairs: dict[tuple[int, int], Pair] = {}
-    if len(used) > 1:
-        images = {}
 
-        def image(k: int) -> Session:
-            if k not in images:
-                images[k] = load(used[k], layout)
-            return images[k]
+    @functools.cache
+    def image(k: int) -> Session:
+        return load(used[k], layout)
 
-        for i, j in combinations(range(len(used)), 2):
-            pairs[i, j] = _registered(i, j, used, image, layout)
-        bad = {ij for ij, pair in pairs.items() if pair.overlap < settings["min_overlap"]}
-        kept = midspace.consistent(bad, len(used))
-        for k, scan in enumerate(used):
-            own = [pair for ij, pair in pairs.items() if k in ij]
+    pairs = {
+        (i, j): _registered(used[i], used[j], lambda i=i, j=j: (image(i), image(j)), layout)
+        for i, j in combinations(range(len(used)), 2)
+    }
+    bad = {ij for ij, pair in pairs.items() if pair.overlap < settings["min_overlap"]}
+    kept = midspace.consistent(bad, len(used))
+    kept = kept if len(kept) > 1 else []
+    for k, scan in enumerate(used):
+        if own := [pair for ij, pair in pairs.items() if k in ij]:
             rows[scan.session_id] |= {
                 "overlap": round(min(pair.overlap for pair in own), 4),
                 "correlation": round(min(pair.correlation for pair in own), 4),
+                "status": "followed" if k in kept else "not registered",
             }
-            if k not in kept or len(kept) < 2:
-                rows[scan.session_id]["status"] = "not registered"
-        if len(kept) > 1 and not (cached.exists() and _pictures_there(cached, layout)):
-            for path in figures.parent.glob(figures.name):
-                path.unlink()
-            poses = midspace.synchronise(
-                {
-                    (kept.index(i), kept.index(j)): pair.motion
-                    for (i, j), pair in pairs.items()
-                    if i in kept and j in kept
-                },
-                np.array([image(k).centre for k in kept]),
-            )
-            together = [
-                Visit(used[k], image(k), pose, read[used[k].scan_id])
-                for k, pose in zip(kept, poses, strict=True)
-            ]
-            found = presence(participant, together, settings, rates)
-            draw(found, together, layout, participant)
-            tables.TRACKS.write(cached, found)
-        if len(kept) > 1:
-            return tables.FOLLOWED_SESSIONS.frame(list(rows.values())), tables.TRACKS.read(cached)
-    for path in figures.parent.glob(figures.name):
-        # Of a run before, when the participant had more sessions that were read.
-        path.unlink()
-    return tables.FOLLOWED_SESSIONS.frame(list(rows.values())), tables.TRACKS.frame([])
+    followed = tables.FOLLOWED_SESSIONS.frame(list(rows.values()))
+    key = _key([used[k] for k in kept], read, layout, settings, rates)
+    cached = layout.cached(STAGE, key)
+    if not kept or not (cached.exists() and _pictures_there(cached, layout)):
+        # Those of a run before, with other sessions or lesions, would stay.
+        figures = layout.change_figure(participant, "*")
+        for path in figures.parent.glob(figures.name):
+            path.unlink()
+    if not kept:
+        return followed, tables.TRACKS.frame([])
+    if not (cached.exists() and _pictures_there(cached, layout)):
+        motions = {
+            (kept.index(i), kept.index(j)): pair.motion
+            for (i, j), pair in pairs.items()
+            if i in kept and j in kept
+        }
+        poses = midspace.synchronise(motions, np.array([image(k).centre for k in kept]))
+        visits = [
+            Visit(used[k], image(k), pose, read[used[k].scan_id])
+            for k, pose in zip(kept, poses, strict=True)
+        ]
+        found = presence(participant, visits, settings, rates)
+        draw(found, visits, layout, participant)
+        tables.TRACKS.write(cached, found)
+    return followed, tables.TRACKS.read(cached)
+
+
+def _one_a_session(scans, read, layout: Layout, settings: dict) -> list[Scan]:
+    """The scan that stands for each session that was read, by scan_id."""
+    measured = []
+    for scan in scans:
+        if scan.scan_id in read:
+            measures = Outcome.read(layout.record("preprocess", scan.scan_id)).measures
+            row = {name: measures.get(name) for name in ("voxel_x_mm", "slice_mm")}
+            measured.append(dataclasses.asdict(scan) | row)
+    chosen = {row["scan_id"] for row in sessions.alike(measured, settings["tolerance"]).values()}
+    return sorted((s for s in scans if s.scan_id in chosen), key=lambda s: s.scan_id)
+
+
+def _key(used: list[Scan], read, layout: Layout, settings: dict, rates: Rates) -> str:
+    """Of all that a participant's tracks depend on."""
+    content = [
+        [
+            scan.scan_id, scan.session_id, sha256_of_file(layout.preproc(scan)),
+            sha256_of_file(layout.brain_mask(scan)),
+            json.loads(read[scan.scan_id].to_json(orient="values")),
+        ]
+        for scan in used
+    ]  # fmt: skip
+    return hash_of(VERSION, midspace.VERSION, settings, dataclasses.asdict(rates), content)
 
 
 def _pictures_there(cached: Path, layout: Layout) -> bool:
@@ -188,16 +194,16 @@ def load(scan: Scan, layout: Layout) -> Session:
     )
 
 
-def _registered(i: int, j: int, used: list[Scan], image, layout: Layout) -> Pair:
-    """The motion between two sessions, from the cache where these images were registered before."""
+def _registered(one: Scan, other: Scan, images, layout: Layout) -> Pair:
+    """The motion between two sessions, from the cache where these images were registered before;
+    ``images()`` loads them."""
     hashes = [
-        sha256_of_file(path(used[k]))
-        for k in (i, j)
+        sha256_of_file(path(scan)) for scan in (one, other)
         for path in (layout.preproc, layout.brain_mask)
-    ]
+    ]  # fmt: skip
     cached = layout.cached(STAGE, hash_of("pair", midspace.VERSION, hashes), "json")
     if not cached.exists():
-        pair = midspace.register_pair(image(i), image(j))
+        pair = midspace.register_pair(*images())
         write_json(cached, dataclasses.asdict(pair) | {"motion": pair.motion.tolist()})
     content = json.loads(cached.read_text())
     return Pair(np.array(content["motion"]), content["overlap"], content["correlation"])

@@ -137,6 +137,10 @@ class Layout:
         ``bucket('longitudinal', bucket)``."""
         return self.work / "longitudinal" / f"sessions-{bucket}.parquet"
 
+    def people(self, bucket: int | str) -> Path:
+        """Key of what a bucket of `longitudinal` rests on."""
+        return self.work / "longitudinal" / f"people-{bucket}.txt"
+
     def run_record(self, stage: str, unit: str) -> Path:
         """Versions, hashes, device and seconds of one stage's run."""
         return self.work / "runs" / stage / f"{unit}.json"

@@ -40,8 +40,11 @@ rule verify:
     input: "detect/{{bucket}}", lambda w: expand("register/{{s}}", s=MEMBERS[int(w.bucket)])
     output: "verify/{{bucket}}"
     shell: "touch {{output}}"
+rule people:
+    output: "people/{{bucket}}"
+    shell: "touch {{output}}"
 rule longitudinal:
-    input: expand("verify/{{b}}", b=BUCKETS)
+    input: "people/{{bucket}}", expand("verify/{{b}}", b=BUCKETS)
     output: "longitudinal/{{bucket}}"
     shell: "touch {{output}}"
 rule aggregate:

@@ -16,7 +16,7 @@ from cmburden import config as configuration
 from cmburden import resources
 from cmburden.index import read_scans
 from cmburden.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
-from cmburden.records import Scan, bucket_of, sha256_of_file
+from cmburden.records import Scan, bucket_of, hash_of, sha256_of_file
 from cmburden.sessions import with_several
 
 #: Set by the command line for the Snakemake that it starts.
@@ -119,20 +119,16 @@ class Flow:
         keys = {s: self.scans[s].content_key for s in self.buckets[bucket]}
         return self._stage(stage) | {"content_keys": keys, "model": self._model(stage)}
 
-    def of_people(self, bucket: str) -> dict:
-        """Content of each scan of the bucket's participants, and all that their lesions rest on.
-
-        Shards of verify are no reason to run again: one changes with any scan of its bucket.
-        """
+    def key_of_people(self, bucket: str) -> str:
+        """sha256 of the content of each scan of the bucket's participants, and of all that their
+        lesions rest on: it says when to follow them again."""
         keys = {
             participant: {scan.scan_id: scan.content_key for scan in own}
             for participant, own in self.people[bucket].items()
         }
         before = [self._stage(stage) for stage in (*SCAN_STAGES, *BUCKET_STAGES)]
         models = [self._model(stage) for stage in BUCKET_STAGES]
-        return self._stage("longitudinal") | {
-            "content_keys": keys, "before": before, "models": models,
-        }  # fmt: skip
+        return hash_of(self._stage("longitudinal"), keys, before, models)
 
     def of_cohort(self) -> dict:
         """Content of manifest, decisions of readers and phenotypes; settings of the tables."""
