@@ -22,9 +22,11 @@ from cmburden import (
     methods,
     published,
     report_burden,
+    report_changes,
     report_charts,
     report_checks,
     report_participant,
+    report_review,
     summary,
 )
 from cmburden.paths import Layout
@@ -45,6 +47,8 @@ _SECTIONS = [
     ("who", "Age, sex, site"),
     ("models", "Models"),
     ("correction", "Detector error"),
+    ("review", "Review by readers"),
+    ("changes", "Change over sessions"),
     ("quality", "Quality"),
     ("check", "To check first"),
     ("not-used", "Scans not read"),
@@ -65,12 +69,14 @@ def run(layout: Layout, config: dict[str, Any]) -> None:
     _write(layout.bibliography, published.bibtex(keys))
     with whole_file(layout.viewer_script) as temporary:
         shutil.copyfile(Path(__file__).parent / "static" / "niivue.umd.js", temporary)
+    followed = set(report_changes.write_pages(pages, shared, layout, config))
     participant_page = pages.get_template("participant.html.j2")
     people = report_participant.People(tables, layout)
     scans = grouped(tables.scans, "participant_id")
     for person in tables.participants.to_dict("records"):
         name = person["participant_id"]
         content = people.content(person, scans[name])
+        content["changes_page"] = layout.changes_page(name).name if name in followed else None
         _write(layout.subject_page(name), participant_page.render(shared | content))
 
 
@@ -104,8 +110,16 @@ def _cohort(tables: ReportTables, layout: Layout, config, pages) -> dict[str, An
     definite = summary.definite_threshold(config)
     arms = [(name, stratum, tables.estimate(stratum, "presence definite"))
             for name, stratum in contrasts]  # fmt: skip
+    # What only some cohorts have: absent, with its link, where there is nothing to say.
+    optional = {
+        "review": report_review.context(tables, layout),
+        "changes": report_changes.section(tables, layout, config),
+    }
     content = {
-        "sections": _SECTIONS,
+        "sections": [
+            one for one in _SECTIONS if one[0] not in optional or optional[one[0]] is not None
+        ],
+        **optional,
         "cohorts": tables.cohorts(),
         "macro_mm": f"{config['aggregate']['macrohaemorrhage_mm']:g}",
         "training": _training(contracts),

@@ -13,7 +13,7 @@ import pandas as pd
 from cmburden import burden
 from cmburden.paths import Layout
 from cmburden.records import whole_file
-from cmburden.report_tables import ReportTables, decimal, grouped
+from cmburden.report_tables import ReportTables, grouped
 from cmburden.tables import CHANGES, PAIRS
 
 _MOST_ROWS = 200
@@ -30,8 +30,8 @@ _WHY = {
 
 def section(tables: ReportTables, layout: Layout, config: dict[str, Any]) -> dict[str, Any] | None:
     """What `_changes.html.j2` shows as ``changes``; None where nobody has several sessions."""
-    people = tables.count("all", "participants with several sessions")
-    if not people:
+    people = tables.estimate("all", "participants with several sessions")
+    if not people["n"]:
         return None
     pairs = PAIRS.read(layout.table("pairs"))
     strata = [("All", "all")] if len(tables.contrasts()) < 2 else []
@@ -47,11 +47,11 @@ def section(tables: ReportTables, layout: Layout, config: dict[str, Any]) -> dic
     return {
         "people": people,
         "sessions": [
-            {"status": name, "n": number}
-            for name, number in tables.levels("all", "sessions status=")
+            {"status": name, "row": tables.estimate("all", f"sessions status={name}")}
+            for name, _ in tables.levels("all", "sessions status=")
         ],
-        "pairs": tables.count("all", "session pairs"),
-        "untimed": tables.count("all", "session pairs without a time between"),
+        "pairs": tables.estimate("all", "session pairs"),
+        "untimed": tables.estimate("all", "session pairs without a time between"),
         "strata": rows,
         "bins": [label.replace(">=", "≥").replace("-", "–") for label in _bins(config)],
         "flagged": _plain(flagged.head(_MOST_ROWS)),
@@ -78,9 +78,6 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stratum(tables: ReportTables, name: str, stratum: str, config) -> dict[str, Any]:
-    def number(measure: str) -> int:
-        return tables.count(stratum, measure)
-
     def estimate(measure: str) -> dict[str, Any]:
         return tables.estimate(stratum, measure)
 
@@ -88,11 +85,11 @@ def _stratum(tables: ReportTables, name: str, stratum: str, config) -> dict[str,
         "name": name,
         "compared": estimate("participants compared"),
         "with_new": estimate("participants with a new lesion"),
-        "new": number("lesions new"),
-        "persisting": number("lesions persisting"),
-        "once": number("lesions persisting, found in one session only"),
-        "lost": number("lesions lost"),
-        "not_comparable": number("lesions not comparable"),
+        "new": estimate("lesions new"),
+        "persisting": estimate("lesions persisting"),
+        "once": estimate("lesions persisting, found in one session only"),
+        "lost": estimate("lesions lost"),
+        "not_comparable": estimate("lesions not comparable"),
         "years": estimate("person-years"),
         "rate": estimate("new lesions per person-year"),
         "clustered": estimate("new lesions per person-year, clustered"),
@@ -171,19 +168,3 @@ def participant(
 
 def _names(pair: dict[str, Any]) -> tuple[str, str]:
     return tuple(pair[f"session_id_{k}"] or pair[f"scan_id_{k}"] for k in (1, 2))  # type: ignore[return-value]
-
-
-def rate(estimate: dict[str, Any]) -> str:
-    """A rate with its interval, as print sets it.
-
-    >>> rate({"estimate": 0.25, "ci_low": 0.1, "ci_high": 0.5})
-    '0.25 (0.10–0.50)'
-    >>> rate({"estimate": None, "ci_low": None, "ci_high": None})
-    '–'
-    """
-    if estimate["estimate"] is None:
-        return "–"
-    text = decimal(estimate["estimate"])
-    if estimate["ci_low"] is None:
-        return text
-    return f"{text} ({decimal(estimate['ci_low'])}–{decimal(estimate['ci_high'])})"

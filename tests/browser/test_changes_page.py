@@ -7,9 +7,9 @@ import pytest
 from test_pages import CHROMIUM, laid_out
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-from test_report_changes import LESIONS, environment, fabricate, follow
+from test_report_changes import LESIONS, fabricate, follow
 
-from cmburden import aggregate, report_changes
+from cmburden import aggregate, report, report_changes
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
@@ -20,7 +20,7 @@ def page(tmp_path_factory) -> Path:
     follow(made)
     aggregate.run(made.layout, made.bids_dir, made.config)
     shared = {"version": "0", "title": "Cohort"}
-    (name,) = report_changes.write_pages(environment(), shared, made.layout, made.config)
+    (name,) = report_changes.write_pages(report.environment(), shared, made.layout, made.config)
     return made.layout.changes_page(name)
 
 

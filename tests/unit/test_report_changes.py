@@ -5,7 +5,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import pytest
 from test_report import Page
@@ -13,10 +12,10 @@ from test_report import Page
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import fabricate
 
-from cmburden import aggregate, report_changes
+from cmburden import aggregate, report, report_changes
 from cmburden.changes_figure import side_by_side
 from cmburden.records import bucket_of, whole_file
-from cmburden.report_tables import ReportTables, decimal, percent
+from cmburden.report_tables import ReportTables
 from cmburden.tables import CHANGES, FOLLOWED_SESSIONS, PAIRS, SUMMARY, TRACKS
 
 NAME = "sub-OATS007"
@@ -24,15 +23,6 @@ SCANS = [f"{NAME}_ses-{k}_swi" for k in (1, 2)]
 #: Found in the first, in the second, p where not found, in view.
 LESIONS = [(True, True, 0.0, True), (False, True, 0.04, True), (False, True, 0.8, True),
            (True, False, 0.02, True), (False, True, 0.05, False)]  # fmt: skip
-
-
-def environment() -> jinja2.Environment:
-    pages = jinja2.Environment(
-        loader=jinja2.PackageLoader("cmburden", "templates"), autoescape=True,
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    pages.filters |= {"percent": percent, "decimal": decimal, "rate": report_changes.rate}
-    return pages
 
 
 def follow(made) -> None:
@@ -101,7 +91,7 @@ def test_aggregate_makes_the_tables(made):
 
 def test_the_section_says_what_the_summary_says(made, tmp_path):
     found = section(made)
-    page = environment().from_string(
+    page = report.environment().from_string(
         '{% extends "base.html.j2" %}{% block body %}{% include "_changes.html.j2" %}{% endblock %}'
     )
     path = tmp_path / "index.html"
@@ -112,13 +102,14 @@ def test_the_section_says_what_the_summary_says(made, tmp_path):
     assert "ARIA-H-style categories" in words and "1–4 new" in words
     assert f"../{NAME}_changes.html" in read.links
     assert [row["name"] for row in found["strata"]] == ["SWI"]
-    assert found["strata"][0]["new"] == 1 and found["strata"][0]["once"] == 1
+    assert found["strata"][0]["new"]["n"] == 1 and found["strata"][0]["once"]["n"] == 1
     assert "0.50 (0.01–2.79)" in words  # 1 in 2 person-years, Garwood
 
 
 def test_a_page_with_both_sessions_at_each_lesion(made):
     shared = {"version": "0", "title": "T"}
-    assert report_changes.write_pages(environment(), shared, made.layout, made.config) == [NAME]
+    pages = report.environment()
+    assert report_changes.write_pages(pages, shared, made.layout, made.config) == [NAME]
     read = Page(made.layout.changes_page(NAME))
     assert len(read.sources) == len(LESIONS)
     assert all((made.layout.root / source).exists() for source in read.sources)
@@ -133,7 +124,7 @@ def test_a_page_with_both_sessions_at_each_lesion(made):
 def test_pages_of_before_go(made):
     old = made.layout.changes_page("sub-GONE")
     old.write_text("")
-    report_changes.write_pages(environment(), {"version": "0", "title": "T"}, made.layout,
+    report_changes.write_pages(report.environment(), {"version": "0", "title": "T"}, made.layout,
                                made.config)  # fmt: skip
     assert not old.exists()
 
@@ -146,7 +137,7 @@ def test_shards_that_are_missing_are_sessions_not_read(made, tmp_path):
     aggregate.run(layout, made.bids_dir, made.config)
     assert PAIRS.read(layout.table("pairs")).empty
     found = report_changes.section(ReportTables(layout), layout, made.config)
-    assert found["sessions"] == [{"status": "not read", "n": 2}]
+    assert [(one["status"], one["row"]["n"]) for one in found["sessions"]] == [("not read", 2)]
 
 
 def test_nobody_with_sessions_no_section(tmp_path):
@@ -154,4 +145,4 @@ def test_nobody_with_sessions_no_section(tmp_path):
     aggregate.run(made.layout, made.bids_dir, made.config)
     assert section(made) is None
     assert CHANGES.read(made.layout.table("changes")).empty
-    assert report_changes.write_pages(environment(), {}, made.layout, made.config) == []
+    assert report_changes.write_pages(report.environment(), {}, made.layout, made.config) == []
