@@ -61,17 +61,16 @@ def design(
         left_out.append(("contrast", alone))
         known.remove("contrast")
     rows, codes = table[used], outcome[used]
-    columns = [np.ones(len(rows))]
-    terms: list[str] = []
+    taken = _Columns(len(rows))
     classes = max(int(outcome.max(initial=1)) + 1, 2)
     smallest = _events(codes, classes, two_sided)
     problem = _too_few(codes, smallest)
     budget = smallest // EVENTS_PER_TERM
     for name in known if not problem else ():
         for term, column in _columns(rows, codes, name, classes, two_sided, left_out):
-            if why := _redundant(column, columns, terms):
+            if why := _redundant(column, taken):
                 left_out.append((term, why))
-            elif len(terms) >= budget:
+            elif len(taken.terms) >= budget:
                 left_out.append(
                     (
                         term,
@@ -80,9 +79,31 @@ def design(
                     )
                 )
             else:
-                terms.append(term)
-                columns.append(column)
-    return Design(used, np.column_stack(columns), tuple(terms), tuple(left_out), problem)
+                taken.add(term, column)
+    matrix, terms = np.column_stack(taken.columns), tuple(taken.terms)
+    return Design(used, matrix, terms, tuple(left_out), problem)
+
+
+class _Columns:
+    """Columns taken so far, the constant first, with an orthonormal basis of them."""
+
+    def __init__(self, rows: int):
+        self.terms: list[str] = []
+        self.columns = [np.ones(rows)]
+        self._basis = [self.columns[0] / np.sqrt(max(rows, 1))]
+
+    def rest(self, column: np.ndarray) -> np.ndarray:
+        """What the columns do not tell of ``column``; projected twice, for rounding."""
+        basis = np.array(self._basis)
+        for _ in range(2):
+            column = column - (basis @ column) @ basis
+        return column
+
+    def add(self, term: str, column: np.ndarray) -> None:
+        rest = self.rest(column)
+        self._basis.append(rest / np.linalg.norm(rest))
+        self.terms.append(term)
+        self.columns.append(column)
 
 
 def _has_values(table: pd.DataFrame, name: str, left_out: list) -> bool:
@@ -147,11 +168,13 @@ def _columns(rows, codes, name, classes, two_sided, left_out) -> list[tuple[str,
         numbers = values.to_numpy(dtype=float)
         return [(f"{name} per {unit}", (numbers - numbers.mean()) / step)] if len(numbers) else []
     levels = values.astype("string").to_numpy(dtype=object)
-    levels = levels.astype(str)
-    events = {
-        level: _events(codes[levels == level], classes, two_sided)
-        for level in sorted(set(levels), key=burden.natural)
-    }
+    names, place = np.unique(levels.astype(str), return_inverse=True)
+    numbers = np.zeros((len(names), classes), int)
+    np.add.at(numbers, (place, codes), 1)
+    smallest = (numbers if two_sided else numbers[:, 1:]).min(axis=1)
+    people = dict(zip(names, numbers.sum(axis=1), strict=True))
+    events = dict(sorted(zip(names, smallest, strict=True), key=lambda e: burden.natural(e[0])))
+    levels = names[place].astype(object)
     common = [level for level, number in events.items() if number >= EVENTS_PER_TERM]
     if not common:
         why = f"no level has {EVENTS_PER_TERM} participants of each outcome"
@@ -159,7 +182,7 @@ def _columns(rows, codes, name, classes, two_sided, left_out) -> list[tuple[str,
         return []
     reference = _REFERENCES.get(name)
     if reference not in common:
-        reference = max(common, key=lambda level: int((levels == level).sum()))
+        reference = max(common, key=lambda level: people[level])
     if rare := [level for level in events if level not in common]:
         together = np.isin(levels, rare)
         enough = _events(codes[together], classes, two_sided) >= EVENTS_PER_TERM
@@ -177,19 +200,18 @@ def _columns(rows, codes, name, classes, two_sided, left_out) -> list[tuple[str,
     return [(f"{name}={level} against {reference}", (levels == level) * 1.0) for level in shown]
 
 
-def _redundant(column: np.ndarray, before: list[np.ndarray], terms: list[str]) -> str | None:
+def _redundant(column: np.ndarray, before: _Columns) -> str | None:
     """Why ``column`` adds nothing to the columns before it."""
     centred = column - column.mean()
     size = np.linalg.norm(centred)
     if size < 1e-9 * max(1.0, np.abs(column).max()) * np.sqrt(len(column)):
         return "all participants of the model have the same value"
-    basis = np.column_stack(before)
-    weights, *_ = np.linalg.lstsq(basis, centred, rcond=None)
-    if np.linalg.norm(centred - basis @ weights) < 1e-6 * size:
-        told = [
-            term
-            for term, weight, other in zip(terms, weights[1:], before[1:], strict=True)
-            if abs(weight) * np.linalg.norm(other - other.mean()) > 1e-6 * size
-        ]
-        return f"collinear: {', '.join(told)} already tell(s) it"
-    return None
+    if np.linalg.norm(before.rest(centred)) > 1e-6 * size:
+        return None
+    weights, *_ = np.linalg.lstsq(np.column_stack(before.columns), centred, rcond=None)
+    told = [
+        term
+        for term, weight, other in zip(before.terms, weights[1:], before.columns[1:], strict=True)
+        if abs(weight) * np.linalg.norm(other - other.mean()) > 1e-6 * size
+    ]
+    return f"collinear: {', '.join(told)} already tell(s) it"

@@ -16,12 +16,12 @@ import pandas as pd
 
 from cmburden import (
     burden,
+    burden_models,
     correction,
     image_checks,
     lesion_map,
     published,
     reading_list,
-    regression,
 )
 from cmburden.mars import REGIONS, UNKNOWN
 from cmburden.records import seed_of
@@ -86,7 +86,7 @@ def estimates(
     rows += correction.rows(participants, contract, overridden, reviews)
     covariates = config["report"]["covariates"]
     background = correction.false_positives(contract, overridden)
-    rows += regression.rows(participants, scans, covariates, background)
+    rows += burden_models.rows(participants, scans, covariates, background)
     return rows
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmburden import covariates, regression
+from cmburden import burden_models, covariates, regression
 from cmburden.simulate import slope_study
 from cmburden.simulate.population import Detector, Population
 from cmburden.tables import PARTICIPANTS, SCANS
@@ -45,7 +45,7 @@ def tables(number=400, seed=0, **columns):
 
 
 def models(people, scans, wanted=COVARIATES, false_positives="not known here"):
-    rows = pd.DataFrame(list(regression.rows(people, scans, wanted, false_positives)))
+    rows = pd.DataFrame(list(burden_models.rows(people, scans, wanted, false_positives)))
     assert not rows.duplicated("measure").any(), rows[rows.duplicated("measure")]
     null = rows["estimate"].isna()
     assert rows.loc[null, "method"].str.startswith("not estimated: ").all()
@@ -243,7 +243,7 @@ def test_participants_without_a_covariate_are_left_out_of_the_model_and_counted(
 def test_design_has_full_rank_whatever_is_asked_for():
     people, scans = tables()
     people["age_again"] = people["age"] * 2 + 1
-    table = regression.table_of(people, scans)
+    table = burden_models.table_of(people, scans)
     outcome = (table["n_cmb"] > 0).to_numpy(dtype=int)
     made = covariates.design(table, outcome, [*COVARIATES, "age_again", "scan_id"])
     assert np.linalg.matrix_rank(made.matrix) == made.matrix.shape[1] == len(made.terms) + 1
