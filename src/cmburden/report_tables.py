@@ -59,15 +59,6 @@ class ReportTables:
     def count(self, stratum: str, measure: str) -> int:
         return self.estimate(stratum, measure)["n"]
 
-    def levels(self, stratum: str, prefix: str) -> list[tuple[str, int]]:
-        """Levels and numbers of measures that start with ``prefix``, the most frequent first."""
-        found = [
-            (measure.removeprefix(prefix), row["n"])
-            for (own, measure), row in self.estimates.items()
-            if own == stratum and measure.startswith(prefix)
-        ]
-        return sorted(found, key=lambda pair: (-pair[1], pair[0]))
-
     def starting(self, stratum: str | None, prefix: str) -> list[dict[str, Any]]:
         """Rows whose measure starts with ``prefix``, of one stratum or (None) of all."""
         return [
