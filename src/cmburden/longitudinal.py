@@ -203,7 +203,12 @@ def _registered(one: Scan, other: Scan, images, layout: Layout) -> Pair:
     ]  # fmt: skip
     cached = layout.cached(STAGE, hash_of("pair", midspace.VERSION, hashes), "json")
     if not cached.exists():
-        pair = midspace.register_pair(*images())
+        try:
+            pair = midspace.register_pair(*images())
+        except RuntimeError as error:
+            # ANTs gives up on two images that have nothing in common: they are not compared.
+            _LOG.warning("%s, %s: not registered (%s)", one.scan_id, other.scan_id, error)
+            return Pair(np.eye(4), 0.0, 0.0)
         write_json(cached, dataclasses.asdict(pair) | {"motion": pair.motion.tolist()})
     content = json.loads(cached.read_text())
     return Pair(np.array(content["motion"]), content["overlap"], content["correlation"])

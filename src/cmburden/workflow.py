@@ -98,11 +98,9 @@ class Flow:
         return [self.paths.bucket("verify", number) for number in sorted(numbers)]
 
     def followed(self) -> list[Path]:
-        return [
-            path(bucket)
-            for bucket in self.people
-            for path in (lambda b: self.paths.bucket("longitudinal", b), self.paths.followed)
-        ]
+        """Shards of longitudinal: its tracks and its sessions."""
+        paths = self.paths
+        return [p for b in self.people for p in (paths.bucket("longitudinal", b), paths.followed(b))]
 
     def all_records(self) -> list[Path]:
         return [self.paths.record(stage, s) for stage in SCAN_STAGES for s in self.scans]

@@ -143,6 +143,16 @@ def test_a_session_that_failed_or_does_not_fit_is_said(tmp_path, motions, monkey
     assert visits["overlap"].tolist() == [0.97] * 2
 
 
+def test_a_registration_that_gives_up_is_said(tmp_path, monkeypatch):
+    def gives_up(one, other):
+        raise RuntimeError("Registration failed with error code 1")
+
+    monkeypatch.setattr(midspace, "register_pair", gives_up)
+    layout, scans, verify = study(tmp_path, [[(A, 0.9)], [(A, 0.9)]])
+    tracks, visits = followed(layout, scans, verify)
+    assert tracks.empty and visits["status"].tolist() == ["not registered"] * 2
+
+
 def test_a_shard_made_again_without_the_scan_is_not_zero_lesions(tmp_path, motions):
     layout, scans, verify = study(tmp_path, [[(A, 0.9)], [(A, 0.9)]])
     record = layout.record("verify", scans[1].scan_id)
