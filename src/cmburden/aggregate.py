@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ from cmburden.tables import (
     ALL,
     CANDIDATES,
     COUNTS,
+    LABELS,
     LESIONS,
     MANIFEST,
+    PARQUET,
     PARTICIPANTS,
     REJECTED,
     RUNS,
@@ -39,6 +42,8 @@ VERSION = 1
 _STAGES = (*SCAN_STAGES, *BUCKET_STAGES)
 #: Reasons for which a file that would have been a scan is one that failed.
 _FAULTS = ("unreadable", "empty_file", "truncated", "not_finite", "not_3d", "constant")
+#: Candidates in memory at a time, about 300 bytes each with what sorting them takes.
+_ROWS_AT_A_TIME = 400_000
 #: Measures that stages leave in their records: the numbers of `scans` that are not counts.
 _MEASURES = [column.name for column in SCANS.columns if column.kind == "float"]
 #: What a participant takes over from the scan chosen.
@@ -115,28 +120,46 @@ def check_failed_fraction(layout: Layout, config: dict[str, Any]) -> None:
 def _candidates(layout: Layout, manifest: pd.DataFrame) -> tuple[pd.DataFrame, set[int]]:
     """Write work/candidates.parquet; return its kept rows and the buckets that have a shard.
 
-    The candidates of a cohort are many and stay in Arrow; the lesions among them are few.
+    The candidates of a cohort are millions: they go through in parts of the scans, in their order,
+    so that no more than a part is in memory. The lesions among them are few.
     """
-    wanted = pa.array(manifest["scan_id"].tolist(), pa.string())
-    schema, shards, present = CANDIDATES.schema(), [], set()
-    for bucket in sorted(set(manifest["bucket"])):
-        path = layout.bucket("verify", bucket)
-        if not path.exists():
-            continue
-        shard = _shard(path).cast(schema)
-        shards.append(shard.filter(pc.is_in(shard["scan_id"], value_set=wanted)))
-        present.add(int(bucket))
-    table = pa.concat_tables(shards) if shards else schema.empty_table()
-    table = table.sort_by([(name, "ascending") for name in CANDIDATES.key]).combine_chunks()
-    with whole_file(layout.candidates) as temporary:
-        pq.write_table(table, temporary, compression="zstd", version="2.6")
-    kept = table.filter(pc.is_in(table["label"], value_set=pa.array(["definite", "possible"])))
-    return CANDIDATES.frame(kept.to_pandas()), present
+    paths = {int(b): layout.bucket("verify", b) for b in sorted(set(manifest["bucket"]))}
+    paths = {bucket: path for bucket, path in paths.items() if path.exists()}
+    rows = sum(_readable(path, pq.read_metadata).num_rows for path in paths.values())
+    scan_ids = sorted(manifest["scan_id"])
+    # Of which scans a part is depends on the cohort alone: equal input, equal bytes.
+    step = max(1, len(scan_ids) * _ROWS_AT_A_TIME // max(rows, 1))
+    kept = [CANDIDATES.schema().empty_table()]
+    with (
+        whole_file(layout.candidates) as temporary,
+        pq.ParquetWriter(temporary, CANDIDATES.schema(), **PARQUET) as writer,
+    ):
+        for start in range(0, len(scan_ids), step):
+            part = _part(list(paths.values()), scan_ids[start : start + step])
+            writer.write_table(part)
+            kept.append(part.filter(pc.is_in(part["label"], value_set=pa.array(LABELS))))
+            _log.info("candidates of %d of %d scans", start + step, len(scan_ids))
+    return CANDIDATES.frame(pa.concat_tables(kept).to_pandas()), set(paths)
 
 
-def _shard(path: Path) -> pa.Table:
+def _part(shards: list[Path], scan_ids: list[str]) -> pa.Table:
+    """Candidates of ``scan_ids`` (sorted), in the table's order."""
+    between = (pc.field("scan_id") >= scan_ids[0]) & (pc.field("scan_id") <= scan_ids[-1])
+    wanted = pa.array(scan_ids, pa.string())
+    found = []
+    for path in shards:
+        shard = _readable(
+            path, pq.read_table, columns=CANDIDATES.names, filters=between, partitioning=None
+        ).cast(CANDIDATES.schema())
+        # The shard may hold scans that are no longer in the tree.
+        found.append(shard.filter(pc.is_in(shard["scan_id"], value_set=wanted)))
+    table = pa.concat_tables(found) if found else CANDIDATES.schema().empty_table()
+    return table.sort_by([(name, "ascending") for name in CANDIDATES.key])
+
+
+def _readable(path: Path, read: Callable, **options):
     try:
-        return pq.read_table(path, columns=CANDIDATES.names, partitioning=None)
+        return read(path, **options)
     except (OSError, KeyError, pa.ArrowException) as error:
         raise CMBurdenError(
             f"{path}: not a readable table of candidates ({error}); remove it and run again"

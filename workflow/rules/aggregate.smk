@@ -1,7 +1,6 @@
 rule aggregate:
     input:
         shards=flow.shards(),
-        records=flow.all_records(),
     output:
         tables=flow.tables(),
     log:
