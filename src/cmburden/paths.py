@@ -115,6 +115,10 @@ class Layout:
         """Shard of a bucket; ``bucket`` may be a wildcard such as '{bucket}'."""
         return self.work / stage / f"bucket-{bucket}.parquet"
 
+    def bucket_lock(self, stage: str, bucket: int | str) -> Path:
+        """Held by the one job that works on the bucket."""
+        return self.work / stage / f".bucket-{bucket}.lock"
+
     def run_record(self, stage: str, unit: str) -> Path:
         """Versions, hashes, device and seconds of one stage's run."""
         return self.work / "runs" / stage / f"{unit}.json"
