@@ -18,6 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import prepared
 import tiny_models
+from faults import detected, inferred
 
 from cmburden import cli
 from cmburden.paths import COHORT_TABLES, Layout
@@ -62,20 +63,6 @@ def start(study: Path, out: Path) -> subprocess.Popen:
         [sys.executable, "-m", "cmburden.cli", *arguments(study, out)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-
-
-def inferred(layout: Layout) -> dict[str, tuple[int, int]]:
-    """Cached results of networks: which file on disk, made when. Another inference of the same
-    scan would be another file."""
-    found = {}
-    for path in layout.cached("detect", "x").parents[2].glob("*/*/*"):
-        if not path.name.startswith(".") and path.parts[-3] in ("detect", "verify"):
-            found[path.name] = (path.stat().st_ino, path.stat().st_mtime_ns)
-    return found
-
-
-def detected(layout: Layout) -> int:
-    return sum(name.endswith(".parquet") for name in inferred(layout))
 
 
 def until(reached: Callable[[], bool], seconds: float = 240) -> None:
