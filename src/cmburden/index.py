@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 
+from cmburden import annex
 from cmburden import config as configuration
 from cmburden.errors import REASONS, CMBurdenError
-from cmburden.paths import Layout
-from cmburden.records import Scan, bucket_of, hash_of, sha256_of_file, whole_file
+from cmburden.paths import SCAN_STAGES, Layout
+from cmburden.records import Outcome, Scan, bucket_of, hash_of, sha256_of_file, whole_file
 from cmburden.tables import MANIFEST, REJECTED
 
 STAGE = "index"
@@ -72,7 +74,9 @@ def run(bids_dir: Path, layout: Layout, config: dict) -> list[Scan]:
                 reject(image, "filtered", "The participant has no T1w and index.require_t1w is on.")
                 continue
             kept += 1
-            rows.append(_row(image, anatomical, own, bids_dir, config, cohorts, name, cache))
+            rows.append(
+                _row(image, anatomical, own, bids_dir, layout, config, cohorts, name, cache)
+            )
         if not kept:
             folder = {"path": f"sub-{subject}", "sub": subject, "ses": None}
             seen = sorted({i["suffix"] for i in own})
@@ -316,7 +320,7 @@ def _grouped(images: list[dict], key: str):
 # --- rows ---
 
 
-def _row(image, t1w, own, bids_dir, config, cohorts, name, cache) -> dict:
+def _row(image, t1w, own, bids_dir, layout, config, cohorts, name, cache) -> dict:
     entities = dict(image["entities"]) | {"part": "phase"}
     phase = next(
         (i for i in own if i["suffix"] == image["suffix"] and dict(i["entities"]) == entities), None
@@ -327,10 +331,13 @@ def _row(image, t1w, own, bids_dir, config, cohorts, name, cache) -> dict:
     if echo is not None and echo > 1:
         # Some converters write milliseconds; BIDS says seconds.
         echo, warning = echo / 1000, "EchoTime above 1 s was taken as milliseconds."
+
+    def digest(file: dict) -> str:
+        path = bids_dir / file["path"]
+        return cache.digest(path, lambda: _was_read(layout, image["stem"]))
+
     key = hash_of(
-        cache.digest(bids_dir / image["path"]),
-        {k: sidecar.get(k) for k in _FIELDS[:3]},
-        cache.digest(bids_dir / t1w["path"]) if t1w else None,
+        digest(image), {k: sidecar.get(k) for k in _FIELDS[:3]}, digest(t1w) if t1w else None
     )
     return {
         "scan_id": image["stem"],
@@ -352,6 +359,13 @@ def _row(image, t1w, own, bids_dir, config, cohorts, name, cache) -> dict:
     }
 
 
+def _was_read(layout: Layout, scan_id: str) -> bool:
+    try:
+        return Outcome.read(layout.record(SCAN_STAGES[0], scan_id)).ok
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def _without_duplicates(rows: list[dict], rejected: list[dict]) -> list[dict]:
     kept: dict[str, dict] = {}
     for row in sorted(rows, key=lambda r: (r["scan_id"], r["path"])):
@@ -368,7 +382,7 @@ def _without_duplicates(rows: list[dict], rejected: list[dict]) -> list[dict]:
 
 
 class _Cache:
-    """sha256 of files, kept while size and mtime stay."""
+    """What a file holds: its sha256, kept while size and mtime stay, or git-annex's key of it."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -378,16 +392,24 @@ class _Cache:
             for row in pq.read_table(path, partitioning=None).to_pylist():
                 self.known[row["path"]] = (row["size"], row["mtime_ns"], row["sha256"])
 
-    def digest(self, path: Path) -> str:
-        """Digest of a file's bytes; of a link that leads nowhere (DataLad), its target's name."""
+    def digest(self, path: Path, was_read: Callable[[], bool]) -> str:
+        """Digest of a file's bytes; of an annexed file (DataLad) git-annex's key, which says the
+        same without reading.
+
+        A file whose content is not here has another digest, so that it is read once it has come;
+        but one that ``was_read`` keeps its own: content may be dropped when a scan is done.
+        """
+        key = annex.key_of(path)
         try:
             stat = path.stat()
         except OSError:
-            return "absent:" + (str(path.readlink()) if path.is_symlink() else "")
-        key, state = str(path), (stat.st_size, stat.st_mtime_ns)
-        known = self.known.get(key)
+            return f"annex:{key}" if key and was_read() else f"absent:{key or ''}"
+        if key:
+            return f"annex:{key}"
+        name, state = str(path), (stat.st_size, stat.st_mtime_ns)
+        known = self.known.get(name)
         digest = known[2] if known and known[:2] == state else sha256_of_file(path)
-        self.used[key] = (*state, digest)
+        self.used[name] = (*state, digest)
         return digest
 
     def save(self) -> None:
