@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -120,41 +122,49 @@ def check_failed_fraction(layout: Layout, config: dict[str, Any]) -> None:
 def _candidates(layout: Layout, manifest: pd.DataFrame) -> tuple[pd.DataFrame, set[int]]:
     """Write work/candidates.parquet; return its kept rows and the buckets that have a shard.
 
-    The candidates of a cohort are millions: they go through in parts of the scans, in their order,
-    so that no more than a part is in memory. The lesions among them are few.
+    The candidates of a cohort are millions: each shard is dealt out to files of some scans each,
+    and these are sorted one after another, so that no more than a part is in memory. The lesions
+    among them are few.
     """
     paths = {int(b): layout.bucket("verify", b) for b in sorted(set(manifest["bucket"]))}
     paths = {bucket: path for bucket, path in paths.items() if path.exists()}
     rows = sum(_readable(path, pq.read_metadata).num_rows for path in paths.values())
-    scan_ids = sorted(manifest["scan_id"])
-    # Of which scans a part is depends on the cohort alone: equal input, equal bytes.
-    step = max(1, len(scan_ids) * _ROWS_AT_A_TIME // max(rows, 1))
-    kept = [CANDIDATES.schema().empty_table()]
-    with (
-        whole_file(layout.candidates) as temporary,
-        pq.ParquetWriter(temporary, CANDIDATES.schema(), **PARQUET) as writer,
-    ):
-        for start in range(0, len(scan_ids), step):
-            part = _part(list(paths.values()), scan_ids[start : start + step])
-            writer.write_table(part)
-            kept.append(part.filter(pc.is_in(part["label"], value_set=pa.array(LABELS))))
-            _log.info("candidates of %d of %d scans", start + step, len(scan_ids))
+    # Which scans are a part depends on the cohort alone: equal input, equal bytes.
+    parts = max(1, -(-rows // _ROWS_AT_A_TIME))
+    schema = CANDIDATES.schema()
+    kept = [schema.empty_table()]
+    with tempfile.TemporaryDirectory(prefix=".candidates-", dir=layout.work) as folder:
+        files = [Path(folder) / f"{number}.arrow" for number in range(parts)]
+        _deal_out(list(paths.values()), sorted(manifest["scan_id"]), files)
+        with (
+            whole_file(layout.candidates) as temporary,
+            pq.ParquetWriter(temporary, schema, **PARQUET) as writer,
+        ):
+            for number, file in enumerate(files, start=1):
+                part = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+                part = part.sort_by([(name, "ascending") for name in CANDIDATES.key])
+                writer.write_table(part)
+                kept.append(part.filter(pc.is_in(part["label"], value_set=pa.array(LABELS))))
+                _log.info("candidates: part %d of %d", number, parts)
     return CANDIDATES.frame(pa.concat_tables(kept).to_pandas()), set(paths)
 
 
-def _part(shards: list[Path], scan_ids: list[str]) -> pa.Table:
-    """Candidates of ``scan_ids`` (sorted), in the table's order."""
-    between = (pc.field("scan_id") >= scan_ids[0]) & (pc.field("scan_id") <= scan_ids[-1])
-    wanted = pa.array(scan_ids, pa.string())
-    found = []
-    for path in shards:
-        shard = _readable(
-            path, pq.read_table, columns=CANDIDATES.names, filters=between, partitioning=None
-        ).cast(CANDIDATES.schema())
-        # The shard may hold scans that are no longer in the tree.
-        found.append(shard.filter(pc.is_in(shard["scan_id"], value_set=wanted)))
-    table = pa.concat_tables(found) if found else CANDIDATES.schema().empty_table()
-    return table.sort_by([(name, "ascending") for name in CANDIDATES.key])
+def _deal_out(shards: list[Path], scan_ids: list[str], files: list[Path]) -> None:
+    """Write candidates of ``scan_ids`` (sorted) to ``files``, equally many scans to each.
+
+    What a shard holds of scans that are no longer in the tree is left out.
+    """
+    schema, wanted = CANDIDATES.schema(), pa.array(scan_ids, pa.string())
+    share = max(1, -(-len(scan_ids) // len(files)))
+    with ExitStack() as stack:
+        writers = [stack.enter_context(pa.ipc.new_file(str(file), schema)) for file in files]
+        for path in shards:
+            shard = _readable(path, pq.read_table, columns=CANDIDATES.names, partitioning=None)
+            place = pc.index_in(shard["scan_id"], value_set=wanted)
+            there = place.is_valid()
+            shard, place = shard.filter(there).cast(schema), pc.divide(place.filter(there), share)
+            for number in place.unique().to_pylist():
+                writers[number].write_table(shard.filter(pc.equal(place, number)))
 
 
 def _readable(path: Path, read: Callable, **options):

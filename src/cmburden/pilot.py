@@ -25,6 +25,8 @@ START_S = 7
 #: A bucket's job is given two hours (workflow/rules/detect.smk); above half of it more buckets are
 #: better, since other nodes are slower than the pilot's.
 BUCKET_S = 3600
+#: Jobs of one thread that have less of a processor say more about the machine than about the scans.
+LEAST_BUSY = 0.7
 #: What a file is, by the parts of its path below OUTPUT_DIR; the first that fits.
 KINDS = (
     ("preprocessed volumes", lambda p: "_desc-preproc_" in p.name),
@@ -52,6 +54,8 @@ class StageCost:
     hours: float
     gpu_hours: float
     max_rss_mb: float
+    #: Processor time over wall time of scan jobs, which have one thread; None where not known.
+    busy: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +152,8 @@ def _scan_stage(layout: Layout, stage: str, measured: list[str], scans: int) -> 
         return None
     # The mean, not the median: a slow scan is paid for as well.
     seconds = float(jobs["s"].mean())
-    return StageCost(stage, scans, seconds, scans * seconds / 3600, 0.0, _peak(jobs))
+    busy = float(jobs["cpu_time"].sum() / jobs["s"].sum())
+    return StageCost(stage, scans, seconds, scans * seconds / 3600, 0.0, _peak(jobs), busy)
 
 
 def _bucket_stage(
@@ -232,6 +237,14 @@ def markdown(cost: Cost, *, on_slurm: bool) -> str:
     hours = sum(s.hours for s in cost.stages) + start
     gpu_hours = sum(s.gpu_hours for s in cost.stages)
     lines += [f"| all | {jobs} | | {hours:.1f} | {gpu_hours:.1f} | |", ""]
+    busy = [s.busy for s in cost.stages if s.busy is not None]
+    if busy and min(busy) < LEAST_BUSY:
+        lines += [
+            f"The pilot's jobs had {min(busy):.0%} of a processor, not a whole one: something else "
+            "was at work on the machine, or its disk is slow. On processors of their own "
+            "preprocess and register take about that share of the time above.",
+            "",
+        ]
     if not gpu_hours:
         lines += ["No GPU was used: the networks' time stands among the CPU-hours.", ""]
     lines += ["| files | MB a scan | files a scan | GB in all |", "|---|---|---|---|"]

@@ -17,7 +17,7 @@ from cmburden import __version__
 from cmburden.mars import REGIONS
 from cmburden.paths import BUCKET_STAGES, SCAN_STAGES, Layout
 from cmburden.records import Scan, bucket_of, hash_of, seed_of
-from cmburden.tables import CANDIDATES, FEATURES, SHARD_GROUP
+from cmburden.tables import CANDIDATES, FEATURES
 
 CANDIDATES_A_SCAN = 115
 LESIONS_A_SCAN = 5
@@ -50,7 +50,7 @@ def write(
         read = [m for m in members if m not in ended]
         shard = _candidates(read, candidates, lesions, rng)
         for stage in BUCKET_STAGES:
-            CANDIDATES.write(layout.bucket(stage, bucket), shard, group=SHARD_GROUP)
+            CANDIDATES.write(layout.bucket(stage, bucket), shard)
             _write(layout.run_record(stage, f"bucket-{bucket}"), _run(stage, f"bucket-{bucket}"))
         numbers = shard.loc[shard["kept"], "scan_id"].value_counts().to_dict()
         for scan_id in members:

@@ -13,8 +13,6 @@ from cmburden.errors import CMBurdenError
 from cmburden.records import whole_file
 
 PARQUET = {"compression": "zstd", "version": "2.6"}
-#: Rows of a shard that are read at a time: about ten scans' candidates.
-SHARD_GROUP = 1024
 
 _TYPES = {
     "str": pa.string(),
@@ -109,15 +107,14 @@ class Table:
         rows: pd.DataFrame | list[dict],
         *,
         note: dict[str, str] | None = None,
-        group: int | None = None,
     ) -> None:
         """Write Parquet by rename, sorted by key, without timestamps: equal rows, equal bytes.
 
-        ``note`` goes into the file's metadata; ``group`` rows can be read without the others.
+        ``note`` goes into the file's metadata.
         """
         table = self.arrow(rows).replace_schema_metadata(note)
         with whole_file(path) as temporary:
-            pq.write_table(table, temporary, row_group_size=group, **PARQUET)
+            pq.write_table(table, temporary, **PARQUET)
 
     def read(self, path: Path) -> pd.DataFrame:
         """Read a table that ``write`` wrote; nullable pandas types (missing is not zero)."""

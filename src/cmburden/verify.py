@@ -89,7 +89,7 @@ def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:
         ).write(layout.record(STAGE, scan.scan_id))  # fmt: skip
     tables.CANDIDATES.write(
         layout.bucket(STAGE, bucket), pd.concat(shard) if shard else tables.CANDIDATES.frame([]),
-        note={"records": _said(layout, scans)}, group=tables.SHARD_GROUP,
+        note={"records": _said(layout, scans)},
     )  # fmt: skip
     provenance.write_run(
         layout, STAGE, VERSION, f"bucket-{bucket}", settings,
