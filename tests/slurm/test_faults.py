@@ -43,7 +43,7 @@ def arguments(study: Path, out: str, *further: str) -> list[str]:
     ]  # fmt: skip
 
 
-def until(reached: Callable[[], bool], run: subprocess.Popen, seconds: float = 240) -> None:
+def until(reached: Callable[[], bool], run: subprocess.Popen, seconds: float = 1800) -> None:
     limit = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < limit, "it did not come so far"

@@ -23,7 +23,7 @@ from faults import detected, inferred
 from cmburden import cli
 from cmburden.paths import COHORT_TABLES, Layout
 
-SCANS = 8
+SCANS = 6
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def start(study: Path, out: Path) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def until(reached: Callable[[], bool], seconds: float = 240) -> None:
+def until(reached: Callable[[], bool], seconds: float = 1800) -> None:
     limit = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < limit, "it did not come so far"
@@ -105,7 +105,7 @@ def test_faults_lose_nothing_and_repeat_nothing(study, disk, capsys):
     run = start(study, layout.root)
     until(lambda: detected(layout) >= 2)
     kill(".detect.py", layout)
-    assert run.wait(240) == 1
+    assert run.wait(1800) == 1
     assert 2 <= checked() < SCANS
     assert not layout.bucket("detect", 0).exists()
     # What was done is known meanwhile.
