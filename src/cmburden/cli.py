@@ -26,7 +26,7 @@ ELSEWHERE = {
     "train": "train the networks",
     "evaluate": "compare a run with known microbleeds",
     "pilot": "run some scans, then say what all of them will cost",
-    "timings": "seconds a scan by stage, from a run's benchmark files",
+    "timings": "seconds a scan by stage, and bytes a scan by kind of file",
 }
 
 

@@ -38,6 +38,8 @@ def run(bids_dir: Path, layout: Layout, config: dict) -> list[Scan]:
     CMBurdenError
         Folder missing or not BIDS, unknown labels, or no scan that matches.
     """
+    from tqdm import tqdm
+
     bids_dir = Path(bids_dir).absolute()
     settings = config["index"]
     images = _list(bids_dir, settings["skip_bids_validation"])
@@ -61,7 +63,11 @@ def run(bids_dir: Path, layout: Layout, config: dict) -> list[Scan]:
         )
 
     wanted = _labels(config, "participant_label"), _labels(config, "session_label")
-    for subject, own in _grouped(images, "sub"):
+    # The first look at thousands of scans reads them all; nothing is shown but on a terminal.
+    for subject, own in tqdm(
+        _grouped(images, "sub"), "indexing", unit=" participants", disable=None, delay=3,
+        leave=False,
+    ):  # fmt: skip
         if wanted[0] and subject not in wanted[0]:
             continue
         chosen = _choose(own, settings, filters, wanted[1], reject, bids_dir)

@@ -136,7 +136,7 @@ def estimate(layout: Layout, scans: int | None = None) -> Cost:
         raise CMBurdenError(f"{layout.root}: no job has left a benchmark here; run the pilot first")
     # Other scans may have been run here before: files are divided by all that left some.
     ever = len(list(layout.record("preprocess", "x").parent.glob("*.json")))
-    return Cost(len(measured), scans, buckets, found, _disk(layout, max(ever, 1)), longest)
+    return Cost(len(measured), scans, buckets, found, disk(layout, max(ever, 1)), longest)
 
 
 def _benchmarks(paths: list[Path]) -> pd.DataFrame | None:
@@ -197,7 +197,8 @@ def _peak(jobs: pd.DataFrame) -> float:
     return float(jobs["max_rss"].fillna(0).max())
 
 
-def _disk(layout: Layout, scans: int) -> tuple[DiskCost, ...]:
+def disk(layout: Layout, scans: int) -> tuple[DiskCost, ...]:
+    """Files below OUTPUT_DIR by kind, for each of ``scans`` scans."""
     size, number = Counter(), Counter()
     for path in layout.root.rglob("*"):
         if path.is_file() and not path.is_symlink():
@@ -247,15 +248,7 @@ def markdown(cost: Cost, *, on_slurm: bool) -> str:
         ]
     if not gpu_hours:
         lines += ["No GPU was used: the networks' time stands among the CPU-hours.", ""]
-    lines += ["| files | MB a scan | files a scan | GB in all |", "|---|---|---|---|"]
-    for d in cost.disk:
-        lines.append(
-            f"| {d.kind} | {d.bytes_a_scan / 1e6:.2f} | {d.files_a_scan:.1f} "
-            f"| {d.bytes_a_scan * cost.scans / 1e9:.1f} |"
-        )
-    size = sum(d.bytes_a_scan for d in cost.disk)
-    files = sum(d.files_a_scan for d in cost.disk)
-    lines.append(f"| all | {size / 1e6:.2f} | {files:.1f} | {size * cost.scans / 1e9:.1f} |")
+    lines.append(disk_markdown(cost.disk, cost.scans))
     if cost.bucket_seconds > BUCKET_S:
         better = math.ceil(cost.buckets * cost.bucket_seconds / BUCKET_S)
         lines += [
@@ -263,6 +256,17 @@ def markdown(cost: Cost, *, on_slurm: bool) -> str:
             f"A job of {cost.buckets} buckets would take {cost.bucket_seconds / 3600:.1f} hours; "
             f"set buckets={better} for one of an hour.",
         ]
+    return "\n".join(lines)
+
+
+def disk_markdown(kinds: tuple[DiskCost, ...], scans: int) -> str:
+    """A row a kind of file, all of them, and what is left where work/ and logs/ are removed."""
+    kept = [d for d in kinds if "(work)" not in d.kind and d.kind != "logs"]
+    rows = [(d.kind, [d]) for d in kinds] + [("all", kinds), ("all without work/ and logs/", kept)]
+    lines = ["| files | MB a scan | files a scan | GB in all |", "|---|---|---|---|"]
+    for name, those in rows:
+        size, files = sum(d.bytes_a_scan for d in those), sum(d.files_a_scan for d in those)
+        lines.append(f"| {name} | {size / 1e6:.2f} | {files:.1f} | {size * scans / 1e9:.1f} |")
     return "\n".join(lines)
 
 
