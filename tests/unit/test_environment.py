@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVS = ROOT / "envs"
-TOOLS = {"pytest", "hypothesis", "ruff", "snakefmt", "bids-validator-deno"}
+TOOLS = {"pytest", "hypothesis", "ruff", "snakefmt", "bids-validator-deno", "bids2table"}
 
 
 def named(requirement: str) -> str:
