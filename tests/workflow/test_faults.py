@@ -69,7 +69,7 @@ def until(reached: Callable[[], bool], seconds: float = 1800) -> None:
     limit = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < limit, "it did not come so far"
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def kill(word: str, layout: Layout) -> None:
