@@ -1,4 +1,4 @@
-"""A cluster that takes jobs away: one is cancelled, then the node of the next is set down. The run
+"""A cluster that takes jobs away: one is cancelled, then the node of another is set down. The run
 goes on by itself, with the tables of a quiet run, and no scan is inferred twice. About two minutes
 on two cores.
 """
@@ -70,7 +70,11 @@ def test_a_cancelled_job_and_a_lost_node(study, cluster):
         cluster.ask("scancel", job)
         until(lambda: running() not in ("", job), run)
         first = inferred(layout)
-        until(lambda: detected(layout) >= min(len(first) // 2 + 2, SCANS - 1), run)
+        until(layout.bucket("detect", 0).exists, run)
+        detect = running()
+        # The executor leaves a lost node out of later submissions: verify is the last that needs
+        # this one, which is the only one with GPUs.
+        until(lambda: running() not in ("", detect), run)
         cluster.ask("scontrol", "update", "NodeName=gpu1", "State=DOWN", "Reason=test")
         until(lambda: running() == "", run)
         second = inferred(layout)
@@ -80,8 +84,8 @@ def test_a_cancelled_job_and_a_lost_node(study, cluster):
         run.kill()
     log.seek(0)
     assert code == 0, log.read()[-3000:]
-    rows = cluster.accounted("State", "Comment", "JobName")
-    assert any(row["State"].startswith("CANCELLED") for row in rows)
+    states = [row["State"] for row in cluster.accounted("State")]
+    assert any(state.startswith("CANCELLED") for state in states)
     # What was inferred before each fault is there still: the same files, made when they were.
     last = inferred(layout)
     assert len(first) >= 4
