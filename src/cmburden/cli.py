@@ -159,8 +159,8 @@ def _alone(layout: Layout):
     """
     with contextlib.ExitStack() as stack:
         try:
+            # `cmburden status` holds it for a moment.
             descriptor = stack.enter_context(locked(layout.lock, wait=2))
-        # `cmburden status` holds it for a moment.
         except BlockingIOError:
             raise CMBurdenError(
                 f"{layout.root}: another run is at work here; wait for it, or name another folder "

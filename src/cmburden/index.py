@@ -1,7 +1,7 @@
 """index: from a BIDS tree to one row a scan, and one row for each image that is none.
 
-The tree is listed once; content is hashed with a cache keyed by size and mtime, so
-that a second look at an unchanged cohort costs no reading.
+The tree is listed once; content is hashed with a cache keyed by size and mtime, so that a second
+look at an unchanged cohort costs no reading.
 """
 
 from __future__ import annotations

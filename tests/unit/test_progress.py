@@ -65,8 +65,7 @@ def test_records_of_other_scans_and_torn_ones_do_not_count(layout):
     assert progress.of(layout).stages[0].ended == 4
 
 
-def test_one_run_at_a_time_also_where_the_command_alone_was_killed(layout, capsys):
-    """Snakemake holds the lock on: see cli._participants."""
+def test_one_run_at_a_time(layout, capsys):
     with locked(layout.lock):
         assert cli.main(["retry", str(layout.root)]) == 2
     assert "another run is at work here" in capsys.readouterr().err

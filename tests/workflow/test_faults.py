@@ -113,12 +113,14 @@ def test_faults_lose_nothing_and_repeat_nothing(study, disk, capsys):
     assert cli.main(["status", str(layout.root)]) == 0
     assert f"preprocess: {SCANS} of {SCANS} scans (100%)" in capsys.readouterr().out
 
-    # 2. kill -9 of Snakemake, and of the command that started it. The job goes on.
+    # 2. kill -9 of the command, after which Snakemake goes on, then of that; its job goes on.
     before = detected(layout)
     run = start(study, layout.root)
     until(lambda: detected(layout) > before)
     run.kill()
     run.wait()
+    assert cli.main(arguments(study, layout.root)) == 2
+    assert "another run is at work here" in capsys.readouterr().err
     kill("--profile", layout)
     assert checked() > before
 
