@@ -133,7 +133,7 @@ def plan(folder: Path, scans: int, buckets: int, repeats: int = 1) -> dict:
     synthetic_results.write(layout, found, flow.buckets, candidates=5, lesions=1)
     jobs = _remember_ours(layout, flow, settings)
     jobs_bare = _remember_bare(folder / "bare", bare, scans, buckets)
-    done = _pair(ours, [*bare, "--dry-run"], repeats)
+    done = _pair(ours, [*bare, "--dry-run", "--quiet", "rules", "host"], repeats)
     left = [jobs_of(one.pop("output")) for one in done.values()]
     if any(left):
         raise CMBurdenError(f"{left} jobs would run although all is done")
@@ -158,7 +158,7 @@ def _write_bare(folder: Path, scans: int, buckets: int) -> list[str]:
     (folder / "Snakefile").write_text(BARE.format(scans=scans, buckets=buckets))
     return [
         sys.executable, "-m", "snakemake", "--snakefile", str(folder / "Snakefile"),
-        "--directory", str(folder), "--cores", "2", "--quiet", "rules", "host",
+        "--directory", str(folder), "--cores", "2",
     ]  # fmt: skip
 
 
@@ -182,7 +182,7 @@ def _remember_ours(layout: Layout, flow: Flow, settings: dict) -> int:
     command = [
         "--snakefile", str(root / "Snakefile"),
         "--profile", str(root / "workflow" / "profiles" / "default"),
-        "--directory", str(layout.work), "--configfile", str(resolved), "--nolock",
+        "--directory", str(layout.work), "--configfile", str(resolved), "--nolock", "--cores", "2",
     ]  # fmt: skip
     return _remember(made, command, **{INDEXED: "1"})
 
@@ -208,10 +208,8 @@ def _remember(made: list[list[Path]], arguments: list[str], **environment: str) 
     for number, stage in enumerate(made):
         for path in stage:
             os.utime(path, (began + number, began + number))
-    command = [sys.executable, "-c", REMEMBER, *arguments]
-    return jobs_of(
-        measure([*command, "--cores", "2", "--forceall", "--touch"], **environment).output
-    )
+    command = [sys.executable, "-c", REMEMBER, *arguments, "--forceall", "--touch"]
+    return jobs_of(measure(command, **environment).output)
 
 
 def jobs_of(output: str) -> int:
