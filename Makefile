@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test lint lock evaluation
+.PHONY: install demo test lint lock evaluation scale
 install: $(STAMP)
 
 $(STAMP): envs/requirements.lock pyproject.toml
@@ -41,6 +41,12 @@ evaluation: install
 	$(BIN)/python -m cmburden.evaluate_anatomy $(ANATOMY)/seg_13.nii.gz $(ANATOMY)/seg_14.nii.gz \
 		--out evaluation/figures
 	$(BIN)/python -m cmburden.evaluation_docs evaluation docs
+
+# What planning and tables cost at thousands of scans: the figures of docs/scale.md.
+scale: install
+	$(BIN)/python -m cmburden.scale_benchmark plan
+	$(BIN)/python -m cmburden.scale_benchmark plan --scans 20000
+	$(BIN)/python -m cmburden.scale_benchmark tables
 
 # The lock is what is installed, without what torch itself brings.
 lock:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +30,11 @@ from cmburden.tables import (
     CANDIDATES,
     CHANGES,
     COUNTS,
+    LABELS,
     LESIONS,
     MANIFEST,
     PAIRS,
+    PARQUET,
     PARTICIPANTS,
     REJECTED,
     REVIEW_COUNTS,
@@ -45,6 +50,8 @@ VERSION = 2
 _STAGES = (*SCAN_STAGES, *BUCKET_STAGES)
 #: Reasons for which a file that would have been a scan is one that failed.
 _FAULTS = ("unreadable", "empty_file", "truncated", "not_finite", "not_3d", "constant")
+#: Candidates in memory at a time, about 300 bytes each with what sorting them takes.
+_ROWS_AT_A_TIME = 400_000
 #: Measures that stages leave in their records: the numbers of `scans` that are not counts.
 _MEASURES = [column.name for column in SCANS.columns if column.kind == "float"]
 #: What a participant takes over from the scan chosen.
@@ -153,28 +160,54 @@ def check_failed_fraction(layout: Layout, config: dict[str, Any]) -> None:
 def _candidates(layout: Layout, manifest: pd.DataFrame) -> tuple[pd.DataFrame, set[int]]:
     """Write work/candidates.parquet; return its kept rows and the buckets that have a shard.
 
-    The candidates of a cohort are many and stay in Arrow; the lesions among them are few.
+    The candidates of a cohort are millions: each shard is dealt out to files of some scans each,
+    and these are sorted one after another, so that no more than a part is in memory. The lesions
+    among them are few.
     """
-    wanted = pa.array(manifest["scan_id"].tolist(), pa.string())
-    schema, shards, present = CANDIDATES.schema(), [], set()
-    for bucket in sorted(set(manifest["bucket"])):
-        path = layout.bucket("verify", bucket)
-        if not path.exists():
-            continue
-        shard = _shard(path).cast(schema)
-        shards.append(shard.filter(pc.is_in(shard["scan_id"], value_set=wanted)))
-        present.add(int(bucket))
-    table = pa.concat_tables(shards) if shards else schema.empty_table()
-    table = table.sort_by([(name, "ascending") for name in CANDIDATES.key]).combine_chunks()
-    with whole_file(layout.candidates) as temporary:
-        pq.write_table(table, temporary, compression="zstd", version="2.6")
-    kept = table.filter(pc.is_in(table["label"], value_set=pa.array(["definite", "possible"])))
-    return CANDIDATES.frame(kept.to_pandas()), present
+    paths = {int(b): layout.bucket("verify", b) for b in sorted(set(manifest["bucket"]))}
+    paths = {bucket: path for bucket, path in paths.items() if path.exists()}
+    rows = sum(_readable(path, pq.read_metadata).num_rows for path in paths.values())
+    # Which scans are a part depends on the cohort alone: equal input, equal bytes.
+    parts = max(1, -(-rows // _ROWS_AT_A_TIME))
+    schema = CANDIDATES.schema()
+    kept = [schema.empty_table()]
+    with tempfile.TemporaryDirectory(prefix=".candidates-", dir=layout.work) as folder:
+        files = [Path(folder) / f"{number}.arrow" for number in range(parts)]
+        _deal_out(list(paths.values()), sorted(manifest["scan_id"]), files)
+        with (
+            whole_file(layout.candidates) as temporary,
+            pq.ParquetWriter(temporary, schema, **PARQUET) as writer,
+        ):
+            for number, file in enumerate(files, start=1):
+                part = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+                part = part.sort_by([(name, "ascending") for name in CANDIDATES.key])
+                writer.write_table(part)
+                kept.append(part.filter(pc.is_in(part["label"], value_set=pa.array(LABELS))))
+                _log.info("candidates: part %d of %d", number, parts)
+    return CANDIDATES.frame(pa.concat_tables(kept).to_pandas()), set(paths)
 
 
-def _shard(path: Path) -> pa.Table:
+def _deal_out(shards: list[Path], scan_ids: list[str], files: list[Path]) -> None:
+    """Write candidates of ``scan_ids`` (sorted) to ``files``, equally many scans to each.
+
+    What a shard holds of scans that are no longer in the tree is left out.
+    """
+    schema, wanted = CANDIDATES.schema(), pa.array(scan_ids, pa.string())
+    share = max(1, -(-len(scan_ids) // len(files)))
+    with ExitStack() as stack:
+        writers = [stack.enter_context(pa.ipc.new_file(str(file), schema)) for file in files]
+        for path in shards:
+            shard = _readable(path, pq.read_table, columns=CANDIDATES.names, partitioning=None)
+            place = pc.index_in(shard["scan_id"], value_set=wanted)
+            there = place.is_valid()
+            shard, place = shard.filter(there).cast(schema), pc.divide(place.filter(there), share)
+            for number in place.unique().to_pylist():
+                writers[number].write_table(shard.filter(pc.equal(place, number)))
+
+
+def _readable(path: Path, read: Callable, **options):
     try:
-        return pq.read_table(path, columns=CANDIDATES.names, partitioning=None)
+        return read(path, **options)
     except (OSError, KeyError, pa.ArrowException) as error:
         raise CMBurdenError(
             f"{path}: not a readable table of candidates ({error}); remove it and run again"

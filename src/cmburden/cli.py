@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import importlib
 import os
 import shutil
@@ -18,6 +17,7 @@ import yaml
 from cmburden import RESEARCH_USE_ONLY, __version__, resources
 from cmburden.errors import CMBurdenError, sentence
 from cmburden.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
+from cmburden.records import locked
 
 #: Commands whose module gives ``add_arguments`` and ``main``; imported only when chosen.
 ELSEWHERE = {
@@ -27,7 +27,7 @@ ELSEWHERE = {
     "evaluate": "compare a run with known microbleeds",
     "review": "show the candidates to a reader in the browser; the next run counts with it",
     "pilot": "run some scans, then say what all of them will cost",
-    "timings": "seconds a scan by stage, from a run's benchmark files",
+    "timings": "seconds a scan by stage, and bytes a scan by kind of file",
 }
 
 
@@ -156,20 +156,20 @@ def settings_of(settings: list[str], path: Path | None) -> dict:
 def _alone(layout: Layout):
     """Hold the output folder: two runs would share one manifest, and each would undo the other's.
 
-    The system lets go of the lock when the process ends, however it ends.
+    Yields the lock's descriptor, for the processes that the run consists of.
     """
-    with layout.lock.open("w") as stream:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # `cmburden status` holds it for a moment.
+            descriptor = stack.enter_context(locked(layout.lock, wait=2))
         except BlockingIOError:
             raise CMBurdenError(
                 f"{layout.root}: another run is at work here; wait for it, or name another folder "
                 "(cmburden status shows how far it is)"
             ) from None
-        except OSError:
-            # Some network file systems have no locks; that is no reason not to run.
-            pass
-        yield
+        # When this run began, for cmburden status.
+        os.utime(layout.lock)
+        yield descriptor
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -178,13 +178,15 @@ def _run(args: argparse.Namespace) -> int:
     settings = config.load(_overrides(args), args.config_file)
     bids, layout = Path(settings["bids_dir"]), Layout(settings["output_dir"])
     _check_output(bids, layout.root)
-    with _alone(layout):
+    with _alone(layout) as lock:
         if args.analysis_level == "group":
             return _group(bids, layout, settings)
-        return _participants(args, bids, layout, settings)
+        return _participants(args, bids, layout, settings, lock)
 
 
-def _participants(args: argparse.Namespace, bids: Path, layout: Layout, settings: dict) -> int:
+def _participants(
+    args: argparse.Namespace, bids: Path, layout: Layout, settings: dict, lock: int
+) -> int:
     from cmburden import derivatives, index
     from cmburden.review import store
     from cmburden.workflow import INDEXED
@@ -207,7 +209,10 @@ def _participants(args: argparse.Namespace, bids: Path, layout: Layout, settings
     if args.dry_run:
         command += ["--dry-run"]
     environment = os.environ | {INDEXED: "1"}
-    code = subprocess.run([*command, *args.further], env=environment, check=False).returncode
+    # Snakemake holds the lock as well: it goes on where this process alone is killed.
+    code = subprocess.run(
+        [*command, *args.further], env=environment, check=False, pass_fds=[lock]
+    ).returncode
     if not args.dry_run:
         _summary(layout)
     if not code:
@@ -285,37 +290,17 @@ def _summary(layout: Layout) -> None:
 
 
 def _status(args: argparse.Namespace) -> int:
-    """Counts by stage and reason, also while a run goes on."""
-    layout = Layout(args.output_dir)
-    for stage, outcomes in _outcomes(layout).items():
-        counts = Counter((o.status, o.reason or "") for o in outcomes)
-        print(f"{stage}: {len(outcomes)} of {_expected(layout)} scans")
-        for (status, reason), number in sorted(counts.items()):
-            print(f"  {status:<9}{reason:<18}{number:>6}")
+    from cmburden import progress
+
+    print(progress.said(progress.of(Layout(args.output_dir))))
     return 0
 
 
-def _expected(layout: Layout) -> int:
-    import pyarrow.parquet as pq
-
-    if not layout.manifest.exists():
-        raise CMBurdenError(f"{layout.root}: nothing was run here yet")
-    return pq.read_metadata(layout.manifest).num_rows
-
-
-def _outcomes(layout: Layout) -> dict:
-    from cmburden.records import Outcome
-
-    _expected(layout)
-    return {
-        stage: [Outcome.read(p) for p in sorted(layout.record(stage, "x").parent.glob("*.json"))]
-        for stage in (*SCAN_STAGES, *BUCKET_STAGES)
-    }
-
-
 def _retry(args: argparse.Namespace) -> int:
+    from cmburden import progress
+
     layout = Layout(args.output_dir)
-    _expected(layout)
+    progress.expected(layout)
     with _alone(layout):
         return _forget(layout, set(args.scan))
 
@@ -326,10 +311,12 @@ def _forget(layout: Layout, wanted: set[str]) -> int:
     Snakemake makes nothing again for a missing intermediate file while the last one exists, so
     shards, tables and report go too; what the networks said of other scans is cached.
     """
+    from cmburden import progress
+
     failed = {
         outcome.scan_id
-        for outcomes in _outcomes(layout).values()
-        for outcome in outcomes
+        for stage in (*SCAN_STAGES, *BUCKET_STAGES)
+        for outcome, _ in progress.outcomes(layout, stage)
         if outcome.status == "failed"
     }
     unknown = sorted(

@@ -10,7 +10,8 @@ from __future__ import annotations
 #: Every reason a scan can fail or be excluded for: code -> what to do about it.
 REASONS: dict[str, str] = {
     "unreadable": "replace the file: it cannot be read as NIfTI",
-    "empty_file": "replace the file: it has no bytes (for DataLad: datalad get)",
+    "not_present": "get the file's content (datalad get, git annex get), then run again",
+    "empty_file": "replace the file: it has no bytes",
     "truncated": "copy the file again: it ends before its header says",
     "not_finite": "repair the image: it holds NaN or infinite voxels",
     "not_3d": "give one 3D volume per file (a file per echo)",

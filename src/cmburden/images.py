@@ -15,6 +15,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from cmburden import annex
 from cmburden.errors import ScanError
 from cmburden.records import whole_file
 
@@ -82,7 +83,8 @@ def load_volume(path: Path, *, phase_allowed: bool = False) -> Volume:
     Raises
     ------
     ScanError
-        empty_file, unreadable, truncated, not_3d, not_finite, constant, voxel_size; is_phase
+        not_present, empty_file, unreadable, truncated, not_3d, not_finite, constant, voxel_size;
+        is_phase
         unless ``phase_allowed``.
     """
     image = _parse(_read_bytes(Path(path)))
@@ -118,7 +120,7 @@ def load_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     ScanError
-        empty_file, unreadable, truncated, not_3d, not_finite, voxel_size.
+        not_present, empty_file, unreadable, truncated, not_3d, not_finite, voxel_size.
     """
     image = _parse(_read_bytes(Path(path)))
     affine, _ = _sound_affine(image.header)
@@ -135,7 +137,7 @@ def load_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _read_bytes(path: Path) -> bytes:
     if not path.exists():
         if path.is_symlink():
-            raise ScanError("empty_file", "It is a link to content that is not here.")
+            raise ScanError("not_present", "It is a link to content that is not here.")
         raise ScanError("unreadable", "There is no such file.")
     try:
         content = path.read_bytes()
@@ -143,6 +145,8 @@ def _read_bytes(path: Path) -> bytes:
         raise ScanError("unreadable", f"It cannot be opened ({error.strerror}).") from error
     if not content:
         raise ScanError("empty_file", "It has 0 bytes.")
+    if annex.is_pointer(content):
+        raise ScanError("not_present", "It is git-annex's pointer to content that is not here.")
     if not content.startswith(_GZIP_MAGIC):
         return content
     try:

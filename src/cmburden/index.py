@@ -1,7 +1,7 @@
 """index: from a BIDS tree to one row a scan, and one row for each image that is none.
 
-The tree is listed once by bids2table; content is hashed with a cache keyed by size and mtime, so
-that a second look at an unchanged cohort costs no reading.
+The tree is listed once; content is hashed with a cache keyed by size and mtime, so that a second
+look at an unchanged cohort costs no reading.
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 
+from cmburden import annex, bids_tree
 from cmburden import config as configuration
 from cmburden.errors import REASONS, CMBurdenError
-from cmburden.paths import Layout
-from cmburden.records import Scan, bucket_of, hash_of, sha256_of_file, whole_file
+from cmburden.paths import SCAN_STAGES, Layout
+from cmburden.records import Outcome, Scan, bucket_of, hash_of, sha256_of_file, whole_file
 from cmburden.tables import MANIFEST, REJECTED
 
 STAGE = "index"
 VERSION = 1
-IMAGES = (".nii.gz", ".nii")
 #: Suffixes that look like the wanted sequences without being searched: they get a reason.
 RELATED = {"T2starw", "MEGRE", "swi", "SWI", "GRE", "minIP", "mIP", "T2starmap", "Chimap", "T2star"}
 _FIELDS = ("EchoTime", "MagneticFieldStrength", "Manufacturer", "ImageType")
@@ -36,6 +37,8 @@ def run(bids_dir: Path, layout: Layout, config: dict) -> list[Scan]:
     CMBurdenError
         Folder missing or not BIDS, unknown labels, or no scan that matches.
     """
+    from tqdm import tqdm
+
     bids_dir = Path(bids_dir).absolute()
     settings = config["index"]
     images = _list(bids_dir, settings["skip_bids_validation"])
@@ -44,7 +47,7 @@ def run(bids_dir: Path, layout: Layout, config: dict) -> list[Scan]:
     name = _dataset_name(bids_dir)
     filters = _filters(config)
     rows, rejected = [], []
-    cache = _Cache(layout.index_cache)
+    cache, sidecars = _Cache(layout.index_cache), bids_tree.Sidecars(bids_dir)
 
     def reject(image: dict, reason: str, found: str) -> None:
         rejected.append(
@@ -59,10 +62,14 @@ def run(bids_dir: Path, layout: Layout, config: dict) -> list[Scan]:
         )
 
     wanted = _labels(config, "participant_label"), _labels(config, "session_label")
-    for subject, own in _grouped(images, "sub"):
+    # The first look at thousands of scans reads them all; nothing is shown but on a terminal.
+    for subject, own in tqdm(
+        _grouped(images, "sub"), "indexing", unit=" participants", disable=None, delay=3,
+        leave=False,
+    ):  # fmt: skip
         if wanted[0] and subject not in wanted[0]:
             continue
-        chosen = _choose(own, settings, filters, wanted[1], reject, bids_dir)
+        chosen = _choose(own, settings, filters, wanted[1], reject, sidecars)
         t1w = [i for i in own if i["suffix"] == "T1w" and i["part"] in (None, "mag")]
         t1w = [i for i in t1w if _passes(i, filters.get("t1w", {}))]
         kept = 0
@@ -72,7 +79,9 @@ def run(bids_dir: Path, layout: Layout, config: dict) -> list[Scan]:
                 reject(image, "filtered", "The participant has no T1w and index.require_t1w is on.")
                 continue
             kept += 1
-            rows.append(_row(image, anatomical, own, bids_dir, config, cohorts, name, cache))
+            rows.append(
+                _row(image, anatomical, own, bids_dir, layout, config, cohorts, name, cache)
+            )
         if not kept:
             folder = {"path": f"sub-{subject}", "sub": subject, "ses": None}
             seen = sorted({i["suffix"] for i in own})
@@ -135,8 +144,6 @@ def read_scans(manifest: Path, bids_dir: Path) -> list[Scan]:
 
 def _list(bids_dir: Path, skip_validation: bool) -> list[dict]:
     """Images of the raw tree: path, sub, ses, suffix, part, echo and the entities as written."""
-    import bids2table
-
     if not bids_dir.is_dir():
         raise CMBurdenError(f"{bids_dir}: there is no such folder; name the BIDS folder")
     described = (bids_dir / "dataset_description.json").exists()
@@ -147,15 +154,11 @@ def _list(bids_dir: Path, skip_validation: bool) -> list[dict]:
         )
     if not any(bids_dir.glob("sub-*")):
         raise CMBurdenError(f"{bids_dir}: not a BIDS folder, it holds no sub-* folder")
-    table = bids2table.index_dataset(bids_dir) if described else None
-    paths = table.column("path").to_pylist() if table is not None else []
-    if not paths:
-        paths = [p.relative_to(bids_dir).as_posix() for p in bids_dir.glob("sub-*/**/*.nii*")]
     images = []
-    for path in sorted(set(paths)):
-        ending = next((e for e in IMAGES if path.endswith(e)), None)
-        if ending is None or not path.startswith("sub-") or path.split("/")[-2] == "func":
+    for path in bids_tree.images(bids_dir):
+        if path.split("/")[-2] == "func":
             continue
+        ending = next(e for e in bids_tree.IMAGES if path.endswith(e))
         stem = path.rsplit("/", 1)[-1][: -len(ending)]
         *pairs, suffix = stem.split("_")
         entities = [tuple(pair.split("-", 1)) for pair in pairs if "-" in pair]
@@ -180,17 +183,6 @@ def _dataset_name(bids_dir: Path) -> str:
         return bids_dir.name
 
 
-def _sidecar(bids_dir: Path, path: str) -> dict:
-    """Used fields of the image's metadata, by BIDS inheritance (the nearest file wins)."""
-    import bids2table
-
-    try:
-        content = bids2table.load_bids_metadata(bids_dir / path, inherit=True)
-    except (OSError, ValueError):
-        content = {}
-    return {key: content[key] for key in _FIELDS if key in content}
-
-
 def _number(value) -> float | None:
     try:
         return float(value)
@@ -201,7 +193,7 @@ def _number(value) -> float | None:
 # --- choosing ---
 
 
-def _choose(own, settings, filters, sessions, reject, bids_dir) -> list[dict]:
+def _choose(own, settings, filters, sessions, reject, sidecars) -> list[dict]:
     """The scans among a participant's images; every other that looks like one gets its reason."""
     candidates = defaultdict(list)
     for image in own:
@@ -217,7 +209,8 @@ def _choose(own, settings, filters, sessions, reject, bids_dir) -> list[dict]:
         elif image["part"] not in (None, "mag"):
             reject(image, "part_phase", f"It is part-{image['part']}.")
         else:
-            image["sidecar"] = _sidecar(bids_dir, image["path"])
+            metadata = sidecars.of(image["path"])
+            image["sidecar"] = {key: metadata[key] for key in _FIELDS if key in metadata}
             kind = str(image["sidecar"].get("ImageType", "")).upper()
             if image["part"] is None and ("PHASE" in kind or "'P'" in kind) and "'M'" not in kind:
                 reject(image, "part_phase", "Its sidecar's ImageType says phase.")
@@ -316,7 +309,7 @@ def _grouped(images: list[dict], key: str):
 # --- rows ---
 
 
-def _row(image, t1w, own, bids_dir, config, cohorts, name, cache) -> dict:
+def _row(image, t1w, own, bids_dir, layout, config, cohorts, name, cache) -> dict:
     entities = dict(image["entities"]) | {"part": "phase"}
     phase = next(
         (i for i in own if i["suffix"] == image["suffix"] and dict(i["entities"]) == entities), None
@@ -327,10 +320,13 @@ def _row(image, t1w, own, bids_dir, config, cohorts, name, cache) -> dict:
     if echo is not None and echo > 1:
         # Some converters write milliseconds; BIDS says seconds.
         echo, warning = echo / 1000, "EchoTime above 1 s was taken as milliseconds."
+
+    def digest(file: dict) -> str:
+        path = bids_dir / file["path"]
+        return cache.digest(path, lambda: _was_read(layout, image["stem"]))
+
     key = hash_of(
-        cache.digest(bids_dir / image["path"]),
-        {k: sidecar.get(k) for k in _FIELDS[:3]},
-        cache.digest(bids_dir / t1w["path"]) if t1w else None,
+        digest(image), {k: sidecar.get(k) for k in _FIELDS[:3]}, digest(t1w) if t1w else None
     )
     return {
         "scan_id": image["stem"],
@@ -352,6 +348,13 @@ def _row(image, t1w, own, bids_dir, config, cohorts, name, cache) -> dict:
     }
 
 
+def _was_read(layout: Layout, scan_id: str) -> bool:
+    try:
+        return Outcome.read(layout.record(SCAN_STAGES[0], scan_id)).ok
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def _without_duplicates(rows: list[dict], rejected: list[dict]) -> list[dict]:
     kept: dict[str, dict] = {}
     for row in sorted(rows, key=lambda r: (r["scan_id"], r["path"])):
@@ -368,7 +371,7 @@ def _without_duplicates(rows: list[dict], rejected: list[dict]) -> list[dict]:
 
 
 class _Cache:
-    """sha256 of files, kept while size and mtime stay."""
+    """What a file holds: its sha256, kept while size and mtime stay, or git-annex's key of it."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -378,16 +381,24 @@ class _Cache:
             for row in pq.read_table(path, partitioning=None).to_pylist():
                 self.known[row["path"]] = (row["size"], row["mtime_ns"], row["sha256"])
 
-    def digest(self, path: Path) -> str:
-        """Digest of a file's bytes; of a link that leads nowhere (DataLad), its target's name."""
+    def digest(self, path: Path, was_read: Callable[[], bool]) -> str:
+        """Digest of a file's bytes; of an annexed file (DataLad) git-annex's key, which says the
+        same without reading.
+
+        A file whose content is not here has another digest, so that it is read once it has come;
+        but one that ``was_read`` keeps its own: content may be dropped when a scan is done.
+        """
+        key = annex.key_of(path)
         try:
             stat = path.stat()
         except OSError:
-            return "absent:" + (str(path.readlink()) if path.is_symlink() else "")
-        key, state = str(path), (stat.st_size, stat.st_mtime_ns)
-        known = self.known.get(key)
+            return f"annex:{key}" if key and was_read() else f"absent:{key or ''}"
+        if key:
+            return f"annex:{key}"
+        name, state = str(path), (stat.st_size, stat.st_mtime_ns)
+        known = self.known.get(name)
         digest = known[2] if known and known[:2] == state else sha256_of_file(path)
-        self.used[key] = (*state, digest)
+        self.used[name] = (*state, digest)
         return digest
 
     def save(self) -> None:

@@ -6,11 +6,15 @@ import importlib
 import logging
 import os
 import sys
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from cmburden.errors import CMBurdenError, sentence
+from cmburden.records import locked
 from cmburden.workflow import Flow
+
+#: A quarter of the time that a bucket's job is given (workflow/rules/detect.smk).
+_LONGEST_WAIT_S = 1800
 
 
 @contextmanager
@@ -63,12 +67,13 @@ def scan_job(stage: str, snakemake) -> None:
 def bucket_job(stage: str, snakemake) -> None:
     """detect or verify of one bucket."""
     flow = _flow(snakemake)
-    with logged(snakemake.log[0], snakemake.threads):
+    bucket = snakemake.wildcards.bucket
+    lock = flow.layout.bucket_lock(stage, bucket)
+    with logged(snakemake.log[0], snakemake.threads), _alone(lock):
         import torch
 
         torch.set_num_threads(snakemake.threads)
         module = importlib.import_module(f"cmburden.{stage}")
-        bucket = snakemake.wildcards.bucket
         scans = [flow.scans[scan_id] for scan_id in flow.buckets[bucket]]
         module.run(scans, flow.layout, flow.config[stage], int(bucket))
 
@@ -84,6 +89,26 @@ def longitudinal_job(snakemake) -> None:
             flow.people[bucket], flow.layout, flow.config["longitudinal"], flow.config["verify"],
             flow.config["buckets"], int(bucket),
         )  # fmt: skip
+
+
+@contextmanager
+def _alone(lock: Path):
+    """Wait for another job of the same bucket to end; what it inferred is then in the cache.
+
+    Where Snakemake is killed its jobs go on, on a cluster or here; the next run would start the
+    same bucket beside them.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(lock))
+        except BlockingIOError:
+            logging.info("a job of an earlier run is at work on this bucket: waiting for its end")
+            try:
+                stack.enter_context(locked(lock, wait=_LONGEST_WAIT_S))
+            except BlockingIOError:
+                # A node that is gone may hold it for ever. Both would write the same bytes.
+                logging.warning("it has not ended: going on beside it")
+        yield
 
 
 def aggregate_job(snakemake) -> None:

@@ -141,6 +141,10 @@ class Layout:
         """Key of what a bucket of `longitudinal` rests on."""
         return self.work / "longitudinal" / f"people-{bucket}.txt"
 
+    def bucket_lock(self, stage: str, bucket: int | str) -> Path:
+        """Held by the one job that works on the bucket."""
+        return self.work / stage / f".bucket-{bucket}.lock"
+
     def run_record(self, stage: str, unit: str) -> Path:
         """Versions, hashes, device and seconds of one stage's run."""
         return self.work / "runs" / stage / f"{unit}.json"

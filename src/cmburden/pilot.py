@@ -25,6 +25,8 @@ START_S = 7
 #: A bucket's job is given two hours (workflow/rules/detect.smk); above half of it more buckets are
 #: better, since other nodes are slower than the pilot's.
 BUCKET_S = 3600
+#: Jobs of one thread that have less of a processor say more about the machine than about the scans.
+LEAST_BUSY = 0.7
 #: What a file is, by the parts of its path below OUTPUT_DIR; the first that fits.
 KINDS = (
     ("preprocessed volumes", lambda p: "_desc-preproc_" in p.name),
@@ -52,6 +54,8 @@ class StageCost:
     hours: float
     gpu_hours: float
     max_rss_mb: float
+    #: Processor time over wall time of scan jobs, which have one thread; None where not known.
+    busy: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +136,7 @@ def estimate(layout: Layout, scans: int | None = None) -> Cost:
         raise CMBurdenError(f"{layout.root}: no job has left a benchmark here; run the pilot first")
     # Other scans may have been run here before: files are divided by all that left some.
     ever = len(list(layout.record("preprocess", "x").parent.glob("*.json")))
-    return Cost(len(measured), scans, buckets, found, _disk(layout, max(ever, 1)), longest)
+    return Cost(len(measured), scans, buckets, found, disk(layout, max(ever, 1)), longest)
 
 
 def _benchmarks(paths: list[Path]) -> pd.DataFrame | None:
@@ -148,7 +152,8 @@ def _scan_stage(layout: Layout, stage: str, measured: list[str], scans: int) -> 
         return None
     # The mean, not the median: a slow scan is paid for as well.
     seconds = float(jobs["s"].mean())
-    return StageCost(stage, scans, seconds, scans * seconds / 3600, 0.0, _peak(jobs))
+    busy = float(jobs["cpu_time"].sum() / jobs["s"].sum())
+    return StageCost(stage, scans, seconds, scans * seconds / 3600, 0.0, _peak(jobs), busy)
 
 
 def _bucket_stage(
@@ -192,7 +197,8 @@ def _peak(jobs: pd.DataFrame) -> float:
     return float(jobs["max_rss"].fillna(0).max())
 
 
-def _disk(layout: Layout, scans: int) -> tuple[DiskCost, ...]:
+def disk(layout: Layout, scans: int) -> tuple[DiskCost, ...]:
+    """Files below OUTPUT_DIR by kind, for each of ``scans`` scans."""
     size, number = Counter(), Counter()
     for path in layout.root.rglob("*"):
         if path.is_file() and not path.is_symlink():
@@ -232,17 +238,17 @@ def markdown(cost: Cost, *, on_slurm: bool) -> str:
     hours = sum(s.hours for s in cost.stages) + start
     gpu_hours = sum(s.gpu_hours for s in cost.stages)
     lines += [f"| all | {jobs} | | {hours:.1f} | {gpu_hours:.1f} | |", ""]
+    busy = [s.busy for s in cost.stages if s.busy is not None]
+    if busy and min(busy) < LEAST_BUSY:
+        lines += [
+            f"The pilot's jobs had {min(busy):.0%} of a processor, not a whole one: something else "
+            "was at work on the machine, or its disk is slow. On processors of their own "
+            "preprocess and register take about that share of the time above.",
+            "",
+        ]
     if not gpu_hours:
         lines += ["No GPU was used: the networks' time stands among the CPU-hours.", ""]
-    lines += ["| files | MB a scan | files a scan | GB in all |", "|---|---|---|---|"]
-    for d in cost.disk:
-        lines.append(
-            f"| {d.kind} | {d.bytes_a_scan / 1e6:.2f} | {d.files_a_scan:.1f} "
-            f"| {d.bytes_a_scan * cost.scans / 1e9:.1f} |"
-        )
-    size = sum(d.bytes_a_scan for d in cost.disk)
-    files = sum(d.files_a_scan for d in cost.disk)
-    lines.append(f"| all | {size / 1e6:.2f} | {files:.1f} | {size * cost.scans / 1e9:.1f} |")
+    lines.append(disk_markdown(cost.disk, cost.scans))
     if cost.bucket_seconds > BUCKET_S:
         better = math.ceil(cost.buckets * cost.bucket_seconds / BUCKET_S)
         lines += [
@@ -250,6 +256,17 @@ def markdown(cost: Cost, *, on_slurm: bool) -> str:
             f"A job of {cost.buckets} buckets would take {cost.bucket_seconds / 3600:.1f} hours; "
             f"set buckets={better} for one of an hour.",
         ]
+    return "\n".join(lines)
+
+
+def disk_markdown(kinds: tuple[DiskCost, ...], scans: int) -> str:
+    """A row a kind of file, all of them, and what is left where work/ and logs/ are removed."""
+    kept = [d for d in kinds if "(work)" not in d.kind and d.kind != "logs"]
+    rows = [(d.kind, [d]) for d in kinds] + [("all", kinds), ("all without work/ and logs/", kept)]
+    lines = ["| files | MB a scan | files a scan | GB in all |", "|---|---|---|---|"]
+    for name, those in rows:
+        size, files = sum(d.bytes_a_scan for d in those), sum(d.files_a_scan for d in those)
+        lines.append(f"| {name} | {size / 1e6:.2f} | {files:.1f} | {size * scans / 1e9:.1f} |")
     return "\n".join(lines)
 
 

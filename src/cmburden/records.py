@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +67,35 @@ class Outcome:
     @classmethod
     def read(cls, path: Path) -> Outcome:
         return cls(**json.loads(Path(path).read_text()))
+
+
+@contextmanager
+def locked(path: Path, *, wait: float = 0.0) -> Iterator[int]:
+    """Hold the lock file ``path``; yield its descriptor.
+
+    The system lets go when the last process that holds it ends, however it ends. Some network file
+    systems have no locks: that is no reason not to work.
+
+    Raises
+    ------
+    BlockingIOError
+        Where another process holds it, after ``wait`` seconds still.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + wait
+    with path.open("a") as stream:
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(0.5)
+                continue
+            except OSError:
+                pass
+            break
+        yield stream.fileno()
 
 
 @contextmanager

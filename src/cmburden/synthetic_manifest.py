@@ -47,8 +47,14 @@ def write_tree(bids_dir: Path, scans: int, seed: int = 0) -> None:
     write_json(
         bids_dir / "dataset_description.json", {"Name": "synthetic", "BIDSVersion": "1.10.0"}
     )
-    ages = np.random.default_rng(seed).normal(74, 8, len(people)).round(1)
-    rows = [f"{name}\t{age}" for name, age in zip(dict.fromkeys(people), ages, strict=False)]
+    write_participants(bids_dir, people, seed)
+
+
+def write_participants(bids_dir: Path, people: list[str], seed: int = 0) -> None:
+    """participants.tsv of ``people`` (each as often as they have scans) with drawn ages."""
+    names = list(dict.fromkeys(people))
+    ages = np.random.default_rng(seed).normal(74, 8, len(names)).round(1)
+    rows = [f"{name}\t{age}" for name, age in zip(names, ages, strict=True)]
     (bids_dir / "participants.tsv").write_text("\n".join(["participant_id\tage", *rows]) + "\n")
 
 

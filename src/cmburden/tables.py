@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from cmburden.errors import CMBurdenError
 from cmburden.records import whole_file
 
+PARQUET = {"compression": "zstd", "version": "2.6"}
+
 _TYPES = {
     "str": pa.string(),
     "int": pa.int64(),
@@ -99,11 +101,20 @@ class Table:
         result = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
         return result.sort_by([(name, "ascending") for name in self.key])
 
-    def write(self, path: Path, rows: pd.DataFrame | list[dict]) -> None:
-        """Write Parquet by rename, sorted by key, without timestamps: equal rows, equal bytes."""
-        table = self.arrow(rows)
+    def write(
+        self,
+        path: Path,
+        rows: pd.DataFrame | list[dict],
+        *,
+        note: dict[str, str] | None = None,
+    ) -> None:
+        """Write Parquet by rename, sorted by key, without timestamps: equal rows, equal bytes.
+
+        ``note`` goes into the file's metadata.
+        """
+        table = self.arrow(rows).replace_schema_metadata(note)
         with whole_file(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd", version="2.6")
+            pq.write_table(table, temporary, **PARQUET)
 
     def read(self, path: Path) -> pd.DataFrame:
         """Read a table that ``write`` wrote; nullable pandas types (missing is not zero)."""

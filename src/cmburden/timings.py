@@ -1,4 +1,4 @@
-"""Where the time went: seconds a scan by stage, from the benchmark files of a run."""
+"""Where time and disk went: seconds and bytes a scan, from a run's benchmark files and folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cmburden import pilot
 from cmburden.errors import CMBurdenError
 from cmburden.paths import BUCKET_STAGES, SCAN_STAGES, Layout
 from cmburden.records import Outcome
@@ -63,5 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    print(markdown(by_stage(Layout(args.output_dir))))
+    layout = Layout(args.output_dir)
+    print(markdown(by_stage(layout)))
+    scans = len(list(layout.record("preprocess", "x").parent.glob("*.json")))
+    print(f"\n{scans} scans\n\n{pilot.disk_markdown(pilot.disk(layout, scans), scans)}")
     return 0

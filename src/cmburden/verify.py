@@ -6,6 +6,7 @@ runs no network.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from pathlib import Path
@@ -96,14 +97,29 @@ def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:
             version=VERSION, measures={"n_kept": len(kept)},
         ).write(layout.record(STAGE, scan.scan_id))  # fmt: skip
     tables.CANDIDATES.write(
-        layout.bucket(STAGE, bucket), pd.concat(shard) if shard else tables.CANDIDATES.frame([])
-    )
+        layout.bucket(STAGE, bucket), pd.concat(shard) if shard else tables.CANDIDATES.frame([]),
+        note={"records": _said(layout, scans)},
+    )  # fmt: skip
     provenance.write_run(
         layout, STAGE, VERSION, f"bucket-{bucket}", settings,
         weights_sha256=models.weights_hash(contract),
         device=models.device_name(verifier.device) if verifier else "cached",
         seconds=time.monotonic() - began,
     )  # fmt: skip
+
+
+def _said(layout: Layout, scans: list[Scan]) -> str:
+    """Hash of what the earlier stages' records say, but for how long they took.
+
+    Aggregate waits for shards alone and reads records too: where one of them says something else
+    while the candidates are equal, the shard is to be another file.
+    """
+    records = [
+        dataclasses.asdict(Outcome.read(layout.record(stage, scan.scan_id))) | {"seconds": None}
+        for scan in scans
+        for stage in ("preprocess", "register", "detect")
+    ]
+    return hash_of(records)
 
 
 def _upstream(layout: Layout, scan: Scan) -> str | None:

@@ -89,6 +89,9 @@ class Flow:
         return [self.paths.record(stage, scan_id) for scan_id in self.buckets[bucket]]
 
     def shards(self) -> list[Path]:
+        """All that aggregate waits for: a shard is made after all records of its bucket, and names
+        their hash, so it is another file where one of them is. Ten thousand records as inputs of
+        their own took a third of planning."""
         return [self.paths.bucket("verify", bucket) for bucket in self.buckets]
 
     def shards_of_people(self, bucket: str) -> list[Path]:
@@ -100,10 +103,9 @@ class Flow:
     def followed(self) -> list[Path]:
         """Shards of longitudinal: its tracks and its sessions."""
         paths = self.paths
-        return [p for b in self.people for p in (paths.bucket("longitudinal", b), paths.followed(b))]
-
-    def all_records(self) -> list[Path]:
-        return [self.paths.record(stage, s) for stage in SCAN_STAGES for s in self.scans]
+        return [
+            p for b in self.people for p in (paths.bucket("longitudinal", b), paths.followed(b))
+        ]
 
     def tables(self) -> list[Path]:
         return [self.paths.table(name) for name in COHORT_TABLES]

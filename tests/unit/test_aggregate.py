@@ -344,3 +344,16 @@ def test_all_tables_have_their_contract(done):
     for name in TABLES:
         frame = ALL[name].read(done.layout.table(name))
         assert frame.equals(ALL[name].frame(frame)), name
+
+
+def test_candidates_in_parts_are_the_same_table(small, monkeypatch):
+    """More candidates than are held at a time: the same rows in the same order."""
+    aggregate.run(small.layout, small.bids_dir, small.config)
+    whole = pq.read_table(small.layout.candidates)
+    lesions = small.layout.table("lesions").read_bytes()
+    monkeypatch.setattr(aggregate, "_ROWS_AT_A_TIME", 7)
+    aggregate.run(small.layout, small.bids_dir, small.config)
+    assert pq.read_metadata(small.layout.candidates).num_row_groups > 3
+    assert pq.read_table(small.layout.candidates).equals(whole)
+    assert small.layout.table("lesions").read_bytes() == lesions
+    assert not list(small.layout.work.glob(".candidates-*"))

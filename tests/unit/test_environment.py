@@ -6,7 +6,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVS = ROOT / "envs"
-TOOLS = {"pytest", "hypothesis", "ruff", "snakefmt", "bids-validator-deno", "playwright"}
+TOOLS = {
+    "pytest", "hypothesis", "ruff", "snakefmt", "bids-validator-deno", "playwright", "bids2table",
+}  # fmt: skip
 
 
 def named(requirement: str) -> str:

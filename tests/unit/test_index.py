@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmburden import config, index
-from cmburden.errors import CMBurdenError
+from cmburden import config, images, index
+from cmburden.errors import CMBurdenError, ScanError
 from cmburden.paths import Layout
+from cmburden.records import Outcome
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "shared" / "data" / "bids_examples"
 
@@ -105,6 +106,52 @@ def test_a_link_that_leads_nowhere_stays_in_the_manifest(tmp_path):
     image.unlink()
     image.symlink_to("../../.git/annex/objects/absent")
     assert "sub-01_T2starw" in indexed(bids, tmp_path)[0]
+
+
+def test_annexed_content_may_come_and_go(tmp_path):
+    """Got: the scan is read. Dropped when it is done: nothing runs again. Replaced: it runs."""
+    bids = tree(tmp_path / "bids", ["sub-01/anat/sub-01_T2starw.nii.gz"])
+    image = bids / "sub-01/anat/sub-01_T2starw.nii.gz"
+    content = image.read_bytes()
+    layout = Layout(tmp_path / "out")
+
+    def annexed(name: str) -> Path:
+        stored = bids / ".git/annex/objects/Xx/Yy" / name / name
+        image.unlink()
+        image.symlink_to(Path("../..") / stored.relative_to(bids))
+        return stored
+
+    def key() -> str:
+        indexed(bids, tmp_path)
+        return pd.read_parquet(layout.manifest)["content_key"].item()
+
+    stored = annexed("MD5E-s7--0cc175b9c0f1b6a831c399e269772661.nii.gz")
+    absent = key()
+    with pytest.raises(ScanError) as error:
+        images.load_volume(image)
+    assert error.value.reason == "not_present"
+    assert "datalad get" in str(error.value)
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(content)
+    here = key()
+    assert here != absent
+    # Not yet read: were it dropped now, its coming back would have to be seen.
+    stored.unlink()
+    assert key() == absent
+    Outcome("preprocess", "sub-01_T2starw", "ok").write(
+        layout.record("preprocess", "sub-01_T2starw")
+    )
+    assert key() == here
+    annexed("MD5E-s7--92eb5ffee6ae2fec3ad71c777531578f.nii.gz")
+    assert key() not in (here, absent)
+
+
+def test_an_unlocked_file_without_content_is_not_present(tmp_path):
+    path = tmp_path / "sub-01_T2starw.nii.gz"
+    path.write_text("/annex/objects/MD5E-s7--0cc175b9c0f1b6a831c399e269772661.nii.gz\n")
+    with pytest.raises(ScanError) as error:
+        images.load_volume(path)
+    assert error.value.reason == "not_present"
 
 
 def test_an_unchanged_tree_leaves_the_manifest_untouched(tmp_path):

@@ -1,6 +1,6 @@
-"""Planning at scale: the dry run stays near that of a bare Snakefile with as many jobs.
+"""Planning at scale: the dry run stays near that of a bare Snakefile with as many jobs; tables too.
 
-300 scans here; ``python -m cmburden.scale_benchmark`` does 5,000.
+A hundred scans here; ``python -m cmburden.scale_benchmark`` does thousands (docs/scale.md).
 """
 
 import pytest
@@ -9,12 +9,12 @@ from cmburden import config, index, scale_benchmark, synthetic_manifest
 from cmburden.paths import Layout
 from cmburden.tables import MANIFEST
 
-SCANS, BUCKETS = 300, 6
+SCANS, BUCKETS = 100, 4
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> dict:
-    return scale_benchmark.run(tmp_path_factory.mktemp("scale"), SCANS, BUCKETS)
+    return scale_benchmark.plan(tmp_path_factory.mktemp("scale"), SCANS, BUCKETS)
 
 
 def test_the_bare_snakefile_has_as_many_jobs(measured):
@@ -24,8 +24,18 @@ def test_the_bare_snakefile_has_as_many_jobs(measured):
 
 def test_planning_stays_near_snakemakes_own(measured):
     # Ours indexes as well, and has the package's start on top: both weigh most in small cohorts.
-    assert measured["dry_run_seconds"] < 4 * measured["bare_seconds"] + 5
-    assert measured["dry_run_peak_mb"] < 2 * measured["bare_peak_mb"] + 100
+    ours, bare = measured["ours"], measured["bare"]
+    assert ours["cpu_seconds"] < 1.6 * bare["cpu_seconds"] + 3
+    assert ours["peak_mb"] < 1.5 * bare["peak_mb"] + 100
+
+
+def test_tables_hold_what_was_put_in(tmp_path):
+    found = scale_benchmark.tables(tmp_path, 200, 4)
+    assert found["scans"] == 200
+    # Means a scan of those that were read.
+    assert 0.5 < found["lesions"] / (200 * 5) < 1.5
+    assert 0.8 < found["candidates"] / (200 * 115) < 1.1
+    assert found["peak_mb"] < 600
 
 
 def test_a_manifest_without_a_tree_is_the_trees(tmp_path):

@@ -1,7 +1,6 @@
 rule aggregate:
     input:
         shards=flow.shards(),
-        records=flow.all_records(),
         followed=flow.followed(),
     output:
         tables=flow.tables(),

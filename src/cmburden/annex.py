@@ -1,0 +1,31 @@
+"""git-annex, as DataLad uses it: links and pointers for files whose content may be elsewhere.
+
+https://git-annex.branchable.com/internals: a locked file is a link to
+``.git/annex/objects/xx/yy/KEY/KEY``; an unlocked one whose content is not here is a small file that
+holds ``/annex/objects/KEY``. The key names the content (MD5E-s123--...), wherever that is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_OBJECTS = "annex/objects/"
+#: git-annex's own limit for pointer files is 32 KB; keys are far shorter.
+_LONGEST_POINTER = 4096
+
+
+def key_of(path: Path) -> str | None:
+    """Key of an annexed file that is a link; None of any other file. Nothing is read."""
+    if not path.is_symlink():
+        return None
+    target = path.readlink().as_posix()
+    return target.rsplit("/", 1)[-1] if f"/{_OBJECTS}" in target else None
+
+
+def is_pointer(content: bytes) -> bool:
+    """Whether these are the bytes of a pointer file.
+
+    >>> is_pointer(b"/annex/objects/MD5E-s10--d41d8cd98f00b204e9800998ecf8427e.nii.gz\\n")
+    True
+    """
+    return len(content) <= _LONGEST_POINTER and content.startswith(f"/{_OBJECTS}".encode())
