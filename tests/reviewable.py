@@ -39,7 +39,7 @@ def cohort(tmp: Path, participants: int = 12) -> fabricate.Cohort:
 
 
 def write_images(layout: Layout, scan: Scan, centres, shape=SHAPE, spacing=SPACING) -> None:
-    """Volume, brain mask and regions (frontal, left or right) of ``scan``; ``centres`` in RAS mm."""
+    """Volume, brain mask and regions (frontal) of ``scan``; ``centres`` in RAS mm."""
     random = np.random.default_rng(seed_of("reviewable", scan.scan_id))
     affine = affine_of(shape, spacing)
     mm = [

@@ -16,18 +16,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cmburden import burden, phenotypes, summary
+from cmburden import burden, changes, changes_summary, phenotypes, summary
 from cmburden.errors import REASONS, CMBurdenError
 from cmburden.mars import BY_NAME, REGIONS, UNKNOWN, pattern_of
 from cmburden.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
-from cmburden.records import Outcome, whole_file, write_json
+from cmburden.records import Outcome, bucket_of, whole_file, write_json
 from cmburden.review import measures, settle
 from cmburden.tables import (
     ALL,
     CANDIDATES,
+    CHANGES,
     COUNTS,
     LESIONS,
     MANIFEST,
+    PAIRS,
     PARTICIPANTS,
     REJECTED,
     REVIEW_COUNTS,
@@ -73,7 +75,8 @@ def run(layout: Layout, bids_dir: Path, config: dict[str, Any]) -> None:
     lesions = _lesions(candidates, manifest, settings["macrohaemorrhage_mm"])
     kept = candidates["scan_id"].value_counts().to_dict()
     scans = _scans(layout, manifest, rejected, present, kept, config)
-    write_tables(layout, bids_dir, config, scans, lesions, rejected, _runs(layout, manifest))
+    write_tables(layout, bids_dir, config, scans, lesions, rejected,
+                 _runs(layout, manifest, config["buckets"]))  # fmt: skip
 
 
 def write_tables(
@@ -92,16 +95,25 @@ def write_tables(
     reviews = REVIEWS.read(layout.reviews) if layout.reviews.exists() else REVIEWS.frame([])
     verdicts = _verdicts(layout, reviews, scans)
     scans = _with_review(scans, lesions, verdicts)
-    people = sorted(set(scans["participant_id"]))
-    known = phenotypes.read(Path(bids_dir), people)
+    known = phenotypes.read(Path(bids_dir), sorted(set(scans["participant_id"])))
     for problem in known.problems:
         _log.warning("%s", problem)
     participants = _participants(scans, lesions, known, settings["choose_scan"], shown)
+
+    manifest = MANIFEST.read(layout.manifest)
+    tracks, followed = changes.gather(layout, manifest, config["buckets"])
+    tracks = tracks[tracks["scan_id"].isin(scans.loc[scans["status"] == "ok", "scan_id"])]
+    pairs, changed = changes.of_cohort(
+        tracks, followed, SCANS.frame(scans), LESIONS.frame(lesions), known.sessions,
+        config["longitudinal"],
+    )  # fmt: skip
 
     SCANS.write(layout.table("scans"), scans)
     LESIONS.write(layout.table("lesions"), lesions)
     COUNTS.write(layout.table("counts"), _counts(scans, lesions))
     PARTICIPANTS.write(layout.table("participants"), participants)
+    PAIRS.write(layout.table("pairs"), pairs)
+    CHANGES.write(layout.table("changes"), changed)
     REVIEWED.write(layout.table("reviewed"), verdicts.places)
     RUNS.write(layout.table("runs"), runs)
     scans, lesions = SCANS.frame(scans), LESIONS.frame(lesions)
@@ -111,6 +123,7 @@ def write_tables(
         layout.table("summary"),
         [
             *summary.estimates(scans, lesions, persons, rejected, config, errors),
+            *changes_summary.estimates(PAIRS.frame(pairs), followed, persons, config),
             *measures.rows(verdicts, reviews, scans, lesions, config),
         ],
     )
@@ -483,13 +496,14 @@ def _with_phenotypes(participants: pd.DataFrame, known: phenotypes.Phenotypes) -
 # --- runs and sidecars ---
 
 
-def _runs(layout: Layout, manifest: pd.DataFrame) -> list[dict[str, Any]]:
+def _runs(layout: Layout, manifest: pd.DataFrame, number: int) -> list[dict[str, Any]]:
     """Run records of the stages: of the manifest's scans and buckets, and of the cohort's stages.
 
     A record of a scan that is no longer in the tree is left out.
     """
     scan_ids = set(manifest["scan_id"])
     buckets = {str(bucket) for bucket in manifest["bucket"]}
+    people = {str(bucket_of(name, number)) for name in changes.with_several(manifest)}
     rows = []
     for path in sorted((layout.work / "runs").glob("*/*.json")):
         row = json.loads(path.read_text())
@@ -497,6 +511,8 @@ def _runs(layout: Layout, manifest: pd.DataFrame) -> list[dict[str, Any]]:
         if stage in SCAN_STAGES and unit not in scan_ids:
             continue
         if stage in BUCKET_STAGES and unit.removeprefix("bucket-") not in buckets:
+            continue
+        if stage == "longitudinal" and unit.removeprefix("bucket-") not in people:
             continue
         if stage in (STAGE, "report"):
             continue  # they come after this table: their record is that of the run before

@@ -342,7 +342,7 @@ def _forget(layout: Layout, wanted: set[str]) -> int:
             layout.record(stage, scan_id).unlink(missing_ok=True)
         print(f"{scan_id}: will run again")
     if wanted or failed:
-        for stage in BUCKET_STAGES:
+        for stage in (*BUCKET_STAGES, "longitudinal"):
             for shard in layout.bucket(stage, 0).parent.glob("bucket-*.parquet"):
                 shard.unlink()
         for path in (*map(layout.table, COHORT_TABLES), layout.report, layout.checked):

@@ -73,6 +73,19 @@ def bucket_job(stage: str, snakemake) -> None:
         module.run(scans, flow.layout, flow.config[stage], int(bucket))
 
 
+def longitudinal_job(snakemake) -> None:
+    """The participants with several sessions of one bucket."""
+    flow = _flow(snakemake)
+    with logged(snakemake.log[0], snakemake.threads):
+        from cmburden import longitudinal
+
+        bucket = snakemake.wildcards.bucket
+        longitudinal.run(
+            flow.people[bucket], flow.layout, flow.config["longitudinal"], flow.config["verify"],
+            flow.config["buckets"], int(bucket),
+        )  # fmt: skip
+
+
 def aggregate_job(snakemake) -> None:
     flow = _flow(snakemake)
     with logged(snakemake.log[0]):

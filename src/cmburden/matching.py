@@ -27,10 +27,20 @@ def hungarian(predicted: np.ndarray, real: np.ndarray, radius: np.ndarray) -> li
     """
     if not len(predicted) or not len(real):
         return []
-    distance, within = reaches(predicted, real, radius)
+    return assign(*reaches(predicted, real, radius))
+
+
+def assign(cost: np.ndarray, within: np.ndarray) -> list[tuple[int, int]]:
+    """One-to-one pairs (row, column) among those ``within``: as many as possible, of these the
+    cheapest. ``cost`` (n, m) is not negative.
+
+    >>> cost = np.array([[1.0, 2.0], [1.5, 9.0]])
+    >>> assign(cost, cost < 5)
+    [(0, 1), (1, 0)]
+    """
     # A miss costs more than all hits together, so as many hits as possible come first.
-    cost = np.where(within, distance, 1.0 + distance[within].sum() if within.any() else 1.0)
-    rows, columns = linear_sum_assignment(cost)
+    dear = 1.0 + cost[within].sum() if within.any() else 1.0
+    rows, columns = linear_sum_assignment(np.where(within, cost, dear))
     return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if within[i, j]]
 
 

@@ -12,7 +12,10 @@ BUCKET_STAGES = ("detect", "verify")
 #: Suffixes that BIDS allows for raw T2*-weighted images. Others become part of ``acq``, since a
 #: participant's T2starw and swi scans would else give derivatives of one name.
 BIDS_SUFFIXES = ("T2starw", "MEGRE")
-COHORT_TABLES = ("scans", "lesions", "counts", "participants", "summary", "runs", "reviewed")
+COHORT_TABLES = (
+    "scans", "lesions", "counts", "participants", "changes", "pairs", "summary", "runs",
+    "reviewed",
+)  # fmt: skip
 
 
 class Layout:
@@ -95,6 +98,20 @@ class Layout:
         """Brain mask and regions over the scan."""
         return self.subject_dir(scan) / "figures" / f"{self.stem(scan)}_desc-QC_montage.png"
 
+    def lesion_planes(self, scan: Scan) -> Path:
+        """Each lesion in three planes and projected, a row a lesion."""
+        return self.subject_dir(scan) / "figures" / f"{self.stem(scan)}_desc-planes_montage.png"
+
+    def viewer(self, scan: Scan) -> Path:
+        """The scan as the viewer of its page takes it."""
+        return self.subject_dir(scan) / "figures" / f"{self.stem(scan)}_desc-viewer.js"
+
+    # --- derivatives of a participant with several sessions ---
+    def change_figure(self, participant_id: str, track_id: int | str) -> Path:
+        """A lesion in all sessions side by side."""
+        name = f"{participant_id}_desc-change{track_id}_montage.png"
+        return self.root / participant_id / "figures" / name
+
     # --- work: disposable, but resume lives here ---
     def transform(self, scan_id: str, part: str) -> Path:
         """``part``: 'affine.mat', 'warp.nii.gz' or 'inversewarp.nii.gz' of scan-to-MNI."""
@@ -114,6 +131,15 @@ class Layout:
     def bucket(self, stage: str, bucket: int | str) -> Path:
         """Shard of a bucket; ``bucket`` may be a wildcard such as '{bucket}'."""
         return self.work / stage / f"bucket-{bucket}.parquet"
+
+    def followed(self, bucket: int | str) -> Path:
+        """Sessions of the participants of a bucket of `longitudinal`; its tracks are
+        ``bucket('longitudinal', bucket)``."""
+        return self.work / "longitudinal" / f"sessions-{bucket}.parquet"
+
+    def people(self, bucket: int | str) -> Path:
+        """Key of what a bucket of `longitudinal` rests on."""
+        return self.work / "longitudinal" / f"people-{bucket}.txt"
 
     def run_record(self, stage: str, unit: str) -> Path:
         """Versions, hashes, device and seconds of one stage's run."""
@@ -149,8 +175,22 @@ class Layout:
     def report(self) -> Path:
         return self.report_dir / "index.html"
 
+    @property
+    def bibliography(self) -> Path:
+        """What the report's methods cite."""
+        return self.report_dir / "references.bib"
+
+    @property
+    def viewer_script(self) -> Path:
+        """NiiVue, which the pages of all participants share."""
+        return self.report_dir / "niivue.js"
+
     def subject_page(self, participant_id: str) -> Path:
         return self.root / f"{participant_id}.html"
+
+    def changes_page(self, participant_id: str) -> Path:
+        """Sessions side by side; the name is one that .bidsignore passes by."""
+        return self.root / f"{participant_id}_changes.html"
 
     @property
     def checked(self) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from cmburden.place import at_calcium_site
+from cmburden.place import at_calcium_site, mirrored, near_ventricle
 
 FEATURES = (
     "logit_p_cnn",
@@ -23,8 +23,9 @@ FEATURES = (
     "tubularity",
     "edge",
     "ventricle",
-    "in_ventricle",
+    "near_ventricle",
     "calcium_site",
+    "mirrored_calcium",
     "deep",
     "infratentorial",
     "swi",
@@ -33,8 +34,6 @@ FEATURES = (
 )
 #: Distances beyond these, mm, all mean the same: far from it.
 EDGE_MM, VENTRICLE_MM = 6.0, 20.0
-#: In the ventricles or at their wall, as exact as a registration: there lies the choroid plexus.
-IN_VENTRICLE_MM = 2.0
 
 
 def logit(p) -> np.ndarray:
@@ -52,6 +51,9 @@ def design(candidates: pd.DataFrame, contrast: str | pd.Series) -> np.ndarray:
     swi = np.broadcast_to(np.asarray(contrast) == "SWI", len(candidates)).astype(float)
     cnn, yolo = logit(column("p_cnn")), logit(column("p_yolo"))
     group = candidates["group"].fillna("unknown").to_numpy(dtype=str)
+    place = np.stack([column(f"mni_{axis}") for axis in "xyz"], 1)
+    choroid, site = near_ventricle(column("ventricle_mm")), at_calcium_site(place)
+    scans = candidates["scan_id"].to_numpy(dtype=str)
     return np.stack(
         [
             cnn,
@@ -66,8 +68,9 @@ def design(candidates: pd.DataFrame, contrast: str | pd.Series) -> np.ndarray:
             column("tubularity"),
             np.minimum(column("edge_mm"), EDGE_MM),
             np.minimum(column("ventricle_mm"), VENTRICLE_MM),
-            (column("ventricle_mm") < IN_VENTRICLE_MM).astype(float),
-            at_calcium_site(np.stack([column(f"mni_{axis}") for axis in "xyz"], 1)),
+            choroid,
+            site,
+            np.maximum(choroid, site) * mirrored(place, column("p_cnn"), scans),
             (group == "deep").astype(float),
             (group == "infratentorial").astype(float),
             swi,

@@ -16,7 +16,7 @@ from cmburden.images import voxel_sizes
 from cmburden.records import whole_file
 
 #: One colour a region; the right side is drawn a little darker.
-_COLOURS = {
+COLOURS = {
     1: (230, 80, 80),
     2: (240, 160, 60),
     3: (70, 130, 230),
@@ -73,7 +73,7 @@ def _tile(
     level = np.clip(grey[grid] / 1.8, 0, 1) * 255
     picture = np.repeat(level[..., None], 3, axis=2)
     if coloured:
-        for value, colour in _COLOURS.items():
+        for value, colour in COLOURS.items():
             for label, strength in ((value, 1.0), (value + mars.RIGHT_OFFSET, 0.8)):
                 here = regions[grid] == label
                 picture[here] = 0.6 * picture[here] + 0.4 * strength * np.array(colour)
@@ -90,11 +90,11 @@ def _tile(
 def _with_legend(picture: Image.Image) -> Image.Image:
     """The picture over one line of colours and region names."""
     per_row, height = 5, 14
-    lines = -(-len(_COLOURS) // per_row)
+    lines = -(-len(COLOURS) // per_row)
     framed = Image.new("RGB", (picture.width, picture.height + lines * height + 4))
     framed.paste(picture)
     pen = ImageDraw.Draw(framed)
-    for number, (value, colour) in enumerate(_COLOURS.items()):
+    for number, (value, colour) in enumerate(COLOURS.items()):
         x = 4 + (number % per_row) * (picture.width // per_row)
         y = picture.height + 3 + (number // per_row) * height
         pen.rectangle((x, y, x + 9, y + 9), fill=colour)

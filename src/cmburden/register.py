@@ -144,7 +144,7 @@ def to_template(
 ) -> Transform:
     """Affine and, where asked for, SyN from a brain to MNI152, both at 2 mm."""
     ants = load_ants()
-    fixed = _brain_image(data, mask, affine)
+    fixed = brain_image(data, mask, affine)
     moving = ants_image(*template.brain(_SPACING_MM))
     with tempfile.TemporaryDirectory() as folder:
         linear = ants.registration(
@@ -156,7 +156,7 @@ def to_template(
             random_seed=1,
             outprefix=f"{folder}/affine_",
         )
-        result = _matrix(ants.read_transform(linear["fwdtransforms"][0]))
+        result = matrix_and_offset(ants.read_transform(linear["fwdtransforms"][0]))
         if not nonlinear:
             return Transform(*result)
         warped = ants.registration(
@@ -188,8 +188,8 @@ def through_t1w(
     t1w = images.load_volume(t1w_path)
     t1w_mask = brain.brain_mask(t1w.data, int(settings.get("threads", 1)))
     _check_t1w(t1w, t1w_mask)
-    fixed = _brain_image(data, mask, affine)
-    moving = _brain_image(t1w.data, t1w_mask, t1w.affine)
+    fixed = brain_image(data, mask, affine)
+    moving = brain_image(t1w.data, t1w_mask, t1w.affine)
     with tempfile.TemporaryDirectory() as folder:
         rigid = ants.registration(
             fixed,
@@ -200,7 +200,7 @@ def through_t1w(
             random_seed=1,
             outprefix=f"{folder}/rigid_",
         )
-        to_t1w = Transform(*_matrix(ants.read_transform(rigid["fwdtransforms"][0])))
+        to_t1w = Transform(*matrix_and_offset(ants.read_transform(rigid["fwdtransforms"][0])))
     _check_overlap(mask, affine, t1w_mask, t1w.affine, to_t1w)
     return compact(
         to_t1w, to_template(t1w.data, t1w_mask, t1w.affine, settings["nonlinear"]), mask, affine
@@ -271,7 +271,7 @@ def compact(
     return Transform(matrix, offset, field.reshape(*shape, 3).astype(np.float32), grid)
 
 
-def _matrix(transform) -> tuple[np.ndarray, np.ndarray]:
+def matrix_and_offset(transform) -> tuple[np.ndarray, np.ndarray]:
     """Matrix and offset of an ITK affine: M (p - c) + c + t = M p + (t + c - M c)."""
     parameters = np.asarray(transform.parameters, dtype=float)
     centre = np.asarray(transform.fixed_parameters, dtype=float)
@@ -279,7 +279,7 @@ def _matrix(transform) -> tuple[np.ndarray, np.ndarray]:
     return matrix, parameters[9:] + centre - matrix @ centre
 
 
-def _brain_image(data: np.ndarray, mask: np.ndarray, affine: np.ndarray):
+def brain_image(data: np.ndarray, mask: np.ndarray, affine: np.ndarray):
     """The masked brain on voxels of 2 mm, scaled to a median of 1, cut to its surroundings."""
     sizes = np.asarray(images.voxel_sizes(affine))
     box = tuple(
@@ -392,12 +392,12 @@ def load_transform(layout: Layout, scan_id: str) -> Transform:
     affine = load_ants().read_transform(str(layout.transform(scan_id, "affine.mat")))
     warp = layout.transform(scan_id, "warp.nii.gz")
     if not warp.exists():
-        return Transform(*_matrix(affine))
+        return Transform(*matrix_and_offset(affine))
     image = nib.load(warp)
     grid = image.affine.copy()
     grid[:3] = FLIP @ image.affine[:3]
     field = np.asarray(image.dataobj, dtype=np.float32)[..., 0, :]
-    return Transform(*_matrix(affine), field, grid)
+    return Transform(*matrix_and_offset(affine), field, grid)
 
 
 def to_mni(points: np.ndarray, layout: Layout, scan_id: str) -> np.ndarray:

@@ -44,7 +44,7 @@ def context(tables: ReportTables, layout: Layout) -> dict[str, Any] | None:
         "contrasts": [_of_contrast(tables, name, stratum) for name, stratum in tables.contrasts()],
         "agreement": _agreement(tables),
         "disputed": disputed[:_MOST_ROWS],
-        "disputed_total": len(disputed),
+        "disputed_left": max(0, len(disputed) - _MOST_ROWS),
     }
 
 
@@ -64,7 +64,7 @@ def _agreement(tables: ReportTables) -> list[dict[str, Any]]:
         for prefix, words in _AGREEMENT.items():
             if stratum == "all" and measure.startswith(f"review {prefix}"):
                 pair = measure.removeprefix(f"review {prefix}")
-                pairs.setdefault(pair, {"pair": pair, "n": row["n"]})[words] = row
+                pairs.setdefault(pair, {"pair": pair, "scans": row})[words] = row
     return sorted(pairs.values(), key=lambda p: (p["pair"].endswith("software"), p["pair"]))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup, escape
 
 from cmburden.paths import Layout
 from cmburden.records import Scan
@@ -51,7 +52,9 @@ class ReportTables:
         self.sources = _sources(layout)
 
     def estimate(self, stratum: str, measure: str) -> dict[str, Any]:
-        return self.estimates.get((stratum, measure), _NOTHING)
+        """The row of `summary`; without estimate, and of nobody, where there is none."""
+        known = self.estimates.get((stratum, measure))
+        return known or {"stratum": stratum, "measure": measure, "method": ""} | _NOTHING
 
     def count(self, stratum: str, measure: str) -> int:
         return self.estimate(stratum, measure)["n"]
@@ -64,6 +67,14 @@ class ReportTables:
             if own == stratum and measure.startswith(prefix)
         ]
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+
+    def starting(self, stratum: str | None, prefix: str) -> list[dict[str, Any]]:
+        """Rows whose measure starts with ``prefix``, of one stratum or (None) of all."""
+        return [
+            row
+            for (own, measure), row in self.estimates.items()
+            if stratum in (own, None) and measure.startswith(prefix)
+        ]
 
     def cohorts(self) -> list[str]:
         """Cohorts with a scan of known contrast."""
@@ -93,6 +104,50 @@ def _sources(layout: Layout) -> dict[str, Scan]:
     }
 
 
+# --- figures that say which row of `summary` they are ---
+
+
+def number(row: dict[str, Any], field: str = "n", digits: int = 0, scale: float = 1.0) -> Markup:
+    """A field of a row of `summary` as print sets it, in a ``data`` element that names the row.
+
+    So a reader, and the test, can look it up; a missing value is a dash.
+
+    >>> number({"stratum": "all", "measure": "participants", "n": 12})
+    Markup('<data value="12" data-of="all | participants | n">12</data>')
+    """
+    value = plain(row.get(field))
+    if value is None:
+        return Markup('<span class="muted">–</span>')
+    scaled = "" if scale == 1 else f' data-scale="{scale:g}"'
+    of = escape(f"{row['stratum']} | {row['measure']} | {field}")
+    shown = decimal(value * scale, digits)
+    return Markup(f'<data value="{value!r}" data-of="{of}"{scaled}>{shown}</data>')
+
+
+def interval(row: dict[str, Any], digits: int = 2, scale: float = 1.0) -> Markup:
+    """Estimate with its 95 % interval, where it has one."""
+    estimate = number(row, "estimate", digits, scale)
+    if plain(row.get("ci_low")) is None or plain(row.get("estimate")) is None:
+        return estimate
+    ends = [number(row, end, digits, scale) for end in ("ci_low", "ci_high")]
+    return Markup('{} <span class="muted">({}–{})</span>').format(estimate, *ends)
+
+
+def share(row: dict[str, Any]) -> Markup:
+    """A share in per cent with its interval."""
+    return interval(row, 1, 100)
+
+
+def of(row: dict[str, Any]) -> Markup:
+    """Numerator and denominator."""
+    return Markup("{}/{}").format(number(row), number(row, "denominator"))
+
+
+def of_measure(text: str) -> Markup:
+    """A number that is part of a measure's name, such as a threshold."""
+    return Markup('<span data-source="measure">{}</span>').format(text)
+
+
 def grouped(table: pd.DataFrame, column: str) -> dict[str, list[dict[str, Any]]]:
     """Rows of ``table`` by a column, with None for missing."""
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -107,18 +162,12 @@ def plain(value: Any) -> Any:
     return None if pd.isna(value) else value
 
 
-def percent(share: float | None) -> str:
-    """A share in per cent.
-
-    >>> percent(0.1111), percent(0.5), percent(None)
-    ('11.1', '50.0', '–')
-    """
-    if share is None or pd.isna(share):
-        return "–"
-    return f"{100 * share:.1f}"
-
-
 def decimal(value: float | None, digits: int = 2) -> str:
+    """A number as print sets it.
+
+    >>> decimal(-1.256), decimal(3), decimal(None)
+    ('−1.26', '3.00', '–')
+    """
     if value is None or pd.isna(value):
         return "–"
     return f"{float(value):.{digits}f}".replace("-", "−")

@@ -40,8 +40,15 @@ rule verify:
     input: "detect/{{bucket}}", lambda w: expand("register/{{s}}", s=MEMBERS[int(w.bucket)])
     output: "verify/{{bucket}}"
     shell: "touch {{output}}"
+rule people:
+    output: "people/{{bucket}}"
+    shell: "touch {{output}}"
+rule longitudinal:
+    input: "people/{{bucket}}", expand("verify/{{b}}", b=BUCKETS)
+    output: "longitudinal/{{bucket}}"
+    shell: "touch {{output}}"
 rule aggregate:
-    input: expand("verify/{{b}}", b=BUCKETS), expand("{{k}}/{{s}}", k=["preprocess", "register"], s=SCANS)
+    input: expand("{{k}}/{{b}}", k=["verify", "longitudinal"], b=BUCKETS), expand("{{k}}/{{s}}", k=["preprocess", "register"], s=SCANS)
     output: "tables"
     shell: "touch {{output}}"
 rule report:

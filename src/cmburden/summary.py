@@ -1,7 +1,7 @@
 """Estimates by stratum: every number that the report prints is a row of `summary`.
 
-Measures are named ``what`` or ``what level=...``. GRE and SWI differ in what they show: a stratum
-that holds both says so in ``method``, and the contrast strata stand beside it.
+Measures are named ``what`` or ``what level=...``. GRE and SWI differ in what they show: in a
+stratum that holds both only what is counted is given; the strata of one contrast stand beside it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden import burden, burden_models, correction
+from cmburden import (
+    burden,
+    burden_models,
+    correction,
+    image_checks,
+    lesion_map,
+    published,
+    reading_list,
+)
 from cmburden.mars import REGIONS, UNKNOWN
 from cmburden.records import seed_of
+from cmburden.summary_rows import COUNTED
+from cmburden.summary_rows import count as _count
+from cmburden.summary_rows import row as _row
+from cmburden.summary_rows import share as _share
+from cmburden.summary_rows import tally as _tally
 from cmburden.tables import GROUPS, PATTERNS, QC
 
 _DRAWS = 1000
-WILSON = "share, Wilson 95 % interval"
-COUNTED = "counted"
 BOOTSTRAP = f"percentile bootstrap over participants, {_DRAWS} draws"
-POOLED = "; pools GRE and SWI unadjusted: compare the contrast strata"
+#: Said of what would pool both contrasts without adjustment.
+POOLED = "not estimated: holds GRE and SWI, which show microbleeds to different degrees; see the "
+POOLED += "strata of one contrast"
 _ACQUISITION = ("echo_time_s", "field_strength_t", "voxel_x_mm", "voxel_y_mm", "slice_mm")
 #: Level of a stratum for people whose value is not known: the levels then add up to all.
 MISSING = "missing"
@@ -43,9 +56,10 @@ def estimates(
     ``correction.detector_errors`` takes it.
     """
     rows = []
-    for stratum, members in strata(participants, config["report"]["strata"]):
+    variables = config["report"]["strata"]
+    for stratum, members in strata(participants, variables):
         usable = members[members["scan_id"].notna()]
-        method = POOLED if usable["contrast"].nunique() > 1 else ""
+        pooled = usable["contrast"].nunique() > 1
         own = lesions[lesions["scan_id"].isin(usable["scan_id"])]
         rows += [{"stratum": stratum} | row for row in _flow(members, usable)]
         for row in (
@@ -54,8 +68,17 @@ def estimates(
             *_counts(stratum, usable),
             *_places(usable, own),
         ):
-            row["method"] += method
+            if pooled and row["method"] != COUNTED:
+                row |= {"estimate": None, "ci_low": None, "ci_high": None, "method": POOLED}
             rows.append({"stratum": stratum} | row)
+    for stratum, members in crossed_strata(participants, variables):
+        usable = members[members["scan_id"].notna()]
+        mean = [row for row in _counts(stratum, usable) if row["measure"] == "mean count"]
+        for row in (*_flow(members, usable), *list(_presence(usable))[:2], *mean):
+            rows.append({"stratum": stratum} | row)
+    rows += _thresholds_and_map(lesions, participants, config)
+    rows += _image_checks(scans, lesions, config)
+    rows += _published()
     rows += _scan_flow(scans, rejected)
     rows += _images(scans)
     rows += _operating_points(config)
@@ -84,6 +107,33 @@ def strata(participants: pd.DataFrame, variables: list[str]) -> Iterator[tuple[s
         yield f"cohort={cohort} & contrast={contrast}", members
 
 
+def crossed_strata(
+    participants: pd.DataFrame, variables: list[str]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Strata of one contrast: by each variable, then by age band, sex and site together.
+
+    Only the level of people whose value is known, but for the single variables.
+    """
+    names = [
+        name
+        for name in dict.fromkeys([*variables, "age_band"])
+        if name not in ("cohort", "contrast")
+        and name in participants
+        and participants[name].notna().any()
+    ]
+    together = [name for name in ("age_band", "sex", "site") if name in names]
+    sets = [(name,) for name in names]
+    # Age and sex together are the chart's; with the site they are the table's.
+    sets += [tuple(together[:size]) for size in (2, 3) if len(together) >= size]
+    for contrast, people in participants.groupby("contrast", sort=True):
+        for own in sets:
+            levels = people[list(own)].astype("string").astype(object)
+            levels = levels.fillna(MISSING) if len(own) == 1 else levels.dropna()
+            for key, rows in levels.groupby(list(own)):
+                parts = [f"{name}={value}" for name, value in zip(own, key, strict=True)]
+                yield " & ".join([f"contrast={contrast}", *parts]), people.loc[rows.index]
+
+
 def stratum_order(stratum: str) -> tuple:
     """Sort key of strata within a variable.
 
@@ -99,34 +149,10 @@ def _level_order(name: str) -> tuple:
     return (name == MISSING, name.startswith(">="), not name.startswith("<"), burden.natural(name))
 
 
-def _row(measure, estimate, n, denominator=None, method=COUNTED, low=None, high=None):
-    def number(value):
-        return None if value is None or pd.isna(value) else float(value)
-
-    return {
-        "measure": measure,
-        "estimate": number(estimate),
-        "ci_low": number(low),
-        "ci_high": number(high),
-        "n": int(n),
-        "denominator": None if denominator is None else int(denominator),
-        "method": method,
-    }
-
-
-def _share(measure: str, positive: int, total: int) -> dict[str, Any]:
-    low, high = burden.wilson(positive, total)
-    share = positive / total if total else None
-    return _row(measure, share, positive, total, WILSON, low, high)
-
-
-def _count(measure: str, number: int, denominator: int | None = None) -> dict[str, Any]:
-    return _row(measure, number, number, denominator)
-
-
 def _flow(members, usable):
     yield _count("participants", len(members))
     yield _share("participants usable", len(usable), len(members))
+    yield _count("participants without usable scan", len(members) - len(usable), len(members))
     for reason, number in _tally(members["missing_reason"]):
         yield _count(f"participants missing reason={reason}", number, len(members))
 
@@ -245,6 +271,83 @@ def _images(scans):
                     yield {"stratum": stratum} | row
 
 
+def definite_threshold(config: dict[str, Any]) -> float | None:
+    """The threshold of definite lesions in use: the configuration's, else the contract's."""
+    contract = contract_of(config, "verify") or {}
+    chosen = (contract.get("thresholds") or {}) | (config["verify"].get("thresholds") or {})
+    return chosen.get("definite")
+
+
+def _thresholds_and_map(lesions, participants, config):
+    """By contrast: prevalence were the threshold another, and where the lesions lie."""
+    small = lesions[~lesions["macrohaemorrhage"]]
+    contract = contract_of(config, "verify") or {}
+    chosen = (contract.get("thresholds") or {}) | (config["verify"].get("thresholds") or {})
+    # Lesions below the threshold of possible ones are not in the table.
+    tried = {round(step / 20, 2) for step in range(1, 20) if step / 20 >= chosen.get("possible", 1)}
+    tried |= {value for value in (chosen.get("definite"), chosen.get("possible")) if value}
+    usable = participants[participants["scan_id"].notna()]
+    for contrast, people in usable.groupby("contrast", sort=True):
+        stratum = {"stratum": f"contrast={contrast}"}
+        own = small[small["scan_id"].isin(people["scan_id"])]
+        highest = own.groupby("scan_id")["probability"].max()
+        for threshold in sorted(tried):
+            number = int((highest >= threshold).sum())
+            yield stratum | _share(f"presence probability>={threshold:.4g}", number, len(people))
+        definite = own[own["label"] == "definite"]
+        for (x, y, z), number in sorted(lesion_map.cells(definite).items()):
+            yield stratum | _count(f"lesions mni cell={x},{y},{z}", number, len(definite))
+
+
+def _image_checks(scans, lesions, config):
+    """Scans outside the validated domain, outlying QC measures, and what to check first."""
+    read = scans[scans["status"] == "ok"]
+    ranges = image_checks.domain_of(contract_of(config, "verify"))
+    outside = image_checks.outside(read, ranges)
+    for key in ranges:
+        known = outside[key].notna()
+        row = _count(
+            f"scans outside domain={key}", int(outside[key].fillna(False).sum()), len(read)
+        )
+        yield {"stratum": "all"} | row
+        row = _count(f"scans of unknown domain={key}", int((~known).sum()), len(read))
+        yield {"stratum": "all"} | row
+        for end, value in zip(("low", "high"), ranges[key], strict=True):
+            row = _row(f"domain {key} {end}", value, 0, method="the model's contract")
+            yield {"stratum": "all"} | row
+    if ranges:
+        number = int(outside.fillna(False).any(axis=1).sum())
+        yield {"stratum": "all"} | _count("scans outside domain", number, len(read))
+    z = image_checks.robust_z(scans)
+    kinds = read.groupby(["cohort", "contrast"], sort=True).groups
+    for (cohort, contrast), rows in kinds.items():
+        for name in z.columns:
+            own = z.loc[rows, name].dropna()
+            if len(own):
+                number = int((own.abs() > image_checks.OUTLYING).sum())
+                row = _count(f"qc {name} outlying", number, len(own))
+                row["method"] = f"|robust z| above {image_checks.OUTLYING:g} within the stratum"
+                yield {"stratum": f"cohort={cohort} & contrast={contrast}"} | row
+    listed = reading_list.reading_list(scans, lesions, definite_threshold(config), outside)
+    yield {"stratum": "all"} | _count("scans to check first", len(listed), len(read))
+    for reason in reading_list.REASONS:
+        number = sum(reason in reasons for reasons in listed["reasons"])
+        yield {"stratum": "all"} | _count(
+            f"scans to check first reason={reason}", number, len(read)
+        )
+
+
+def _published():
+    """Published prevalences, so that what the report prints of them is in the table too."""
+    for anchor in published.ANCHORS:
+        method = f"published: {published.REFERENCES[anchor.reference].short}, {anchor.contrast}"
+        if anchor.n is None:
+            row = _row("presence", anchor.share, 0, anchor.denominator, method) | {"n": None}
+        else:
+            row = _share("presence", anchor.n, anchor.denominator) | {"method": method}
+        yield {"stratum": f"published={anchor.study}"} | row
+
+
 def _operating_points(config):
     """Thresholds and expected performance, from the contracts of the models."""
     for stage in ("detect", "verify"):
@@ -256,6 +359,11 @@ def _operating_points(config):
             for name, value in _numbers(contract.get(kind)):
                 method = "the model's contract, on its validation set"
                 yield {"stratum": stratum} | _row(f"{kind} {name}", value, 0, method=method)
+        for point in (contract.get("metrics") or {}).get("froc") or []:
+            row = _row(
+                f"froc fp_per_scan={point[0]:g}", point[1], 0, method="sensitivity; " + method
+            )
+            yield {"stratum": stratum} | row
         overridden = config[stage].get("thresholds")
         for name, value in _numbers(overridden):
             row = _row(f"thresholds in use {name}", value, 0, method=f"config {stage}.thresholds")
@@ -269,12 +377,6 @@ def _numbers(content: Any, path: str = "") -> Iterator[tuple[str, float]]:
             yield from _numbers(content[key], f"{path} {key}".strip())
     elif isinstance(content, (int, float)) and not isinstance(content, bool):
         yield path, content
-
-
-def _tally(values: pd.Series) -> list[tuple[str, int]]:
-    """Levels with their number, the most frequent first, ties by name."""
-    counts = values.dropna().value_counts()
-    return sorted(((str(k), int(v)) for k, v in counts.items()), key=lambda kv: (-kv[1], kv[0]))
 
 
 def contract_of(config: dict[str, Any], stage: str) -> dict[str, Any] | None:

@@ -138,6 +138,7 @@ PATTERNS = ("none", "strictly lobar", "strictly deep/infratentorial", "mixed")
 GROUPS = ("lobar", "deep", "infratentorial", "unknown")
 STATUSES = ("ok", "failed", "excluded")
 LABELS = ("definite", "possible")
+CHANGES_OF_A_LESION = ("new", "persisting", "lost", "not comparable")
 HEMISPHERES = ("left", "right", "midline", "unknown")
 
 _SCAN = (
@@ -483,6 +484,124 @@ SUMMARY = Table(
     ),
 )
 
+#: What becomes of a session in `longitudinal`.
+FOLLOWED_STATUSES = ("followed", "not read", "not registered")
+
+FOLLOWED_SESSIONS = Table(
+    "followed_sessions",
+    "a session of a participant with several (work)",
+    ("participant_id", "session_id"),
+    (
+        _c("participant_id", "str", "Participant, with 'sub-'", required=True),
+        _c("session_id", "str", "Session, with 'ses-'; null for scans outside any"),
+        _c("scan_id", "str", "Scan that stands for the session; null where none was read"),
+        _c("status", "str", "What became of it", required=True, levels=FOLLOWED_STATUSES),
+        _c("overlap", "float", "Least share of brain that is brain in another session too"),
+        _c("correlation", "float", "Least correlation of the signal with another session"),
+    ),
+)
+
+TRACKS = Table(
+    "tracks",
+    "a lesion in a session of its participant, found there or not (work)",
+    ("participant_id", "track_id", "scan_id"),
+    (
+        _c("participant_id", "str", "Participant, with 'sub-'", required=True),
+        _c("track_id", "int", "Number of the lesion in the participant", required=True),
+        _c("scan_id", "str", "Scan that stands for the session", required=True),
+        _c("session_id", "str", "Session, with 'ses-'"),
+        _c("found", "bool", "Definite or possible in this session", required=True),
+        _c("lesion_id", "int", "Value in _label-CMB_dseg.nii.gz"),
+        _c("label", "str", "Which threshold it passes", levels=LABELS),
+        _c("probability", "float", "Calibrated probability of the lesion found"),
+        _c("x_mm", "float", "Centre, or its place, scanner RAS, to the right", "mm", required=True),
+        _c("y_mm", "float", "Centre, or its place, scanner RAS, to the front", "mm", required=True),
+        _c("z_mm", "float", "Centre, or its place, scanner RAS, upwards", "mm", required=True),
+        _c("middle_x_mm", "float", "Centre in the mid-space", "mm"),
+        _c("middle_y_mm", "float", "Centre in the mid-space", "mm"),
+        _c("middle_z_mm", "float", "Centre in the mid-space", "mm"),
+        _c("in_view", "bool", "The place lies within the brain mask of this scan", required=True),
+        _c("candidate_id", "int", "Candidate that speaks for it most where it is not found"),
+        _c("candidate_probability", "float", "Calibrated probability of that candidate"),
+        _c("candidate_mm", "float", "Distance of that candidate", "mm"),
+        _c("p_there", "float", "Probability of being there: 1 where found", required=True),
+        _c("region", "str", "MARS region", required=True),
+        _c("group", "str", "MARS group", required=True, levels=GROUPS),
+        _c("hemisphere", "str", "Side", required=True, levels=HEMISPHERES),
+    ),
+)
+
+_PAIR = (
+    _c("participant_id", "str", "Participant, with 'sub-'", required=True),
+    _c("scan_id_1", "str", "Scan of the earlier session", required=True),
+    _c("scan_id_2", "str", "Scan of the later session", required=True),
+    _c("session_id_1", "str", "Earlier session, with 'ses-'"),
+    _c("session_id_2", "str", "Later session, with 'ses-'"),
+)
+
+PAIRS = Table(
+    "pairs",
+    "two sessions of a participant: each with the next, and the first with each later one",
+    ("participant_id", "scan_id_1", "scan_id_2"),
+    (
+        *_PAIR,
+        _c("consecutive", "bool", "No session followed lies between", required=True),
+        _c("since_baseline", "bool", "The earlier is the first session followed", required=True),
+        _c("last", "bool", "The later is the last session followed", required=True),
+        _c("order_from", "str", "What the order of sessions is from", required=True,
+           levels=("acq_time", "age", "label")),
+        _c("years", "float", "Time between them; null where it is not known", "year"),
+        _c("years_from", "str", "What the time is from", levels=("acq_time", "age")),
+        _c("comparable", "bool", "Same sequence within longitudinal.tolerance", required=True),
+        _c("difference", "str", "In what the sequences differ"),
+        _c("not_known", "str", "What of the sequences is not known and so not compared"),
+        _c("n_new", "int", "Definite microbleeds called new", required=True),
+        _c("n_persisting", "int", "Definite microbleeds called persisting", required=True),
+        _c("n_found_once", "int", "Of those persisting, found in one of the two", required=True),
+        _c("n_lost", "int", "Definite microbleeds called lost", required=True),
+        _c("n_not_comparable", "int", "Definite microbleeds out of the other's view",
+           required=True),
+        _c("n_new_possible", "int", "Possible microbleeds called new", required=True),
+        _c("expected_new", "float", "Sum of 1 - p_missed over definite microbleeds that only the "
+           "later session shows", required=True),
+        _c("aria_h_style", "str", "Category of n_new since baseline (longitudinal.bins)"),
+    ),
+)  # fmt: skip
+
+CHANGES = Table(
+    "changes",
+    "a lesion in a pair of sessions (see `pairs`), of those found in at least one of the two",
+    ("participant_id", "scan_id_1", "scan_id_2", "track_id"),
+    (
+        *_PAIR,
+        _c("track_id", "int", "Number of the lesion in the participant", required=True),
+        _c("change", "str", "What became of it", required=True, levels=CHANGES_OF_A_LESION),
+        _c("why", "str", "What the call rests on", required=True, levels=(
+            "found in both", "score", "found before and after", "not found", "not in view")),
+        _c("comparable", "bool", "The pair's: same sequence", required=True),
+        _c("label", "str", "definite where it is in one of the two", required=True, levels=LABELS),
+        _c("macrohaemorrhage", "bool", "Too large for a microbleed: not counted", required=True),
+        _c("lesion_id_1", "int", "Lesion of the earlier scan; null where not found"),
+        _c("lesion_id_2", "int", "Lesion of the later scan; null where not found"),
+        _c("probability_1", "float", "Its probability in the earlier scan; null where not found"),
+        _c("probability_2", "float", "Its probability in the later scan; null where not found"),
+        _c("candidate_probability", "float", "Where not found in one: the probability of the "
+           "candidate there that was not kept; null where there was none"),
+        _c("candidate_mm", "float", "Distance of that candidate", "mm"),
+        _c("p_missed", "float", "Probability that it was there and only missed in the session that "
+           "does not show it; null where both do"),
+        _c("distance_mm", "float", "Between its two centres in the mid-space", "mm"),
+        *(
+            _c(f"{axis}_mm_{k}", "float", f"Centre, or its place, in scan {k}, scanner RAS", "mm",
+               required=True)
+            for k in (1, 2) for axis in "xyz"
+        ),
+        _c("region", "str", "MARS region", required=True),
+        _c("group", "str", "MARS group", required=True, levels=GROUPS),
+        _c("hemisphere", "str", "Side", required=True, levels=HEMISPHERES),
+    ),
+)  # fmt: skip
+
 RUNS = Table(
     "runs",
     "a stage's run over a scan or a bucket",
@@ -532,10 +651,21 @@ TRUTH = Table(
     ),
 )
 
+#: Truth of participants with several sessions.
+TRACKED_TRUTH = dataclasses.replace(
+    TRUTH,
+    name="tracked_truth",
+    row="a simulated microbleed or mimic in a session of a participant",
+    columns=(
+        *TRUTH.columns,
+        _c("track_id", "int", "Number of the source in the participant, the same in all sessions"),
+    ),
+)
+
 ALL = {
     table.name: table
     for table in (
-        MANIFEST, REJECTED, SCANS, LESIONS, COUNTS, PARTICIPANTS, SUMMARY, RUNS, CANDIDATES, TRUTH,
-        REVIEWS, REVIEWED,
+        MANIFEST, REJECTED, SCANS, LESIONS, COUNTS, PARTICIPANTS, SUMMARY, CHANGES, PAIRS, RUNS,
+        CANDIDATES, FOLLOWED_SESSIONS, TRACKS, TRUTH, REVIEWS, REVIEWED,
     )
 }  # fmt: skip

@@ -30,7 +30,7 @@ def by_stage(layout: Layout) -> pd.DataFrame:
     for stage in SCAN_STAGES:
         paths = [p for s in read if (p := layout.benchmark(stage, s)).exists()]
         rows.append(_row(stage, paths, None))
-    for stage in (*BUCKET_STAGES, "aggregate", "report"):
+    for stage in (*BUCKET_STAGES, "longitudinal", "aggregate", "report"):
         paths = sorted(layout.benchmark(stage).parent.glob("*.tsv"))
         rows.append(_row(stage, paths, len(read)))
     table = pd.DataFrame([row for row in rows if row])

@@ -14,7 +14,16 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from cmburden import burden, images, models, provenance, resources, tables
+from cmburden import (
+    burden,
+    images,
+    lesion_planes,
+    models,
+    provenance,
+    resources,
+    tables,
+    viewer,
+)
 from cmburden.montage import lesion_montage
 from cmburden.paths import Layout
 from cmburden.place import places, ventricle_distance
@@ -22,7 +31,7 @@ from cmburden.probability import design, probability
 from cmburden.records import Outcome, Scan, hash_of, whole_file, write_json
 
 STAGE = "verify"
-VERSION = 2
+VERSION = 3
 _LOG = logging.getLogger(__name__)
 
 
@@ -163,7 +172,7 @@ def one_label_an_extent(judged: pd.DataFrame, voxels: np.ndarray, owner: np.ndar
 
 
 def _write_scan(scan: Scan, layout: Layout, judged, voxels, owner) -> None:
-    """The scan's label volume, lesion table with sidecar, and montage."""
+    """The scan's label volume, lesion table with sidecar, and what its page shows."""
     preproc = nib.load(layout.preproc(scan))
     lesions = judged[judged["kept"]].copy()
     lesions["lesion_id"] = burden.lesion_numbers(lesions)
@@ -179,11 +188,16 @@ def _write_scan(scan: Scan, layout: Layout, judged, voxels, owner) -> None:
         table.to_csv(temporary, sep="\t", index=False, na_rep="n/a", lineterminator="\n")
     sidecar = {k: v for k, v in tables.LESIONS.sidecar().items() if k in table.columns}
     write_json(layout.lesion_sidecar(scan), sidecar)
+    # Figures of an earlier run would show lesions that are no longer held to be any.
+    layout.montage(scan).unlink(missing_ok=True)
+    layout.lesion_planes(scan).unlink(missing_ok=True)
+    volume = np.asarray(preproc.dataobj, dtype=np.float32)
     if len(lesions):
-        lesion_montage(
-            np.asarray(preproc.dataobj, dtype=np.float32), preproc.affine,
-            lesions.to_dict("records"), layout.montage(scan), scan.scan_id,
-        )  # fmt: skip
-    else:
-        # A montage of an earlier run would show lesions that are no longer held to be any.
-        layout.montage(scan).unlink(missing_ok=True)
+        rows = lesions.sort_values("lesion_id").to_dict("records")
+        lesion_montage(volume, preproc.affine, rows, layout.montage(scan), scan.scan_id)
+        lesion_planes.draw(volume, preproc.affine, rows, layout.lesion_planes(scan))
+    viewer.write(
+        layout.viewer(scan), scan.scan_id, volume,
+        np.asarray(nib.load(layout.brain_mask(scan)).dataobj) > 0,
+        np.asarray(nib.load(layout.regions(scan)).dataobj), labels, preproc.affine,
+    )  # fmt: skip

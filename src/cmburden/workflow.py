@@ -15,8 +15,9 @@ from pathlib import Path
 from cmburden import config as configuration
 from cmburden import resources
 from cmburden.index import read_scans
-from cmburden.paths import COHORT_TABLES, SCAN_STAGES, Layout
-from cmburden.records import Scan, bucket_of, sha256_of_file
+from cmburden.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
+from cmburden.records import Scan, bucket_of, hash_of, sha256_of_file
+from cmburden.sessions import with_several
 
 #: Set by the command line for the Snakemake that it starts.
 INDEXED = "CMBURDEN_INDEXED"
@@ -71,6 +72,16 @@ class Flow:
         self.buckets: dict[str, list[str]] = defaultdict(list)
         for scan_id in self.scans:
             self.buckets[str(bucket_of(scan_id, self.config["buckets"]))].append(scan_id)
+        #: Participants with several sessions, by the bucket of their id: none, where nobody has.
+        self.people: dict[str, dict[str, list[Scan]]] = defaultdict(dict)
+        pairs = [(scan.participant_id, scan.session_id) for scan in self.scans.values()]
+        for participant in with_several(pairs):
+            bucket = str(bucket_of(participant, self.config["buckets"]))
+            self.people[bucket][participant] = []
+        for scan in self.scans.values():
+            bucket = str(bucket_of(scan.participant_id, self.config["buckets"]))
+            if scan.participant_id in self.people.get(bucket, {}):
+                self.people[bucket][scan.participant_id].append(scan)
 
     # --- inputs: never the images; a scan's content key says whether it is the same, wherever the
     # --- BIDS folder lies and whatever its files' times are ---
@@ -79,6 +90,19 @@ class Flow:
 
     def shards(self) -> list[Path]:
         return [self.paths.bucket("verify", bucket) for bucket in self.buckets]
+
+    def shards_of_people(self, bucket: str) -> list[Path]:
+        """Shards of verify that hold a scan of the participants of a bucket of longitudinal."""
+        scans = [scan.scan_id for own in self.people[bucket].values() for scan in own]
+        numbers = {bucket_of(scan_id, self.config["buckets"]) for scan_id in scans}
+        return [self.paths.bucket("verify", number) for number in sorted(numbers)]
+
+    def followed(self) -> list[Path]:
+        return [
+            path(bucket)
+            for bucket in self.people
+            for path in (lambda b: self.paths.bucket("longitudinal", b), self.paths.followed)
+        ]
 
     def all_records(self) -> list[Path]:
         return [self.paths.record(stage, s) for stage in SCAN_STAGES for s in self.scans]
@@ -93,9 +117,18 @@ class Flow:
     def of_bucket(self, stage: str, bucket: str) -> dict:
         """Content of each scan of the bucket, and the model's contract with its checksums."""
         keys = {s: self.scans[s].content_key for s in self.buckets[bucket]}
-        contract = resources.root() / self.config[stage]["model"] / "model.json"
-        model = sha256_of_file(contract) if contract.exists() else None
-        return self._stage(stage) | {"content_keys": keys, "model": model}
+        return self._stage(stage) | {"content_keys": keys, "model": self._model(stage)}
+
+    def key_of_people(self, bucket: str) -> str:
+        """sha256 of the content of each scan of the bucket's participants, and of all that their
+        lesions rest on: it says when to follow them again."""
+        keys = {
+            participant: {scan.scan_id: scan.content_key for scan in own}
+            for participant, own in self.people[bucket].items()
+        }
+        before = [self._stage(stage) for stage in (*SCAN_STAGES, *BUCKET_STAGES)]
+        models = [self._model(stage) for stage in BUCKET_STAGES]
+        return hash_of(self._stage("longitudinal"), keys, before, models)
 
     def of_cohort(self) -> dict:
         """Content of manifest, decisions of readers and phenotypes; settings of the tables."""
@@ -108,11 +141,15 @@ class Flow:
         return {
             "files": [sha256_of_file(path) for path in files if path.exists()],
             "version": stage_version("aggregate"),
-            "settings": [self.config["aggregate"], self.config["report"]],
+            "settings": [self.config[name] for name in ("aggregate", "longitudinal", "report")],
         }
 
     def of_report(self) -> dict:
         return {"version": stage_version("report"), "settings": self.config["report"]}
+
+    def _model(self, stage: str) -> str | None:
+        contract = resources.root() / self.config[stage]["model"] / "model.json"
+        return sha256_of_file(contract) if contract.exists() else None
 
     def _stage(self, stage: str) -> dict:
         # Where the work is done and where the model lies change no result; which model it is, is

@@ -125,13 +125,56 @@ def test_denominators_add_up(done):
     assert not table.duplicated(["stratum", "measure"]).any()
 
 
-def test_summary_holds_the_prevalence_with_its_interval_and_warns_of_pooling(done):
+def test_summary_holds_the_prevalence_with_its_interval_and_pools_no_contrasts(done):
     people = PARTICIPANTS.read(done.layout.table("participants"))
     row = value(done.layout, "all", "presence definite")
     assert row["n"] == (people["n_cmb"] > 0).sum() and row["denominator"] == 38
+    assert pd.isna(row["estimate"]) and row["method"].startswith("not estimated: holds GRE and SWI")
+    row = value(done.layout, "contrast=GRE", "presence definite")
+    own = people[(people["contrast"] == "GRE") & people["n_cmb"].notna()]
+    assert row["n"] == (own["n_cmb"] > 0).sum() and row["denominator"] == len(own)
     assert row["ci_low"] < row["estimate"] < row["ci_high"]
-    assert "pools GRE and SWI" in row["method"]
-    assert "pools" not in value(done.layout, "contrast=GRE", "presence definite")["method"]
+
+
+def test_strata_of_one_contrast_add_up_to_it(done):
+    table = SUMMARY.read(done.layout.table("summary"))
+    usable = table[table["measure"] == "participants usable"].set_index("stratum")["n"]
+    for contrast in ("GRE", "SWI"):
+        for variable in ("sex", "site", "age_band", "diagnosis"):
+            own = usable[usable.index.str.fullmatch(rf"contrast={contrast} & {variable}=[^&]*")]
+            assert own.sum() == usable[f"contrast={contrast}"], (contrast, variable)
+        crossed = usable[usable.index.str.startswith(f"contrast={contrast} & age_band=")]
+        crossed = crossed[crossed.index.str.contains(" & sex=.* & site=")]
+        assert crossed.sum() == usable[f"contrast={contrast}"]  # everybody has all three here
+
+
+def test_prevalence_at_the_threshold_in_use_is_the_prevalence(done):
+    for contrast in ("GRE", "SWI"):
+        stratum = f"contrast={contrast}"
+        chosen = value(done.layout, stratum, "presence definite")
+        assert value(done.layout, stratum, "presence probability>=0.6")["n"] == chosen["n"]
+        either = value(done.layout, stratum, "presence definite or possible")
+        assert value(done.layout, stratum, "presence probability>=0.3")["n"] == either["n"]
+
+
+def test_cells_of_the_map_hold_every_definite_microbleed(done):
+    table = SUMMARY.read(done.layout.table("summary"))
+    for contrast in ("GRE", "SWI"):
+        own = table[table["stratum"] == f"contrast={contrast}"]
+        cells = own[own["measure"].str.startswith("lesions mni cell=")]
+        whole = own[own["measure"] == "lesions definite"]["n"].item()
+        assert cells["n"].sum() == whole > 0
+
+
+def test_published_figures_are_those_of_the_papers(done):
+    row = value(done.layout, "published=AGES-Reykjavik", "presence")
+    assert [round(100 * row[name], 1) for name in ("estimate", "ci_low", "ci_high")] == [
+        11.1, 9.8, 12.6,
+    ]  # fmt: skip
+
+
+def test_means_and_medians_are_those_of_the_participants(done):
+    people = PARTICIPANTS.read(done.layout.table("participants"))
     mean = value(done.layout, "cohort=AIBL", "mean count")
     own = people[(people["cohort"] == "AIBL") & people["n_cmb"].notna()]["n_cmb"].astype(float)
     assert mean["estimate"] == pytest.approx(own.mean())

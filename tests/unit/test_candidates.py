@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from cmburden.cnn.candidates import find_candidates
-from cmburden.cnn.grid import to_network
+from cmburden.cnn.candidates import find_candidates, probability_map
+from cmburden.cnn.grid import NetworkVolume, to_network
 from cmburden.cnn.network import SpotNet
 from cmburden.cnn.shape import measure
 from cmburden.place import places
@@ -51,6 +51,26 @@ def test_a_dark_spot_is_found_where_it_is(turn, axis):
     found = find_candidates(darkness, network_volume, 0.1, 10)
     assert len(found) == 1
     assert np.linalg.norm(np.array(found[0].centre_mm) - centre) < 0.8
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_mirrored_head_has_the_mirrored_probability(axis):
+    torch.manual_seed(0)
+    network = SpotNet(4).eval()
+    network.head.bias.data.zero_()
+    network.head.weight.data *= 60
+    image = np.random.default_rng(0).random((24, 28, 10)).astype(np.float32)
+    mask = np.ones_like(image)
+
+    def of(*volumes):
+        volume = NetworkVolume(*volumes, np.eye(4), (0.75, 0.75, 3.0))
+        return probability_map(network, volume, torch.device("cpu"))
+
+    one = of(image, mask)
+    other = of(np.flip(image, axis).copy(), mask)
+    assert np.ptp(one) > 0.3
+    # bfloat16 has 8 bits: the order of sums may differ.
+    assert np.abs(np.flip(other, axis) - one).max() < 0.02
 
 
 def test_network_grid_keeps_slices_and_positions():

@@ -1,5 +1,6 @@
 """The report says what the tables say, loads nothing, and stands whatever is missing."""
 
+import json
 import re
 import shutil
 import sys
@@ -7,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -14,18 +16,20 @@ import fabricate
 
 from cmburden import aggregate, report
 from cmburden.montage import lesion_montage
-from cmburden.tables import LESIONS, PARTICIPANTS, SCANS, SUMMARY
+from cmburden.tables import CANDIDATES, LESIONS, PARTICIPANTS, SCANS, SUMMARY
 
-VOID = {"meta", "img", "br", "link"}
+VOID = {"meta", "img", "br", "link", "input"}
 
 
 class Page(HTMLParser):
-    """Links, sources, ids and text of a page; fails on tags that do not close."""
+    """Links, sources, ids, text and numbers of a page; fails on tags that do not close."""
 
     def __init__(self, path: Path):
         super().__init__()
         self.links, self.sources, self.ids, self.open, self.text = [], [], set(), [], ""
-        self.tags = set()
+        self.tags, self.loaded, self.policy = set(), [], ""
+        #: Of ``data`` elements: (row of `summary`, field, scale, text); and every other digit.
+        self.numbers, self.stray, self.charts = [], [], {}
         self.feed(path.read_text())
         assert not self.open
 
@@ -33,28 +37,112 @@ class Page(HTMLParser):
         attrs = dict(attrs)
         self.tags.add(tag)
         if tag not in VOID:
-            self.open.append(tag)
+            self.open.append((tag, attrs))
         if "id" in attrs:
             assert attrs["id"] not in self.ids
             self.ids.add(attrs["id"])
         if "href" in attrs:
             self.links.append(attrs["href"])
         if "src" in attrs:
-            self.sources.append(attrs["src"])
+            (self.sources if tag == "img" else self.loaded).append(attrs["src"])
         if tag == "img":
             assert attrs["alt"]
+        if attrs.get("http-equiv") == "Content-Security-Policy":
+            self.policy = attrs["content"]
 
     def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-        if tag in ("dt", "dd", "td", "th", "li", "p", "b"):
+        assert self.open.pop()[0] == tag
+        if tag in ("dt", "dd", "td", "th", "li", "p", "b", "span"):
             self.text += " "
 
     def handle_data(self, data):
-        if self.open[-1:] != ["style"]:
-            self.text += data
+        tag, attrs = self.open[-1] if self.open else ("", {})
+        if tag == "script" and attrs.get("class") == "chart-data":
+            self.charts[attrs["data-for"]] = json.loads(data)
+        if tag in ("style", "script"):
+            return
+        self.text += data
+        if tag == "data":
+            row, _, field = attrs["data-of"].rpartition(" | ")
+            self.numbers.append((row, field, float(attrs.get("data-scale", 1)), data, attrs))
+        elif any(name == "main" for name, _ in self.open) and not any(
+            name in ("th", "code", "a") or "data-source" in own for name, own in self.open
+        ):
+            left = KNOWN.sub("", data)
+            if re.search(r"\d", left):
+                self.stray.append(data.strip())
 
     def words(self):
         return re.sub(r"\s+", " ", self.text)
+
+
+#: Digits of the page's own sentences that are no result.
+KNOWN = re.compile(
+    r"95 %|MNI152|v2\.0|3D|sha256|above 10 mm|10 × 10 × 20 mm|numbers above 40|line is 1\b"
+)
+
+
+def differing(page: Page, table) -> list[str]:
+    """Numbers of the page, in words and in charts, that are not those of `summary`."""
+    rows = {(row["stratum"], row["measure"]): row for row in table.to_dict("records")}
+    found = []
+
+    def value(key, field):
+        stratum, _, measure = key.partition(" | ")
+        row = rows.get((stratum, measure))
+        return None if row is None else row[field]
+
+    for key, field, scale, text, attrs in page.numbers:
+        right = value(key, field)
+        shown = float(text.replace("−", "-"))
+        digits = len(text.partition(".")[2])
+        if right is None or f"{right * scale:.{digits}f}" != f"{shown:.{digits}f}":
+            found.append(f"{key} {field}: {text}")
+        elif float(attrs["value"]) != right:
+            found.append(f"{key} {field}: value {attrs['value']}")
+    for name, chart in page.charts.items():
+        for trace in chart["data"]:
+            for at, drawn, key, ends in points(trace):
+                scale = 100 if any("%" in str(chart["layout"].get(axis, {}).get("title"))
+                                   for axis in ("xaxis", "yaxis")) else 1  # fmt: skip
+                if trace["type"] in ("bar", "heatmap"):
+                    right, scale = value(key, "n"), 1
+                elif " || " in key:
+                    right = value(key.split(" || ")[0], "estimate")
+                    assert value(key.split(" || ")[1], "estimate") == pytest.approx(at)
+                else:
+                    right = value(key, "estimate")
+                if right is None or drawn != pytest.approx(right * scale):
+                    found.append(f"{name} {key}: {drawn}")
+                for side, distance in ends.items():
+                    if distance is not None:
+                        off = abs(value(key, side) - right) * scale
+                        if distance != pytest.approx(off):
+                            found.append(f"{name} {key} {side}: {distance}")
+    return found
+
+
+def points(trace):
+    """(other coordinate, value, row, distances to the ends) of each point that is drawn."""
+    if trace["type"] == "heatmap":
+        for line, keys in zip(trace["z"], trace["customdata"], strict=True):
+            yield from ((None, z, key, {}) for z, key in zip(line, keys, strict=True) if key)
+        return
+    if not trace["customdata"]:
+        return
+    along = "x" if trace.get("orientation") == "h" or "error_x" in trace else "y"
+    if " || " in trace["customdata"][0]:
+        along = "x"
+    other = "y" if along == "x" else "x"
+    errors = trace.get(f"error_{along}", {})
+    for place, key in enumerate(trace["customdata"]):
+        ends = {
+            name: errors[kind][place]
+            for name, kind in (("ci_high", "array"), ("ci_low", "arrayminus"))
+            if kind in errors
+        }
+        drawn = trace[along][place]
+        yield trace[other][place], abs(drawn), key, ends
 
 
 def build(tmp, **options):
@@ -88,12 +176,32 @@ def page(made):
     return Page(made.layout.report)
 
 
-def test_page_loads_nothing_and_runs_nothing(made, page):
-    assert "script" not in page.tags and "link" not in page.tags
+def test_page_loads_nothing(made, page):
+    assert "link" not in page.tags and not page.loaded
+    assert "default-src 'none'" in page.policy and "connect-src" not in page.policy
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert made.layout.report.stat().st_size < 20_000_000
+
+
+def test_every_number_of_the_page_is_that_of_the_summary(made, page):
+    table = SUMMARY.read(made.layout.table("summary"))
+    assert len(page.numbers) > 500 and len(page.charts) >= 8
+    assert sum(len(list(points(t))) for c in page.charts.values() for t in c["data"]) > 100
+    assert differing(page, table) == []
+    # ... and the walk would see it if one were not.
+    changed = table.copy()
+    row = (changed["stratum"] == "contrast=GRE") & (changed["measure"] == "presence definite")
+    changed.loc[row, "estimate"] += 0.01
+    assert len(differing(page, changed)) >= 3
+    assert page.stray == []
+
+
+def test_every_chart_has_words_and_a_table(made, page):
     text = made.layout.report.read_text()
-    assert "http" not in text and "url(" not in text
-    assert len(text) < 20_000_000
+    for name in page.charts:
+        box = re.search(rf'id="{name}" role="img" aria-label="([^"]+)"', text)
+        assert len(box[1]) > 40
+    assert text.count('<details class="as-table" open>') == len(page.charts)
 
 
 def test_every_link_leads_somewhere(made, page):
@@ -104,20 +212,19 @@ def test_every_link_leads_somewhere(made, page):
             assert (made.layout.report.parent / link).exists(), link
 
 
-def test_prevalence_stands_as_in_the_summary(made, page):
+def test_nothing_pools_gre_and_swi(made, page):
     table = SUMMARY.read(made.layout.table("summary")).set_index(["stratum", "measure"])
-    words = page.words()
-    for stratum in ("all", "contrast=GRE", "cohort=OATS", "age_band=70-79", "sex=F"):
-        row = table.loc[(stratum, "presence definite")]
-        share = (
-            f"{100 * row['estimate']:.1f} % ({100 * row['ci_low']:.1f}–{100 * row['ci_high']:.1f})"
-        )
-        assert share in words, stratum
+    row = table.loc[("all", "presence definite")]
+    assert pd.isna(row["estimate"]) and row["method"].startswith("not estimated: holds GRE")
+    assert not any(key.startswith("all | presence") for key, *_ in page.numbers)
+    shown = {key for key, *_ in page.numbers}
+    for stratum in ("contrast=SWI & sex=F", "contrast=SWI & age_band=70-79"):
+        assert f"{stratum} | presence definite" in shown
 
 
 def test_flow_adds_up_on_the_page(page):
     words = page.words()
-    assert "In the tree 42" in words and "With a usable scan 38" in words
+    assert "In the tree 42" in words and "one chosen for each 38" in words
     assert "Without a usable scan: 4" in words
     for reason in ("file without bytes 1", "no GRE or SWI scan 1", "not aligned to MNI152 1"):
         assert reason in words
@@ -134,22 +241,34 @@ def test_unread_scans_are_listed_with_reason_and_log(made, page):
 def test_what_it_is_not_stands_plainly(page):
     words = page.words()
     assert "Research use only" in words and "trained on simulated scans" in words
-    assert "Threshold, definite 0.6" in words and "false positives per scan 0.4" in words
-    assert "pool GRE and SWI without adjustment" in words
+    assert "Threshold, definite 0.6" in words and "alse positives per scan 0.4" in words
+    assert "are not pooled" in words
 
 
-def test_montage_of_every_scan_with_a_lesion(made, page):
-    scans = SCANS.read(made.layout.table("scans"))
-    lesions = (scans["n_cmb"] + scans["n_possible"] + scans["n_macrohaemorrhage"]).fillna(0)
-    assert len(page.sources) == (lesions > 0).sum() > 0
-
-
-def test_montages_beyond_the_budget_stay_on_their_pages(small, monkeypatch):
-    monkeypatch.setattr(report, "_EMBED_BYTES", 6_000)
+def test_pictures_beyond_the_budget_stay_on_their_pages(small, monkeypatch):
+    report.run(small.layout, small.config)
+    everything = Page(small.layout.report)
+    monkeypatch.setattr(report, "_EMBED_BYTES", 1)
     report.run(small.layout, small.config)
     page = Page(small.layout.report)
-    assert 0 < len(page.sources) < 7
-    assert "more are on the pages of the participants" in page.words()
+    assert not page.sources and everything.sources
+    assert "More are on the pages of the participants" in page.words()
+
+
+def test_what_to_check_first_links_to_its_scan(made, page):
+    words, scans = page.words(), SCANS.read(made.layout.table("scans"))
+    most = scans.sort_values("n_cmb", ascending=False).iloc[0]
+    assert f"../{most['participant_id']}.html" in page.links
+    assert f"{most['scan_id']} {most['contrast']} highest count" in words
+
+
+def test_methods_say_what_the_run_was_configured_to(made, page):
+    words = page.words()
+    assert "the latest session" in words and "definite from 0.6, possible from 0.3" in words
+    assert "at least 0.25, at most 150 a scan" in words
+    entries = made.layout.bibliography.read_text()
+    for key in re.findall(r'href="#ref-(\w+)"', made.layout.report.read_text()):
+        assert f"{{{key}," in entries and f"ref-{key}" in page.ids
 
 
 def test_a_page_for_every_participant(made):
@@ -180,7 +299,7 @@ def test_report_stands_without_models_montages_and_phenotypes(small):
     aggregate.run(small.layout, small.bids_dir, small.config)
     report.run(small.layout, small.config)
     words = Page(small.layout.report).words()
-    assert "No model contract" in words and "montages of the scans with lesions are not" in words
+    assert "No model contract" in words and "No participant has a value of age" in words
 
 
 def test_report_stands_when_no_scan_was_read(small):
@@ -189,7 +308,7 @@ def test_report_stands_when_no_scan_was_read(small):
     aggregate.run(small.layout, small.bids_dir, small.config)
     report.run(small.layout, small.config)
     words = Page(small.layout.report).words()
-    assert "With a usable scan 0" in words and "not run to the end 9" in words
+    assert "one chosen for each 0" in words and "not run to the end 9" in words
 
 
 def test_text_from_outside_is_escaped(small):
@@ -199,10 +318,29 @@ def test_text_from_outside_is_escaped(small):
     aggregate.run(small.layout, small.bids_dir, small.config)
     report.run(small.layout, small.config)
     page = Page(small.layout.report)
-    assert "script" not in page.tags and "<b>&site" in page.words()
+    assert "Burden <script>" in page.words() and "<b>&site" in page.words()
 
 
-def test_counts_beyond_the_last_bar_are_in_it():
-    bars = report._bars({1: 3, 30: 1, 99: 2}, 24, True)
-    assert (bars[-1]["label"], bars[-1]["n"], bars[0]["n"]) == ("24+", 3, 3)
-    assert sum(bar["n"] for bar in bars) == 6
+@pytest.mark.parametrize("kind", ["three", "one sex", "no positive", "all positive"])
+def test_small_cohorts_say_what_cannot_be_estimated(tmp_path, kind):
+    made = build(tmp_path, participants=3 if kind == "three" else 12, seed=5)
+    layout, config = made.layout, made.config
+    if kind == "one sex":
+        path = made.bids_dir / "participants.tsv"
+        path.write_text(path.read_text().replace("\tM\t", "\tF\t"))
+    if kind in ("no positive", "all positive"):
+        threshold = 1.1 if kind == "no positive" else 0.0
+        for path in (layout.work / "verify").glob("bucket-*.parquet"):
+            rows = CANDIDATES.read(path)
+            rows["label"] = np.where(rows["probability"] >= threshold, "definite", "rejected")
+            rows["kept"] = rows["label"] != "rejected"
+            rows["diameter_mm"] = 4.0
+            CANDIDATES.write(path, rows)
+    aggregate.run(layout, made.bids_dir, config)
+    report.run(layout, config)
+    page = Page(layout.report)
+    assert differing(page, SUMMARY.read(layout.table("summary"))) == [] and page.stray == []
+    table = SUMMARY.read(layout.table("summary"))
+    presence = table[table["measure"].str.startswith("odds ratio presence")]
+    if kind != "one sex":
+        assert presence["estimate"].isna().all() and "not estimated: " in page.words()

@@ -162,6 +162,23 @@ def test_findings_lie_where_they_do_in_people():
     assert all(s.chi_ppm < 0 for s in made if s.kind == "calcification")
 
 
+def test_calcium_of_the_pallidum_lies_on_both_sides():
+    labels = a_brain()[0]
+    left, right = an.PALLIDUM
+    nucleus = labels == 11
+    labels[30:][nucleus[30:]], labels[:30][nucleus[:30]] = right, left
+    made = []
+    for seed in range(40):
+        one = drawing(lambda source: True, seed)
+        one.labels = labels
+        made.append(one.draw(Findings(pallidal=1)))
+    both = [pair for pair in made if len(pair) == 2]
+    assert 28 <= len(both) <= 40
+    for one, other in both:
+        assert np.abs(one.centre * [-1, 1, 1] - other.centre).max() < 4.5
+        assert one.chi_ppm == other.chi_ppm < 0
+
+
 def test_crossing_vessels_run_through_slices_in_fluid():
     labels = a_brain()[0]
     made, middles = vessels.crossing(labels, 30, np.random.default_rng(0))

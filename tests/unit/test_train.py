@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.calibration import calibration_curve
 
 from cmburden.cnn.network import SpotNet
 from cmburden.errors import CMBurdenError
-from cmburden.probability import design, probability
+from cmburden.probability import FEATURES, design, probability
 from cmburden.train import calibrate, detector, mine, verifier
 
 
@@ -179,15 +178,17 @@ def candidates(rng: np.random.Generator, people: int) -> tuple[pd.DataFrame, pd.
                     "diameter_mm": 3.0, "contrast": 0.5, "elongation": 1.2, "through_plane": 1.0,
                     "sphericity": 0.9, "tubularity": 0.2, "edge_mm": 5.0, "ventricle_mm": 9.0,
                     "group": "lobar", "mni_x": 30.0, "mni_y": 20.0, "mni_z": 30.0,
-                    "is_microbleed": real, "person": str(person), "sequence": "GRE",
+                    "scan_id": f"sub-{person}", "is_microbleed": real,
+                    "person": str(person), "sequence": "GRE",
                     "cohort": "ab"[person % 2],
                 }
             )
         )  # fmt: skip
         # One microbleed a scan is without a candidate.
         scans.append(
-            {"person": str(person), "cohort": "ab"[person % 2], "microbleeds": real.sum() + 1}
-        )
+            {"person": str(person), "cohort": "ab"[person % 2], "sequence": "GRE",
+             "microbleeds": real.sum() + 1}
+        )  # fmt: skip
     return pd.concat(rows, ignore_index=True), pd.DataFrame(scans)
 
 
@@ -203,6 +204,7 @@ def test_calibration_finds_the_law_and_keeps_its_budget():
     metrics = fitted["metrics"]
     assert metrics["expected_calibration_error"] < 0.03
     assert metrics["fp_per_scan_definite"] <= 0.25
+    assert metrics["fp_per_scan_definite_GRE"] == metrics["fp_per_scan_definite"]
     low, high = metrics["sensitivity_definite_interval"]
     assert low < metrics["sensitivity_definite"] < high
     expected = rows["is_microbleed"].sum() / scans["microbleeds"].sum()
@@ -220,12 +222,31 @@ def test_thresholds_of_chosen_cohorts():
     assert metrics["fp_per_scan_definite"] <= 0.25
 
 
-def test_calibration_error_agrees_with_sklearn():
-    rng = np.random.default_rng(1)
-    p = rng.uniform(0.03, 1, 4000)
-    truth = rng.random(4000) < p**2
-    share, mean = calibration_curve(truth, p, n_bins=10)
-    weight = np.histogram(p, 10, (0, 1))[0] / len(p)
-    assert calibrate.calibration_error(p, truth) == pytest.approx(
-        (np.abs(share - mean) * weight).sum(), abs=1e-4
-    )
+def test_presence_counts_scans_by_contrast():
+    scans = pd.DataFrame(
+        {"person": list("abcde"), "sequence": ["GRE"] * 3 + ["SWI"] * 2,
+         "microbleeds": [2, 0, 1, 0, 0]}
+    )  # fmt: skip
+    counts = calibrate.presence(np.array(["a", "a", "b", "d"]), scans)
+    assert counts["GRE"] == {
+        "positive_scans": 2, "positive_found": 1, "negative_scans": 1, "negative_clean": 0,
+    }  # fmt: skip
+    assert counts["SWI"] == {
+        "positive_scans": 0, "positive_found": 0, "negative_scans": 2, "negative_clean": 1,
+    }  # fmt: skip
+
+
+def test_froc_of_a_contract():
+    p = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    truth = np.array([True, False, True, False, True])
+    curve = dict(calibrate.froc(p, truth, 4, 4))
+    assert curve[0.2] == 0.25 and curve[0.25] == 0.5 and curve[0.5] == curve[4.0] == 0.75
+
+
+def test_candidates_of_other_scans_are_no_mirror_image():
+    rows, _ = candidates(np.random.default_rng(0), 2)
+    rows = rows.iloc[:2].assign(mni_x=[19.0, -19.0], mni_y=-5.0, mni_z=0.0, p_cnn=0.9)
+    which = FEATURES.index("mirrored_calcium")
+    assert design(rows, "GRE")[:, which] == pytest.approx(0.9, abs=0.05)
+    other = rows.assign(scan_id=["sub-0", "sub-1"])
+    assert (design(other, "GRE")[:, which] == 0).all()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cmburden import cli
 
-RULES = ("preprocess", "register", "detect", "verify", "aggregate", "report", "check")
+RULES = ("preprocess", "register", "detect", "verify", "longitudinal", "aggregate", "report",
+         "check")  # fmt: skip
 
 
 def run(folder: Path, *further: str, out: Path | None = None) -> int:

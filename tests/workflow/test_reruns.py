@@ -27,15 +27,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import tiny_models
 
 PAGE = resources.root() / "docs" / "reruns.md"
-SCANS, BUCKETS = 4, 2
+#: Participant and session of each scan: two people with two sessions each.
+SCANS, BUCKETS = {1: ("01", 1), 2: ("01", 2), 3: ("23", 1), 4: ("23", 2)}, 2
 CHANGES: dict[str, Callable] = {}
 
 
 def rows() -> dict[str, list[str]]:
-    """The page's table: change -> cells preprocess, register, detect, verify, cohort."""
+    """The page's table: change -> cells of the stages (longitudinal too), then of the cohort."""
     lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")][1:]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return {row[0]: row[1:6] for row in cells}
+    return {row[0]: row[1:7] for row in cells}
 
 
 def write_scan(path: Path, value: int, **sidecar) -> None:
@@ -48,7 +49,7 @@ def write_scan(path: Path, value: int, **sidecar) -> None:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("study") / "cohort"
-    for number in range(1, SCANS + 1):
+    for number in SCANS:
         write_scan(image(folder, number), number, EchoTime=0.02, PatientPosition="HFS")
     (folder / "bids/dataset_description.json").write_text(
         '{"Name": "reruns", "BIDSVersion": "1.10.0"}'
@@ -56,13 +57,20 @@ def study(tmp_path_factory) -> Path:
     (folder / "bids/participants.tsv").write_text("participant_id\tage\nsub-01\t70\n")
     tiny_models.write(folder / "models")
     # "1" and "all" must differ, for scans and for buckets.
-    assert len({bucket_of(f"sub-0{n}_T2starw", BUCKETS) for n in range(1, SCANS + 1)}) == BUCKETS
+    names = [image(folder, number).name.split(".")[0] for number in SCANS]
+    assert len({bucket_of(name, BUCKETS) for name in names}) == BUCKETS
+    assert bucket_of("sub-01", BUCKETS) != bucket_of("sub-23", BUCKETS)
+    # Without sub-23 both buckets still hold a scan, and only one of them held its scans.
+    assert len({bucket_of(name, BUCKETS) for name in names[:2]}) == BUCKETS
+    assert len({bucket_of(name, BUCKETS) for name in names[2:]}) == 1
     assert run(folder, *tiny_models.settings(folder / "models")) == 0
     return folder
 
 
 def image(folder: Path, number: int) -> Path:
-    return folder / f"bids/sub-0{number}/anat/sub-0{number}_T2starw.nii.gz"
+    label, session = SCANS[number]
+    name = f"sub-{label}_ses-{session}_T2starw.nii.gz"
+    return folder / f"bids/sub-{label}/ses-{session}/anat" / name
 
 
 @pytest.mark.parametrize("change", rows())
@@ -72,9 +80,9 @@ def test_a_change_runs_what_the_page_says(study, change):
         models = how.pop("models", folder / "models")
         options = tiny_models.settings(models) + how.pop("options", [])
         planned = jobs(folder, *options, source=how.pop("source", None))
-    many = {"preprocess": SCANS, "register": SCANS, "detect": BUCKETS, "verify": BUCKETS}
-    if change == "fewer buckets":
-        many |= {"detect": 1, "verify": 1}
+    many = dict.fromkeys(("preprocess", "register"), len(SCANS))
+    buckets = 1 if change == "fewer buckets" else BUCKETS
+    many |= dict.fromkeys(("detect", "verify", "longitudinal"), buckets)
     *stages, cohort = rows()[change]
     wanted = {
         rule: {"–": 0, "1": 1, "all": many[rule]}[cell]
@@ -131,7 +139,7 @@ def touch(study):
 
 
 def _sidecar(study: Path, **values) -> Iterator[dict]:
-    path = image(study, 3).with_name("sub-03_T2starw.json")
+    path = Path(str(image(study, 3)).replace(".nii.gz", ".json"))
     with restored(path):
         path.write_text(json.dumps(json.loads(path.read_text()) | values))
         yield {}
@@ -170,15 +178,15 @@ def replaced(study):
 
 @change("an added session")
 def added(study):
-    folder = study / "bids/sub-03/ses-2"
-    write_scan(folder / "anat/sub-03_ses-2_T2starw.nii.gz", 5, EchoTime=0.02)
+    folder = study / "bids/sub-23/ses-3"
+    write_scan(folder / "anat/sub-23_ses-3_T2starw.nii.gz", 5, EchoTime=0.02)
     yield {}
     shutil.rmtree(folder)
 
 
 @change("a removed participant")
 def removed(study):
-    with moved(study / "bids/sub-03", study / "sub-03"):
+    with moved(study / "bids/sub-23", study / "sub-23"):
         yield {}
 
 
@@ -212,6 +220,11 @@ def title(study):
 @change("a threshold")
 def threshold(study):
     yield {"options": ["--set", "verify.thresholds.definite=0.9"]}
+
+
+@change("how far a lesion may move (longitudinal)")
+def max_distance(study):
+    yield {"options": ["--set", "longitudinal.max_distance_mm=4"]}
 
 
 def _other_weights(study: Path, kind: str) -> Iterator[dict]:

@@ -19,7 +19,7 @@ def measured(tmp_path_factory) -> dict:
 
 def test_the_bare_snakefile_has_as_many_jobs(measured):
     assert measured["scans"] == SCANS
-    assert measured["jobs"] == measured["jobs_bare"] == 2 * SCANS + 2 * BUCKETS + 3
+    assert measured["jobs"] == measured["jobs_bare"] == 2 * SCANS + 4 * BUCKETS + 3
 
 
 def test_planning_stays_near_snakemakes_own(measured):

@@ -2,6 +2,7 @@ rule aggregate:
     input:
         shards=flow.shards(),
         records=flow.all_records(),
+        followed=flow.followed(),
     output:
         tables=flow.tables(),
     log:

@@ -25,9 +25,23 @@ class Candidate:
     p_cnn: float
 
 
+#: The network sees each scan as it is and mirrored in plane; its logits are averaged, so that left
+#: and right are judged alike. Axes of (n, channel, x, y, slice); a group, or it would not be so.
+MIRRORED = ((), (2,), (3,), (2, 3))
+
+
+def half_precision(device: torch.device) -> torch.dtype | None:
+    """The half precision that this device is fast in, None for none: a CPU without bfloat16
+    instructions would be slower in it than in single precision."""
+    if device.type == "cuda":
+        return torch.float16
+    return torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16") else None
+
+
 @torch.inference_mode()
 def probability_map(network: SpotNet, volume: NetworkVolume, device: torch.device) -> np.ndarray:
-    """Voxel probabilities (x, y, slice), float32; half precision on a GPU, single on a CPU."""
+    """Voxel probabilities (x, y, slice), float32: mean logits over ``MIRRORED``."""
+    half = half_precision(device)
     nx, ny, nz = volume.image.shape
     padded = np.zeros((2, -(-nx // 4) * 4, -(-ny // 4) * 4, nz), np.float32)
     padded[0, :nx, :ny], padded[1, :nx, :ny] = volume.image, volume.mask
@@ -36,9 +50,12 @@ def probability_map(network: SpotNet, volume: NetworkVolume, device: torch.devic
         stop = min(start + CHUNK, nz)
         low, high = max(start - OVERLAP, 0), min(stop + OVERLAP, nz)
         piece = torch.from_numpy(padded[None, ..., low:high].copy()).to(device)
-        with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
-            logits = network(piece)
-        values = torch.sigmoid(logits.float())[0, 0, :nx, :ny].cpu().numpy()
+        logits = torch.zeros((1, 1, *piece.shape[2:]), device=device)
+        for axes in MIRRORED:
+            with torch.autocast(device.type, half, enabled=half is not None):
+                seen = network(piece.flip(axes))
+            logits += seen.float().flip(axes) / len(MIRRORED)
+        values = torch.sigmoid(logits)[0, 0, :nx, :ny].cpu().numpy()
         result[..., start:stop] = values[..., start - low : stop - low]
     return result
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from cmburden import images, tables
 from cmburden.errors import CMBurdenError
@@ -49,7 +50,11 @@ def plan_cohort(
     positive_share: float | None, t1w_share: float,
 ) -> list[Plan]:  # fmt: skip
     """``participants`` a preset. Presence rises with age (odds x 1.8 a decade, 15 % at 70) unless
-    ``positive_share`` is given; counts of the positive follow 957 real ones: median 2, 90 % 11."""
+    ``positive_share`` is given; counts of the positive follow 957 real ones: median 2, 90 % 11.
+
+    With ``positive_share`` presence and counts are stratified: any run of participants has that
+    share and those quantiles, the same in each preset, so that few scans still stand for many.
+    """
     plans = []
     for preset in presets:
         for number in range(1, participants + 1):
@@ -58,9 +63,13 @@ def plan_cohort(
             age = float(np.clip(rng.normal(74, 8), 50, 95))
             odds = 0.15 / 0.85 * 1.8 ** ((age - 70) / 10)
             share = odds / (1 + odds) if positive_share is None else positive_share
-            # Stratified where the share is set: of any run of participants, that share has some.
-            draw = ((number * 0.618034) % 1) if positive_share is not None else rng.random()
-            count = int(np.clip(np.round(np.exp(rng.normal(*COUNT_LOG))), 1, 60))
+            if positive_share is None:
+                draw, quantile = rng.random(), rng.random()
+            else:
+                draw = (number * 0.618034) % 1
+                quantile = draw / positive_share
+            spread = stats.norm.ppf(np.clip(quantile, 1e-9, 1 - 1e-9), *COUNT_LOG)
+            count = int(np.clip(np.round(np.exp(spread)), 1, 60))
             plans.append(
                 Plan(
                     name, preset, round(age, 1), str(rng.choice(["F", "M"])),
@@ -86,6 +95,16 @@ def write_participant(plan: Plan, root: Path) -> list[dict]:
     )  # fmt: skip
     folder = root / plan.participant_id / "anat"
     stem = f"{plan.participant_id}_{acquisition.suffix}"
+    write_scan(folder, stem, scan, acquisition)
+    if plan.has_t1w:
+        _write_t1w(plan, folder, person, deform, rng)
+    truth = root / "sourcedata" / "truth" / f"{plan.participant_id}_brain.nii.gz"
+    images.save_volume(truth, scan.brain, scan.affine, np.uint8)
+    return truth_rows(plan, stem, scan)
+
+
+def write_scan(folder: Path, stem: str, scan: Simulated, acquisition: aq.Acquisition) -> None:
+    """The image and its sidecar."""
     _write_image(folder / f"{stem}.nii.gz", scan.image, scan.affine)
     write_json(
         folder / f"{stem}.json",
@@ -97,11 +116,6 @@ def write_participant(plan: Plan, root: Path) -> list[dict]:
             "MRAcquisitionType": "3D" if acquisition.contrast == "SWI" else "2D",
         },
     )
-    if plan.has_t1w:
-        _write_t1w(plan, folder, person, deform, rng)
-    truth = root / "sourcedata" / "truth" / f"{plan.participant_id}_brain.nii.gz"
-    images.save_volume(truth, scan.brain, scan.affine, np.uint8)
-    return _truth_rows(plan, stem, scan)
 
 
 def _write_image(path: Path, image: np.ndarray, affine: np.ndarray) -> None:
@@ -135,7 +149,7 @@ def _write_t1w(plan: Plan, folder: Path, person: an.Anatomy, deform, rng) -> Non
     )
 
 
-def _truth_rows(plan: Plan, stem: str, scan: Simulated) -> list[dict]:
+def truth_rows(plan: Plan, stem: str, scan: Simulated) -> list[dict]:
     base = {"scan_id": stem, "cohort": plan.cohort, "participant_id": plan.participant_id}
     rows = [
         base
@@ -168,13 +182,34 @@ def run(
     Returns the truth table (``tables.TRUTH``).
     """
     out = Path(out)
-    if out.exists() and any(out.iterdir()):
-        raise CMBurdenError(f"{out}: holds files already; name a new folder")
     unknown = sorted(set(presets) - {*aq.PRESETS, aq.RANDOM})
     if unknown:
         raise CMBurdenError(
             f"presets {unknown} are unknown; choose from {[*aq.PRESETS, aq.RANDOM]}"
         )
+    plans = prepared(
+        out, presets, participants, seed, anatomy=anatomy, people=people,
+        positive_share=positive_share, t1w_share=t1w_share,
+    )  # fmt: skip
+    rows: list[dict] = []
+    with ProcessPoolExecutor(jobs, get_context("spawn"), one_thread, (jobs,)) as pool:
+        for done, part in enumerate(pool.map(write_participant, plans, [out] * len(plans)), 1):
+            rows += part
+            print(f"simulated {done} of {len(plans)}", flush=True)
+    truth = tables.TRUTH.frame(rows)
+    with whole_file(out.parent / "truth.tsv") as temporary:
+        truth.to_csv(temporary, sep="\t", index=False, na_rep="n/a")
+    return truth
+
+
+def prepared(
+    out: Path, presets: list[str], participants: int, seed: int, *, anatomy: Path | None,
+    people: str | None, positive_share: float | None, t1w_share: float,
+) -> list[Plan]:  # fmt: skip
+    """Who is to be simulated, with the files of the new BIDS folder ``out`` that come before any
+    scan."""
+    if out.exists() and any(out.iterdir()):
+        raise CMBurdenError(f"{out}: holds files already; name a new folder")
     maps = an.available(anatomy)
     if people:
         first, last = (int(n) for n in people.split("-"))
@@ -202,18 +237,10 @@ def run(
                 for p in sorted(plans, key=lambda p: p.participant_id)
             ]
         ).to_csv(temporary, sep="\t", index=False, na_rep="n/a")
-    rows: list[dict] = []
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _one_thread, (jobs,)) as pool:
-        for done, part in enumerate(pool.map(write_participant, plans, [out] * len(plans)), 1):
-            rows += part
-            print(f"simulated {done} of {len(plans)}", flush=True)
-    truth = tables.TRUTH.frame(rows)
-    with whole_file(out.parent / "truth.tsv") as temporary:
-        truth.to_csv(temporary, sep="\t", index=False, na_rep="n/a")
-    return truth
+    return plans
 
 
-def _one_thread(jobs: int) -> None:
+def one_thread(jobs: int) -> None:
     import os
 
     import torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import lru_cache
 
 import nibabel as nib
@@ -46,6 +47,10 @@ SUSCEPTIBILITY = {
 }  # fmt: skip
 
 
+#: Susceptibility of venous blood against tissue.
+VEIN_PPM = (0.3, 0.5)
+
+
 @dataclasses.dataclass(frozen=True)
 class Simulated:
     """``image`` (x, y, slice) float32; ``phase`` rad; ``affine`` to scanner RAS mm;
@@ -58,6 +63,22 @@ class Simulated:
     brain: np.ndarray
     sources: list[Source]
     acquisition: Acquisition
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What a person has in every session, so that a scan does not draw it: all in its scan mm.
+
+    ``veins`` (points in mm) of ``vein_ppm`` with ``crossings``, those that the truth names;
+    ``sources`` the microbleeds and calcifications; ``tissue`` gives the factor of the signal (see
+    ``pathology``) at points (..., 3) in mm.
+    """
+
+    veins: vessels.Veins
+    vein_ppm: float
+    crossings: list[Source]
+    sources: list[Source]
+    tissue: Callable[[torch.Tensor], torch.Tensor]
 
 
 def _lookup(table: dict[int, float], default: float) -> np.ndarray:
@@ -101,14 +122,18 @@ def simulate(
     findings: Findings,
     *,
     margin_mm: float = 8.0,
+    given: Given | None = None,
+    sub_mm: tuple[float, float, float] = SUB_MM,
 ) -> Simulated:
     """Simulate one scan of one person with ``findings``.
 
     The grid holds the head's width and the brain's height (or ``acquisition.extent_mm`` of it),
-    turned by ``acquisition.turn_deg``. Sources are drawn by ``rng``.
+    turned by ``acquisition.turn_deg``. Sources are drawn by ``rng``; where they are ``given``
+    nothing of ``findings`` is, and a microbleed that no reader would see in this scan has the kind
+    'unseen'. Coarser ``sub_mm`` cost less and dephase less.
     """
     voxel = np.array(acquisition.voxel_mm)
-    factor = tuple(max(1, round(v / s)) for v, s in zip(voxel, SUB_MM, strict=True))
+    factor = tuple(max(1, round(v / s)) for v, s in zip(voxel, sub_mm, strict=True))
     rotation = _rotation(acquisition.turn_deg)
     affine, shape = _grid(anatomy, deform, acquisition, rotation, margin_mm, rng)
     b0 = rotation.T @ np.array([0, 0, 1.0])
@@ -118,17 +143,30 @@ def simulate(
 
     sub = voxel / factor
     chi = torch.zeros(tuple(shape * factor))
-    veins, crossings = _draw_veins(chi, labels, to_ventricle, affine, sub, factor, findings, rng)
-    for _ in range(findings.siderosis):
+    if given is None:
+        veins, crossings = _draw_veins(
+            chi, labels, to_ventricle, affine, sub, factor, findings, rng
+        )  # fmt: skip
+    else:
+        at = nib.affines.apply_affine(np.linalg.inv(affine), given.veins.points)
+        total = _spread_veins(
+            chi, (at + 0.5) * voxel - 0.5, given.veins.radius_mm, 1 / voxel, sub, factor, rng
+        )
+        chi += given.vein_ppm * total
+        crossings = given.crossings
+    for _ in range(findings.siderosis if given is None else 0):
         _line_surface(chi, sources.siderosis(labels, affine, rng), factor, rng)
     field = physics.dipole_field(chi, sub, b0)
     del chi
     tissues = Tissues.draw(acquisition, rng)
     signal = _signal(anatomy, deform, affine, shape, factor, field, tissues, radians, rng)
     del field
-    changed = pathology.tissue_factor(
-        labels, to_ventricle, affine, tissues.fluid, findings, rng
-    )  # fmt: skip
+    if given is None:
+        changed = pathology.tissue_factor(
+            labels, to_ventricle, affine, tissues.fluid, findings, rng
+        )  # fmt: skip
+    else:
+        changed = given.tissue(_points(affine, shape)).numpy()
     if changed is not None:
         signal *= torch.from_numpy(changed)
     level = float(signal.abs()[torch.from_numpy(tissue)].median())
@@ -145,10 +183,18 @@ def simulate(
             known[id(source)] = source, box, left
         return visible
 
-    drawing = sources.Drawing(
-        (labels, to_ventricle, to_grey, affine), acquisition, veins, seen, rng
-    )  # fmt: skip
-    drawn = drawing.draw(findings)
+    if given is None:
+        drawing = sources.Drawing(
+            (labels, to_ventricle, to_grey, affine), acquisition, veins, seen, rng
+        )  # fmt: skip
+        drawn = drawing.draw(findings)
+    else:
+        drawn = [
+            dataclasses.replace(source, kind="unseen")
+            if source.kind == "microbleed" and not seen(source)
+            else source
+            for source in given.sources
+        ]
     for source in drawn:
         if id(source) in known:
             _, box, left = known[id(source)]
@@ -192,7 +238,7 @@ def _rotation(turn_deg) -> np.ndarray:
 def _grid(anatomy, deform, acquisition: Acquisition, rotation, margin_mm, rng):
     """Affine and shape of the scan: the brain with a margin, or a part of its height."""
     voxel = np.array(acquisition.voxel_mm)
-    low, high = _brain_box(anatomy, deform)
+    low, high = brain_box(anatomy, deform)
     extent = (high - low) + np.array([2 * margin_mm + 8, 2 * margin_mm + 8, margin_mm + 6])
     if acquisition.extent_mm is not None:
         extent[2] = min(extent[2], acquisition.extent_mm)
@@ -208,7 +254,7 @@ def _grid(anatomy, deform, acquisition: Acquisition, rotation, margin_mm, rng):
     return affine, shape
 
 
-def _brain_box(anatomy: an.Anatomy, deform: an.Deformation) -> tuple[np.ndarray, np.ndarray]:
+def brain_box(anatomy: an.Anatomy, deform: an.Deformation) -> tuple[np.ndarray, np.ndarray]:
     """Corners of the brain in scan mm, on a coarse grid: the map is only known forwards."""
     axis = [torch.arange(-110.0, 111.0, 4.0)] * 3
     points = torch.stack(torch.meshgrid(*axis, indexing="ij"), -1)
@@ -260,25 +306,9 @@ def _draw_veins(chi, labels, to_ventricle, affine, sub, factor, findings: Findin
     if not len(veins.points):
         return np.zeros((0, 3)), []
     ratio = np.array(labels.shape) / np.array(coarse.shape)
-    area = np.pi * veins.radius_mm**2
-    share_of_point = float(np.prod(sub)) / 6
-    count = np.maximum(1, np.round(area * 1.0 / share_of_point)).astype(int)
-    at = np.repeat(veins.points, count, axis=0)
-    radius = np.repeat(veins.radius_mm, count)
-    amount = np.repeat(area * 1.0 / count, count) / np.prod(sub)
-    # Uniform in a ball of the vein's radius and half a step: a tube once steps overlap.
-    spread = rng.normal(size=at.shape)
-    spread /= np.linalg.norm(spread, axis=1, keepdims=True)
-    spread *= (radius * np.cbrt(rng.random(len(at))))[:, None]
-    along = rng.uniform(-0.5, 0.5, at.shape)
-    index = _to_sub((at + along + spread + 0.5) * ratio - 0.5, factor)
-    chi_vein = rng.uniform(0.3, 0.5)
-    nearest = np.round(index).astype(int)
-    ok = ((nearest >= 0) & (nearest < np.array(chi.shape))).all(1)
-    flat = np.ravel_multi_index(nearest[ok].T, tuple(chi.shape))
-    total = torch.zeros(chi.numel())
-    total.index_add_(0, torch.from_numpy(flat), torch.from_numpy(amount[ok].astype(np.float32)))
-    chi += chi_vein * total.clamp_(max=1.0).reshape(chi.shape)
+    total = _spread_veins(chi, veins.points, veins.radius_mm, ratio, sub, factor, rng)
+    chi_vein = rng.uniform(*VEIN_PPM)
+    chi += chi_vein * total
 
     def to_mm(points: np.ndarray) -> np.ndarray:
         return nib.affines.apply_affine(affine, (points + 0.5) * ratio - 0.5)
@@ -290,6 +320,29 @@ def _draw_veins(chi, labels, to_ventricle, affine, sub, factor, findings: Findin
         if len(one.points)
     ]  # fmt: skip
     return to_mm(veins.points), named
+
+
+def _spread_veins(chi, points, radius_mm, ratio, sub, factor, rng) -> torch.Tensor:
+    """Share of each sub-voxel that veins fill, shape of ``chi``: points (n, 3) on a grid of 1 mm
+    steps, ``ratio`` scan voxels a step."""
+    area = np.pi * radius_mm**2
+    share_of_point = float(np.prod(sub)) / 6
+    count = np.maximum(1, np.round(area * 1.0 / share_of_point)).astype(int)
+    at = np.repeat(points, count, axis=0)
+    radius = np.repeat(radius_mm, count)
+    amount = np.repeat(area * 1.0 / count, count) / np.prod(sub)
+    # Uniform in a ball of the vein's radius and half a step: a tube once steps overlap.
+    spread = rng.normal(size=at.shape)
+    spread /= np.linalg.norm(spread, axis=1, keepdims=True)
+    spread *= (radius * np.cbrt(rng.random(len(at))))[:, None]
+    along = rng.uniform(-0.5, 0.5, at.shape)
+    index = _to_sub((at + along + spread + 0.5) * ratio - 0.5, factor)
+    nearest = np.round(index).astype(int)
+    ok = ((nearest >= 0) & (nearest < np.array(chi.shape))).all(1)
+    flat = np.ravel_multi_index(nearest[ok].T, tuple(chi.shape))
+    total = torch.zeros(chi.numel())
+    total.index_add_(0, torch.from_numpy(flat), torch.from_numpy(amount[ok].astype(np.float32)))
+    return total.clamp_(max=1.0).reshape(chi.shape)
 
 
 def _line_surface(chi, surface: np.ndarray, factor, rng: np.random.Generator) -> None:

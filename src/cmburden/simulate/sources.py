@@ -85,13 +85,14 @@ def source_radius(visible_mm: float, chi_ppm: float, acquisition: Acquisition) -
 
 
 def usual_findings(rng: np.random.Generator, microbleeds: int) -> Findings:
-    """Of an old person's scan. Calcium lies where it does in people (globus pallidus, choroid
-    plexus, pineal, dura; in 2 % anywhere in the brain, where GRE cannot tell it from blood)."""
+    """Of an old person's scan. Calcium lies where it does in people (globus pallidus and choroid
+    plexus, mostly of both sides; pineal, dura; in 2 % anywhere in the brain, where GRE cannot
+    tell it from blood)."""
     some = rng.random
     return Findings(
         microbleeds=microbleeds,
-        pallidal=int(rng.integers(1, 4)) * (some() < 0.12),
-        choroid=int(rng.integers(1, 4)) * (some() < 0.3),
+        pallidal=int(rng.integers(1, 3)) * (some() < 0.12),
+        choroid=int(rng.integers(1, 3)) * (some() < 0.3),
         pineal=int(some() < 0.3),
         dural=int(rng.integers(1, 3)) * (some() < 0.08),
         parenchymal=int(some() < 0.02),
@@ -115,8 +116,8 @@ def crowded_findings(rng: np.random.Generator, microbleeds: int) -> Findings:
         clustered=0.25,
         beside_vein=0.15,
         painted=0.5 if some() < 0.4 else 0.0,
-        pallidal=int(rng.integers(1, 5)) * (some() < 0.5),
-        choroid=int(rng.integers(1, 5)) * (some() < 0.5),
+        pallidal=int(rng.integers(1, 3)) * (some() < 0.5),
+        choroid=int(rng.integers(1, 3)) * (some() < 0.5),
         pineal=int(some() < 0.5),
         dural=int(rng.integers(1, 4)) * (some() < 0.4),
         parenchymal=int(some() < 0.05),
@@ -165,12 +166,8 @@ class Drawing:
         def codes(*names: int) -> np.ndarray:
             return np.flatnonzero(np.isin(self.labels, names))
 
-        near = self.to_grey < 15
-        choroid = np.flatnonzero(np.isin(self.labels, (4, 43)) & near)
         surface = np.flatnonzero((self.labels == an.CSF) & (self.to_ventricle > 15))
         for count, kind, where, least, most, chi in (
-            (findings.pallidal, "calcification", codes(*an.PALLIDUM), 0.8, 2.5, (-2.5, -0.8)),
-            (findings.choroid, "calcification", choroid, 0.9, 3.0, (-2.5, -0.8)),
             (findings.pineal, "calcification", self._pineal(), 1.2, 3.2, (-2.5, -0.8)),
             (findings.dural, "calcification", surface, 0.9, 3.0, (-2.5, -0.8)),
             (findings.parenchymal, "calcification", None, 0.8, 2.5, (-2.5, -0.8)),
@@ -186,9 +183,37 @@ class Drawing:
                         log_uniform(self.rng, least, most),
                         float(self.rng.uniform(*chi)),
                     )
+        near = self.to_grey < 15
+        for count, sides, least, most, both in (
+            (findings.pallidal, [codes(side) for side in an.PALLIDUM], 0.8, 2.5, 0.9),
+            (findings.choroid, [np.flatnonzero((self.labels == side) & near) for side in (4, 43)],
+             0.9, 3.0, 0.75),
+        ):  # fmt: skip
+            for _ in range(count):
+                self._calcium_of_both_sides(sides, log_uniform(self.rng, least, most), both)
         for _ in range(findings.cavernomas):
             self._cavernoma()
         return self.sources
+
+    def _calcium_of_both_sides(self, sides, visible: float, both: float) -> None:
+        """A calcification in one of two ``sides`` (voxels) and, in a share ``both``, its like
+        at the mirrored place: by that readers know it."""
+        order = self.rng.permutation(2)
+        one, other = (sides[k] for k in order)
+        chi = float(self.rng.uniform(-2.5, -0.8))
+        if not len(one) or not self._add("calcification", one, None, visible, chi):
+            return
+        if not len(other) or self.rng.random() > both:
+            return
+        middles = [self._mm(flat).mean(0) for flat in (one, other)]
+        offset = (self.sources[-1].centre - middles[0]) * np.array([-1.0, 1.0, 1.0])
+        there = self._near(other, middles[1] + offset, 3.0)
+        self._add("calcification", there, None, visible * np.exp(self.rng.normal(0, 0.2)), chi)
+
+    def _mm(self, flat: np.ndarray) -> np.ndarray:
+        """Scan mm (n, 3) of voxels."""
+        index = np.stack(np.unravel_index(flat, self.labels.shape), 1)
+        return index @ self.affine[:3, :3].T + self.affine[:3, 3]
 
     def _anywhere(self):
         if not self.places:
@@ -229,9 +254,7 @@ class Drawing:
     def _near(self, flat: np.ndarray, point_mm: np.ndarray, reach: float) -> np.ndarray:
         """Of the voxels ``flat`` those within ``reach`` mm of a point; all where there are none."""
         some = flat if len(flat) < 40_000 else self.rng.choice(flat, 40_000)
-        index = np.stack(np.unravel_index(some, self.labels.shape), 1)
-        mm = index @ self.affine[:3, :3].T + self.affine[:3, 3]
-        close = some[np.linalg.norm(mm - point_mm, axis=1) < reach]
+        close = some[np.linalg.norm(self._mm(some) - point_mm, axis=1) < reach]
         return close if len(close) else flat
 
     def _add(self, kind, flat, place, visible: float, chi: float, painted=None) -> bool:

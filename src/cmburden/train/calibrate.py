@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
+from cmburden.agreement import expected_calibration_error
 from cmburden.errors import CMBurdenError
 from cmburden.evaluate_cases import read_truth
 from cmburden.matching import hungarian
@@ -55,6 +57,8 @@ def load_run(derivatives: list[Path], truth: list[Path]) -> tuple[pd.DataFrame, 
                 lesions["radius_mm"].to_numpy(dtype=float, na_value=np.nan),
             )
             own.iloc[[i for i, _ in pairs], own.columns.get_loc("is_microbleed")] = True
+            # Two runs may hold scans of one name.
+            own["scan_id"] = f"{number}/{scan.scan_id}"
             about = {
                 "person": f"{number}/{scan.participant_id}",
                 "sequence": scan.contrast,
@@ -106,13 +110,19 @@ def fit(candidates: pd.DataFrame, scans: pd.DataFrame, operating: tuple[str, ...
         "microbleeds": microbleeds,
         "candidates_per_scan": round(len(p) / number, 2),
         "sensitivity_of_candidates": round(float(truth.sum() / microbleeds), 4),
-        "expected_calibration_error": calibration_error(p, truth),
+        "expected_calibration_error": _calibration_error(p, truth),
     }
     for contrast in sorted(set(candidates["sequence"])):
         own = (candidates["sequence"] == contrast).to_numpy()
-        metrics[f"expected_calibration_error_{contrast}"] = calibration_error(p[own], truth[own])
+        metrics[f"expected_calibration_error_{contrast}"] = _calibration_error(p[own], truth[own])
     for name, threshold in thresholds.items():
         metrics |= _at(name, p >= threshold, truth, people, scans)
+        key = "presence" if name == "definite" else f"presence_{name}"
+        metrics[key] = presence(people[p >= threshold], scans)
+        for contrast, own in scans.groupby("sequence"):
+            wrong = (p >= threshold) & ~truth & (candidates["sequence"] == contrast).to_numpy()
+            metrics[f"fp_per_scan_{name}_{contrast}"] = round(float(wrong.sum() / len(own)), 4)
+    metrics["froc"] = froc(p, truth, number, microbleeds)
     return {
         "probability_model": {
             "features": list(FEATURES),
@@ -137,21 +147,40 @@ def _threshold(wrong: np.ndarray, allowed: int, least: float) -> float:
     return round(max(threshold, least), 4)
 
 
-def calibration_error(p: np.ndarray, truth: np.ndarray, least: float = 0.02, bins: int = 10):
-    """Expected calibration error of the probabilities from ``least`` on, in bins of equal width.
-
-    Clear negatives, which are most candidates, would make it small whatever the rest does.
+def presence(called: np.ndarray, scans: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Of each contrast how many scans with microbleeds are called positive, and how many without
+    are not: what a prevalence is corrected by. ``called`` names the persons of called candidates.
     """
-    p, truth = p[p >= least], truth[p >= least]
-    if not len(p):
-        return None
-    number = np.minimum((p * bins).astype(int), bins - 1)
-    error = sum(
-        abs(p[number == b].mean() - truth[number == b].mean()) * (number == b).sum()
-        for b in range(bins)
-        if (number == b).any()
-    )
-    return round(float(error / len(p)), 4)
+    positive, found = scans["microbleeds"] > 0, scans["person"].isin(set(called))
+    counts = {}
+    for contrast in sorted(set(scans["sequence"])):
+        own = scans["sequence"] == contrast
+        counts[contrast] = {
+            "positive_scans": int((own & positive).sum()),
+            "positive_found": int((own & positive & found).sum()),
+            "negative_scans": int((own & ~positive).sum()),
+            "negative_clean": int((own & ~positive & ~found).sum()),
+        }
+    return counts
+
+
+#: False positives a scan at which the contract gives the sensitivity.
+FROC_GRID = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+
+
+def froc(p: np.ndarray, truth: np.ndarray, scans: int, microbleeds: int) -> list[list[float]]:
+    """[false positives a scan, sensitivity] at ``FROC_GRID``, of probabilities out of fold."""
+    order = np.argsort(-p, kind="stable")
+    wrong = np.append(0, np.cumsum(~truth[order])) / scans
+    right = np.append(0, np.cumsum(truth[order])) / microbleeds
+    at = np.searchsorted(wrong, FROC_GRID, side="right") - 1
+    return [[fp, round(float(right[k]), 4)] for fp, k in zip(FROC_GRID, at, strict=True)]
+
+
+def _calibration_error(p: np.ndarray, truth: np.ndarray) -> float | None:
+    """Rounded as a contract has it; None where no candidate is above the clear negatives."""
+    error = expected_calibration_error(p, truth)
+    return None if math.isnan(error) else round(error, 4)
 
 
 def _at(name: str, called, truth, people, scans: pd.DataFrame) -> dict:

@@ -92,7 +92,11 @@ def release(
 
 def card(contract: dict) -> str:
     """Model card in Markdown, from the contract alone, so that they cannot disagree."""
-    figures = "\n".join(f"| {k} | {v} |" for k, v in sorted(contract["metrics"].items()))
+    figures = "\n".join(
+        f"| {k} | {v} |"
+        for k, v in sorted(contract["metrics"].items())
+        if not isinstance(v, dict) and k != "froc"
+    )
     thresholds = "\n".join(f"| {k} | {v} |" for k, v in sorted(contract["thresholds"].items()))
     left_out = contract["left_out_acquisitions"]
     return (

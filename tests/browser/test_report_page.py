@@ -1,0 +1,95 @@
+"""The cohort's page in a real Chromium: charts, colours, tables in pages, no network, axe."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import fabricate
+
+from cmburden import aggregate, report
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    made = fabricate.cohort(tmp_path_factory.mktemp("report"), participants=40)
+    aggregate.run(made.layout, made.bids_dir, made.config)
+    report.run(made.layout, made.config)
+    return made
+
+
+def drawn(watched):
+    """The page after all its charts were drawn: each is when it comes near the window."""
+    page = watched.page
+    for box in page.query_selector_all(".chart"):
+        box.scroll_into_view_if_needed()
+    page.wait_for_function(
+        "[...document.querySelectorAll('.chart')].every(c => c.querySelector('svg.main-svg'))"
+    )
+    return page
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_opens_without_an_error_or_a_request_and_axe_finds_no_serious_fault(
+    made, opened, axe, scheme
+):
+    watched = opened(made.layout.report, scheme=scheme)
+    page = drawn(watched)
+    assert watched.errors == [] and watched.from_network == []
+    assert [url for url in watched.requests if url.startswith("file:")] == [
+        made.layout.report.as_uri()
+    ]
+    # Closed details are part of the page too.
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert axe(page) == []
+
+
+def test_charts_hold_what_their_tables_hold(made, opened):
+    page = drawn(opened(made.layout.report))
+    bars = page.evaluate(
+        "document.getElementById('chart-counts').data.reduce((n, t) => n + t.y.length, 0)"
+    )
+    shapes = page.locator("#chart-counts .bars .point path").count()
+    assert bars == shapes > 2
+    assert page.locator("#chart-prevalence .scatterlayer .point").count() > 10
+
+
+def test_charts_take_the_reader_s_colours(made, opened):
+    def ink(scheme):
+        page = drawn(opened(made.layout.report, scheme=scheme))
+        text = page.locator("#chart-prevalence .xtick text").first
+        colour = text.evaluate("e => getComputedStyle(e).fill")
+        return sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
+
+    assert ink("light") < 60 < 200 < ink("dark")
+
+
+def test_long_tables_come_in_pages_and_are_searched(made, opened):
+    page = opened(made.layout.report).page
+    rows = page.locator("#scan-list tbody tr")
+    assert rows.count() == 25
+    pager = page.locator("#every-scan .pager")
+    assert pager.get_by_role("button", name="Previous").is_disabled()
+    pager.get_by_role("button", name="Next").click()
+    assert re.match(r"26–\d+ of 4\d", pager.locator("span").inner_text())
+    pager.get_by_label("Find").fill("oats007")
+    assert rows.count() == 2 and "OATS007" in rows.first.inner_text()
+    link = rows.first.locator("a").get_attribute("href")
+    assert (made.layout.report_dir / link).exists()
+
+
+def test_without_scripts_every_table_stands_open(made, opened):
+    page = opened(made.layout.report, java_script_enabled=False).page
+    assert page.locator("details.as-table[open]").count() == page.locator(".chart").count()
+    assert page.locator("#where table tbody tr").first.is_visible()
+
+
+def test_prints_its_charts(made, opened, tmp_path):
+    page = opened(made.layout.report).page
+    pdf = tmp_path / "page.pdf"
+    page.pdf(path=pdf, format="A4")
+    assert pdf.read_bytes().startswith(b"%PDF") and pdf.stat().st_size > 60_000
+    # Charts far below were drawn for the paper, though nobody scrolled to them.
+    assert page.locator("#chart-thresholds svg.main-svg").count() > 0

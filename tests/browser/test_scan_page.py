@@ -1,0 +1,119 @@
+"""A participant's page in a real Chromium, opened as a file: clicks on lesions move the viewer."""
+
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import fabricate
+
+from cmburden import aggregate, lesion_planes, report, viewer
+from cmburden.tables import LESIONS
+
+PERSON = "sub-OATS007"
+#: Voxels of 2 x 2 x 3 mm, not cubes, and turned by 0.3 rad about x and 0.1 about z: a viewer that
+#: takes it for a straight grid is off by a centimetre.
+TURN = nib.eulerangles.euler2mat(0.1, 0, 0.3)
+AFFINE = nib.affines.from_matvec(TURN @ np.diag([2.0, 2.0, 3.0]))
+AFFINE[:3, 3] = -AFFINE[:3, :3] @ [36, 36, 24]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A cohort whose person OATS007 has a scan with lesions where the table says."""
+    made = fabricate.cohort(tmp_path_factory.mktemp("scan"), participants=12)
+    aggregate.run(made.layout, made.bids_dir, made.config)
+    lesions = LESIONS.read(made.layout.table("lesions"))
+    for row in made.scans:
+        if row["participant_id"] == PERSON:
+            own = lesions[lesions["scan_id"] == row["scan_id"]].to_dict("records")
+            _figures(made.layout, fabricate.scan_object(row, made.bids_dir), own)
+    report.run(made.layout, made.config)
+    return made
+
+
+def _figures(layout, scan, own):
+    shape = (72, 73, 48)
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1) @ AFFINE[:3, :3].T
+    place = grid + AFFINE[:3, 3]
+    mask = (place**2).sum(-1) < 66**2
+    volume = mask * np.random.default_rng(0).normal(1, 0.05, shape).astype(np.float32)
+    labels = np.zeros(shape, np.int16)
+    for lesion in own:
+        centre = [lesion[axis] for axis in ("x_mm", "y_mm", "z_mm")]
+        inside = ((place - centre) ** 2).sum(-1) < 4**2
+        volume[inside], labels[inside] = 0.2, lesion["lesion_id"]
+    regions = np.where(place[..., 0] > 0, 109, 9) * mask
+    nib.Nifti1Image(volume, AFFINE).to_filename(_parent(layout.preproc(scan)))
+    viewer.write(layout.viewer(scan), scan.scan_id, volume, mask, regions, labels, AFFINE)
+    lesion_planes.draw(volume, AFFINE, own, layout.lesion_planes(scan))
+
+
+def _parent(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def test_a_click_on_a_lesion_opens_the_viewer_at_it(made, opened):
+    watched = opened(made.layout.subject_page(PERSON))
+    page = watched.page
+    buttons = page.locator("button.show")
+    assert buttons.count() > 1
+    for place in (0, buttons.count() - 1):
+        button = buttons.nth(place)
+        wanted = np.array(json.loads(button.get_attribute("data-at")))
+        box = page.locator(f"#{button.get_attribute('data-viewer')}")
+        number = re.search(r"lesion (\d+)", button.inner_text())[1]
+        button.click()
+        page.wait_for_function(
+            "([id, n]) => document.querySelector(`#${id} output`).value.includes(`lesion ${n},`)",
+            arg=[button.get_attribute("data-viewer"), number],
+            timeout=60_000,
+        )
+        said = box.locator("output").inner_text().replace("−", "-")
+        shown = np.array([float(part) for part in re.findall(r"-?\d+\.\d", said)[:3]])
+        # The viewer may sit on the nearest voxel: half a voxel off at most.
+        off = np.linalg.solve(AFFINE[:3, :3], shown - wanted)
+        assert (abs(off) <= 0.6).all(), (shown, wanted)
+        assert box.locator("canvas").is_visible()
+    assert watched.errors == [] and watched.from_network == []
+
+
+def test_the_viewer_shows_the_scan_with_the_lesion_under_the_crosshair(made, opened):
+    page = opened(made.layout.subject_page(PERSON)).page
+    page.locator("button.show").first.click()
+    page.wait_for_function("document.querySelector('.viewer output').value !== ''", timeout=60_000)
+    page.wait_for_timeout(500)
+    picture = page.locator(".viewer canvas").first.screenshot()
+    grey = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"), float)
+    assert (grey.std(-1) < 4).mean() > 0.5 and np.percentile(grey, 90) > 100  # a brain, in grey
+    amber = (grey[..., 0] > 100) & (grey[..., 2] < 0.6 * grey[..., 0])
+    blue = (grey[..., 2] > 100) & (grey[..., 0] < 0.8 * grey[..., 2])
+    assert amber.sum() + blue.sum() > 20  # the lesion's overlay
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(made, opened, axe, scheme):
+    page = opened(made.layout.subject_page(PERSON), scheme=scheme).page
+    assert axe(page) == []
+    page.locator("button.show").first.click()
+    page.wait_for_function("document.querySelector('.viewer output').value !== ''", timeout=60_000)
+    assert axe(page) == []
+
+
+def test_every_lesion_stands_in_three_planes_and_a_projection(made, opened):
+    page = opened(made.layout.subject_page(PERSON)).page
+    lesions = LESIONS.read(made.layout.table("lesions"))
+    own = lesions[lesions["participant_id"] == PERSON]
+    assert page.locator("li.lesion").count() == len(own)
+    assert page.locator("li.lesion .tile img").count() == 4 * len(own)
+    page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
+    page.wait_for_function("[...document.images].every(i => i.complete)")
+    assert page.evaluate("[...document.images].every(i => i.naturalWidth > 0)")

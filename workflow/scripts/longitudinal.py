@@ -1,0 +1,3 @@
+from cmburden import jobs
+
+jobs.longitudinal_job(snakemake)  # noqa: F821
