@@ -112,6 +112,13 @@ def test_export_holds_all_readers_and_is_left_alone_where_nothing_changed(tmp_pa
     one.undo()
     store.export(layout)
     assert REVIEWS.read(path)["reader"].tolist() == ["A"]
+    # A's file is on another machine now: the decisions stay.
+    other.close()
+    for file in other.path.parent.glob("A.sqlite*"):
+        file.unlink()
+    one.decide(accept(1, (0, 0, 0)))
+    store.export(layout)
+    assert REVIEWS.read(path)["reader"].tolist() == ["A", "B"]
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a b", "a/b", "é", "x" * 33])

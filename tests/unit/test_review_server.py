@@ -22,7 +22,7 @@ from cmburden.review import server, settle, store
 from cmburden.review.pictures import Pictures
 from cmburden.review.session import Refused, Session
 from cmburden.review.worklist import Options, Study, boundary, worklist
-from cmburden.tables import REVIEWS
+from cmburden.tables import CANDIDATES, REVIEWS
 from cmburden.train import labels
 
 TOKEN = "t" * 43
@@ -47,7 +47,7 @@ def study(made):
 
 def test_useful_order_begins_at_the_threshold(study):
     items = worklist(study, "A", Options())
-    far = [abs(item.probability - boundary(study.candidates)) for item in items]
+    far = [abs(item.probability - boundary(study.lesions)) for item in items]
     assert far == sorted(far) and len(items) > 10
     assert {item.label for item in items} == {"definite", "possible"}
 
@@ -61,7 +61,9 @@ def test_random_order_is_seeded_and_of_each_reader(study):
 def test_near_misses_are_the_most_probable_of_the_rejected(study):
     items = worklist(study, "A", Options(near_misses=3))
     shown = [item.probability for item in items if item.label == "rejected"]
-    rejected = study.candidates.query("label == 'rejected'")["probability"]
+    every = CANDIDATES.read(study.layout.candidates)
+    every = every[every["scan_id"].isin(study.scans)]
+    rejected = every.loc[every["label"] == "rejected", "probability"]
     assert sorted(shown) == sorted(rejected)[-3:]
 
 
@@ -130,7 +132,7 @@ def test_consensus_is_shown_what_is_disputed_and_settles_it(study):
     assert consensus.overview()["items"][0]["votes"] == ["microbleed", "vessel"]
     accepted(consensus, 0)
     reviews = REVIEWS.read(store.export(study.layout))
-    places = settle.settle(reviews, study.candidates, study.table).places
+    places = settle.settle(reviews, study.lesions, study.table).places
     assert places["settled"].value_counts()["consensus"] == 1
     assert "disputed" not in set(places["settled"])
     assert place not in [i.at for i in consensus.items]

@@ -59,7 +59,8 @@ def main(study: Study, folder: Path) -> int:
     reviews = REVIEWS.frame([]) if path is None else REVIEWS.read(path)
     if not len(reviews):
         raise CMBurdenError(f"{study.layout.root}: nobody has reviewed it yet; cmburden review it")
-    verdicts = settle.settle(reviews, study.candidates, study.table)
+    candidates = settle.candidates_of(study.layout, set(reviews["scan_id"]))
+    verdicts = settle.settle(reviews, candidates, study.table)
     table = pd.DataFrame(rows(verdicts), columns=list(_DESCRIBED))
     if not len(table):
         raise CMBurdenError(

@@ -33,11 +33,17 @@ _SAME_MM = 0.5
 
 def candidates_of(layout: Layout, scan_ids: set[str]) -> pd.DataFrame:
     """All candidates of these scans, with the ``lesion_id`` of those that are lesions."""
+    wanted = pa.array(sorted(scan_ids), pa.string())
+    return read_candidates(layout, pc.field("scan_id").isin(wanted))
+
+
+def read_candidates(layout: Layout, which: pc.Expression) -> pd.DataFrame:
+    """Candidates of the run, with the ``lesion_id`` of those that are lesions.
+
+    ``which`` is not to leave out lesions of a scan whose others it takes: they are numbered.
+    """
     table = pq.read_table(
-        layout.candidates,
-        columns=CANDIDATES.names,
-        filters=pc.field("scan_id").isin(pa.array(sorted(scan_ids), pa.string())),
-        partitioning=None,
+        layout.candidates, columns=CANDIDATES.names, filters=which, partitioning=None
     )
     found = CANDIDATES.frame(table.to_pandas())
     kept = found[found["label"].isin(LABELS)]

@@ -149,19 +149,21 @@ def readers(layout: Layout) -> list[str]:
 def export(layout: Layout) -> Path | None:
     """Write cohort/reviews.parquet from all readers' files; None where nobody reviewed.
 
-    The file is left as it is where nothing changed, so that nothing is made again from it.
+    What a reader without a file here decided stays as it was exported: the file may be elsewhere.
+    The table is left as it is where nothing changed, so that nothing is made again from it.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     names = readers(layout)
     for reader in names:
         store = Store(layout, reader)
         rows += [row | {"reader": reader} for row in store.standing()]
         store.close()
-    if not names and not layout.reviews.exists():
-        return None
     if not names:
-        # The readers' files are elsewhere; their exported decisions still are decisions.
-        return layout.reviews
+        return layout.reviews if layout.reviews.exists() else None
+    if layout.reviews.exists():
+        before = REVIEWS.read(layout.reviews)
+        others = before[~before["reader"].isin(names)]
+        rows += others.astype(object).where(others.notna(), None).to_dict("records")
     fresh = layout.reviews.with_name(".reviews-new.parquet")
     REVIEWS.write(fresh, rows)
     if layout.reviews.exists() and layout.reviews.read_bytes() == fresh.read_bytes():

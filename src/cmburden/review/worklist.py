@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import yaml
 
-from cmburden.burden import lesion_numbers
 from cmburden.errors import CMBurdenError
 from cmburden.index import read_scans
 from cmburden.paths import Layout
 from cmburden.records import Scan, seed_of
 from cmburden.review import settle, store
-from cmburden.tables import CANDIDATES, LABELS, ORDERS, REVIEWS, SCANS
+from cmburden.tables import LABELS, ORDERS, REVIEWS, SCANS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +59,16 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """A run's output as a reader meets it: scans that were read, and their candidates."""
+    """A run's output as a reader meets it: scans that were read, and their lesions.
+
+    ``table``: rows of `scans` with status ok. ``lesions``: their definite and possible candidates,
+    which are few; all others stay on disk.
+    """
 
     layout: Layout
     scans: dict[str, Scan]
-    table: pd.DataFrame  # rows of `scans` with status ok
-    candidates: pd.DataFrame
+    table: pd.DataFrame
+    lesions: pd.DataFrame
 
     @classmethod
     def read(cls, layout: Layout) -> Study:
@@ -83,11 +87,15 @@ class Study:
                 f"{layout.root}: {len(lost)} scan(s) have no preprocessed volume, such as "
                 f"{lost[0]}; run them again (cmburden retry {layout.root} --scan {lost[0]})"
             )
-        candidates = CANDIDATES.read(layout.candidates)
-        candidates = candidates[candidates["scan_id"].isin(scans)]
-        kept = candidates[candidates["label"].isin(LABELS)]
-        numbers = lesion_numbers(kept).reindex(candidates.index)
-        return cls(layout, scans, table, candidates.assign(lesion_id=numbers))
+        lesions = settle.read_candidates(layout, pc.field("label").isin(LABELS))
+        return cls(layout, scans, table, lesions[lesions["scan_id"].isin(scans)])
+
+    def near_misses(self, number: int) -> pd.DataFrame:
+        """The ``number`` rejected candidates of the highest probability."""
+        found = settle.read_candidates(self.layout, pc.field("label") == "rejected")
+        found = found[found["scan_id"].isin(self.scans)]
+        order = ["probability", "scan_id", "candidate_id"]
+        return found.sort_values(order, ascending=[False, True, True]).head(number)
 
 
 def bids_dir(layout: Layout) -> Path:
@@ -114,19 +122,16 @@ def _free_hand(study: Study, options: Options) -> list[Item]:
 
 
 def _candidates(study: Study, reader: str, options: Options) -> list[Item]:
-    found = study.candidates
-    kept = found["label"].isin(LABELS)
-    rejected = found[~kept].sort_values(
-        ["probability", "scan_id", "candidate_id"], ascending=[False, True, True]
-    )
-    shown = pd.concat([found[kept], rejected.head(options.near_misses)])
+    shown = study.lesions
+    if options.near_misses:
+        shown = pd.concat([shown, study.near_misses(options.near_misses)])
     shown = shown.sort_values(["scan_id", "candidate_id"]).reset_index(drop=True)
     if options.order == "random":
         # An order of one's own: no lesion meets every reader tired.
         random = np.random.default_rng(seed_of("order", options.seed, reader))
         shown = shown.iloc[random.permutation(len(shown))]
     elif options.order == "useful":
-        far = (shown["probability"] - boundary(found)).abs().round(6)
+        far = (shown["probability"] - boundary(study.lesions)).abs().round(6)
         shown = shown.assign(far=far).sort_values(["far", "scan_id", "candidate_id"])
     return [_item(row) for row in _plain(shown)]
 
@@ -148,11 +153,12 @@ def _disputed(study: Study) -> list[Item]:
     path = store.export(study.layout)
     reviews = REVIEWS.read(path) if path else REVIEWS.frame([])
     others = reviews[reviews["reader"] != store.CONSENSUS]
-    verdicts = settle.settle(others, study.candidates, study.table)
+    candidates = settle.candidates_of(study.layout, set(others["scan_id"]))
+    verdicts = settle.settle(others, candidates, study.table)
     if not len(verdicts.places):
         return []
     disputed = verdicts.places[verdicts.places["settled"] == "disputed"]
-    scores = study.candidates.set_index(["scan_id", "candidate_id"])
+    scores = candidates.set_index(["scan_id", "candidate_id"])
     items = []
     for row in _plain(disputed):
         seen = {}
