@@ -1,7 +1,7 @@
 """index: from a BIDS tree to one row a scan, and one row for each image that is none.
 
-The tree is listed once; content is hashed with a cache keyed by size and mtime, so that a second
-look at an unchanged cohort costs no reading.
+The tree is listed once by bids2table; content is hashed with a cache keyed by size and mtime, so
+that a second look at an unchanged cohort costs no reading.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from cmburden import annex, bids_tree
+from cmburden import annex
 from cmburden import config as configuration
 from cmburden.errors import REASONS, CMBurdenError
 from cmburden.paths import SCAN_STAGES, Layout
@@ -24,6 +24,7 @@ from cmburden.tables import MANIFEST, REJECTED
 
 STAGE = "index"
 VERSION = 1
+IMAGES = (".nii.gz", ".nii")
 #: Suffixes that look like the wanted sequences without being searched: they get a reason.
 RELATED = {"T2starw", "MEGRE", "swi", "SWI", "GRE", "minIP", "mIP", "T2starmap", "Chimap", "T2star"}
 _FIELDS = ("EchoTime", "MagneticFieldStrength", "Manufacturer", "ImageType")
@@ -47,7 +48,7 @@ def run(bids_dir: Path, layout: Layout, config: dict) -> list[Scan]:
     name = _dataset_name(bids_dir)
     filters = _filters(config)
     rows, rejected = [], []
-    cache, sidecars = _Cache(layout.index_cache), bids_tree.Sidecars(bids_dir)
+    cache = _Cache(layout.index_cache)
 
     def reject(image: dict, reason: str, found: str) -> None:
         rejected.append(
@@ -69,7 +70,7 @@ def run(bids_dir: Path, layout: Layout, config: dict) -> list[Scan]:
     ):  # fmt: skip
         if wanted[0] and subject not in wanted[0]:
             continue
-        chosen = _choose(own, settings, filters, wanted[1], reject, sidecars)
+        chosen = _choose(own, settings, filters, wanted[1], reject, bids_dir)
         t1w = [i for i in own if i["suffix"] == "T1w" and i["part"] in (None, "mag")]
         t1w = [i for i in t1w if _passes(i, filters.get("t1w", {}))]
         kept = 0
@@ -144,6 +145,8 @@ def read_scans(manifest: Path, bids_dir: Path) -> list[Scan]:
 
 def _list(bids_dir: Path, skip_validation: bool) -> list[dict]:
     """Images of the raw tree: path, sub, ses, suffix, part, echo and the entities as written."""
+    import bids2table
+
     if not bids_dir.is_dir():
         raise CMBurdenError(f"{bids_dir}: there is no such folder; name the BIDS folder")
     described = (bids_dir / "dataset_description.json").exists()
@@ -154,11 +157,15 @@ def _list(bids_dir: Path, skip_validation: bool) -> list[dict]:
         )
     if not any(bids_dir.glob("sub-*")):
         raise CMBurdenError(f"{bids_dir}: not a BIDS folder, it holds no sub-* folder")
+    table = bids2table.index_dataset(bids_dir) if described else None
+    paths = table.column("path").to_pylist() if table is not None else []
+    if not paths:
+        paths = [p.relative_to(bids_dir).as_posix() for p in bids_dir.glob("sub-*/**/*.nii*")]
     images = []
-    for path in bids_tree.images(bids_dir):
-        if path.split("/")[-2] == "func":
+    for path in sorted(set(paths)):
+        ending = next((e for e in IMAGES if path.endswith(e)), None)
+        if ending is None or not path.startswith("sub-") or path.split("/")[-2] == "func":
             continue
-        ending = next(e for e in bids_tree.IMAGES if path.endswith(e))
         stem = path.rsplit("/", 1)[-1][: -len(ending)]
         *pairs, suffix = stem.split("_")
         entities = [tuple(pair.split("-", 1)) for pair in pairs if "-" in pair]
@@ -183,6 +190,17 @@ def _dataset_name(bids_dir: Path) -> str:
         return bids_dir.name
 
 
+def _sidecar(bids_dir: Path, path: str) -> dict:
+    """Used fields of the image's metadata, by BIDS inheritance (the nearest file wins)."""
+    import bids2table
+
+    try:
+        content = bids2table.load_bids_metadata(bids_dir / path, inherit=True)
+    except (OSError, ValueError):
+        content = {}
+    return {key: content[key] for key in _FIELDS if key in content}
+
+
 def _number(value) -> float | None:
     try:
         return float(value)
@@ -193,7 +211,7 @@ def _number(value) -> float | None:
 # --- choosing ---
 
 
-def _choose(own, settings, filters, sessions, reject, sidecars) -> list[dict]:
+def _choose(own, settings, filters, sessions, reject, bids_dir) -> list[dict]:
     """The scans among a participant's images; every other that looks like one gets its reason."""
     candidates = defaultdict(list)
     for image in own:
@@ -209,8 +227,7 @@ def _choose(own, settings, filters, sessions, reject, sidecars) -> list[dict]:
         elif image["part"] not in (None, "mag"):
             reject(image, "part_phase", f"It is part-{image['part']}.")
         else:
-            metadata = sidecars.of(image["path"])
-            image["sidecar"] = {key: metadata[key] for key in _FIELDS if key in metadata}
+            image["sidecar"] = _sidecar(bids_dir, image["path"])
             kind = str(image["sidecar"].get("ImageType", "")).upper()
             if image["part"] is None and ("PHASE" in kind or "'P'" in kind) and "'M'" not in kind:
                 reject(image, "part_phase", "Its sidecar's ImageType says phase.")

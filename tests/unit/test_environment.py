@@ -6,9 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVS = ROOT / "envs"
-TOOLS = {
-    "pytest", "hypothesis", "ruff", "snakefmt", "bids-validator-deno", "playwright", "bids2table",
-}  # fmt: skip
+TOOLS = {"pytest", "hypothesis", "ruff", "snakefmt", "bids-validator-deno", "playwright"}
 
 
 def named(requirement: str) -> str:
