@@ -171,14 +171,15 @@ def _cohort(tables: ReportTables, layout: Layout, config, pages) -> dict[str, An
 
 
 def _training(contracts: dict[str, dict[str, Any]]) -> str:
-    """What the networks learned from, in a sentence; the plain warning where nothing else says."""
-    simulated = "The networks were trained on simulated scans"
+    """What the networks learned from, in their contracts' own words: a user's own may be other."""
     said = dict.fromkeys(
-        str(contract["training_data"]).partition(". ")[0]
+        str(contract["training_data"])
         for contract in contracts.values()
         if isinstance(contract.get("training_data"), str)
     )
-    return f"{simulated} ({'; '.join(said).rstrip('.')})." if said else f"{simulated}."
+    if not said:
+        return "What the networks were trained on is not known: their contracts do not say."
+    return f"What the networks were trained on: {'; '.join(said).rstrip('.')}."
 
 
 def _missing(tables: ReportTables, contracts, statistics) -> list[str]:

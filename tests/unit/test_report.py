@@ -240,7 +240,7 @@ def test_unread_scans_are_listed_with_reason_and_log(made, page):
 
 def test_what_it_is_not_stands_plainly(page):
     words = page.words()
-    assert "Research use only" in words and "trained on simulated scans" in words
+    assert "Research use only" in words and "trained on: 600 simulated GRE and SWI scans" in words
     assert "Threshold, definite 0.6" in words and "alse positives per scan 0.4" in words
     assert "are not pooled" in words
 
