@@ -47,8 +47,8 @@ def section(tables: ReportTables, layout: Layout, config: dict[str, Any]) -> dic
     return {
         "people": people,
         "sessions": [
-            {"status": name, "row": tables.estimate("all", f"sessions status={name}")}
-            for name, _ in tables.levels("all", "sessions status=")
+            {"status": row["measure"].removeprefix("sessions status="), "row": row}
+            for row in tables.starting("all", "sessions status=")
         ],
         "pairs": tables.estimate("all", "session pairs"),
         "untimed": tables.estimate("all", "session pairs without a time between"),

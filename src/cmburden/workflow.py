@@ -102,10 +102,8 @@ class Flow:
 
     def followed(self) -> list[Path]:
         """Shards of longitudinal: its tracks and its sessions."""
-        paths = self.paths
-        return [
-            p for b in self.people for p in (paths.bucket("longitudinal", b), paths.followed(b))
-        ]
+        tracks = [self.paths.bucket("longitudinal", bucket) for bucket in self.people]
+        return [*tracks, *map(self.paths.followed, self.people)]
 
     def tables(self) -> list[Path]:
         return [self.paths.table(name) for name in COHORT_TABLES]
