@@ -401,7 +401,8 @@ def _with_review(scans, lesions, verdicts: settle.Verdicts) -> pd.DataFrame:
         waiting = scans["scan_id"].map(lesions.groupby("scan_id").size()).fillna(0)
         for name, otherwise in (("n_readers", 0), ("n_reviewed", 0), ("n_review_open", waiting)):
             scans[name] = scans[name].fillna(otherwise).where(read)
-    return scans.astype(dict.fromkeys(_REVIEWED, "Int64"))[SCANS.names]
+    scans = scans.astype(dict.fromkeys(_REVIEWED, "Int64"))
+    return scans[[name for name in SCANS.names if name in scans]]
 
 
 def _counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
