@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -94,24 +96,33 @@ class Measured:
     output: str
 
 
+#: A small process that starts the command and asks what it took. Linux gives a process the peak of
+#: the one that it was started from, and this one is large in tests.
+_LAUNCHER = """\
+import json, resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+with open(sys.argv[1], "w") as stream:
+    json.dump([used.ru_utime + used.ru_stime, used.ru_maxrss / 1024], stream)
+sys.exit(code)
+"""
+
+
 def measure(command: list[str], **environment: str) -> Measured:
     """Run ``command``; raises CMBurdenError with the last line it said where it fails."""
-    with tempfile.TemporaryFile("w+") as stream:
+    with tempfile.TemporaryDirectory() as folder:
+        taken = Path(folder) / "taken.json"
         began = time.monotonic()
-        pid = os.posix_spawnp(
-            command[0], command, os.environ | environment,
-            file_actions=[(os.POSIX_SPAWN_DUP2, stream.fileno(), fd) for fd in (1, 2)],
+        done = subprocess.run(
+            [sys.executable, "-c", _LAUNCHER, str(taken), *command], env=os.environ | environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
-        # Of this process alone and those that it waited for; RUSAGE_CHILDREN would mix runs.
-        _, status, usage = os.wait4(pid, 0)
         seconds = time.monotonic() - began
-        stream.seek(0)
-        output = stream.read()
-    if status:
-        lines = output.strip().splitlines() or ["it said nothing"]
-        raise CMBurdenError(f"{' '.join(command[:4])} ... failed: {lines[-1]}")
-    cpu = usage.ru_utime + usage.ru_stime
-    return Measured(round(seconds, 2), round(cpu, 2), round(usage.ru_maxrss / 1024, 1), output)
+        if done.returncode:
+            lines = done.stdout.strip().splitlines() or ["it said nothing"]
+            raise CMBurdenError(f"{' '.join(command[:4])} ... failed: {lines[-1]}")
+        cpu, peak = json.loads(taken.read_text())
+    return Measured(round(seconds, 2), round(cpu, 2), round(peak, 1), done.stdout)
 
 
 # --- planning ---
