@@ -207,10 +207,8 @@ def test_two_readers_a_kill_and_the_next_run(cohort, serve, opened):
     # Consensus settles the two; then every scan has a reviewed count.
     third = serve(out, "consensus")
     page = opened(third.address, 1280, 800).page
-    assert page.locator("#votes").inner_text().splitlines()[1:] == [
-        "Microbleed",
-        "not a microbleed",
-    ]
+    votes = page.locator("#votes").inner_text().split("\n")
+    assert [line for line in votes if line][1:] == ["Microbleed", "not a microbleed"]
     for number in (1, 2):
         decide(page, "a", number)
     third.stop()
@@ -310,6 +308,7 @@ def test_add_move_note_undo_and_delete_by_keys(review):
     decide(page, "3", 1)
     page.keyboard.press("ArrowLeft")
     page.locator("#verdict", has_text="Rejected: calcification").wait_for(timeout=SECONDS)
+    page.locator('body[data-shown="0"]').wait_for(timeout=SECONDS)
     item = standing(page)
     assert item["state"] == {
         "decision": "reject", "class": "calcification", "at": item["state"]["at"],
