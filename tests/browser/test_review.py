@@ -207,6 +207,7 @@ def test_two_readers_a_kill_and_the_next_run(cohort, serve, opened):
     # Consensus settles the two; then every scan has a reviewed count.
     third = serve(out, "consensus")
     page = opened(third.address, 1280, 800).page
+    assert shown(page) == 0
     votes = page.locator("#votes").inner_text().split("\n")
     assert [line for line in votes if line][1:] == ["Microbleed", "not a microbleed"]
     for number in (1, 2):
