@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import fabricate
 import reviewable
 from conftest import CHROMIUM
-from test_review import Server
+from test_review_page import Server
 
 from cmburden.paths import Layout
 from cmburden.tables import CANDIDATES, MANIFEST, SCANS
