@@ -1,6 +1,6 @@
 """A cluster that takes jobs away: one is cancelled, then the node of another is set down. The run
-goes on by itself, with the tables of a quiet run, and no scan is inferred twice. By hand only: it has
-not been seen to end (docs/scale.md).
+goes on by itself, with the tables of a quiet run, and no scan is inferred twice. By hand: it
+has not been seen to end (docs/scale.md).
 """
 
 import os
