@@ -101,7 +101,8 @@ def write_tables(
     scans = _with_counts(scans, lesions)
     reviews = REVIEWS.read(layout.reviews) if layout.reviews.exists() else REVIEWS.frame([])
     verdicts = _verdicts(layout, reviews, scans)
-    scans = _with_review(scans, lesions, verdicts)
+    scans = SCANS.frame(_with_review(scans, lesions, verdicts))
+    lesions = LESIONS.frame(lesions)
     known = phenotypes.read(Path(bids_dir), sorted(set(scans["participant_id"])))
     for problem in known.problems:
         _log.warning("%s", problem)
@@ -111,9 +112,8 @@ def write_tables(
     tracks, followed = changes.gather(layout, manifest, config["buckets"])
     tracks = tracks[tracks["scan_id"].isin(scans.loc[scans["status"] == "ok", "scan_id"])]
     pairs, changed = changes.of_cohort(
-        tracks, followed, SCANS.frame(scans), LESIONS.frame(lesions), known.sessions,
-        config["longitudinal"],
-    )  # fmt: skip
+        tracks, followed, scans, lesions, known.sessions, config["longitudinal"]
+    )
 
     SCANS.write(layout.table("scans"), scans)
     LESIONS.write(layout.table("lesions"), lesions)
@@ -123,7 +123,6 @@ def write_tables(
     CHANGES.write(layout.table("changes"), changed)
     REVIEWED.write(layout.table("reviewed"), verdicts.places)
     RUNS.write(layout.table("runs"), runs)
-    scans, lesions = SCANS.frame(scans), LESIONS.frame(lesions)
     persons = PARTICIPANTS.frame(participants)
     errors = measures.detector_errors(verdicts, scans)
     SUMMARY.write(

@@ -13,7 +13,7 @@ import pandas as pd
 
 from cmburden.errors import CMBurdenError
 
-_Z95 = 1.959963984540054
+Z95 = 1.959963984540054
 
 #: Rules of config ``aggregate.choose_scan``, applied one after another until one scan is left;
 #: a tie after the last is broken by the first scan_id.
@@ -39,9 +39,9 @@ def wilson(positive: int, total: int) -> tuple[float, float]:
     """
     if total <= 0:
         return math.nan, math.nan
-    share, z2 = positive / total, _Z95**2
+    share, z2 = positive / total, Z95**2
     middle = (share + z2 / (2 * total)) / (1 + z2 / total)
-    half = _Z95 / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
+    half = Z95 / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
     # The ends are exactly 0 and 1 at no and all positives; rounding would miss them.
     low = 0.0 if positive == 0 else middle - half
     high = 1.0 if positive == total else middle + half

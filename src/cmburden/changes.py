@@ -19,7 +19,7 @@ from cmburden import burden, sessions
 from cmburden.paths import Layout
 from cmburden.records import bucket_of
 from cmburden.report_tables import grouped, plain
-from cmburden.tables import FOLLOWED_SESSIONS, TRACKS
+from cmburden.tables import FOLLOWED_SESSIONS, TRACKS, as_records
 
 #: Columns of a scan that say whether another is like it.
 _SEQUENCE = ("contrast", "field_strength_t", "echo_time_s", "slice_mm", "voxel_x_mm")
@@ -80,7 +80,7 @@ def of_cohort(
     """
     when = _visits(phenotypes)
     read = scans[scans["status"] == "ok"]
-    by_scan = {row["scan_id"]: row for row in grouped_rows(read, ["scan_id", *_SEQUENCE])}
+    by_scan = {row["scan_id"]: row for row in as_records(read[["scan_id", *_SEQUENCE]])}
     large = lesions.loc[lesions["macrohaemorrhage"].astype(bool)]
     large = set(zip(large["scan_id"], large["lesion_id"], strict=True))
     seen = grouped(tracks, "participant_id")
@@ -123,17 +123,11 @@ def of_cohort(
     return pairs, changes
 
 
-def grouped_rows(table: pd.DataFrame, columns: list[str]) -> list[dict[str, Any]]:
-    """Rows of ``table`` as plain dictionaries, None for missing."""
-    chosen = table[columns]
-    return chosen.astype(object).where(chosen.notna(), None).to_dict("records")
-
-
 def _visits(phenotypes: pd.DataFrame) -> dict[str, tuple[dict, dict]]:
     """Participant -> (time, age) of each session, as far as sessions.tsv has them."""
     found: dict[str, tuple[dict[str, datetime | None], dict[str, float | None]]] = {}
     names = ["participant_id", "session_id", "acq_time", "age"]
-    for row in grouped_rows(phenotypes.reindex(columns=names), names):
+    for row in as_records(phenotypes.reindex(columns=names)):
         times, ages = found.setdefault(row["participant_id"], ({}, {}))
         times[row["session_id"]] = sessions.parse_time(row["acq_time"])
         ages[row["session_id"]] = None if row["age"] is None else float(row["age"])

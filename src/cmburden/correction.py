@@ -15,7 +15,9 @@ import pandas as pd
 
 from cmburden import burden
 from cmburden.agreement import rogan_gladen
+from cmburden.burden import Z95
 from cmburden.records import seed_of
+from cmburden.summary_rows import WILSON, row, share
 
 DRAWS = 10_000
 #: Threshold: the key of the contract's metrics, and how measures are named after it.
@@ -26,8 +28,16 @@ THRESHOLDS = {
 #: Sensitivities and specificities of the sensitivity analysis where none was measured.
 ASSUMED = (0.7, 0.8, 0.9)
 _COUNTS = ("positive_found", "positive_scans", "negative_clean", "negative_scans")
-_WILSON = "share, Wilson 95 % interval"
-_Z = 1.959963984540054
+
+
+def presence_counts(called: np.ndarray, real: np.ndarray) -> dict[str, int]:
+    """``_COUNTS`` of scans (n,): whether each was ``called`` positive, and whether it is."""
+    return {
+        "positive_scans": int(real.sum()),
+        "positive_found": int((called & real).sum()),
+        "negative_scans": int((~real).sum()),
+        "negative_clean": int((~called & ~real).sum()),
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,16 +186,16 @@ def lang_reiczigel(called: int, total: int, error: DetectorError) -> tuple[float
     >>> f"{low:.3f} {high:.3f}"
     '0.000 0.146'
     """
-    p_n, se_n, sp_n = total + _Z**2, error.positive + 2, error.negative + 2
-    p, se, sp = (called + _Z**2 / 2) / p_n, (error.found + 1) / se_n, (error.clean + 1) / sp_n
+    p_n, se_n, sp_n = total + Z95**2, error.positive + 2, error.negative + 2
+    p, se, sp = (called + Z95**2 / 2) / p_n, (error.found + 1) / se_n, (error.clean + 1) / sp_n
     information = se + sp - 1
     if information <= 0:
         return 0.0, 1.0
     true = (p + sp - 1) / information
     se_part, sp_part = se * (1 - se) / se_n, sp * (1 - sp) / sp_n
-    shift = 2 * _Z**2 * (true * se_part - (1 - true) * sp_part)
+    shift = 2 * Z95**2 * (true * se_part - (1 - true) * sp_part)
     variance = (p * (1 - p) / p_n + true**2 * se_part + (1 - true) ** 2 * sp_part) / information**2
-    half = _Z * np.sqrt(variance)
+    half = Z95 * np.sqrt(variance)
     low, high = np.clip([true + shift - half, true + shift + half], 0, 1)
     return float(low), float(high)
 
@@ -228,8 +238,8 @@ def rows(
                     f"{error.clean}/{error.negative} do not add up to more than 1"
                 )
             positive = int((called[threshold] > 0).sum())
-            for row in _of_threshold(positive, len(own), error, why, words, contrast):
-                yield {"stratum": f"contrast={contrast}"} | row
+            for found in _of_threshold(positive, len(own), error, why, words, contrast):
+                yield {"stratum": f"contrast={contrast}"} | found
 
 
 def _moved(contract, overridden) -> dict[str, tuple[float, float]]:
@@ -243,27 +253,24 @@ def _moved(contract, overridden) -> dict[str, tuple[float, float]]:
 
 
 def _of_threshold(positive, total, error, why, words, contrast) -> Iterator[dict[str, Any]]:
-    low, high = burden.wilson(positive, total)
-    yield _row(f"prevalence apparent{words}", positive / total, low, high, positive, total, _WILSON)
+    yield share(f"prevalence apparent{words}", positive, total)
     name = f"prevalence corrected{words}"
     if error is not None:
         for measure, part, whole in (
             ("sensitivity", error.found, error.positive),
             ("specificity", error.clean, error.negative),
         ):
-            low, high = burden.wilson(part, whole)
-            method = f"{_WILSON}; {error.source}"
-            yield _row(f"detector {measure}{words}", part / whole, low, high, part, whole, method)
+            yield share(f"detector {measure}{words}", part, whole, f"{WILSON}; {error.source}")
     if why:
-        yield _row(name, None, None, None, positive, total, f"not estimated: {why}")
+        yield row(name, None, positive, total, f"not estimated: {why}")
     else:
         method = (
             f"Rogan-Gladen with sensitivity {error.found}/{error.positive} and specificity "
             f"{error.clean}/{error.negative} of {error.source}; parametric bootstrap of all three, "
             f"{DRAWS} draws"
         )
-        found = corrected(positive, total, error, f"{contrast}{words}")
-        yield _row(name, *found, positive, total, method)
+        estimate, low, high = corrected(positive, total, error, f"{contrast}{words}")
+        yield row(name, estimate, positive, total, method, low, high)
     yield from _assumed(positive, total, None if why else error, words)
 
 
@@ -286,23 +293,11 @@ def _assumed(positive, total, error, words) -> Iterator[dict[str, Any]]:
             )
             if sensitivity + specificity <= 1 + 1e-9:  # 0.58 + 0.42 may be a hair more
                 method = "not estimated: sensitivity and specificity do not add up to more than 1"
-                yield _row(name, None, None, None, positive, total, method)
+                yield row(name, None, positive, total, method)
                 continue
-            values = [
-                rogan_gladen(share, sensitivity, specificity)
-                for share in (positive / total, *ends)
-            ]  # fmt: skip
+            estimate, low, high = (
+                rogan_gladen(apparent, sensitivity, specificity)
+                for apparent in (positive / total, *ends)
+            )
             method = f"Rogan-Gladen at a fixed error ({because}), of the Wilson 95 % interval"
-            yield _row(name, *values, positive, total, method)
-
-
-def _row(measure, estimate, low, high, n, denominator, method) -> dict[str, Any]:
-    return {
-        "measure": measure,
-        "estimate": estimate,
-        "ci_low": low,
-        "ci_high": high,
-        "n": n,
-        "denominator": denominator,
-        "method": method,
-    }
+            yield row(name, estimate, positive, total, method, low, high)

@@ -77,7 +77,7 @@ def score(
         own = called[(called["scan_id_1"] == one) & (called["scan_id_2"] == other)]
         found: dict[int, list[str]] = {}
         wrong = 0
-        for row in changes.grouped_rows(own, list(own.columns)):
+        for row in tables.as_records(own):
             shown = {
                 of_lesion.get((scan, row[f"lesion_id_{k}"]))
                 for k, scan in ((1, one), (2, other))
@@ -254,7 +254,7 @@ def _one_perfect(k: int, number: int, seed: int, anatomy: Path | None, settings)
         ]
     )  # fmt: skip
     made, called = changes.of_cohort(tracks, followed, scans, lesions, pd.DataFrame(), settings)
-    rows = changes.grouped_rows(lesions, ["scan_id", "lesion_id", "x_mm", "y_mm", "z_mm"])
+    rows = tables.as_records(lesions[["scan_id", "lesion_id", "x_mm", "y_mm", "z_mm"]])
     return {"pairs": made, "changes": called, "lesions": rows, "truth": truth}, errors
 
 
@@ -345,12 +345,9 @@ def main(arguments: list[str] | None = None) -> int:
         way.add_argument("--out", type=Path, required=True, help="folder for changes.json and .md")
     args = parser.parse_args(arguments)
     if args.way == "perfect":
-        from cmburden.simulate.anatomy import available
+        from cmburden.simulate.anatomy import available, selected
 
-        maps = available(args.anatomy)
-        if args.people:
-            first, last = (int(n) for n in args.people.split("-"))
-            maps = maps[first - 1 : last]
+        maps = selected(available(args.anatomy), args.people)
         settings = config.load()["longitudinal"]
         results = perfect(args.participants, args.sessions, args.seed, maps, settings)
     else:

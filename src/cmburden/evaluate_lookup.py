@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden import changes, config, evaluate_cases, summary, tables
+from cmburden import config, evaluate_cases, summary, tables
 from cmburden.burden import wilson
 from cmburden.matching import hungarian
 from cmburden.paths import Layout
@@ -43,7 +43,7 @@ def lookup(
     empty: list[float] = []
     places: dict[str, list[tuple[str, np.ndarray]]] = {"GRE": [], "SWI": []}
     by_scan = []
-    for scan in changes.grouped_rows(scans, list(scans.columns)):
+    for scan in tables.as_records(scans):
         rows = own.get(scan["scan_id"], candidates.iloc[:0])
         kept = rows["kept"].fillna(False).to_numpy(dtype=bool)
         density = max(len(rows), 1) / (1000 * scan["brain_volume_ml"])

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 
 from cmburden import burden
 from cmburden.paths import Layout
 from cmburden.records import whole_file
 from cmburden.report_tables import ReportTables, grouped
-from cmburden.tables import CHANGES, PAIRS
+from cmburden.tables import CHANGES, PAIRS, as_records
 
 _MOST_ROWS = 200
 _ORDER = {"new": 0, "lost": 1, "not comparable": 2, "persisting": 3}
@@ -54,9 +53,9 @@ def section(tables: ReportTables, layout: Layout, config: dict[str, Any]) -> dic
         "untimed": tables.estimate("all", "session pairs without a time between"),
         "strata": rows,
         "bins": [label.replace(">=", "≥").replace("-", "–") for label in _bins(config)],
-        "flagged": _plain(flagged.head(_MOST_ROWS)),
+        "flagged": as_records(flagged.head(_MOST_ROWS)),
         "flagged_left": max(0, len(flagged) - _MOST_ROWS),
-        "gained": _plain(with_new.head(_MOST_ROWS)),
+        "gained": as_records(with_new.head(_MOST_ROWS)),
         "gained_left": max(0, len(with_new) - _MOST_ROWS),
         "links": {name: f"../{layout.changes_page(name).name}" for name in pairs["participant_id"]},
         **_settings(config),
@@ -96,10 +95,6 @@ def _stratum(tables: ReportTables, name: str, stratum: str, config) -> dict[str,
         "weighted": estimate("new lesions per person-year, weighted by 1 - p_missed"),
         "categories": [estimate(f"aria-h-style new={label}") for label in _bins(config)],
     }
-
-
-def _plain(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    return rows.astype(object).where(rows.notna(), None).to_dict("records")
 
 
 def write_pages(
@@ -167,4 +162,5 @@ def participant(
 
 
 def _names(pair: dict[str, Any]) -> tuple[str, str]:
-    return tuple(pair[f"session_id_{k}"] or pair[f"scan_id_{k}"] for k in (1, 2))  # type: ignore[return-value]
+    first, second = (pair[f"session_id_{k}"] or pair[f"scan_id_{k}"] for k in (1, 2))
+    return first, second

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from cmburden.paths import Layout
 from cmburden.records import Scan
-from cmburden.tables import LESIONS, MANIFEST, PARTICIPANTS, RUNS, SCANS, SUMMARY
+from cmburden.tables import LESIONS, MANIFEST, PARTICIPANTS, RUNS, SCANS, SUMMARY, as_records
 
 _NOTHING = {"estimate": None, "ci_low": None, "ci_high": None, "n": 0, "denominator": 0}
 #: Column of `scans`: its title, the factor to the title's unit, and decimals.
@@ -142,8 +142,7 @@ def of_measure(text: str) -> Markup:
 def grouped(table: pd.DataFrame, column: str) -> dict[str, list[dict[str, Any]]]:
     """Rows of ``table`` by a column, with None for missing."""
     groups: dict[str, list[dict[str, Any]]] = {}
-    plain = table.astype(object).where(table.notna(), None)
-    for row in plain.to_dict("records"):
+    for row in as_records(table):
         groups.setdefault(row[column], []).append(row)
     return groups
 

@@ -27,10 +27,10 @@ def row(measure, estimate, n, denominator=None, method=COUNTED, low=None, high=N
     }
 
 
-def share(measure: str, positive: int, total: int) -> dict[str, Any]:
+def share(measure: str, positive: int, total: int, method: str = WILSON) -> dict[str, Any]:
     """A share with Wilson's 95 % interval; null where there is nobody."""
     low, high = burden.wilson(positive, total)
-    return row(measure, positive / total if total else None, positive, total, WILSON, low, high)
+    return row(measure, positive / total if total else None, positive, total, method, low, high)
 
 
 def count(measure: str, number: int, denominator: int | None = None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -30,6 +31,11 @@ class Column:
     unit: str = ""
     nullable: bool = True
     levels: tuple[str, ...] = ()
+
+
+def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of ``table`` as dictionaries, None for missing: pandas' nulls do not compare."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 @dataclasses.dataclass(frozen=True)

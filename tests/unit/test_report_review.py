@@ -80,7 +80,7 @@ def test_reviewed_counts_stand_beside_and_failed_scans_have_none(made):
     lesions = table(made.layout, "lesions")
     assert places["lesion_id"].notna().sum() == len(lesions)
     counted = ok.dropna(subset="n_cmb_reviewed").set_index("scan_id")["n_cmb_reviewed"]
-    yes = places[places["microbleed"] == True].groupby("scan_id").size()  # noqa: E712
+    yes = places[places["microbleed"].eq(True)].groupby("scan_id").size()
     assert counted[counted > 0].to_dict() == yes[yes.index.isin(counted.index)].to_dict()
     people = table(made.layout, "participants").set_index("scan_id")["n_cmb_reviewed"].dropna()
     assert people.to_dict() == counted[people.index].to_dict()

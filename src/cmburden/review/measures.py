@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 
 from cmburden import agreement, burden
+from cmburden.correction import presence_counts
 from cmburden.review.settle import Verdicts
+from cmburden.summary_rows import row, share
 from cmburden.tables import LABELS
 
 SOFTWARE = "software"
@@ -54,28 +56,16 @@ def rows(
         ]
         if own["contrast"].nunique() == 1:
             mine += [*_ppv(places, kept, judged), *_presence(own), *_errors(own, places, readings)]
-        found += [{"stratum": stratum} | row for row in mine]
+        found += [{"stratum": stratum} | one for one in mine]
     return found
 
 
-def _row(measure, estimate, n, denominator=None, method="counted", low=None, high=None):
-    def number(value):
-        return None if value is None or pd.isna(value) else float(value)
-
-    return {
-        "measure": f"review {measure}",
-        "estimate": number(estimate),
-        "ci_low": number(low),
-        "ci_high": number(high),
-        "n": int(n),
-        "denominator": None if denominator is None else int(denominator),
-        "method": method,
-    }
+def _row(measure: str, *values, **further) -> dict[str, Any]:
+    return row(f"review {measure}", *values, **further)
 
 
 def _share(measure: str, positive: int, total: int, method: str) -> dict[str, Any]:
-    low, high = burden.wilson(positive, total)
-    return _row(measure, positive / total if total else None, positive, total, method, low, high)
+    return share(f"review {measure}", positive, total, method)
 
 
 def _progress(scans, places, kept) -> Iterator[dict[str, Any]]:
@@ -83,7 +73,7 @@ def _progress(scans, places, kept) -> Iterator[dict[str, Any]]:
     yield _row("lesions settled", len(judged), len(judged), len(kept))
     disputed = int((places["settled"] == "disputed").sum())
     yield _row("lesions disputed", disputed, disputed, len(places))
-    added = places[places["label"].isna() & (places["microbleed"] == True)]  # noqa: E712
+    added = places[places["label"].isna() & places["microbleed"].eq(True)]
     yield _row("lesions added", len(added), len(added), len(places))
     whole = int(scans["n_cmb_reviewed"].notna().sum())
     yield _row("scans reviewed", whole, whole, len(scans))
@@ -100,9 +90,9 @@ def _ppv(places, kept, reviews) -> Iterator[dict[str, Any]]:
         if total < due and ordered:
             method += "; not finished and not in random order: not a fair sample of them"
         yes = settled["microbleed"].astype(float)
-        share = float(yes.mean()) if total else math.nan
+        mean = float(yes.mean()) if total else math.nan
         low, high = clustered_wilson(yes.to_numpy(), settled["participant_id"].to_numpy())
-        yield _row(name, share, int(yes.sum()), total, method, low, high)
+        yield _row(name, mean, int(yes.sum()), total, method, low, high)
 
 
 def clustered_wilson(positive: np.ndarray, cluster: np.ndarray) -> tuple[float, float]:
@@ -167,12 +157,7 @@ def _scan_errors(scans: pd.DataFrame, readings: pd.DataFrame) -> dict[str, dict[
         ("possible", sample["n_cmb"] + sample["n_possible"]),
     ):
         said = (calls > 0).to_numpy(bool)
-        errors[name] = {
-            "positive_found": int((said & real).sum()),
-            "positive_scans": int(real.sum()),
-            "negative_clean": int((~said & ~real).sum()),
-            "negative_scans": int((~real).sum()),
-        }
+        errors[name] = presence_counts(said, real)
     return errors
 
 
@@ -184,13 +169,13 @@ def _errors(scans, places, readings) -> Iterator[dict[str, Any]]:
     yield _share("specificity", errors["negative_clean"], errors["negative_scans"], method)
     own = places[places["scan_id"].isin(hand)]
     # Only what was marked unprompted: a reader who is shown a detection finds what it shows.
-    real = own[(own["microbleed"] == True) & own["free_hand"].astype(bool)]  # noqa: E712
+    real = own[own["microbleed"].eq(True) & own["free_hand"].astype(bool)]
     seen = (real["label"] == "definite").astype(float)
     low, high = clustered_wilson(seen.to_numpy(), real["participant_id"].to_numpy())
-    share = float(seen.mean()) if len(real) else None
+    mean = float(seen.mean()) if len(real) else None
     method = f"definite within 3 mm or the lesion, of those marked free-hand; {_CLUSTERED}"
-    yield _row("lesion sensitivity", share, int(seen.sum()), len(real), method, low, high)
-    wrong = int(((own["label"] == "definite") & (own["microbleed"] == False)).sum())  # noqa: E712
+    yield _row("lesion sensitivity", mean, int(seen.sum()), len(real), method, low, high)
+    wrong = int(((own["label"] == "definite") & own["microbleed"].eq(False)).sum())
     method = f"definite and not held for a microbleed; {_HAND}"
     rate = wrong / len(hand) if hand else None
     yield _row("false positives per scan", rate, wrong, len(hand), method)

@@ -22,7 +22,7 @@ from cmburden.burden import lesion_numbers
 from cmburden.matching import HIT_MM, hungarian
 from cmburden.paths import Layout
 from cmburden.review.store import CONSENSUS
-from cmburden.tables import CANDIDATES, LABELS
+from cmburden.tables import CANDIDATES, LABELS, as_records
 
 MICROBLEED = "microbleed"
 #: Votes without a class: rejected as nothing in particular; not marked in a free-hand reading.
@@ -138,9 +138,9 @@ def settle(reviews: pd.DataFrame, candidates: pd.DataFrame, scans: pd.DataFrame)
 
 
 def _by_scan(table: pd.DataFrame) -> dict[str, list[dict]]:
-    """Rows by scan_id, with None for null: the three nulls of pandas do not compare."""
+    """Rows by scan_id, with None for null."""
     found = defaultdict(list)
-    for row in table.astype(object).where(table.notna(), None).to_dict("records"):
+    for row in as_records(table):
         found[row["scan_id"]].append(row)
     return found
 

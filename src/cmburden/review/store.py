@@ -18,7 +18,7 @@ from typing import Any
 from cmburden.errors import CMBurdenError
 from cmburden.paths import Layout
 from cmburden.records import write_json
-from cmburden.tables import REVIEWS
+from cmburden.tables import REVIEWS, as_records
 
 #: The reader whose decisions settle what others dispute.
 CONSENSUS = "consensus"
@@ -163,7 +163,7 @@ def export(layout: Layout) -> Path | None:
     if layout.reviews.exists():
         before = REVIEWS.read(layout.reviews)
         others = before[~before["reader"].isin(names)]
-        rows += others.astype(object).where(others.notna(), None).to_dict("records")
+        rows += as_records(others)
     fresh = layout.reviews.with_name(".reviews-new.parquet")
     REVIEWS.write(fresh, rows)
     if layout.reviews.exists() and layout.reviews.read_bytes() == fresh.read_bytes():

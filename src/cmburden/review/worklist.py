@@ -16,7 +16,7 @@ from cmburden.index import read_scans
 from cmburden.paths import Layout
 from cmburden.records import Scan, seed_of
 from cmburden.review import settle, store
-from cmburden.tables import LABELS, ORDERS, REVIEWS, SCANS
+from cmburden.tables import LABELS, ORDERS, REVIEWS, SCANS, as_records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,8 +181,8 @@ def _item(row: dict) -> Item:
 
 def _plain(rows: pd.DataFrame) -> list[dict]:
     """Rows as dicts of Python's own values, None for null."""
-    found = rows.astype(object).where(rows.notna(), None).to_dict("records")
     whole = ("candidate_id", "lesion_id")
     return [
-        row | {name: int(row[name]) for name in whole if row.get(name) is not None} for row in found
+        row | {name: int(row[name]) for name in whole if row.get(name) is not None}
+        for row in as_records(rows)
     ]

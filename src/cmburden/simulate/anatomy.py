@@ -65,6 +65,18 @@ def available(folder: Path | None) -> list[Path | None]:
     return list(paths)
 
 
+def selected(maps: list, people: str | None) -> list:
+    """Of ``maps`` those that ``people`` names, first-last from 1; all where it names none.
+
+    >>> selected(["a", "b", "c"], "2-3"), selected(["a", "b"], None)
+    (['b', 'c'], ['a', 'b'])
+    """
+    if not people:
+        return maps
+    first, last = (int(n) for n in people.split("-"))
+    return maps[first - 1 : last]
+
+
 # All people of a training set: loading one takes seconds, holding one 150 MB.
 @lru_cache(maxsize=16)
 def load(path: Path | None) -> Anatomy:

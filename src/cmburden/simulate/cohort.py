@@ -191,12 +191,19 @@ def run(
         out, presets, participants, seed, anatomy=anatomy, people=people,
         positive_share=positive_share, t1w_share=t1w_share,
     )  # fmt: skip
+    work = [(plan, out) for plan in plans]
+    return write_all(write_participant, work, out, tables.TRUTH, jobs)
+
+
+def write_all(write, work: list[tuple], out: Path, table: tables.Table, jobs: int) -> pd.DataFrame:
+    """``write(*one)`` of each of ``work`` in processes of their own; its rows are the truth, which
+    goes to ``out``/../truth.tsv as ``table`` has it and is returned."""
     rows: list[dict] = []
-    with ProcessPoolExecutor(jobs, get_context("spawn"), one_thread, (jobs,)) as pool:
-        for done, part in enumerate(pool.map(write_participant, plans, [out] * len(plans)), 1):
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _one_thread, (jobs,)) as pool:
+        for done, part in enumerate(pool.map(write, *zip(*work, strict=True)), 1):
             rows += part
-            print(f"simulated {done} of {len(plans)}", flush=True)
-    truth = tables.TRUTH.frame(rows)
+            print(f"simulated {done} of {len(work)}", flush=True)
+    truth = table.frame(rows)
     with whole_file(out.parent / "truth.tsv") as temporary:
         truth.to_csv(temporary, sep="\t", index=False, na_rep="n/a")
     return truth
@@ -210,10 +217,7 @@ def prepared(
     scan."""
     if out.exists() and any(out.iterdir()):
         raise CMBurdenError(f"{out}: holds files already; name a new folder")
-    maps = an.available(anatomy)
-    if people:
-        first, last = (int(n) for n in people.split("-"))
-        maps = maps[first - 1 : last]
+    maps = an.selected(an.available(anatomy), people)
     plans = plan_cohort(
         presets, participants, maps, seed, positive_share=positive_share, t1w_share=t1w_share
     )
@@ -240,7 +244,7 @@ def prepared(
     return plans
 
 
-def one_thread(jobs: int) -> None:
+def _one_thread(jobs: int) -> None:
     import os
 
     import torch

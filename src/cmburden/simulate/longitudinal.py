@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import nibabel as nib
@@ -278,19 +276,8 @@ def run(
         out, presets, participants, seed, anatomy=anatomy, people=people, positive_share=1.0,
         t1w_share=0.0,
     )  # fmt: skip
-    numbers = [int(plan.participant_id[-3:]) for plan in plans]
-    rows: list[dict] = []
-    with ProcessPoolExecutor(jobs, get_context("spawn"), cohort.one_thread, (jobs,)) as pool:
-        work = pool.map(
-            write_participant, plans, numbers, [sessions] * len(plans), [out] * len(plans)
-        )
-        for done, part in enumerate(work, 1):
-            rows += part
-            print(f"simulated {done} of {len(plans)} participants", flush=True)
-    truth = tables.TRACKED_TRUTH.frame(rows)
-    with whole_file(out.parent / "truth.tsv") as temporary:
-        truth.to_csv(temporary, sep="\t", index=False, na_rep="n/a")
-    return truth
+    work = [(plan, int(plan.participant_id[-3:]), sessions, out) for plan in plans]
+    return cohort.write_all(write_participant, work, out, tables.TRACKED_TRUTH, jobs)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -11,6 +11,8 @@ import dataclasses
 import numpy as np
 from scipy import stats
 
+from cmburden.correction import presence_counts
+
 #: Middle age of the model: rates are given at it.
 REFERENCE_AGE = 70.0
 
@@ -156,10 +158,5 @@ def validate(
             ("presence", said.definite),
             ("presence_possible", said.definite + said.possible),
         ):
-            found[name][contrast] = {
-                "positive_scans": scans,
-                "positive_found": int((numbers[:scans] > 0).sum()),
-                "negative_scans": scans,
-                "negative_clean": int((numbers[scans:] == 0).sum()),
-            }
+            found[name][contrast] = presence_counts(numbers > 0, counts > 0)
     return found

@@ -17,8 +17,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from cmburden.agreement import expected_calibration_error
+from cmburden.correction import presence_counts
 from cmburden.errors import CMBurdenError
 from cmburden.evaluate_cases import read_truth
+from cmburden.evaluate_curves import sensitivity_at
 from cmburden.matching import hungarian
 from cmburden.paths import Layout
 from cmburden.probability import FEATURES, design, network_logits
@@ -155,12 +157,7 @@ def presence(called: np.ndarray, scans: pd.DataFrame) -> dict[str, dict[str, int
     counts = {}
     for contrast in sorted(set(scans["sequence"])):
         own = scans["sequence"] == contrast
-        counts[contrast] = {
-            "positive_scans": int((own & positive).sum()),
-            "positive_found": int((own & positive & found).sum()),
-            "negative_scans": int((own & ~positive).sum()),
-            "negative_clean": int((own & ~positive & ~found).sum()),
-        }
+        counts[contrast] = presence_counts(found[own], positive[own])
     return counts
 
 
@@ -171,10 +168,10 @@ FROC_GRID = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0
 def froc(p: np.ndarray, truth: np.ndarray, scans: int, microbleeds: int) -> list[list[float]]:
     """[false positives a scan, sensitivity] at ``FROC_GRID``, of probabilities out of fold."""
     order = np.argsort(-p, kind="stable")
-    wrong = np.append(0, np.cumsum(~truth[order])) / scans
-    right = np.append(0, np.cumsum(truth[order])) / microbleeds
-    at = np.searchsorted(wrong, FROC_GRID, side="right") - 1
-    return [[fp, round(float(right[k]), 4)] for fp, k in zip(FROC_GRID, at, strict=True)]
+    found = sensitivity_at(
+        np.cumsum(~truth[order]) / scans, np.cumsum(truth[order]) / microbleeds, np.array(FROC_GRID)
+    )
+    return [[fp, round(float(value), 4)] for fp, value in zip(FROC_GRID, found, strict=True)]
 
 
 def _calibration_error(p: np.ndarray, truth: np.ndarray) -> float | None:

@@ -122,9 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--extent", type=float, nargs=2, default=(32.0, 56.0), help="height, mm")
     parser.add_argument("--part", default="0/1", help="this process's share, i/n")
     args = parser.parse_args(arguments)
-    first, last = (int(n) for n in args.people.split("-"))
     # The template among the people: one anatomy more, and the one that the demo has.
-    maps = [*an.available(args.anatomy)[first - 1 : last], None]
+    maps = [*an.selected(an.available(args.anatomy), args.people), None]
     part, parts = (int(n) for n in args.part.split("/"))
     for number in range(part, args.slabs, parts):
         target = args.out / f"slab-{number:04d}.npz"
