@@ -22,7 +22,7 @@ demo: install
 test: install
 	$(BIN)/python -m pytest
 
-# A cancelled job and a lost node on a real SLURM; not seen to end yet (docs/scale.md).
+# A cancelled job and a lost node on a real SLURM: five minutes (docs/scale.md).
 slurm-faults: install
 	CMBURDEN_SLURM_FAULTS=1 $(BIN)/python -m pytest tests/slurm/test_slurm_faults.py
 

@@ -189,8 +189,9 @@ def _participants(
 ) -> int:
     from cmburden import derivatives, index
     from cmburden.review import store
-    from cmburden.workflow import INDEXED
+    from cmburden.workflow import INDEXED, collect_seldom
 
+    collect_seldom()
     scans = index.run(bids, layout, settings)
     store.export(layout)
     derivatives.write_description(layout, bids)

@@ -1,8 +1,9 @@
 """A cluster that takes jobs away: one is cancelled, then the node of another is set down. The run
-goes on by itself, with the tables of a quiet run, and no scan is inferred twice. By hand: it
-has not been seen to end (docs/scale.md).
+goes on by itself, with the tables of a quiet run, and no scan is inferred twice. By hand, since
+with its five minutes the suite would take more than twenty.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -82,7 +83,9 @@ def test_a_cancelled_job_and_a_lost_node(study, cluster):
         cluster.ask("scontrol", "update", "NodeName=gpu1", "State=DOWN", "Reason=test")
         until(lambda: running() == "", run)
         second = inferred(layout)
-        cluster.ask("scontrol", "update", "NodeName=gpu1", "State=RESUME")
+        # Refused where its daemon has already told the controller that it is there.
+        with contextlib.suppress(subprocess.CalledProcessError):
+            cluster.ask("scontrol", "update", "NodeName=gpu1", "State=RESUME")
         code = run.wait(300)
     finally:
         run.kill()

@@ -6,11 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
-from cmburden.cnn.network import SpotNet
+from cmburden.cnn.network import SpotNet, widened
 from cmburden.errors import CMBurdenError
 from cmburden.probability import FEATURES, design, probability
 from cmburden.train import calibrate, detector, mine, verifier
+from cmburden.yolo.model import class_scores
+from cmburden.yolo.views import CLASSES
 
 
 def slab(rng: np.random.Generator) -> dict:
@@ -123,6 +126,28 @@ def test_stopped_and_started_again_gives_the_same_weights(slabs, tmp_path, monke
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
+def test_a_widened_network_computes_the_same():
+    """And then learns with what it gained."""
+    torch.manual_seed(0)
+    narrow, image = SpotNet(8), torch.rand(2, 2, 16, 16, 6)
+    for _ in range(3):
+        narrow(image)  # Batch norms have seen something.
+    wide = SpotNet(12)
+    wide.load_state_dict(widened(narrow.state_dict(), 12))
+    assert torch.allclose(narrow.eval()(image), wide.eval()(image), atol=1e-5)
+    wide.train()(image).sum().backward()
+    assert wide.last.volume.weight.grad[:8, 8:].abs().sum() > 0
+    with pytest.raises(ValueError, match="12 channels do not fit into 8"):
+        widened(wide.state_dict(), 8)
+
+
+def test_training_goes_on_from_narrower_weights(slabs, tmp_path):
+    first = detector.train(slabs, tmp_path / "narrow", detector.Plan(2, batch=2, channels=8))
+    plan = detector.Plan(2, batch=2, channels=12, start=first)
+    second = torch.load(detector.train(slabs, tmp_path / "wide", plan), weights_only=True)
+    assert second["entry.weight"].shape[0] == 12
+
+
 def test_no_slabs_is_one_sentence(tmp_path):
     with pytest.raises(CMBurdenError, match="run cmburden train dataset first"):
         detector.train(tmp_path, tmp_path / "o", detector.Plan(1, batch=1, channels=4))
@@ -155,6 +180,35 @@ def test_mined_candidates_become_a_yolo_dataset(slabs, tmp_path):
         for part in ("train", "val")
     }
     assert names == {"val": {"mined-0000"}, "train": {"mined-0001"}}
+    # Every second is turned, its boxes with it.
+    content = np.load(tmp_path / "m/mined-0000.npz")
+    pictures = sorted((tmp_path / "views/images/val").iterdir())
+    for number, path in enumerate(pictures):
+        k, turned = int(path.stem.rsplit("-", 1)[1]), number % 2 == 0
+        view, expected = np.asarray(Image.open(path)), content["views"][k]
+        assert (view == (expected.transpose(1, 0, 2) if turned else expected)).all()
+        text = (tmp_path / f"views/labels/val/{path.stem}.txt").read_text()
+        x, y = map(float, text.split()[1:3])
+        own = content["boxes"][content["boxes"][:, 0] == k][0, 2:4]
+        assert (x, y) == pytest.approx(own[::-1] if turned else own, abs=1e-5)
+
+
+def test_a_mirrored_view_has_the_same_scores():
+    """Whatever the network: it sees all of a view's mirror images."""
+    torch.manual_seed(0)
+    views = np.random.default_rng(0).integers(0, 255, (2, 96, 96, 3), dtype=np.uint8)
+    network = torch.nn.Conv2d(3, 4 + len(CLASSES), 8, stride=8)
+
+    def boxes(images):
+        # As YOLO's: (n, 4 + classes, boxes), all about the middle.
+        found = network(images).flatten(2)
+        return torch.cat([torch.full_like(found[:, :4], 48.0), found[:, 4:].sigmoid()], 1)
+
+    scores = class_scores(boxes, views, torch.device("cpu"))
+    for axis in (1, 2):
+        mirrored = class_scores(boxes, np.flip(views, axis).copy(), torch.device("cpu"))
+        assert mirrored == pytest.approx(scores, abs=1e-6)
+    assert scores.std() > 0
 
 
 def test_validation_curve_is_written(slabs, tmp_path):

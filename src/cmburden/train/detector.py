@@ -14,7 +14,7 @@ import torch
 from scipy import ndimage
 
 from cmburden.cnn.candidates import search
-from cmburden.cnn.network import SpotNet
+from cmburden.cnn.network import SpotNet, widened
 from cmburden.errors import CMBurdenError
 from cmburden.matching import hits_by_score
 from cmburden.models import choose_device, load_tensors
@@ -214,8 +214,9 @@ def train(folder: Path, out: Path, plan: Plan, validation: Path | None = None) -
     torch.manual_seed(plan.seed)
     network = SpotNet(plan.channels)
     if plan.start:
-        network = SpotNet(load_tensors(plan.start)["entry.weight"].shape[0])
-        network.load_state_dict(load_tensors(plan.start))
+        start = load_tensors(plan.start)
+        network = SpotNet(max(plan.channels, start["entry.weight"].shape[0]))
+        network.load_state_dict(widened(start, network.channels))
     device = choose_device("auto")
     network = network.to(device, memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.rate, weight_decay=1e-3)
@@ -357,7 +358,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this time")
-    parser.add_argument("--start", type=Path, help="weights to fine-tune, such as the shipped ones")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="weights to go on from, such as the shipped ones; fewer channels than --channels are "
+        "widened, more are kept",
+    )
     parser.add_argument("--validation", type=Path, help="slabs to search while training")
     selection.add_arguments(parser)
     return parser

@@ -30,7 +30,9 @@ def write_dataset(
 ) -> Path:  # fmt: skip
     """Views and boxes of ``mined`` as a YOLO dataset; returns its YAML.
 
-    Every tenth slab is for validation: views of one slab never lie on both sides.
+    Every tenth slab is for validation: views of one slab never lie on both sides. Every second
+    view has its rows and columns exchanged, which flips (ultralytics' own) cannot do: a bleed is
+    the same thing in any direction.
     """
     paths = sorted(Path(mined).glob("mined-*.npz"))
     if not paths:
@@ -42,12 +44,16 @@ def write_dataset(
         part = "val" if number % every == 0 else "train"
         for kind in ("images", "labels"):
             (folder / kind / part).mkdir(parents=True, exist_ok=True)
+        turn = False
         for k, view in enumerate(content["views"]):
             if content["class"][k] and content["p_cnn"][k] < SURE_P_CNN and k % SPARSE:
                 continue
             name = f"{path.stem}-{k:03d}"
-            Image.fromarray(view).save(folder / "images" / part / f"{name}.png")
             boxes = content["boxes"][content["boxes"][:, 0] == k, 1:]
+            turn = not turn
+            if turn:
+                view, boxes = view.transpose(1, 0, 2), boxes[:, [0, 2, 1, 4, 3]]
+            Image.fromarray(view).save(folder / "images" / part / f"{name}.png")
             lines = [f"{int(b[0])} " + " ".join(f"{v:.5f}" for v in b[1:]) for b in boxes]
             (folder / "labels" / part / f"{name}.txt").write_text("\n".join(lines) + "\n")
     names = "\n".join(f"  {k}: {name}" for k, name in enumerate(CLASSES))

@@ -14,6 +14,9 @@ from cmburden.yolo.views import CLASSES, VIEW_MM, VIEW_PIXELS
 ARCHITECTURE = "yolo11n.yaml"
 #: A box counts for the candidate when its centre is this near to the view's centre.
 NEAR_MM = 3.0
+#: Each view is seen as it is and mirrored, as the CNN sees scans; logits are averaged. Axes of
+#: (n, channel, row, column).
+MIRRORED = ((), (2,), (3,), (2, 3))
 
 
 def build(weights: Path) -> torch.nn.Module:
@@ -31,17 +34,24 @@ def class_scores(
     """(n, classes): the best score of each class among boxes about the centre of each view.
 
     ``views`` (n, 96, 96, 3) uint8. All predictions are read, without suppression: the question is
-    not where boxes are but what lies at the centre.
+    not where boxes are but what lies at the centre. Scores are the logistic of the mean logit over
+    ``MIRRORED``.
     """
     found = np.zeros((len(views), len(CLASSES)), np.float32)
-    near = NEAR_MM / VIEW_MM * VIEW_PIXELS
     for start in range(0, len(views), batch):
         images = torch.from_numpy(views[start : start + batch]).to(device)
         images = images.permute(0, 3, 1, 2).float() / 255
-        output = network(images)
-        output = output[0] if isinstance(output, (tuple, list)) else output
-        middle = (VIEW_PIXELS - 1) / 2
-        centred = ((output[:, :2] - middle).abs() < near).all(1, keepdim=True)
-        scores = torch.where(centred, output[:, 4:], torch.zeros_like(output[:, 4:]))
-        found[start : start + batch] = scores.amax(2).cpu().numpy()
+        logits = [torch.logit(_centred(network(images.flip(axes))), 1e-4) for axes in MIRRORED]
+        found[start : start + batch] = torch.sigmoid(torch.stack(logits).mean(0)).cpu().numpy()
     return found
+
+
+def _centred(output) -> torch.Tensor:
+    """(n, classes): the best score of each class of boxes about the middle, 0 where there is none.
+
+    The middle is its own mirror image, so this holds for a mirrored view too.
+    """
+    output = output[0] if isinstance(output, (tuple, list)) else output
+    near = NEAR_MM / VIEW_MM * VIEW_PIXELS
+    centred = ((output[:, :2] - VIEW_PIXELS / 2).abs() < near).all(1, keepdim=True)
+    return torch.where(centred, output[:, 4:], torch.zeros_like(output[:, 4:])).amax(2)
