@@ -28,7 +28,7 @@ from cmburden import __version__, resources
 from cmburden.cnn.describe import describe
 from cmburden.config import load
 from cmburden.detect import Detector
-from cmburden.errors import CMBurdenError
+from cmburden.errors import CMBurdenError, told
 from cmburden.index import read_scans
 from cmburden.paths import Layout
 from cmburden.records import Outcome, seed_of, whole_file, write_json
@@ -351,4 +351,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))

@@ -7,6 +7,9 @@ record with a reason code and the cohort goes on.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 #: Every reason a scan can fail or be excluded for: code -> what to do about it.
 REASONS: dict[str, str] = {
     "unreadable": "replace the file: it cannot be read as NIfTI",
@@ -45,6 +48,15 @@ def sentence(error: CMBurdenError | OSError) -> str:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}; free it and run again: what is done is kept"
     return str(error)
+
+
+def told(main: Callable[[], int]) -> int:
+    """Exit code of a ``main`` started by ``python -m``; a user's mistake is a sentence and 2."""
+    try:
+        return main()
+    except (CMBurdenError, OSError) as error:
+        print(sentence(error), file=sys.stderr)
+        return 2
 
 
 class ScanError(Exception):

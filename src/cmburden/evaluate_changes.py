@@ -18,7 +18,7 @@ import pandas as pd
 
 from cmburden import changes, config, longitudinal, midspace, tables
 from cmburden.burden import wilson
-from cmburden.errors import CMBurdenError
+from cmburden.errors import CMBurdenError, told
 from cmburden.matching import hungarian
 from cmburden.paths import Layout
 from cmburden.records import Scan, seed_of, whole_file, write_json
@@ -363,4 +363,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))

@@ -13,6 +13,7 @@ import pandas as pd
 
 from cmburden import config, evaluate_cases, summary, tables
 from cmburden.burden import wilson
+from cmburden.errors import told
 from cmburden.matching import hungarian
 from cmburden.paths import Layout
 from cmburden.records import seed_of, whole_file, write_json
@@ -122,4 +123,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))

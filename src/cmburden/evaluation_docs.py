@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cmburden import resources, timings
-from cmburden.errors import CMBurdenError
+from cmburden.errors import CMBurdenError, told
 from cmburden.paths import Layout
 from cmburden.records import whole_file
 
@@ -174,4 +174,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import textwrap
 from typing import Any
 
 import plotly.graph_objects as go
@@ -147,7 +148,11 @@ def forest(
     _finished(figure, 24 * len(lines) * max(1, len(series) // 2) + 120, showlegend=len(series) > 1)
     figure.update_yaxes(
         tickvals=list(range(len(lines))),
-        ticktext=[label for label, _ in lines],
+        # Two lines of letters are as high as a row; the whole name is in the hover text.
+        ticktext=[
+            "<br>".join(textwrap.wrap(label, 24, max_lines=2, placeholder=" …"))
+            for label, _ in lines
+        ],
         range=[len(lines) - 0.4, -0.6],
         showgrid=False,
         zeroline=False,

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from cmburden import config, index, resources, synthetic_manifest, synthetic_results
-from cmburden.errors import CMBurdenError
+from cmburden.errors import CMBurdenError, told
 from cmburden.paths import COHORT_TABLES, Layout
 from cmburden.records import write_json
 from cmburden.workflow import INDEXED, Flow
@@ -340,4 +340,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))

@@ -77,3 +77,13 @@ def test_a_profile_that_is_not_there(capsys, bids, tmp_path):
         capsys, "run", bids, tmp_path / "out", "participant", "--profile", tmp_path, "-n"
     )
     assert "no folder that holds a config.yaml; use local, slurm or a copy of" in said
+
+
+def test_a_mistake_under_python_m_is_a_sentence(tmp_path, capsys):
+    from cmburden import pilot_check
+    from cmburden.errors import told
+
+    assert told(lambda: pilot_check.main([str(tmp_path)])) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert str(tmp_path) in said

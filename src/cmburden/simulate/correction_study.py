@@ -14,6 +14,7 @@ import numpy as np
 
 from cmburden import burden, correction
 from cmburden.agreement import rogan_gladen
+from cmburden.errors import told
 from cmburden.records import seed_of, write_json
 from cmburden.simulate.population import Detector, Population, validate
 
@@ -158,4 +159,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))

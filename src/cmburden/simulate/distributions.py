@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cmburden.errors import CMBurdenError
+from cmburden.errors import CMBurdenError, told
 from cmburden.evaluate_cases import read_truth
 from cmburden.records import seed_of, whole_file
 
@@ -320,4 +320,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))

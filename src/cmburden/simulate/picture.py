@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cmburden.errors import told
 from cmburden.records import seed_of, whole_file
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
@@ -95,4 +96,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))

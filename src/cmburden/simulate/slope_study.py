@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cmburden import regression
+from cmburden.errors import told
 from cmburden.records import seed_of, write_json
 from cmburden.simulate.population import Detector, Population
 
@@ -131,4 +132,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from cmburden import aggregate, atlas, config, derivatives, mars
-from cmburden.errors import REASONS
+from cmburden.errors import REASONS, told
 from cmburden.paths import Layout
 from cmburden.records import bucket_of, seed_of, whole_file, write_json
 from cmburden.simulate.distributions import published_shares
@@ -352,4 +352,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))

@@ -11,6 +11,7 @@ import argparse
 
 import numpy as np
 
+from cmburden.errors import told
 from cmburden.records import seed_of
 from cmburden.simulate import physics, sources
 from cmburden.simulate.acquisition import PRESETS, Acquisition
@@ -49,4 +50,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))

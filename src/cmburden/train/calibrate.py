@@ -18,7 +18,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from cmburden.agreement import expected_calibration_error
 from cmburden.correction import presence_counts
-from cmburden.errors import CMBurdenError
+from cmburden.errors import CMBurdenError, told
 from cmburden.evaluate_cases import read_truth
 from cmburden.evaluate_curves import sensitivity_at
 from cmburden.matching import hungarian
@@ -220,4 +220,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from cmburden.cnn.grid import to_network
+from cmburden.errors import told
 from cmburden.records import seed_of, whole_file
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
@@ -140,4 +141,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from cmburden.cnn.candidates import search
 from cmburden.cnn.network import SpotNet, widened
-from cmburden.errors import CMBurdenError
+from cmburden.errors import CMBurdenError, told
 from cmburden.matching import hits_by_score
 from cmburden.models import choose_device, load_tensors
 from cmburden.records import whole_file, write_json
@@ -382,4 +382,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))

@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import ndimage
 
 from cmburden import images
-from cmburden.errors import CMBurdenError, ScanError
+from cmburden.errors import CMBurdenError, ScanError, told
 from cmburden.index import read_scans
 from cmburden.paths import Layout
 from cmburden.preprocess import load_result
@@ -465,4 +465,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))

@@ -13,6 +13,7 @@ from cmburden.cnn.candidates import search
 from cmburden.cnn.describe import describe
 from cmburden.cnn.grid import slices_last
 from cmburden.cnn.network import SpotNet
+from cmburden.errors import told
 from cmburden.matching import hungarian
 from cmburden.models import choose_device, load_tensors
 from cmburden.records import whole_file
@@ -130,4 +131,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))

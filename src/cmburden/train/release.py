@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from cmburden import __version__
+from cmburden.errors import told
 from cmburden.models import load_tensors
 from cmburden.records import sha256_of_file, whole_file, write_json
 from cmburden.yolo.views import CLASSES, VIEW_MM, VIEW_PIXELS
@@ -135,4 +136,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from cmburden import quiet  # noqa: F401  (before ultralytics: it must not reach for the network)
-from cmburden.errors import CMBurdenError
+from cmburden.errors import CMBurdenError, told
 from cmburden.models import load_tensors
 from cmburden.records import whole_file
 from cmburden.train import selection
@@ -91,7 +91,7 @@ def train(
             "device": "cuda" if torch.cuda.is_available() else "cpu", "optimizer": "AdamW",
             "lr0": 2e-3 if start is None else 3e-4, "lrf": 0.02, "cos_lr": True,
             "warmup_epochs": 1, "mosaic": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.15,
-            "translate": 0.02, "scale": 0.15, "degrees": 0.0, "flipud": 0.5, "fliplr": 0.5,
+            "translate": 0.02, "scale": 0.15, "degrees": 180.0, "flipud": 0.5, "fliplr": 0.5,
             "erasing": 0.0, "cache": "ram", "val": False, "verbose": False,
         }  # fmt: skip
         if start is not None:
@@ -171,4 +171,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told(main))
