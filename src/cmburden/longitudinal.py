@@ -119,8 +119,15 @@ def _follow(participant, scans, read, layout, settings, rates) -> tuple:
         (i, j): _registered(used[i], used[j], lambda i=i, j=j: (image(i), image(j)), layout)
         for i, j in combinations(range(len(used)), 2)
     }
-    bad = {ij for ij, pair in pairs.items() if pair.overlap < settings["min_overlap"]}
-    kept = midspace.consistent(bad, len(used))
+    # Brains that do not lie on each other, and brains that do and are not one: GRE and SWI of one
+    # head differ in signal, so that is asked of scans of one contrast.
+    off = {ij for ij, pair in pairs.items() if pair.overlap < settings["min_overlap"]}
+    unlike = {
+        (i, j)
+        for (i, j), pair in pairs.items()
+        if used[i].contrast == used[j].contrast and pair.correlation < settings["min_correlation"]
+    }
+    kept = midspace.consistent(off | unlike, len(used))
     kept = kept if len(kept) > 1 else []
     for k, scan in enumerate(used):
         if own := [pair for ij, pair in pairs.items() if k in ij]:
@@ -129,6 +136,9 @@ def _follow(participant, scans, read, layout, settings, rates) -> tuple:
                 "correlation": round(min(pair.correlation for pair in own), 4),
                 "status": "followed" if k in kept else "not registered",
             }
+            if k not in kept and not any(k in ij for ij in off):
+                rows[scan.session_id]["status"] = "not alike"
+                _LOG.warning("%s: not like the other sessions; is it this person?", scan.scan_id)
     followed = tables.FOLLOWED_SESSIONS.frame(list(rows.values()))
     key = _key([used[k] for k in kept], read, layout, settings, rates)
     cached = layout.cached(STAGE, key)

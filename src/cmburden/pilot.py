@@ -130,6 +130,7 @@ def estimate(layout: Layout, scans: int | None = None) -> Cost:
         cost, seconds = _bucket_stage(layout, stage, measured, scans, buckets, config["threads"])
         stages.append(cost)
         longest = max(longest, seconds)
+    stages.append(_longitudinal(layout, len(measured), scans, buckets))
     stages += [_cohort_stage(layout, stage, measured, scans) for stage in ("aggregate", "report")]
     found = tuple(stage for stage in stages if stage is not None)
     if not found:
@@ -181,6 +182,16 @@ def _bucket_stage(
     gpu = wall / 3600 if devices - {"cpu", "cached"} else 0.0
     cost = StageCost(stage, buckets, wall / scans, wall * threads / 3600, gpu, _peak(jobs))
     return cost, once + a_scan * math.ceil(scans / buckets)
+
+
+def _longitudinal(layout: Layout, measured: int, scans: int, buckets: int) -> StageCost | None:
+    """Following lesions over sessions: whole participants were run, so the share of those with
+    several sessions is that of the cohort. At most a job a bucket: one without any has none."""
+    jobs = _benchmarks(sorted(layout.benchmark("longitudinal").parent.glob("*.tsv")))
+    if jobs is None:
+        return None
+    seconds = float(jobs["s"].sum()) / measured
+    return StageCost("longitudinal", buckets, seconds, scans * seconds / 3600, 0.0, _peak(jobs))
 
 
 def _cohort_stage(layout: Layout, stage: str, measured: list[str], scans: int) -> StageCost | None:

@@ -502,7 +502,7 @@ SUMMARY = Table(
 )
 
 #: What becomes of a session in `longitudinal`.
-FOLLOWED_STATUSES = ("followed", "not read", "not registered")
+FOLLOWED_STATUSES = ("followed", "not read", "not registered", "not alike")
 
 FOLLOWED_SESSIONS = Table(
     "followed_sessions",

@@ -3,6 +3,7 @@
 Registration itself is in test_midspace; here the motions are known.
 """
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -141,6 +142,19 @@ def test_a_session_that_failed_or_does_not_fit_is_said(tmp_path, motions, monkey
     tracks, visits = followed(layout, scans, verify, SETTINGS | {"min_overlap": 0.98})
     assert tracks.empty and visits["status"].tolist() == ["not registered"] * 2
     assert visits["overlap"].tolist() == [0.97] * 2
+
+
+def test_a_session_of_another_person_is_not_compared(tmp_path, motions):
+    """By the signal; where the contrasts differ that says nothing."""
+    layout, scans, verify = study(tmp_path, [[(A, 0.9)], [(A, 0.9)]])
+    strict = SETTINGS | {"min_correlation": 0.95}
+    tracks, visits = followed(layout, scans, verify, strict)
+    assert tracks.empty and visits["status"].tolist() == ["not alike"] * 2
+    scans[1] = dataclasses.replace(
+        scans[1], contrast="SWI" if scans[1].contrast == "GRE" else "GRE"
+    )
+    _, visits = followed(layout, scans, verify, strict)
+    assert visits["status"].tolist() == ["followed"] * 2
 
 
 def test_a_registration_that_gives_up_is_said(tmp_path, monkeypatch):

@@ -68,6 +68,16 @@ def test_costs_are_those_of_the_jobs(layout):
     assert found["aggregate"].hours == pytest.approx(400 * 1 / 3600)
 
 
+def test_following_lesions_over_sessions_is_reckoned(layout):
+    before = pilot.estimate(layout, 400)
+    assert "longitudinal" not in {stage.stage for stage in before.stages}
+    for bucket in range(2):
+        benchmark(layout.benchmark("longitudinal", str(bucket)), 8)
+    found = {stage.stage: stage for stage in pilot.estimate(layout, 400).stages}
+    assert found["longitudinal"].jobs == before.buckets
+    assert found["longitudinal"].hours == pytest.approx(400 * 16 / before.measured / 3600)
+
+
 def test_no_gpu_is_said(layout):
     for path in layout.work.glob("runs/*/*.json"):
         path.write_text(json.dumps({"device": "cpu"}))
