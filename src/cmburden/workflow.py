@@ -87,13 +87,13 @@ class Flow:
         #: Participants with several sessions, by the bucket of their id: none, where nobody has.
         self.people: dict[str, dict[str, list[Scan]]] = defaultdict(dict)
         pairs = [(scan.participant_id, scan.session_id) for scan in self.scans.values()]
+        scans_of: dict[str, list[Scan]] = {}
         for participant in with_several(pairs):
             bucket = str(bucket_of(participant, self.config["buckets"]))
-            self.people[bucket][participant] = []
+            scans_of[participant] = self.people[bucket][participant] = []
         for scan in self.scans.values():
-            bucket = str(bucket_of(scan.participant_id, self.config["buckets"]))
-            if scan.participant_id in self.people.get(bucket, {}):
-                self.people[bucket][scan.participant_id].append(scan)
+            if scan.participant_id in scans_of:
+                scans_of[scan.participant_id].append(scan)
 
     # --- inputs: never the images; a scan's content key says whether it is the same, wherever the
     # --- BIDS folder lies and whatever its files' times are ---
