@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cmburden.cnn.network import SpotNet, widened
+from cmburden.cnn.network import SpotNet
 from cmburden.errors import CMBurdenError
 from cmburden.probability import FEATURES, design, probability
 from cmburden.train import calibrate, detector, mine, verifier
@@ -124,28 +124,6 @@ def test_stopped_and_started_again_gives_the_same_weights(slabs, tmp_path, monke
     monkeypatch.setattr(detector, "loss_of", loss_of)
     again = train(tmp_path / "killed")
     assert all(torch.equal(whole[name], again[name]) for name in whole)
-
-
-def test_a_widened_network_computes_the_same():
-    """And then learns with what it gained."""
-    torch.manual_seed(0)
-    narrow, image = SpotNet(8), torch.rand(2, 2, 16, 16, 6)
-    for _ in range(3):
-        narrow(image)  # Batch norms have seen something.
-    wide = SpotNet(12)
-    wide.load_state_dict(widened(narrow.state_dict(), 12))
-    assert torch.allclose(narrow.eval()(image), wide.eval()(image), atol=1e-5)
-    wide.train()(image).sum().backward()
-    assert wide.last.volume.weight.grad[:8, 8:].abs().sum() > 0
-    with pytest.raises(ValueError, match="12 channels do not fit into 8"):
-        widened(wide.state_dict(), 8)
-
-
-def test_training_goes_on_from_narrower_weights(slabs, tmp_path):
-    first = detector.train(slabs, tmp_path / "narrow", detector.Plan(2, batch=2, channels=8))
-    plan = detector.Plan(2, batch=2, channels=12, start=first)
-    second = torch.load(detector.train(slabs, tmp_path / "wide", plan), weights_only=True)
-    assert second["entry.weight"].shape[0] == 12
 
 
 def test_no_slabs_is_one_sentence(tmp_path):

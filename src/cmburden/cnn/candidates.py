@@ -25,10 +25,9 @@ class Candidate:
     p_cnn: float
 
 
-#: The network sees each scan as it is and mirrored; its logits are averaged, so that left and right
-#: are judged alike. Axes of (n, channel, x, y, slice); a group, or it would not be so. Front and
-#: back too would take the time that a network of twice the channels needs.
-MIRRORED = ((), (2,))
+#: The network sees each scan as it is and mirrored in plane; its logits are averaged, so that left
+#: and right are judged alike. Axes of (n, channel, x, y, slice); a group, or it would not be so.
+MIRRORED = ((), (2,), (3,), (2, 3))
 
 
 def half_precision(device: torch.device) -> torch.dtype | None:

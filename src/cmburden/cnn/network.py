@@ -58,37 +58,6 @@ class SpotNet(nn.Module):
         return unfold(self.head(self.last(merged)))
 
 
-def widened(tensors: dict[str, torch.Tensor], channels: int) -> dict[str, torch.Tensor]:
-    """The state of a :class:`SpotNet` of ``channels`` that computes what a narrower one does.
-
-    ``tensors`` is the narrower one's state. What is new starts at random, and nothing that was
-    there listens to it yet: training goes on from where it was, with more room (the idea of
-    Chen, Goodfellow and Shlens, Net2Net, ICLR 2016). Raises ValueError for a wider ``tensors``.
-    """
-    before = tensors["entry.weight"].shape[0]
-    if before > channels:
-        raise ValueError(f"weights of {before} channels do not fit into {channels}")
-    state = SpotNet(channels).state_dict()
-    for name, new in state.items():
-        old = tensors[name].to(new.dtype)
-        if new.ndim == 0:
-            state[name] = old
-            continue
-        # Where the two joined halves' channels begin in ``merge``, each half has grown.
-        halves = 2 if name == "merge.weight" else 1
-        transposed = name == "up.weight"
-        into = new.transpose(0, 1) if transposed else new
-        source = old.transpose(0, 1) if transposed else old
-        rows = source.shape[0]
-        if new.ndim == 1:
-            into[:rows] = source
-            continue
-        into[:rows] = 0
-        for new_part, old_part in zip(into.chunk(halves, 1), source.chunk(halves, 1), strict=True):
-            new_part[:rows, : old_part.shape[1]] = old_part
-    return state
-
-
 def fold(x: torch.Tensor) -> torch.Tensor:
     """(n, c, x, y, z) to (n, 4c, x/2, y/2, z): in-plane 2x2 into channels."""
     n, c, nx, ny, nz = x.shape

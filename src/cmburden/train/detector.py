@@ -12,19 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy import ndimage
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cmburden.cnn.candidates import search
-from cmburden.cnn.network import SpotNet, widened
+from cmburden.cnn.network import SpotNet
 from cmburden.errors import CMBurdenError, told
 from cmburden.matching import hits_by_score
 from cmburden.models import choose_device, load_tensors
 from cmburden.records import whole_file, write_json
 from cmburden.train import selection
 
-#: The weights that are kept are a running mean over about a thousand steps, since those of a single
-#: step depend on the batches just seen (Tarvainen and Valpola, NeurIPS 2017).
-DECAY = 0.999
 #: Voxels of a training patch on the network's grid.
 PATCH = (48, 48, 12)
 
@@ -218,12 +214,10 @@ def train(folder: Path, out: Path, plan: Plan, validation: Path | None = None) -
     torch.manual_seed(plan.seed)
     network = SpotNet(plan.channels)
     if plan.start:
-        start = load_tensors(plan.start)
-        network = SpotNet(max(plan.channels, start["entry.weight"].shape[0]))
-        network.load_state_dict(widened(start, network.channels))
+        network = SpotNet(load_tensors(plan.start)["entry.weight"].shape[0])
+        network.load_state_dict(load_tensors(plan.start))
     device = choose_device("auto")
     network = network.to(device, memory_format=torch.channels_last_3d)
-    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(DECAY), use_buffers=True)
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.rate, weight_decay=1e-3)
     checkpoint = out / "checkpoint.pt"
     begin, spent, curve, checks, hard = 0, 0.0, [], [], HardPlaces()
@@ -233,7 +227,6 @@ def train(folder: Path, out: Path, plan: Plan, validation: Path | None = None) -
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         network.load_state_dict(state["network"])
-        mean.load_state_dict(state["mean"])
         optimiser.load_state_dict(state["optimiser"])
         begin, spent, curve, checks = (state[k] for k in ("step", "seconds", "curve", "checks"))
         hard = HardPlaces(state["hard"])
@@ -265,11 +258,10 @@ def train(folder: Path, out: Path, plan: Plan, validation: Path | None = None) -
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        mean.update_parameters(network)
         hard.update(names, patches, torch.sigmoid(logits.detach()).cpu())
         running = loss.item() if running is None else 0.97 * running + 0.03 * loss.item()
         if validation and step % plan.check_every == plan.check_every - 1:
-            checks.append([step + 1, *check(mean.module, validation)])
+            checks.append([step + 1, *check(network, validation)])
             print(f"step {step + 1}: sensitivity, at one false positive a slab:", checks[-1][1:])
         if step % 50 == 49:
             # Rounded as it is stored: a training that was stopped goes on with the same figure.
@@ -278,7 +270,6 @@ def train(folder: Path, out: Path, plan: Plan, validation: Path | None = None) -
             print(f"step {step + 1} loss {running:.4f} {seconds:.0f} s", flush=True)
             state = {
                 "network": network.state_dict(),
-                "mean": mean.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "step": step + 1,
                 "seconds": seconds,
@@ -289,11 +280,11 @@ def train(folder: Path, out: Path, plan: Plan, validation: Path | None = None) -
             with whole_file(checkpoint) as temporary:
                 torch.save(state, temporary)
     if validation:
-        checks.append(["end", *check(mean.module, validation)])
+        checks.append(["end", *check(network, validation)])
     weights = out / "detector.pt"
     with whole_file(weights) as temporary:
         torch.save(
-            {k: v.cpu().contiguous().half() for k, v in mean.module.state_dict().items()}, temporary
+            {k: v.cpu().contiguous().half() for k, v in network.state_dict().items()}, temporary
         )
     write_json(
         out / "curve.json",
@@ -366,12 +357,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this time")
-    parser.add_argument(
-        "--start",
-        type=Path,
-        help="weights to go on from, such as the shipped ones; fewer channels than --channels are "
-        "widened, more are kept",
-    )
+    parser.add_argument("--start", type=Path, help="weights to fine-tune, such as the shipped ones")
     parser.add_argument("--validation", type=Path, help="slabs to search while training")
     selection.add_arguments(parser)
     return parser
