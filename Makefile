@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: slurm-faults install demo test lint lock evaluation scale
+.PHONY: install demo test slurm-faults lint lock evaluation scale
 install: $(STAMP)
 
 $(STAMP): envs/requirements.lock pyproject.toml

@@ -26,6 +26,7 @@ from scipy.spatial import cKDTree
 
 from cmburden import images, mars, template
 from cmburden.ants_images import ants_image, load_ants
+from cmburden.errors import told
 from cmburden.records import sha256_of_file, write_json
 
 _FOLDER = Path(__file__).parent / "data"
@@ -393,4 +394,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(told(main))

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from cmburden import RESEARCH_USE_ONLY, __version__, resources
-from cmburden.errors import CMBurdenError, sentence
+from cmburden.errors import CMBurdenError, told
 from cmburden.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
 from cmburden.records import locked
 
@@ -38,15 +38,16 @@ LEAST_FREE_MB = 50
 def main(arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     chosen = next((a for a in arguments if not a.startswith("-")), None)
-    try:
+
+    def call() -> int:
         args = _parser(chosen).parse_args(*_split(arguments))
         return args.call(args)
-    except (CMBurdenError, OSError) as error:
-        print(f"cmburden: {sentence(error)}", file=sys.stderr)
+
+    try:
+        return told(call, "cmburden: ")
     except KeyboardInterrupt:
         print("cmburden: stopped; run the same command again to go on", file=sys.stderr)
         return 130
-    return 2
 
 
 def _split(arguments: list[str]):

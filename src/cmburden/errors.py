@@ -50,12 +50,12 @@ def sentence(error: CMBurdenError | OSError) -> str:
     return str(error)
 
 
-def told(main: Callable[[], int]) -> int:
-    """Exit code of a ``main`` started by ``python -m``; a user's mistake is a sentence and 2."""
+def told(main: Callable[[], int | None], prefix: str = "") -> int | None:
+    """Exit code of a command's ``main``; a user's mistake is a sentence after ``prefix``, and 2."""
     try:
         return main()
     except (CMBurdenError, OSError) as error:
-        print(sentence(error), file=sys.stderr)
+        print(f"{prefix}{sentence(error)}", file=sys.stderr)
         return 2
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from cmburden import atlas, images, mars, preprocess, register
 from cmburden.config import load
+from cmburden.errors import told
 from cmburden.paths import Layout
 from cmburden.records import Scan, seed_of, whole_file
 from cmburden.simulate import acquisition as presets
@@ -105,4 +106,4 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(told(main))

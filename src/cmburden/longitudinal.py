@@ -130,14 +130,16 @@ def _follow(participant, scans, read, layout, settings, rates) -> tuple:
     kept = midspace.consistent(off | unlike, len(used))
     kept = kept if len(kept) > 1 else []
     for k, scan in enumerate(used):
+        status = "followed"
+        if k not in kept:
+            status = "not registered" if any(k in ij for ij in off) else "not alike"
         if own := [pair for ij, pair in pairs.items() if k in ij]:
             rows[scan.session_id] |= {
                 "overlap": round(min(pair.overlap for pair in own), 4),
                 "correlation": round(min(pair.correlation for pair in own), 4),
-                "status": "followed" if k in kept else "not registered",
+                "status": status,
             }
-            if k not in kept and not any(k in ij for ij in off):
-                rows[scan.session_id]["status"] = "not alike"
+            if status == "not alike":
                 _LOG.warning("%s: not like the other sessions; is it this person?", scan.scan_id)
     followed = tables.FOLLOWED_SESSIONS.frame(list(rows.values()))
     key = _key([used[k] for k in kept], read, layout, settings, rates)

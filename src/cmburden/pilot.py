@@ -130,8 +130,9 @@ def estimate(layout: Layout, scans: int | None = None) -> Cost:
         cost, seconds = _bucket_stage(layout, stage, measured, scans, buckets, config["threads"])
         stages.append(cost)
         longest = max(longest, seconds)
-    stages.append(_longitudinal(layout, len(measured), scans, buckets))
-    stages += [_cohort_stage(layout, stage, measured, scans) for stage in ("aggregate", "report")]
+    # At most a job of longitudinal a bucket: one with nobody of several sessions has none.
+    for stage, jobs in (("longitudinal", buckets), ("aggregate", 1), ("report", 1)):
+        stages.append(_cohort_stage(layout, stage, jobs, len(measured), scans))
     found = tuple(stage for stage in stages if stage is not None)
     if not found:
         raise CMBurdenError(f"{layout.root}: no job has left a benchmark here; run the pilot first")
@@ -184,23 +185,17 @@ def _bucket_stage(
     return cost, once + a_scan * math.ceil(scans / buckets)
 
 
-def _longitudinal(layout: Layout, measured: int, scans: int, buckets: int) -> StageCost | None:
-    """Following lesions over sessions: whole participants were run, so the share of those with
-    several sessions is that of the cohort. At most a job a bucket: one without any has none."""
-    jobs = _benchmarks(sorted(layout.benchmark("longitudinal").parent.glob("*.tsv")))
-    if jobs is None:
-        return None
-    seconds = float(jobs["s"].sum()) / measured
-    return StageCost("longitudinal", buckets, seconds, scans * seconds / 3600, 0.0, _peak(jobs))
-
-
-def _cohort_stage(layout: Layout, stage: str, measured: list[str], scans: int) -> StageCost | None:
-    jobs = _benchmarks([layout.benchmark(stage)])
+def _cohort_stage(
+    layout: Layout, stage: str, number: int, measured: int, scans: int
+) -> StageCost | None:
+    """A stage of ``number`` jobs that costs by scans, whoever they are of: the pilot ran whole
+    participants, so those with several sessions have their share in it."""
+    jobs = _benchmarks(sorted(layout.benchmark(stage).parent.glob("*.tsv")))
     if jobs is None:
         return None
     # At most proportional: a part of it is Python's start.
-    seconds = float(jobs["s"].mean()) / len(measured)
-    return StageCost(stage, 1, seconds, scans * seconds / 3600, 0.0, _peak(jobs))
+    seconds = float(jobs["s"].sum()) / measured
+    return StageCost(stage, number, seconds, scans * seconds / 3600, 0.0, _peak(jobs))
 
 
 def _peak(jobs: pd.DataFrame) -> float:

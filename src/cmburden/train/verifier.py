@@ -44,14 +44,13 @@ def write_dataset(
         part = "val" if number % every == 0 else "train"
         for kind in ("images", "labels"):
             (folder / kind / part).mkdir(parents=True, exist_ok=True)
-        turn = False
-        for k, view in enumerate(content["views"]):
-            if content["class"][k] and content["p_cnn"][k] < SURE_P_CNN and k % SPARSE:
-                continue
+        views, every_box = content["views"], content["boxes"]
+        sure = (content["class"] > 0) & (content["p_cnn"] < SURE_P_CNN)
+        kept = np.flatnonzero(~sure | (np.arange(len(sure)) % SPARSE == 0))
+        for place, k in enumerate(kept):
             name = f"{path.stem}-{k:03d}"
-            boxes = content["boxes"][content["boxes"][:, 0] == k, 1:]
-            turn = not turn
-            if turn:
+            view, boxes = views[k], every_box[every_box[:, 0] == k, 1:]
+            if place % 2 == 0:
                 view, boxes = view.transpose(1, 0, 2), boxes[:, [0, 2, 1, 4, 3]]
             Image.fromarray(view).save(folder / "images" / part / f"{name}.png")
             lines = [f"{int(b[0])} " + " ".join(f"{v:.5f}" for v in b[1:]) for b in boxes]

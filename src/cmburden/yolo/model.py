@@ -8,15 +8,13 @@ import numpy as np
 import torch
 
 from cmburden import quiet  # noqa: F401  (before ultralytics: it must not reach for the network)
+from cmburden.cnn.candidates import MIRRORED
 from cmburden.models import load_tensors
 from cmburden.yolo.views import CLASSES, VIEW_MM, VIEW_PIXELS
 
 ARCHITECTURE = "yolo11n.yaml"
 #: A box counts for the candidate when its centre is this near to the view's centre.
 NEAR_MM = 3.0
-#: Each view is seen as it is and mirrored, as the CNN sees scans; logits are averaged. Axes of
-#: (n, channel, row, column).
-MIRRORED = ((), (2,), (3,), (2, 3))
 
 
 def build(weights: Path) -> torch.nn.Module:
@@ -34,8 +32,8 @@ def class_scores(
     """(n, classes): the best score of each class among boxes about the centre of each view.
 
     ``views`` (n, 96, 96, 3) uint8. All predictions are read, without suppression: the question is
-    not where boxes are but what lies at the centre. Scores are the logistic of the mean logit over
-    ``MIRRORED``.
+    not where boxes are but what lies at the centre. Each view is seen as it is and mirrored, as the
+    CNN sees scans: scores are the logistic of the mean logit over ``MIRRORED``.
     """
     found = np.zeros((len(views), len(CLASSES)), np.float32)
     for start in range(0, len(views), batch):
