@@ -14,7 +14,7 @@ import pandas as pd
 
 from cmburden import burden
 from cmburden.errors import CMBurdenError
-from cmburden.matching import hits_by_score, hungarian
+from cmburden.matching import hits_by_score, hungarian, only_near
 from cmburden.paths import Layout
 from cmburden.probability import logistic, network_logits
 from cmburden.summary import read_contract
@@ -30,7 +30,8 @@ class Cases:
 
     ``scans``: scan_id, cohort, contrast, person, n_true, n_pred, top, tp, fp. ``real``: microbleeds
     with group, region, diameter (mm), found. ``candidates``: a score and a ``hit_`` a stage,
-    decided, right. ``mimics``: kind, called. ``people``: how many participants. ``counted``: what
+    decided, right; those at faint microbleeds are not among them. ``mimics``: kind, called; the
+    faint ones as well. ``people``: how many participants. ``counted``: what
     was read and what was not. ``combination``: the model of the score ``cnn_yolo``, None for the
     geometric mean.
     """
@@ -187,6 +188,12 @@ def _decided(
     )
 
 
+def placed(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (n, 3) and radii (n,) in mm of rows of a truth table."""
+    centres = rows[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float, na_value=np.inf)
+    return centres.reshape(-1, 3), rows["radius_mm"].to_numpy(dtype=float, na_value=np.nan)
+
+
 def _matched(read, real, truth, candidates):
     """Scans, microbleeds, candidates and mimics with what was found of each."""
     places = ["x_mm", "y_mm", "z_mm"]
@@ -198,8 +205,7 @@ def _matched(read, real, truth, candidates):
     for scan in read.itertuples():
         own = of_scan["candidates"].get(scan.scan_id, candidates.iloc[:0]).copy()
         lesions = of_scan["real"].get(scan.scan_id, real.iloc[:0]).copy()
-        centres = lesions[places].to_numpy(dtype=float).reshape(-1, 3)
-        radius = lesions["radius_mm"].to_numpy(dtype=float, na_value=np.nan)
+        centres, radius = placed(lesions)
         points = own[places].to_numpy(dtype=float)
         for stage in STAGES:
             own[f"hit_{stage}"] = hits_by_score(points, centres, radius, own[stage].to_numpy())
@@ -215,13 +221,13 @@ def _matched(read, real, truth, candidates):
         if odd is not None:
             wrong = points[decided][~right[decided]]
             called = np.zeros(len(odd), bool)
-            pairs = hungarian(
-                wrong,
-                odd[places].to_numpy(dtype=float, na_value=np.inf),
-                odd["radius_mm"].to_numpy(dtype=float, na_value=np.nan),
-            )
+            pairs = hungarian(wrong, *placed(odd))
             called[[mimic for _, mimic in pairs]] = True
             mimics.append(odd[["scan_id", "kind"]].assign(called=called))
+            # A call on a faint microbleed is neither right nor wrong.
+            faint = odd[odd["kind"] == "faint"]
+            aside = only_near(points, placed(faint), (centres, radius))
+            own = own[~aside]
         for rows in (own, lesions):
             rows["person"] = scan.person
             rows["cohort"], rows["contrast"] = scan.cohort, scan.contrast
@@ -233,7 +239,7 @@ def _matched(read, real, truth, candidates):
                 "n_pred": int(scan.n_cmb),
                 "top": float(own["final"].max()) if len(own) else 0.0,
                 "tp": int(found.sum()),
-                "fp": int(len(decided) - right.sum()),
+                "fp": int((own["decided"] & ~own["right"]).sum()),
             }
         )
     read = pd.concat([read.drop(columns="n_cmb"), pd.DataFrame(scans)], axis=1)

@@ -25,7 +25,7 @@ from cmburden.records import Scan, seed_of, whole_file, write_json
 from cmburden.tracks import Rates
 
 #: Microbleeds that are there, whether a reader would see them in that scan or not.
-THERE = ("microbleed", "unseen")
+THERE = ("microbleed", "faint", "unseen")
 CALLS = ("persisting", "new", "lost")
 CONVENTIONS = {
     "truth": "a microbleed is persisting where it is in both scans of a pair, new or lost where in "

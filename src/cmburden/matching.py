@@ -44,6 +44,18 @@ def assign(cost: np.ndarray, within: np.ndarray) -> list[tuple[int, int]]:
     return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if within[i, j]]
 
 
+def only_near(points: np.ndarray, faint: tuple, real: tuple) -> np.ndarray:
+    """Which ``points`` (n, 3) lie at a faint microbleed and at none that counts: neither right nor
+    wrong. ``faint`` and ``real`` are centres (m, 3) and radii (m,).
+
+    >>> some = np.array([[0, 0, 0.0], [9, 0, 0], [20, 0, 0]])
+    >>> only_near(some, (some[:2], np.ones(2)), (some[1:2], np.ones(1)))
+    array([ True, False, False])
+    """
+    near, counts = (reaches(points, *these)[1].any(1) for these in (faint, real))
+    return near & ~counts
+
+
 def hits_by_score(
     predicted: np.ndarray, real: np.ndarray, radius: np.ndarray, scores: np.ndarray
 ) -> np.ndarray:

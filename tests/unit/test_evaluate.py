@@ -140,7 +140,8 @@ def counted(tmp_path_factory):
     """Scan A: 3 microbleeds; B: none, one calcification; C: not read, 2 microbleeds.
 
     A: lesion at 0 found, at 50 only possible, at 90 without a candidate; a definite at 30 is
-    wrong and a macrohaemorrhage at 70 is no prediction. B: a definite on the calcification.
+    wrong and a macrohaemorrhage at 70 is no prediction. B: a definite on the calcification, one on
+    a faint microbleed, which is neither right nor wrong, and another faint one not called.
     """
     tmp_path = tmp_path_factory.mktemp("counted")
     layout = Layout(tmp_path / "derivatives")
@@ -152,6 +153,7 @@ def counted(tmp_path_factory):
         candidate("sub-A_T2starw", 5, -40.0, 0.1),
         candidate("sub-B_T2starw", 1, 10.0, 0.65),
         candidate("sub-B_T2starw", 2, 20.0, 0.2),
+        candidate("sub-B_T2starw", 3, 41.0, 0.95),
     ]
     CANDIDATES.write(layout.candidates, rows)
     lesions = [
@@ -168,7 +170,7 @@ def counted(tmp_path_factory):
     scans = [
         {"scan_id": f"sub-{name}_T2starw", "cohort": "ADNI", "participant_id": f"sub-{name}",
          "contrast": "GRE", "status": status, "n_cmb": count}
-        for name, status, count in (("A", "ok", 2), ("B", "ok", 1), ("C", "failed", None))
+        for name, status, count in (("A", "ok", 2), ("B", "ok", 2), ("C", "failed", None))
     ]  # fmt: skip
     SCANS.write(layout.table("scans"), scans)
     truth = [
@@ -176,6 +178,8 @@ def counted(tmp_path_factory):
         microbleed("sub-A_T2starw", 2, 50.0, radius=2.0),
         microbleed("sub-A_T2starw", 3, 90.0, radius=3.0),
         microbleed("sub-B_T2starw", 1, 10.0, kind="calcification"),
+        microbleed("sub-B_T2starw", 2, 40.0, kind="faint"),
+        microbleed("sub-B_T2starw", 3, 60.0, kind="faint"),
         microbleed("sub-C_T2starw", 1, 0.0),
         microbleed("sub-C_T2starw", 2, 9.0),
         microbleed("sub-D_T2starw", 1, 9.0),
@@ -209,7 +213,9 @@ def test_lesion_level_by_hand(result):
         0,
     ]
     assert parts["fp_group"]["lobar"]["fp"] == 2
-    assert result["mimics"] == {"calcification": {"called": 1, "mimics": 1}}
+    assert result["mimics"] == {
+        "calcification": {"called": 1, "mimics": 1}, "faint": {"called": 1, "mimics": 2}
+    }  # fmt: skip
 
 
 def test_unread_scans_are_left_out_and_shown(result):
@@ -268,8 +274,9 @@ def test_scan_and_count_level_by_hand(result):
     scan, count = result["scan"]["all"], result["count"]["all"]
     assert (value(scan["sensitivity"]), value(scan["specificity"])) == (1, 0)
     assert value(scan["auc"]) == 1
-    assert value(count["mean_absolute_error"]) == 1
-    bias = (math.log(3) - math.log(4) + math.log(2) - math.log(1)) / 2
+    # A count holds what is called on faint ones: B has 2 where 0 are true.
+    assert value(count["mean_absolute_error"]) == 1.5
+    bias = (math.log(3) - math.log(4) + math.log(3) - math.log(1)) / 2
     assert value(count["log1p_bias"]) == pytest.approx(bias)
 
 

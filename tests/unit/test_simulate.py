@@ -8,7 +8,16 @@ import torch
 
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
-from cmburden.simulate import artefacts, pathology, physics, picture, sources, vessels, visibility
+from cmburden.simulate import (
+    artefacts,
+    pathology,
+    physics,
+    picture,
+    reader,
+    sources,
+    vessels,
+    visibility,
+)
 from cmburden.simulate.scan import simulate
 from cmburden.simulate.sources import Drawing, Findings
 
@@ -123,7 +132,7 @@ def drawing(seen, seed=0, name="MAS"):
 
 
 def test_microbleeds_lie_in_tissue_and_apart_with_published_sizes():
-    made = drawing(lambda source: True).draw(Findings(microbleeds=150))
+    made = drawing(lambda source: "microbleed").draw(Findings(microbleeds=150))
     assert len(made) == 150
     centres = np.array([s.centre for s in made])
     assert (np.linalg.norm(centres, axis=1) < 41.5).all()
@@ -140,22 +149,68 @@ def test_microbleeds_lie_in_tissue_and_apart_with_published_sizes():
 def test_apparent_size_holds_on_the_scan_whatever_its_field():
     for name in ("MAS", "OATS"):
         acquisition = aq.PRESETS[name]
-        for source in drawing(lambda source: True, name=name).draw(Findings(microbleeds=20)):
+        for source in drawing(lambda source: "microbleed", name=name).draw(
+            Findings(microbleeds=20)
+        ):
             shown = physics.visible_radius(
                 source.radius_mm, source.chi_ppm, acquisition.field_t, acquisition.echo_time_s
             )
             assert shown == pytest.approx(source.visible_mm)
 
 
-def test_what_no_reader_would_see_is_no_microbleed():
-    big = drawing(lambda source: source.visible_mm > 1.5).draw(Findings(microbleeds=40))
-    assert big and all(s.visible_mm > 1.5 for s in big)
-    none = drawing(lambda source: False).draw(Findings(microbleeds=5, pallidal=2))
+def test_what_no_reader_would_see_is_no_microbleed_and_grey_ones_come_on_top():
+    def seen(source):
+        large = source.visible_mm > 1.5
+        return "microbleed" if large else "faint" if source.visible_mm > 1.2 else "unseen"
+
+    made = drawing(seen).draw(Findings(microbleeds=40))
+    sizes = {k: [s.visible_mm for s in made if s.kind == k] for k in ("microbleed", "faint")}
+    assert len(sizes["microbleed"]) == 40 and min(sizes["microbleed"]) > 1.5
+    assert sizes["faint"] and min(sizes["faint"]) > 1.2 and max(sizes["faint"]) <= 1.5
+    none = drawing(lambda source: "unseen").draw(Findings(microbleeds=5, pallidal=2))
     assert {s.kind for s in none} <= {"calcification"}
 
 
+def spot(level: float, at=(20, 20, 3), voxel=(0.5, 0.5, 2.0)):
+    """An even image (40, 40, 7) of 1 with a ball of radius 1.5 mm of ``level``; brain; affine."""
+    image = np.ones((40, 40, 7))
+    affine = np.diag([*voxel, 1.0])
+    affine[:3, 3] = 5, -7, 11
+    place = np.indices(image.shape).transpose(1, 2, 3, 0)
+    image[np.linalg.norm((place - at) * voxel, axis=-1) < 1.5] = level
+    return image, np.ones(image.shape, bool), affine
+
+
+def test_a_spot_in_the_image_is_as_dark_as_it_is():
+    image, brain, affine = spot(0.45)
+    centre = affine[:3, :3] @ (20, 20, 3) + affine[:3, 3]
+    assert reader.in_image(image, brain, affine, centre, 1.5) == pytest.approx((0.55, 1.0))
+    # Fluid on one side makes it no darker; where less than half is brain, no reader takes it.
+    bright = image.copy()
+    bright[24:] = 2.0
+    assert reader.in_image(bright, brain, affine, centre, 1.5)[0] == pytest.approx(0.55)
+    assert reader.in_image(image, brain, affine, centre + 200, 1.5) == (0, 0)
+    cut = brain.copy()
+    cut[:22] = False
+    assert 0.2 < reader.in_image(image, cut, affine, centre, 1.5)[1] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("level", "cut", "kind"),
+    [(0.5, 0, "microbleed"), (0.7, 0, "faint"), (0.5, 22, "faint")],
+)
+def test_a_reader_takes_dark_spots_within_the_brain(level, cut, kind):
+    image, brain, affine = spot(level)
+    brain[:cut] = False
+    centre = affine[:3, :3] @ (20, 20, 3) + affine[:3, 3]
+    bleed = sources.Source("microbleed", centre, 1.0, 1.0, 1.5, None, "lobar")
+    assert reader.looked_at(bleed, image, brain, affine).kind == kind
+    calcium = dataclasses.replace(bleed, kind="calcification")
+    assert reader.looked_at(calcium, image, brain, affine) is calcium
+
+
 def test_findings_lie_where_they_do_in_people():
-    made = drawing(lambda source: True).draw(Findings(dural=5, choroid=5))
+    made = drawing(lambda source: "microbleed").draw(Findings(dural=5, choroid=5))
     for source in made:
         far = np.linalg.norm(source.centre)
         assert far > 38 if far > 20 else far < 9.5
@@ -169,7 +224,7 @@ def test_calcium_of_the_pallidum_lies_on_both_sides():
     labels[30:][nucleus[30:]], labels[:30][nucleus[:30]] = right, left
     made = []
     for seed in range(40):
-        one = drawing(lambda source: True, seed)
+        one = drawing(lambda source: "microbleed", seed)
         one.labels = labels
         made.append(one.draw(Findings(pallidal=1)))
     both = [pair for pair in made if len(pair) == 2]
@@ -234,7 +289,8 @@ def test_faults_keep_the_image_and_do_what_they_say():
 def test_the_smaller_against_the_voxel_the_fewer_are_seen():
     share = {}
     for name in ("MAS", "OATS"):
-        radii, seen = visibility.drawn(aq.PRESETS[name], 80)
+        radii, grades = visibility.drawn(aq.PRESETS[name], 80)
+        seen = grades == "microbleed"
         share[name] = seen.mean()
         if not seen.all():
             assert radii[~seen].mean() < radii[seen].mean()
@@ -259,11 +315,11 @@ def test_a_slab_is_simulated_whole_and_drawn(tmp_path):
     made, again = once(), once()
     assert np.array_equal(made.image, again.image)
     real = [s for s in made.sources if s.kind == "microbleed"]
-    assert len(real) == 6 and {s.kind for s in made.sources} >= {"vessel", "cavernoma"}
+    assert 4 <= len(real) <= 6 and {s.kind for s in made.sources} >= {"vessel", "cavernoma"}
     level = np.median(made.image[made.brain])
     for source in real:
         at = np.linalg.inv(made.affine) @ [*source.centre, 1]
         box = tuple(slice(max(int(c) - 2, 0), int(c) + 4) for c in at[:3])
-        assert made.image[box].min() < 0.85 * level
+        assert made.image[box].min() < 0.75 * level
     picture.draw([made], tmp_path / "one.png")
     assert (tmp_path / "one.png").read_bytes()[:4] == b"\x89PNG"

@@ -74,6 +74,38 @@ def test_patches_keep_image_and_truth_together(slabs):
     assert seen > 10
 
 
+def test_a_faint_lesion_takes_no_part():
+    content = slab(np.random.default_rng(0))
+    content["kind"] = np.array(["microbleed", "faint", "calcification"])
+    one = detector.Slab(
+        content["image"], content["mask"], content["spacing"], content["centre"][:1],
+        content["radius"][:1], content["centre"][1:2], content["radius"][1:2],
+        content["centre"][2:],
+    )  # fmt: skip
+    rng = np.random.default_rng(1)
+    patches = [detector.draw_patch(one, np.array([[44, 30, 10]]), rng) for _ in range(20)]
+    truth = torch.from_numpy(np.stack([p.truth for p in patches]))
+    assert (truth == -1).any() and (truth >= 1).any()
+    logits = torch.zeros_like(truth)
+    before = detector.loss_of(logits, truth)
+    logits[truth == -1] = 9.0
+    assert detector.loss_of(logits, truth) == before
+    logits[truth == 0] = 9.0
+    assert detector.loss_of(logits, truth) > before
+    mined = mine.mine_slab(SpotNet(4).eval(), content, {"min_probability": 0, "max_candidates": 40})
+    content["kind"] = np.array(["microbleed", "microbleed", "calcification"])
+    every = mine.mine_slab(SpotNet(4).eval(), content, {"min_probability": 0, "max_candidates": 40})
+    assert mined["n_microbleeds"] == 1 and every["n_microbleeds"] == 2
+
+
+def test_views_that_show_a_faint_lesion_are_left_out():
+    axes, point = np.diag([0.75, 0.75, 2.0]), np.zeros(3)
+    assert mine._shows(point, np.array([10.0, -10.0, 0.9]), 0.5, axes)
+    assert not mine._shows(point, np.array([11.5, 0, 0]), 0.5, axes)
+    assert not mine._shows(point, np.array([0, 0, 1.5]), 0.5, axes)
+    assert mine._shows(point, np.array([0, 0, 1.5]), 1.6, axes)
+
+
 def test_a_patch_knows_where_its_voxels_are(slabs):
     loaded = {}
     detector.load_slabs(slabs, loaded)

@@ -12,7 +12,7 @@ import torch
 from scipy import ndimage
 
 from cmburden.simulate import anatomy as an
-from cmburden.simulate import artefacts, pathology, physics, sources, vessels
+from cmburden.simulate import artefacts, pathology, physics, reader, sources, vessels
 from cmburden.simulate.acquisition import Acquisition
 from cmburden.simulate.sources import Findings, Source
 
@@ -129,8 +129,9 @@ def simulate(
 
     The grid holds the head's width and the brain's height (or ``acquisition.extent_mm`` of it),
     turned by ``acquisition.turn_deg``. Sources are drawn by ``rng``; where they are ``given``
-    nothing of ``findings`` is, and a microbleed that no reader would see in this scan has the kind
-    'unseen'. Coarser ``sub_mm`` cost less and dephase less.
+    nothing of ``findings`` is. A microbleed that in this scan is grey rather than dark has the
+    kind 'faint', one that no reader would see 'unseen'. Coarser ``sub_mm`` cost less and
+    dephase less.
     """
     voxel = np.array(acquisition.voxel_mm)
     factor = tuple(max(1, round(v / s)) for v, s in zip(voxel, sub_mm, strict=True))
@@ -172,16 +173,14 @@ def simulate(
     level = float(signal.abs()[torch.from_numpy(tissue)].median())
     sigma = level / acquisition.snr
 
-    # What seen sources leave, by identity (the source is kept, so its id stays its own).
-    known: dict[int, tuple] = {}
+    # What sources leave, by their centres: those that are graded are not integrated twice.
+    known: dict[bytes, tuple] = {}
 
-    def seen(source: Source) -> bool:
+    def seen(source: Source) -> str:
         box, left = sources.source_signal(source, affine, signal.shape, b0, radians)
         local = float(signal[box].abs().median()) if left.size else 0.0
-        visible = sources.is_void(left, acquisition, local, sigma)
-        if visible:
-            known[id(source)] = source, box, left
-        return visible
+        known[source.centre.tobytes()] = box, left
+        return sources.grade(sources.darkest_loss(left, acquisition), local, sigma)
 
     if given is None:
         drawing = sources.Drawing(
@@ -190,16 +189,15 @@ def simulate(
         drawn = drawing.draw(findings)
     else:
         drawn = [
-            dataclasses.replace(source, kind="unseen")
-            if source.kind == "microbleed" and not seen(source)
+            dataclasses.replace(source, kind=seen(source))
+            if source.kind == "microbleed"
             else source
             for source in given.sources
         ]
     for source in drawn:
-        if id(source) in known:
-            _, box, left = known[id(source)]
-        else:
-            box, left = sources.source_signal(source, affine, signal.shape, b0, radians)
+        box, left = known.get(source.centre.tobytes()) or sources.source_signal(
+            source, affine, signal.shape, b0, radians
+        )
         signal[box] *= torch.from_numpy(left)
 
     macro = torch.from_numpy(macro)
@@ -219,8 +217,10 @@ def simulate(
     if acquisition.minip_mm:
         span = max(2, round(acquisition.minip_mm / voxel[2]))
         image = ndimage.minimum_filter1d(image, span, axis=2, mode="nearest")
+    image = artefacts.store(image, acquisition)
+    drawn = [reader.looked_at(source, image, brain, affine) for source in drawn]
     return Simulated(
-        artefacts.store(image, acquisition),
+        image,
         phase.numpy().astype(np.float32),
         affine,
         labels,

@@ -26,10 +26,12 @@ GROUP_OF_PLACE = {
 }  # fmt: skip
 #: Apparent radius on the scan itself: lognormal, 5/50/95 % = 0.75, 1.35, 2.4 mm.
 RADIUS_MM, RADIUS_LOG_SD = 1.35, 0.35
-#: Readers mark what they see. A microbleed counts where, without noise, its darkest voxel has lost
-#: this share of the signal (a "signal void", Greenberg 2009), and that loss is this many standard
-#: deviations of the noise (Rose, J Opt Soc Am 1948;38:196). Others are drawn anew.
-VOID, ROSE = 0.3, 5.0
+#: Readers mark what they see. A microbleed is dark (a signal void, Greenberg 2009; "very
+#: hypointense", MARS): its darkest voxel has lost at least this share of the signal around it. What
+#: has lost less, but the second share, is grey: MARS calls it possible, the truth table 'faint'.
+#: Either loss must be so many standard deviations of the noise (Rose, J Opt Soc Am 1948;38:196).
+#: ``simulate.picture --spots`` shows both, for everybody to judge.
+VOID, FAINT, ROSE = 0.4, 0.3, 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +152,8 @@ def place_masks(labels, to_ventricle, to_grey) -> dict[str, np.ndarray]:
 
 class Drawing:
     """Draws a scan's sources. ``scan`` is (labels, to_ventricle, to_grey, affine) of the scan's
-    grid; ``veins_mm`` (n, 3) points on veins; ``seen`` says whether a reader would see a source."""
+    grid; ``veins_mm`` (n, 3) points on veins; ``seen`` says of a microbleed what it is to a reader
+    (as :func:`grade`)."""
 
     def __init__(self, scan, acquisition: Acquisition, veins_mm: np.ndarray, seen, rng):
         self.labels, self.to_ventricle, self.to_grey, self.affine = scan
@@ -247,7 +250,7 @@ class Drawing:
         painted = None
         if self.rng.random() < findings.painted:
             painted = float(self.rng.uniform(0.4, 1.0))
-        for _ in range(12):
+        for _ in range(20):
             if self._add("microbleed", flat, place, *draw_size(self.rng), painted):
                 return
 
@@ -275,10 +278,13 @@ class Drawing:
             kind, centre, source_radius(visible, chi, self.acquisition), chi, visible, region,
             GROUP_OF_PLACE.get(place, "unknown"), painted,
         )  # fmt: skip
-        if kind == "microbleed" and not self.seen(source):
-            return False
+        if kind == "microbleed":
+            source = dataclasses.replace(source, kind=self.seen(source))
+            if source.kind == "unseen":
+                return False
         self.sources.append(source)
-        return True
+        # A faint one stays, as in people; the microbleed asked for is still to come.
+        return source.kind == kind
 
     def _cavernoma(self) -> None:
         """Several bleeds of different age together, 6 to 18 mm wide."""
@@ -377,10 +383,16 @@ def draw_size(rng: np.random.Generator) -> tuple[float, float]:
     return float(visible), float(rng.uniform(0.6, 2.5))
 
 
-def is_void(left: np.ndarray, acquisition: Acquisition, level: float, sigma: float) -> bool:
-    """Whether a reader would see what leaves ``left`` of tissue of signal ``level`` in noise."""
-    loss = darkest_loss(left, acquisition)
-    return loss >= VOID and loss * level >= ROSE * sigma
+def grade(loss: float, level: float, sigma: float) -> str:
+    """What a reader calls a spot whose darkest voxel has lost the share ``loss`` of a signal of
+    ``level``, in noise of ``sigma``: 'microbleed', 'faint' or 'unseen'.
+
+    >>> grade(0.5, 1.0, 0.04), grade(0.35, 1.0, 0.04), grade(0.5, 1.0, 0.2), grade(0.2, 1.0, 0.01)
+    ('microbleed', 'faint', 'unseen', 'unseen')
+    """
+    if loss < FAINT or loss * level < ROSE * sigma:
+        return "unseen"
+    return "microbleed" if loss >= VOID else "faint"
 
 
 def darkest_loss(left: np.ndarray, acquisition: Acquisition) -> float:

@@ -19,9 +19,9 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from cmburden.agreement import expected_calibration_error
 from cmburden.correction import presence_counts
 from cmburden.errors import CMBurdenError, told
-from cmburden.evaluate_cases import read_truth
+from cmburden.evaluate_cases import placed, read_truth
 from cmburden.evaluate_curves import sensitivity_at
-from cmburden.matching import hungarian
+from cmburden.matching import hungarian, only_near
 from cmburden.paths import Layout
 from cmburden.probability import FEATURES, design, network_logits
 from cmburden.records import seed_of, write_json
@@ -39,7 +39,7 @@ def load_run(derivatives: list[Path], truth: list[Path]) -> tuple[pd.DataFrame, 
     """Candidates with ``is_microbleed`` and ``person``, and scans with their ``microbleeds``.
 
     ``derivatives`` are output folders of ``cmburden run``, ``truth`` their truth tables. Scans
-    that were not read take no part.
+    that were not read and candidates at faint microbleeds take no part.
     """
     rows, scans = [], []
     for number, (folder, table) in enumerate(zip(derivatives, truth, strict=True)):
@@ -53,12 +53,11 @@ def load_run(derivatives: list[Path], truth: list[Path]) -> tuple[pd.DataFrame, 
             own = found[found["scan_id"] == scan.scan_id].copy()
             lesions = real[real["scan_id"] == scan.scan_id]
             own["is_microbleed"] = False
-            pairs = hungarian(
-                own[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float),
-                lesions[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float),
-                lesions["radius_mm"].to_numpy(dtype=float, na_value=np.nan),
-            )
+            points = own[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
+            pairs = hungarian(points, *placed(lesions))
             own.iloc[[i for i, _ in pairs], own.columns.get_loc("is_microbleed")] = True
+            faint = known[(known["kind"] == "faint") & (known["scan_id"] == scan.scan_id)]
+            own = own[~only_near(points, placed(faint), placed(lesions))]
             # Two runs may hold scans of one name.
             own["scan_id"] = f"{number}/{scan.scan_id}"
             about = {

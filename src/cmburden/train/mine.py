@@ -20,9 +20,10 @@ from cmburden.records import whole_file
 from cmburden.yolo.views import CLASSES, VIEW_MM
 
 #: Sources' kinds as YOLO classes; a candidate of no source is a vessel, or border near the edge.
+#: 'faint' is no class: what readers would argue about teaches nothing.
 CLASS_OF_KIND = {
     "microbleed": "microbleed", "vessel": "vessel", "calcification": "calcification",
-    "cavernoma": "haemorrhage", "macrohaemorrhage": "haemorrhage",
+    "cavernoma": "haemorrhage", "macrohaemorrhage": "haemorrhage", "faint": "faint",
 }  # fmt: skip
 BORDER_MM = 1.5
 
@@ -45,10 +46,18 @@ def mine_slab(network: SpotNet, slab, settings: dict) -> dict[str, np.ndarray]:
         network, scan, mask, affine, next(network.parameters()).device,
         minimum=settings["min_probability"], maximum_number=settings["max_candidates"],
     )  # fmt: skip
-    rows, views, _ = describe(scan, mask, affine, found)
-    points = np.array([c.centre_mm for c in found]).reshape(-1, 3)
     centres, radius = slab["centre_mm"], slab["radius"]
     kinds = np.array([CLASS_OF_KIND[str(k)] for k in slab["kind"]])
+    faint, axes = kinds == "faint", affine[:3, slices_last(affine)]
+    found = [
+        c for c in found if not any(
+            _shows(np.array(c.centre_mm), centre, size, axes)
+            for centre, size in zip(centres[faint], radius[faint], strict=True)
+        )
+    ]  # fmt: skip
+    centres, radius, kinds = centres[~faint], radius[~faint], kinds[~faint]
+    rows, views, _ = describe(scan, mask, affine, found)
+    points = np.array([c.centre_mm for c in found]).reshape(-1, 3)
     owner = match(points, centres, radius)
     classes = [
         kinds[o] if o >= 0 else ("border" if row["edge_mm"] < BORDER_MM else "vessel")
@@ -57,7 +66,7 @@ def mine_slab(network: SpotNet, slab, settings: dict) -> dict[str, np.ndarray]:
     boxes = [
         (k, *box)
         for k, point in enumerate(points)
-        for box in _boxes(point, classes[k], owner[k], centres, radius, kinds, affine)
+        for box in _boxes(point, classes[k], owner[k], centres, radius, kinds, axes)
     ]
     names = (
         "p_cnn",
@@ -80,13 +89,20 @@ def mine_slab(network: SpotNet, slab, settings: dict) -> dict[str, np.ndarray]:
     }
 
 
-def _boxes(point, name, own, centres, radius, kinds, affine):
+def _shows(point: np.ndarray, centre: np.ndarray, size: float, axes: np.ndarray) -> bool:
+    """Whether the view about ``point`` has what lies at ``centre`` in its slice; ``axes`` (3, 3)
+    are the scan's, slices last."""
+    spacing = np.linalg.norm(axes, axis=0)
+    offset = np.abs((axes / spacing).T @ (centre - point))
+    return bool((offset[:2] <= VIEW_MM / 2 - 1).all() and offset[2] <= max(spacing[2] / 2, size))
+
+
+def _boxes(point, name, own, centres, radius, kinds, axes):
     """YOLO boxes (class, x, y, w, h as shares of the view) of what a view shows.
 
     The candidate itself, and other microbleeds and calcifications whose middle lies in its slice.
     Pictures have x of the volume as rows, so the second image axis comes first.
     """
-    axes = affine[:3, slices_last(affine)]
     spacing = np.linalg.norm(axes, axis=0)
     shown = [(name, point if own < 0 else centres[own], 1.5 if own < 0 else radius[own])]
     shown += [
@@ -97,9 +113,7 @@ def _boxes(point, name, own, centres, radius, kinds, affine):
     for number, (kind, centre, size) in enumerate(shown):
         offset = (axes / spacing).T @ (centre - point)
         half = max(float(size), 1.0) * 1.3
-        if number and (np.abs(offset[:2]) > VIEW_MM / 2 - 1).any():
-            continue
-        if number and abs(offset[2]) > max(spacing[2] / 2, size):
+        if number and not _shows(point, centre, size, axes):
             continue
         row, column = 0.5 + offset[:2] / VIEW_MM
         side = 2 * half / VIEW_MM
