@@ -25,6 +25,8 @@ CONVENTIONS = {
     "max(3 mm, radius of the lesion); half the slice thickness is not added",
     "prediction": "a lesion labelled definite that is no macrohaemorrhage; 'possible' counts "
     "neither way",
+    "faint": "a bleed that is grey rather than dark in the image, MARS's possible: a call on it is "
+    "neither right nor wrong, and it is not missed; counts and presence do hold the call",
     "froc": "sensitivity at a number of false positives per scan as the score's threshold falls; "
     "lesions too large for a microbleed are not taken out",
     "calibration": "the final probability against whether a candidate is true (as under candidate; "

@@ -112,7 +112,7 @@ def markdown(result: dict[str, Any]) -> str:
             result["prevalence"],
             {"scans": "scans", "true": "true", "apparent": "apparent", "corrected": "corrected"},
         ),
-        *_mimics(result["mimics"]),
+        *_mimics(result["mimics"], result["lesion"]["all"]),
         "## Conventions",
         "\n".join(f"- {name}: {text}." for name, text in result["conventions"].items()),
     ]
@@ -283,11 +283,19 @@ def _ablation(ablation: dict[str, Any]) -> str:
     return _table(header, rows)
 
 
-def _mimics(mimics: dict[str, Any]) -> list[str]:
+def _mimics(mimics: dict[str, Any], lesions: dict[str, Any]) -> list[str]:
     if not mimics:
         return []
     rows = [[kind, str(entry["mimics"]), str(entry["called"])] for kind, entry in mimics.items()]
-    return ["## Mimics", _table(["kind", "in the truth table", "called definite"], rows)]
+    text = ["## Mimics", _table(["kind", "in the truth table", "called definite"], rows)]
+    if "faint" in mimics:
+        number, called = mimics["faint"]["mimics"], mimics["faint"]["called"]
+        found, real = lesions["tp"] + called, lesions["microbleeds"] + number
+        text.append(
+            f"The {number} faint ones are neither right nor wrong above. Were they asked for as "
+            f"microbleeds, sensitivity would be {found / real:.3f} ({found} of {real})."
+        )
+    return text
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

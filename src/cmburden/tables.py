@@ -654,7 +654,7 @@ TRUTH = Table(
         _c(
             "kind",
             "str",
-            "microbleed, calcification ...; 'none' for 0",
+            "microbleed, faint (MARS: possible), calcification ...; 'none' for 0",
             required=True,
         ),
         _c("x_mm", "float", "Centre, scanner RAS, to the right", "mm"),
