@@ -24,7 +24,7 @@ from cmburden.records import Outcome, Scan, hash_of, sha256_of_file, whole_file
 from cmburden.yolo.views import VIEW_PIXELS
 
 STAGE = "detect"
-VERSION = 3
+VERSION = 4
 _LOG = logging.getLogger(__name__)
 
 

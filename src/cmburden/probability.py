@@ -20,6 +20,8 @@ FEATURES = (
     "log_elongation",
     "log_through_plane",
     "sphericity",
+    "bright_surroundings",
+    "dark_surroundings",
     "tubularity",
     "edge",
     "ventricle",
@@ -47,6 +49,7 @@ def design(candidates: pd.DataFrame, contrast: str | pd.Series) -> np.ndarray:
     def column(name: str) -> np.ndarray:
         return candidates[name].to_numpy(dtype=float, na_value=np.nan)
 
+    around = column("surroundings")
     size = np.log(np.maximum(column("diameter_mm"), 0.3))
     swi = np.broadcast_to(np.asarray(contrast) == "SWI", len(candidates)).astype(float)
     cnn, yolo = logit(column("p_cnn")), logit(column("p_yolo"))
@@ -65,6 +68,10 @@ def design(candidates: pd.DataFrame, contrast: str | pd.Series) -> np.ndarray:
             np.log(np.maximum(column("elongation"), 1.0)),
             np.log(np.maximum(column("through_plane"), 0.2)),
             column("sphericity"),
+            # In fluid, which is either by the acquisition, lie choroid plexus and vessels: a
+            # microbleed is surrounded by brain (Greenberg 2009).
+            np.clip(around - 1, 0, 1),
+            np.clip(1 - around, 0, 1),
             column("tubularity"),
             np.minimum(column("edge_mm"), EDGE_MM),
             np.minimum(column("ventricle_mm"), VENTRICLE_MM),

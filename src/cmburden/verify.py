@@ -32,7 +32,7 @@ from cmburden.probability import design, probability
 from cmburden.records import Outcome, Scan, hash_of, whole_file, write_json
 
 STAGE = "verify"
-VERSION = 4
+VERSION = 5
 _LOG = logging.getLogger(__name__)
 
 

@@ -97,6 +97,20 @@ def test_shape_of_a_ball():
     assert shape.edge_mm == 9.0
 
 
+def test_surroundings_are_what_lies_about_it():
+    volume, _, affine = scan(spacing=np.array([0.5, 0.5, 0.5]), shape=(80, 80, 80))
+    volume[:] = 1.0
+    centre = nib.affines.apply_affine(affine, [40, 40, 40])
+    far = np.linalg.norm((np.indices(volume.shape).T - 40) * 0.5, axis=-1).T
+    volume[far < 8.0] = 1.6
+    volume[far < 1.5] = 0.2
+    depth = np.full(volume.shape, 9.0, np.float32)
+    assert measure(volume, depth, affine, centre).surroundings == pytest.approx(1.6)
+    # Half of it outside the brain: what is left counts.
+    depth[:40] = 0
+    assert measure(volume, depth, affine, centre).surroundings == pytest.approx(1.6)
+
+
 def test_a_vessel_along_the_slices_is_a_line():
     volume, _, affine = scan(spacing=np.array([0.5, 0.5, 0.5]), shape=(80, 80, 80))
     volume[:, 39:42, 39:42] = 0.3

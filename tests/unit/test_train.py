@@ -240,6 +240,7 @@ def candidates(rng: np.random.Generator, people: int) -> tuple[pd.DataFrame, pd.
                 {
                     "p_cnn": p_cnn, "p_yolo": rng.uniform(0.1, 0.9, 12), "p_mimic": 0.1,
                     "diameter_mm": 3.0, "contrast": 0.5, "elongation": 1.2, "through_plane": 1.0,
+                    "surroundings": 1.0,
                     "sphericity": 0.9, "tubularity": 0.2, "edge_mm": 5.0, "ventricle_mm": 9.0,
                     "group": "lobar", "mni_x": 30.0, "mni_y": 20.0, "mni_z": 30.0,
                     "scan_id": f"sub-{person}", "is_microbleed": real,

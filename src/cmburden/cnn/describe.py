@@ -40,6 +40,7 @@ def describe(volume, mask, affine, candidates) -> tuple[list[dict], list, list]:
                 "edge_mm": round(shape.edge_mm, 4),
                 "sphericity": round(shape.sphericity, 4),
                 "through_plane": round(shape.through_plane, 4),
+                "surroundings": round(shape.surroundings, 4),
             }
         )
     return rows, pictures, voxels

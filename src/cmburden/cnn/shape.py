@@ -11,6 +11,8 @@ from cmburden.cnn.grid import slices_last
 
 #: Half-width of the neighbourhood that is looked at.
 REACH_MM = 9.0
+#: The shell about the extent, from so far outside it to so far, mm: what surrounds it.
+SHELL_MM = (0.8, 3.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Shape:
     edge_mm: float
     sphericity: float
     through_plane: float
+    surroundings: float
     voxels: np.ndarray
 
 
@@ -57,6 +60,8 @@ def measure(
     region, _ = ndimage.label((patch < (floor + around) / 2) & (distance <= 6.0))
     extent = region == region[seed] if region[seed] else np.zeros(patch.shape, bool)
     extent[seed] = True
+    outside = ndimage.distance_transform_edt(~extent, spacing)
+    shell = (outside > SHELL_MM[0]) & (outside <= SHELL_MM[1]) & inside
     volume_mm3 = float(extent.sum() * spacing.prod())
     return Shape(
         volume_mm3,
@@ -67,6 +72,7 @@ def measure(
         float(depth_mm[tuple(low + seed)]),
         _sphericity(extent, spacing),
         _through_plane(extent, spacing),
+        float(np.median(patch[shell])) if shell.any() else around,
         np.argwhere(extent) + low,
     )
 

@@ -68,15 +68,6 @@ def mine_slab(network: SpotNet, slab, settings: dict) -> dict[str, np.ndarray]:
         for k, point in enumerate(points)
         for box in _boxes(point, classes[k], owner[k], centres, radius, kinds, axes)
     ]
-    names = (
-        "p_cnn",
-        "volume_mm3",
-        "diameter_mm",
-        "elongation",
-        "contrast",
-        "tubularity",
-        "edge_mm",
-    )
     return {
         "views": np.array(views, np.uint8).reshape(-1, 96, 96, 3),
         "class": np.array([CLASSES.index(c) for c in classes], int),
@@ -85,7 +76,7 @@ def mine_slab(network: SpotNet, slab, settings: dict) -> dict[str, np.ndarray]:
         "n_microbleeds": np.array(int((kinds == "microbleed").sum())),
         "name": slab["name"],
         "person": slab["person"],
-        **{n: np.array([row[n] for row in rows], np.float32) for n in names},
+        "p_cnn": np.array([row["p_cnn"] for row in rows], np.float32),
     }
 
 
