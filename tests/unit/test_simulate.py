@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
@@ -322,4 +323,9 @@ def test_a_slab_is_simulated_whole_and_drawn(tmp_path):
         box = tuple(slice(max(int(c) - 2, 0), int(c) + 4) for c in at[:3])
         assert made.image[box].min() < 0.75 * level
     picture.draw([made], tmp_path / "one.png")
-    assert (tmp_path / "one.png").read_bytes()[:4] == b"\x89PNG"
+    some = [picture.Spot("faint", 0.3, made.image[40:60, 40:60, 2])] * 3
+    picture.draw_spots({"ADNI": some, "OATS": some}, tmp_path / "spots.png")
+    for name in ("one.png", "spots.png"):
+        with Image.open(tmp_path / name) as drawn:
+            # Something is drawn: neither all black nor a blank panel.
+            assert np.asarray(drawn.convert("L")).std() > 5

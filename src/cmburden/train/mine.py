@@ -72,7 +72,6 @@ def mine_slab(network: SpotNet, slab, settings: dict) -> dict[str, np.ndarray]:
         "views": np.array(views, np.uint8).reshape(-1, 96, 96, 3),
         "class": np.array([CLASSES.index(c) for c in classes], int),
         "boxes": np.array(boxes, np.float32).reshape(-1, 6),
-        "is_swi": np.full(len(rows), str(slab["contrast"]) == "SWI"),
         "n_microbleeds": np.array(int((kinds == "microbleed").sum())),
         "name": slab["name"],
         "person": slab["person"],
