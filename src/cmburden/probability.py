@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from cmburden.place import at_calcium_site, mirrored, near_ventricle
+from cmburden.place import PALLIDUM, PINEAL, at_site, mirrored, near_ventricle
 
 FEATURES = (
     "logit_p_cnn",
@@ -26,7 +26,8 @@ FEATURES = (
     "edge",
     "ventricle",
     "near_ventricle",
-    "calcium_site",
+    "pallidum",
+    "pineal",
     "mirrored_calcium",
     "deep",
     "infratentorial",
@@ -55,7 +56,7 @@ def design(candidates: pd.DataFrame, contrast: str | pd.Series) -> np.ndarray:
     cnn, yolo = logit(column("p_cnn")), logit(column("p_yolo"))
     group = candidates["group"].fillna("unknown").to_numpy(dtype=str)
     place = np.stack([column(f"mni_{axis}") for axis in "xyz"], 1)
-    choroid, site = near_ventricle(column("ventricle_mm")), at_calcium_site(place)
+    choroid, pallidum = near_ventricle(column("ventricle_mm")), at_site(place, PALLIDUM)
     scans = candidates["scan_id"].to_numpy(dtype=str)
     return np.stack(
         [
@@ -76,8 +77,9 @@ def design(candidates: pd.DataFrame, contrast: str | pd.Series) -> np.ndarray:
             np.minimum(column("edge_mm"), EDGE_MM),
             np.minimum(column("ventricle_mm"), VENTRICLE_MM),
             choroid,
-            site,
-            np.maximum(choroid, site) * mirrored(place, column("p_cnn"), scans),
+            pallidum,
+            at_site(place, PINEAL),
+            np.maximum(choroid, pallidum) * mirrored(place, column("p_cnn"), scans),
             (group == "deep").astype(float),
             (group == "infratentorial").astype(float),
             swi,
