@@ -279,27 +279,6 @@ def test_calibration_finds_the_law_and_keeps_its_budget():
     assert np.abs(p - rows["p_cnn"]).mean() < 0.04
 
 
-def test_no_sign_of_calcium_speaks_for_a_microbleed():
-    rng = np.random.default_rng(4)
-    matrix = rng.normal(size=(3000, len(FEATURES)))
-    cnn, pallidum = FEATURES.index("logit_p_cnn"), FEATURES.index("pallidum")
-    mimic = FEATURES.index("logit_p_mimic")
-    law = 1.5 * matrix[:, cnn] + 1.0 * matrix[:, pallidum] - 0.8 * matrix[:, mimic] - 1
-    truth = rng.random(3000) < 1 / (1 + np.exp(-law))
-    model = calibrate.logistic_model(matrix, truth)
-    assert model["coefficient"][pallidum] == 0
-    # The others are what a fit without it gives, and those with the right sign stay.
-    without = np.delete(matrix, pallidum, 1)
-    alone = calibrate.LogisticRegression(C=0.3, max_iter=5000).fit(without, truth)
-    if not (np.delete(model["coefficient"], pallidum) == 0).any():
-        found = np.delete(model["coefficient"], pallidum)
-        assert found == pytest.approx(alone.coef_[0], abs=1e-6)
-    assert model["coefficient"][cnn] == pytest.approx(1.5 / 1.2, abs=0.25)
-    assert model["coefficient"][mimic] < -0.5
-    for name in calibrate.NEVER_FOR:
-        assert model["coefficient"][FEATURES.index(name)] <= 0
-
-
 def test_thresholds_of_chosen_cohorts():
     rows, scans = candidates(np.random.default_rng(2), 100)
     metrics = calibrate.fit(rows, scans, ("a",))["metrics"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold
+from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from cmburden.agreement import expected_calibration_error
 from cmburden.correction import presence_counts
@@ -23,7 +23,7 @@ from cmburden.evaluate_cases import placed, read_truth
 from cmburden.evaluate_curves import sensitivity_at
 from cmburden.matching import hungarian, only_near
 from cmburden.paths import Layout
-from cmburden.probability import FEATURES, design, logistic, network_logits
+from cmburden.probability import FEATURES, design, network_logits
 from cmburden.records import seed_of, write_json
 from cmburden.tables import CANDIDATES, SCANS
 
@@ -31,11 +31,6 @@ from cmburden.tables import CANDIDATES, SCANS
 FALSE_POSITIVES = {"definite": 0.25, "possible": 1.5}
 #: The least that a label may mean, whatever the budget of false positives.
 LEAST = {"definite": 0.3, "possible": 0.05}
-#: Signs of calcium and vessels: none of them can make a microbleed more probable.
-NEVER_FOR = (
-    "logit_p_mimic", "bright_surroundings", "near_ventricle", "pallidum", "pineal",
-    "mirrored_calcium",
-)  # fmt: skip
 _DRAWS = 1000
 _FOLDS = 5
 
@@ -93,10 +88,11 @@ def fit(candidates: pd.DataFrame, scans: pd.DataFrame, operating: tuple[str, ...
     people = candidates["person"].to_numpy()
     mean, scale = matrix.mean(0), np.maximum(matrix.std(0), 1e-6)
     scaled = (matrix - mean) / scale
-    p = np.empty(len(truth))
-    for train, test in GroupKFold(_FOLDS).split(scaled, truth, people):
-        p[test] = logistic(scaled[test], logistic_model(scaled[train], truth[train]))
-    model = logistic_model(scaled, truth)
+    model = LogisticRegression(C=0.3, max_iter=5000)
+    p = cross_val_predict(
+        model, scaled, truth, groups=people, cv=GroupKFold(_FOLDS), method="predict_proba"
+    )[:, 1]
+    model.fit(scaled, truth)
     both = LogisticRegression(C=10.0, max_iter=5000).fit(
         network_logits(candidates["p_cnn"], candidates["p_yolo"]), truth
     )
@@ -133,8 +129,8 @@ def fit(candidates: pd.DataFrame, scans: pd.DataFrame, operating: tuple[str, ...
             "features": list(FEATURES),
             "mean": [round(float(v), 6) for v in mean],
             "scale": [round(float(v), 6) for v in scale],
-            "coefficient": [round(float(v), 6) for v in model["coefficient"]],
-            "intercept": round(float(model["intercept"]), 6),
+            "coefficient": [round(float(v), 6) for v in model.coef_[0]],
+            "intercept": round(float(model.intercept_[0]), 6),
         },
         "cnn_yolo_model": {
             "coefficient": [round(float(v), 6) for v in both.coef_[0]],
@@ -143,24 +139,6 @@ def fit(candidates: pd.DataFrame, scans: pd.DataFrame, operating: tuple[str, ...
         "thresholds": thresholds,
         "metrics": metrics,
     }
-
-
-def logistic_model(scaled: np.ndarray, truth: np.ndarray) -> dict:
-    """Coefficients of all ``FEATURES`` (columns of ``scaled``) and the intercept.
-
-    Those of ``NEVER_FOR`` that come out positive are fitted without and are 0: with few lesions
-    where calcium is usual, the sample's chance and not the place has spoken.
-    """
-    used = np.ones(scaled.shape[1], bool)
-    against = np.isin(FEATURES, NEVER_FOR)
-    while True:
-        fitted = LogisticRegression(C=0.3, max_iter=5000).fit(scaled[:, used], truth)
-        coefficient = np.zeros(len(used))
-        coefficient[used] = fitted.coef_[0]
-        wrong = against & (coefficient > 0)
-        if not wrong.any():
-            return {"coefficient": coefficient, "intercept": float(fitted.intercept_[0])}
-        used &= ~wrong
 
 
 def _threshold(wrong: np.ndarray, allowed: int, least: float) -> float:
