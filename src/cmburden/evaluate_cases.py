@@ -31,9 +31,8 @@ class Cases:
     ``scans``: scan_id, cohort, contrast, person, n_true, n_pred, top, tp, fp. ``real``: microbleeds
     with group, region, diameter (mm), found. ``candidates``: a score and a ``hit_`` a stage,
     decided, right; those at faint microbleeds are not among them. ``mimics``: kind, called; the
-    faint ones as well. ``people``: how many participants. ``counted``: what
-    was read and what was not. ``combination``: the model of the score ``cnn_yolo``, None for the
-    geometric mean.
+    faint ones as well. ``people``: how many participants. ``counted``: what was read and what was
+    not. ``combination``: the model of the score ``cnn_yolo``, None for the geometric mean.
     """
 
     scans: pd.DataFrame

@@ -173,14 +173,16 @@ def simulate(
     level = float(signal.abs()[torch.from_numpy(tissue)].median())
     sigma = level / acquisition.snr
 
-    # What sources leave, by their centres: those that are graded are not integrated twice.
+    # What seen sources leave, by their centres: they are not integrated twice.
     known: dict[bytes, tuple] = {}
 
     def seen(source: Source) -> str:
         box, left = sources.source_signal(source, affine, signal.shape, b0, radians)
         local = float(signal[box].abs().median()) if left.size else 0.0
-        known[source.centre.tobytes()] = box, left
-        return sources.grade(sources.darkest_loss(left, acquisition), local, sigma)
+        call = sources.grade(sources.darkest_loss(left, acquisition), local, sigma)
+        if call != "unseen":
+            known[source.centre.tobytes()] = box, left
+        return call
 
     if given is None:
         drawing = sources.Drawing(

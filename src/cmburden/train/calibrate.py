@@ -54,10 +54,11 @@ def load_run(derivatives: list[Path], truth: list[Path]) -> tuple[pd.DataFrame, 
             lesions = real[real["scan_id"] == scan.scan_id]
             own["is_microbleed"] = False
             points = own[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
-            pairs = hungarian(points, *placed(lesions))
+            real_ones = placed(lesions)
+            pairs = hungarian(points, *real_ones)
             own.iloc[[i for i, _ in pairs], own.columns.get_loc("is_microbleed")] = True
             faint = known[(known["kind"] == "faint") & (known["scan_id"] == scan.scan_id)]
-            own = own[~only_near(points, placed(faint), placed(lesions))]
+            own = own[~only_near(points, placed(faint), real_ones)]
             # Two runs may hold scans of one name.
             own["scan_id"] = f"{number}/{scan.scan_id}"
             about = {

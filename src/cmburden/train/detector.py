@@ -345,8 +345,8 @@ def check(network: SpotNet, folder: Path, most: int = 12) -> list[float]:
             next(network.parameters()).device, minimum=0.05, maximum_number=200,
         )  # fmt: skip
         real_ones, faint = (
-            (content["centre_mm"][of_kind], content["radius"][of_kind])
-            for of_kind in (content["kind"] == kind for kind in ("microbleed", "faint"))
+            tuple(content[name][content["kind"] == kind] for name in ("centre_mm", "radius"))
+            for kind in ("microbleed", "faint")
         )
         p = np.array([c.p_cnn for c in found])
         points = np.array([c.centre_mm for c in found]).reshape(-1, 3)

@@ -49,11 +49,9 @@ def mine_slab(network: SpotNet, slab, settings: dict) -> dict[str, np.ndarray]:
     centres, radius = slab["centre_mm"], slab["radius"]
     kinds = np.array([CLASS_OF_KIND[str(k)] for k in slab["kind"]])
     faint, axes = kinds == "faint", affine[:3, slices_last(affine)]
+    argued = list(zip(centres[faint], radius[faint], strict=True))
     found = [
-        c for c in found if not any(
-            _shows(np.array(c.centre_mm), centre, size, axes)
-            for centre, size in zip(centres[faint], radius[faint], strict=True)
-        )
+        c for c in found if not any(_shows(c.centre_mm, *spot, axes) for spot in argued)
     ]  # fmt: skip
     centres, radius, kinds = centres[~faint], radius[~faint], kinds[~faint]
     rows, views, _ = describe(scan, mask, affine, found)
@@ -79,7 +77,7 @@ def mine_slab(network: SpotNet, slab, settings: dict) -> dict[str, np.ndarray]:
     }
 
 
-def _shows(point: np.ndarray, centre: np.ndarray, size: float, axes: np.ndarray) -> bool:
+def _shows(point, centre: np.ndarray, size: float, axes: np.ndarray) -> bool:
     """Whether the view about ``point`` has what lies at ``centre`` in its slice; ``axes`` (3, 3)
     are the scan's, slices last."""
     spacing = np.linalg.norm(axes, axis=0)
