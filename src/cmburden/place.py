@@ -107,8 +107,8 @@ def near_ventricle(distance_mm: np.ndarray) -> np.ndarray:
     return 1 / (1 + (np.maximum(distance_mm, 0) / 3.0) ** 4)
 
 
-#: How well the two sides of a brain agree after registration, mm.
-MIRROR_MM = 4.0
+#: How well the two sides of a brain, and calcium of both, agree after registration, mm.
+MIRROR_MM = 6.0
 
 
 def mirrored(points_mm: np.ndarray, scores: np.ndarray, scans: np.ndarray) -> np.ndarray:

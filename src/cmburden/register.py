@@ -279,8 +279,9 @@ def matrix_and_offset(transform) -> tuple[np.ndarray, np.ndarray]:
     return matrix, parameters[9:] + centre - matrix @ centre
 
 
-def brain_image(data: np.ndarray, mask: np.ndarray, affine: np.ndarray):
-    """The masked brain on voxels of 2 mm, scaled to a median of 1, cut to its surroundings."""
+def coarse_brain(data: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> tuple:
+    """The masked brain on voxels of 2 mm, scaled to a median of 1, cut to its surroundings: the
+    volume and its affine."""
     sizes = np.asarray(images.voxel_sizes(affine))
     box = tuple(
         slice(max(0, part.start - round(12 / size)), part.stop + round(12 / size))
@@ -304,7 +305,12 @@ def brain_image(data: np.ndarray, mask: np.ndarray, affine: np.ndarray):
     resampled = ndimage.map_coordinates(blurred, coordinates, order=1, mode="nearest")
     to_ras = start.copy()
     to_ras[:3, :3] = start[:3, :3] * step
-    return ants_image(resampled, to_ras)
+    return resampled, to_ras
+
+
+def brain_image(data: np.ndarray, mask: np.ndarray, affine: np.ndarray):
+    """:func:`coarse_brain` as ANTs takes it."""
+    return ants_image(*coarse_brain(data, mask, affine))
 
 
 def alignment(

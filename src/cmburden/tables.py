@@ -291,7 +291,7 @@ FEATURES = (
     _c("sphericity", "float", "Surface of the ball of equal volume over its own; 1 is round"),
     _c("through_plane", "float", "Length across the slices over the width in the slice"),
     _c("surroundings", "float", "Signal of the 3 mm around it, 1 the brain's median"),
-    _c("ventricle_mm", "float", "Distance to the lateral ventricles, in MNI152", "mm"),
+    _c("ventricle_mm", "float", "Distance to the ventricles, the scan's own or MNI152's", "mm"),
     _c("region", "str", "MARS region of the centre"),
     _c("group", "str", "MARS group", levels=GROUPS),
     _c("hemisphere", "str", "Side", levels=HEMISPHERES),

@@ -20,9 +20,11 @@ from cmburden import (
     images,
     lesion_planes,
     models,
+    preprocess,
     provenance,
     resources,
     tables,
+    ventricles,
     viewer,
 )
 from cmburden.montage import lesion_montage
@@ -30,9 +32,10 @@ from cmburden.paths import Layout
 from cmburden.place import places, ventricle_distance
 from cmburden.probability import design, probability
 from cmburden.records import Outcome, Scan, hash_of, whole_file, write_json
+from cmburden.register import load_transform
 
 STAGE = "verify"
-VERSION = 5
+VERSION = 6
 _LOG = logging.getLogger(__name__)
 
 
@@ -86,10 +89,11 @@ def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:
             with whole_file(cached) as temporary, temporary.open("wb") as stream:
                 np.savez_compressed(stream, scores=verifier(crops["views"]))
         scores = np.load(cached, allow_pickle=False)["scores"]
-        judged = judge(found, scores, scan, layout, contract, thresholds)
+        brain = preprocess.load_result(scan, layout)
+        judged = judge(found, scores, scan, layout, brain, contract, thresholds)
         judged = one_label_an_extent(judged, crops["voxels"], crops["owner"])
         shard.append(judged)
-        _write_scan(scan, layout, judged, crops["voxels"], crops["owner"])
+        _write_scan(scan, layout, brain, judged, crops["voxels"], crops["owner"])
         kept = judged[judged["kept"]]
         _LOG.info("%s: %d of %d candidates kept", scan.scan_id, len(kept), len(judged))
         Outcome(
@@ -131,9 +135,13 @@ def _upstream(layout: Layout, scan: Scan) -> str | None:
     return None
 
 
-def judge(found, scores, scan: Scan, layout: Layout, contract: dict, thresholds) -> pd.DataFrame:
-    """``found`` candidates with YOLO scores, place, probability and label filled in."""
-    from cmburden.register import to_mni
+def judge(
+    found, scores, scan: Scan, layout: Layout, brain: tuple, contract: dict, thresholds
+) -> pd.DataFrame:
+    """``found`` candidates with YOLO scores, place, probability and label filled in.
+
+    ``brain`` is the scan's preprocessed volume, its brain mask and its affine.
+    """
     from cmburden.yolo.views import CLASSES
 
     judged = found.copy()
@@ -145,11 +153,15 @@ def judge(found, scores, scan: Scan, layout: Layout, contract: dict, thresholds)
         strict=True,
     ):  # fmt: skip
         judged[column] = pd.array(values, dtype="string")
-    mni = np.round(to_mni(centres, layout, scan.scan_id), 3) if len(centres) else np.zeros((0, 3))
+    transform = load_transform(layout, scan.scan_id)
+    mni = np.round(transform(centres), 3)
     for axis, column in enumerate(("mni_x", "mni_y", "mni_z")):
         judged[column] = pd.array(mni[:, axis], dtype="Float64")
-    far = np.round(ventricle_distance(mni), 2)
-    judged["ventricle_mm"] = pd.array(far, dtype="Float64")
+    far = ventricle_distance(mni)
+    own = ventricles.find(*brain, transform) if len(centres) else None
+    if own is not None:
+        far = np.minimum(far, own.distance(centres))
+    judged["ventricle_mm"] = pd.array(np.round(far, 2), dtype="Float64")
     judged["p_yolo"] = pd.array(np.round(scores[:, 0].astype(float), 6), dtype="Float64")
     mimic = scores[:, 1:].astype(float).max(1) if len(scores) else np.zeros(0)
     judged["p_mimic"] = pd.array(np.round(mimic, 6), dtype="Float64")
@@ -187,16 +199,16 @@ def one_label_an_extent(judged: pd.DataFrame, voxels: np.ndarray, owner: np.ndar
     return judged
 
 
-def _write_scan(scan: Scan, layout: Layout, judged, voxels, owner) -> None:
+def _write_scan(scan: Scan, layout: Layout, brain: tuple, judged, voxels, owner) -> None:
     """The scan's label volume, lesion table with sidecar, and what its page shows."""
-    preproc = nib.load(layout.preproc(scan))
+    volume, mask, affine = brain
     lesions = judged[judged["kept"]].copy()
     lesions["lesion_id"] = burden.lesion_numbers(lesions)
     lesions["participant_id"], lesions["session_id"] = scan.participant_id, scan.session_id
-    labels = np.zeros(preproc.shape, np.int16)
+    labels = np.zeros(volume.shape, np.int16)
     for _, lesion in lesions.sort_values("lesion_id", ascending=False).iterrows():
         labels[tuple(voxels[owner == int(lesion["candidate_id"])].T)] = lesion["lesion_id"]
-    images.save_volume(layout.lesion_labels(scan), labels, preproc.affine, np.int16, intent="label")
+    images.save_volume(layout.lesion_labels(scan), labels, affine, np.int16, intent="label")
     table = tables.LESIONS.frame(
         lesions[[name for name in tables.LESIONS.names if name in lesions]]
     ).drop(columns="macrohaemorrhage")
@@ -207,13 +219,11 @@ def _write_scan(scan: Scan, layout: Layout, judged, voxels, owner) -> None:
     # Figures of an earlier run would show lesions that are no longer held to be any.
     layout.montage(scan).unlink(missing_ok=True)
     layout.lesion_planes(scan).unlink(missing_ok=True)
-    volume = np.asarray(preproc.dataobj, dtype=np.float32)
     if len(lesions):
         rows = lesions.sort_values("lesion_id").to_dict("records")
-        lesion_montage(volume, preproc.affine, rows, layout.montage(scan), scan.scan_id)
-        lesion_planes.draw(volume, preproc.affine, rows, layout.lesion_planes(scan))
+        lesion_montage(volume, affine, rows, layout.montage(scan), scan.scan_id)
+        lesion_planes.draw(volume, affine, rows, layout.lesion_planes(scan))
     viewer.write(
         layout.viewer(scan), scan.scan_id, volume,
-        np.asarray(nib.load(layout.brain_mask(scan)).dataobj) > 0,
-        np.asarray(nib.load(layout.regions(scan)).dataobj), labels, preproc.affine,
+        mask, np.asarray(nib.load(layout.regions(scan)).dataobj), labels, affine,
     )  # fmt: skip

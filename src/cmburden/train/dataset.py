@@ -40,15 +40,16 @@ def flatten(image: np.ndarray, mask: np.ndarray, spacing) -> np.ndarray:
 
 
 def training_slab(
-    anatomy: an.Anatomy, seed: int, *, extent: tuple[float, float], without: tuple[str, ...] = ()
-) -> dict[str, np.ndarray]:
+    anatomy: an.Anatomy, seed: int, *, extent: tuple[float, float],
+    presets: tuple[str, ...] = tuple(aq.PRESETS), without: tuple[str, ...] = (),
+) -> dict[str, np.ndarray]:  # fmt: skip
     """A slab of a random acquisition (or a varied preset), crowded with microbleeds and mimics.
 
-    ``extent`` is the range of heights in mm. Presets named in ``without``, and random
-    acquisitions like them, are not drawn.
+    ``extent`` is the range of heights in mm, ``presets`` those to choose from. Presets named in
+    ``without``, and random acquisitions like them, are not drawn.
     """
     rng = np.random.default_rng(seed)
-    presets = [name for name in aq.PRESETS if name not in without]
+    presets = [name for name in presets if name not in without]
     if presets and rng.random() < 0.5:
         acquisition = aq.vary(aq.PRESETS[str(rng.choice(presets))], rng)
     else:
@@ -118,6 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--people", default="1-10", help="label maps to use, first-last from 1")
     parser.add_argument("--slabs", type=int, default=160)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--presets", nargs="+", default=list(aq.PRESETS), choices=list(aq.PRESETS),
+                        help="presets of the half that is not random (default: all)")  # fmt: skip
     parser.add_argument("--without", nargs="*", default=[], choices=list(aq.PRESETS),
                         help="presets to leave out, and acquisitions like them")  # fmt: skip
     parser.add_argument("--extent", type=float, nargs=2, default=(32.0, 56.0), help="height, mm")
@@ -132,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         slab = training_slab(
             an.load(maps[number % len(maps)]), seed_of("slab", args.seed, number),
-            extent=tuple(args.extent), without=tuple(args.without),
+            extent=tuple(args.extent), presets=tuple(args.presets), without=tuple(args.without),
         )  # fmt: skip
         with whole_file(target) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, **slab)
