@@ -99,13 +99,13 @@ def card(contract: dict) -> str:
         if not isinstance(v, dict) and k != "froc"
     )
     thresholds = "\n".join(f"| {k} | {v} |" for k, v in sorted(contract["thresholds"].items()))
-    left_out = contract["left_out_acquisitions"]
+    left_out = ", ".join(contract["left_out_acquisitions"])
     return (
         f"# {contract['id']}\n\n{contract['intended_use']}\n\n"
         f"**Architecture.** {contract['architecture']}.\n\n"
         f"**Training data.** {contract['training_data']}\n\n"
-        f"**Left out of training and calibration.** {', '.join(left_out) or 'nothing'}, and "
-        "random acquisitions like them.\n\n"
+        "**Left out of training and calibration.** "
+        f"{f'{left_out}, and random acquisitions like them' if left_out else 'Nothing'}.\n\n"
         f"**Validation set.** {contract['validation_set']}.\n\n"
         f"| threshold | value |\n|---|---|\n{thresholds}\n\n"
         f"| measured on the validation set (simulated) | value |\n|---|---|\n{figures}\n\n"
