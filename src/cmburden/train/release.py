@@ -16,9 +16,9 @@ from cmburden.yolo.views import CLASSES, VIEW_MM, VIEW_PIXELS
 TRAINING_DATA = (
     "Simulated GRE and SWI slabs (cmburden.train.dataset and .mine) over label maps 01-10 of the "
     "SynthSeg training label maps (BBillot/SynthSeg, Apache-2.0) and the MNI152 template; of the "
-    "14 real people's anatomies 11-12 served calibration and 13-14 evaluation. Random acquisitions "
-    "(1.5-7 T, echo 10-40 ms, 0.4-1.2 mm, slices 0.8-6 mm) and varied presets in equal parts. No "
-    "real scan and no real microbleed was used."
+    "14 real people's anatomies 11-12 and new scans of 01-10 served calibration, 13-14 evaluation. "
+    "Random acquisitions (1.5-7 T, echo 10-40 ms, 0.4-1.2 mm, slices 0.8-6 mm) and varied presets "
+    "in equal parts. No real scan and no real microbleed was used."
 )
 #: What random acquisitions were drawn from: scans outside are outside of what was tried.
 DOMAIN = {
@@ -56,9 +56,9 @@ def release(
         "left_out_acquisitions": list(without),
         "domain": DOMAIN,
         "intended_use": INTENDED_USE,
-        "validation_set": "Simulated whole-head scans over label maps 11-12 through the whole "
-        "pipeline, out of fold over people: the probability is fitted on presets and random "
-        "acquisitions, thresholds and figures are of the presets",
+        "validation_set": "Simulated whole-head scans over label maps 01-12 through the whole "
+        "pipeline, out of fold over simulated people: the probability is fitted on presets and "
+        "random acquisitions, thresholds and figures are of the presets",
     }
     if kind == "detector":
         channels = load_tensors(target)["entry.weight"].shape[0]
