@@ -279,6 +279,19 @@ def test_calibration_finds_the_law_and_keeps_its_budget():
     assert np.abs(p - rows["p_cnn"]).mean() < 0.04
 
 
+def test_few_candidates_at_a_rare_place_do_not_erase_the_next_one_there():
+    rows, scans = candidates(np.random.default_rng(3), 300)
+    there = rows.index[rows["p_cnn"] > 0.8][:8]
+    rows.loc[there, ["mni_x", "mni_y", "mni_z"]] = [0.0, -28.0, 2.0]
+    rows.loc[there, "is_microbleed"] = False
+    model = calibrate.fit(rows, scans)["probability_model"]
+    one = rows.loc[there[:1]].assign(p_cnn=0.98)
+    elsewhere = one.assign(mni_x=30.0, mni_y=20.0, mni_z=30.0)
+    p, plain = (float(probability(model, design(row, "GRE"))[0]) for row in (one, elsewhere))
+    # Less likely than elsewhere, since eight of eight were none; possible all the same.
+    assert calibrate.LEAST["possible"] < p < plain - 0.2
+
+
 def test_thresholds_of_chosen_cohorts():
     rows, scans = candidates(np.random.default_rng(2), 100)
     metrics = calibrate.fit(rows, scans, ("a",))["metrics"]
