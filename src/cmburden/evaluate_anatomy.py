@@ -59,7 +59,7 @@ def measure(path: Path, preset: str, folder: Path, settings: dict, lesions: int)
     if not second.ok:
         return row
     points = np.array([source.centre for source in made.sources])
-    labels = atlas.labels_at(register.to_mni(points, layout, scan_id))
+    labels = atlas.labels_at(register.load_transform(layout, scan_id)(points))
     found = [mars.region_of(int(label))[0].group for label in labels]
     row["lesions"] = len(found)
     row["right"] = sum(a == source.group for a, source in zip(found, made.sources, strict=True))

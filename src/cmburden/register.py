@@ -336,16 +336,8 @@ def alignment(
         np.where(mask, data, 0).astype(np.float32),
         [max(1, round(_FIELD_SPACING_MM / size)) for size in images.voxel_sizes(affine)],
     )[index]
-    tissues, to_ras = template.tissues(_SPACING_MM)
     points = transform(nib.affines.apply_affine(affine, voxels))
-    at = nib.affines.apply_affine(np.linalg.inv(to_ras), points)
-    explained = np.stack(
-        [
-            ndimage.map_coordinates(tissues[..., channel], at.T, order=1, mode="constant")
-            for channel in range(tissues.shape[-1])
-        ],
-        axis=-1,
-    )
+    explained = template.tissues_at(points, _SPACING_MM)
     columns = np.column_stack([explained, np.ones(len(explained))])
     weights, *_ = np.linalg.lstsq(columns, smooth, rcond=None)
     fitted = columns @ weights
@@ -404,8 +396,3 @@ def load_transform(layout: Layout, scan_id: str) -> Transform:
     grid[:3] = FLIP @ image.affine[:3]
     field = np.asarray(image.dataobj, dtype=np.float32)[..., 0, :]
     return Transform(*matrix_and_offset(affine), field, grid)
-
-
-def to_mni(points: np.ndarray, layout: Layout, scan_id: str) -> np.ndarray:
-    """MNI152 RAS mm (n, 3) of scanner RAS mm ``points`` (n, 3)."""
-    return load_transform(layout, scan_id)(points)

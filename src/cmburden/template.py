@@ -53,6 +53,18 @@ def tissues(spacing: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([part for part, _ in parts], axis=-1), parts[0][1]
 
 
+def tissues_at(points_mm: np.ndarray, spacing: float) -> np.ndarray:
+    """:func:`tissues` (n, 3) at MNI152 points (n, 3) in mm, by linear interpolation; 0 outside."""
+    from scipy import ndimage
+
+    volume, affine = tissues(spacing)
+    at = nib.affines.apply_affine(np.linalg.inv(affine), points_mm)
+    return np.stack(
+        [ndimage.map_coordinates(part, at.T, order=1) for part in np.moveaxis(volume, -1, 0)],
+        axis=-1,
+    )
+
+
 @functools.cache
 def mask() -> tuple[np.ndarray, np.ndarray]:
     """Brain mask at 1 mm without holes, and its affine."""

@@ -61,24 +61,25 @@ def find(
     tissue = _tissue_levels(level, inside, from_template, at_mni)
     if tissue is None or not core.any():
         return None
-    sign = 1 if np.median(level[core]) > max(tissue) else -1
+    in_core = level[core]
+    middle = np.median(in_core)
+    sign = 1 if middle > max(tissue) else -1
     nearest = max(tissue) if sign > 0 else min(tissue)
-    beyond = sign * (level[core] - np.median(level[core])) >= 0
-    fluid_level = float(np.median(level[core][beyond]))
+    fluid_level = float(np.median(in_core[sign * (in_core - middle) >= 0]))
     if sign * (fluid_level - nearest) < LEAST_GAP:
         return None
     fluid = inside & (from_template < REACH_MM)
     fluid &= sign * (level - (fluid_level + nearest) / 2) > 0
-    wide = _distance(_distance(~fluid, to_ras) > _THIN_MM / 2, to_ras) <= _THIN_MM / 2
+    wide = _grown(_shrunk(fluid, to_ras, _THIN_MM / 2), to_ras, _THIN_MM / 2)
     parts, count = ndimage.label(wide & fluid)
     shared = np.bincount(parts[core], minlength=count + 1) * abs(np.linalg.det(to_ras[:3, :3]))
     own = (shared > _LEAST_SHARED_MM3)[parts] & (parts > 0)
     if not own.any():
         return None
     # Horns are thin where they end: what fluid touches the rest is theirs as well.
-    own = fluid & (_distance(own, to_ras) <= _THIN_MM)
-    grown = _distance(own, to_ras) <= _HOLE_MM / 2
-    return Ventricles(own | (_distance(~grown, to_ras) > _HOLE_MM / 2), to_ras)
+    own = fluid & _grown(own, to_ras, _THIN_MM)
+    closed = _shrunk(_grown(own, to_ras, _HOLE_MM / 2), to_ras, _HOLE_MM / 2)
+    return Ventricles(own | closed, to_ras)
 
 
 def _distance(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
@@ -88,15 +89,21 @@ def _distance(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return ndimage.distance_transform_edt(~mask, np.linalg.norm(affine[:3, :3], axis=0))
 
 
+def _grown(mask: np.ndarray, affine: np.ndarray, by_mm: float) -> np.ndarray:
+    return _distance(mask, affine) <= by_mm
+
+
+def _shrunk(mask: np.ndarray, affine: np.ndarray, by_mm: float) -> np.ndarray:
+    return _distance(~mask, affine) > by_mm
+
+
 def _tissue_levels(level, inside, from_template, at_mni) -> list[float] | None:
     """Median signal of grey and of white matter away from the ventricles; None for too little."""
-    tissues, to_ras = template.tissues(2.0)
-    at = nib.affines.apply_affine(np.linalg.inv(to_ras), at_mni)
+    grey_and_white = template.tissues_at(at_mni, 2.0)[:, :2]
+    away = from_template[inside] > 6
     found = []
-    for channel in (0, 1):
-        pure = np.zeros(level.shape, bool)
-        pure[inside] = ndimage.map_coordinates(tissues[..., channel], at.T, order=1) > 0.85
-        some = level[pure & (from_template > 6)]
+    for share in grey_and_white.T:
+        some = level[inside][(share > 0.85) & away]
         if len(some) < 100:
             return None
         found.append(float(np.median(some)))

@@ -10,8 +10,8 @@ import dataclasses
 import logging
 import time
 from pathlib import Path
+from typing import NamedTuple
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 
@@ -55,6 +55,21 @@ class Verifier:
         return self._score(self.network, views, self.device)
 
 
+class Brain(NamedTuple):
+    """What earlier stages wrote of a scan: ``volume``, ``mask`` (bool) and MARS ``regions``, all
+    (x, y, z), and their ``affine`` to scanner RAS mm."""
+
+    volume: np.ndarray
+    mask: np.ndarray
+    regions: np.ndarray
+    affine: np.ndarray
+
+    @classmethod
+    def read(cls, scan: Scan, layout: Layout) -> Brain:
+        volume, mask, affine = preprocess.load_result(scan, layout)
+        return cls(volume, mask, images.read_derivative(layout.regions(scan))[0], affine)
+
+
 def thresholds_of(contract: dict, settings: dict) -> dict[str, float]:
     """Definite and possible: the contract's, or the configuration's where it names them."""
     chosen = dict(contract["thresholds"]) | (settings.get("thresholds") or {})
@@ -89,7 +104,7 @@ def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:
             with whole_file(cached) as temporary, temporary.open("wb") as stream:
                 np.savez_compressed(stream, scores=verifier(crops["views"]))
         scores = np.load(cached, allow_pickle=False)["scores"]
-        brain = preprocess.load_result(scan, layout)
+        brain = Brain.read(scan, layout)
         judged = judge(found, scores, scan, layout, brain, contract, thresholds)
         judged = one_label_an_extent(judged, crops["voxels"], crops["owner"])
         shard.append(judged)
@@ -136,18 +151,14 @@ def _upstream(layout: Layout, scan: Scan) -> str | None:
 
 
 def judge(
-    found, scores, scan: Scan, layout: Layout, brain: tuple, contract: dict, thresholds
+    found, scores, scan: Scan, layout: Layout, brain: Brain, contract: dict, thresholds
 ) -> pd.DataFrame:
-    """``found`` candidates with YOLO scores, place, probability and label filled in.
-
-    ``brain`` is the scan's preprocessed volume, its brain mask and its affine.
-    """
+    """``found`` candidates with YOLO scores, place, probability and label filled in."""
     from cmburden.yolo.views import CLASSES
 
     judged = found.copy()
     centres = judged[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
-    image = nib.load(layout.regions(scan))
-    where = places(centres, np.asarray(image.dataobj), image.affine)
+    where = places(centres, brain.regions, brain.affine)
     for column, values in zip(
         ("region", "group", "hemisphere"), zip(*where, strict=True) if where else ([], [], []),
         strict=True,
@@ -158,9 +169,9 @@ def judge(
     for axis, column in enumerate(("mni_x", "mni_y", "mni_z")):
         judged[column] = pd.array(mni[:, axis], dtype="Float64")
     far = ventricle_distance(mni)
-    own = ventricles.find(*brain, transform) if len(centres) else None
-    if own is not None:
-        far = np.minimum(far, own.distance(centres))
+    if len(centres):
+        own = ventricles.find(brain.volume, brain.mask, brain.affine, transform)
+        far = far if own is None else np.minimum(far, own.distance(centres))
     judged["ventricle_mm"] = pd.array(np.round(far, 2), dtype="Float64")
     judged["p_yolo"] = pd.array(np.round(scores[:, 0].astype(float), 6), dtype="Float64")
     mimic = scores[:, 1:].astype(float).max(1) if len(scores) else np.zeros(0)
@@ -199,9 +210,9 @@ def one_label_an_extent(judged: pd.DataFrame, voxels: np.ndarray, owner: np.ndar
     return judged
 
 
-def _write_scan(scan: Scan, layout: Layout, brain: tuple, judged, voxels, owner) -> None:
+def _write_scan(scan: Scan, layout: Layout, brain: Brain, judged, voxels, owner) -> None:
     """The scan's label volume, lesion table with sidecar, and what its page shows."""
-    volume, mask, affine = brain
+    volume, mask, regions, affine = brain
     lesions = judged[judged["kept"]].copy()
     lesions["lesion_id"] = burden.lesion_numbers(lesions)
     lesions["participant_id"], lesions["session_id"] = scan.participant_id, scan.session_id
@@ -223,7 +234,4 @@ def _write_scan(scan: Scan, layout: Layout, brain: tuple, judged, voxels, owner)
         rows = lesions.sort_values("lesion_id").to_dict("records")
         lesion_montage(volume, affine, rows, layout.montage(scan), scan.scan_id)
         lesion_planes.draw(volume, affine, rows, layout.lesion_planes(scan))
-    viewer.write(
-        layout.viewer(scan), scan.scan_id, volume,
-        mask, np.asarray(nib.load(layout.regions(scan)).dataobj), labels, affine,
-    )  # fmt: skip
+    viewer.write(layout.viewer(scan), scan.scan_id, volume, mask, regions, labels, affine)
