@@ -81,7 +81,7 @@ class Head:
             return 1 + an.sample(self.tissue, self.affine, at)
 
         return Given(
-            vessels.Veins(_through(back, self.veins.points), self.veins.radius_mm),
+            self.veins.through(back),
             self.vein_ppm,
             [here(one) for one in self.crossings],
             [here(self.sources[k]) for k in there],
@@ -155,12 +155,9 @@ def draw_head(
     grey = an.sample(person.to_deep_grey, person.affine, at).numpy()
     del index, at
 
-    nothing = vessels.Veins(np.zeros((0, 3)), np.zeros(0))
-    grown = vessels.grow(labels, wall, findings.veins, rng) if findings.veins else nothing
+    grown = [vessels.grow(labels, wall, findings.veins, rng)] if findings.veins else []
     crossing, middles = vessels.crossing(labels, findings.crossing_vessels, rng)
-    points = np.concatenate([grown.points, *(one.points for one in crossing)])
-    radii = np.concatenate([grown.radius_mm, *(one.radius_mm for one in crossing)])
-    veins = vessels.Veins(_through(affine, points), radii)
+    veins = vessels.Veins.joined([*grown, *crossing]).through(affine)
     vein_ppm = float(rng.uniform(*VEIN_PPM))
     named = [
         Source("vessel", centre, float(one.radius_mm[0]), vein_ppm, float(one.radius_mm[0]), None,
