@@ -1,5 +1,5 @@
-"""Straightness of dark lines against curves whose chord is known, and simulated veins against a real
-scan's."""
+"""Straightness of dark lines against curves whose chord is known, and of simulated veins against
+a real scan's."""
 
 from pathlib import Path
 

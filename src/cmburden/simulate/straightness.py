@@ -122,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     like = aq.Acquisition(
         "like", "GRE", voxel, args.echo_time, args.field_t, csf=1.1, extent_mm=30.0
     )
-    print("| scan | pieces | longer than 6 mm | stretches | chord over arc of 6 mm, 10 / 50 / 90 % |")
+    print("| scan | pieces | longer than 6 mm | stretches | chord over arc, 10 / 50 / 90 % |")
     print("|---|---|---|---|---|")
     print(pieces(image.data, voxel).row("real"))
     made, inside = simulated(like, args.seed, args.anatomy)
