@@ -11,7 +11,7 @@ from PIL import Image
 from cmburden.cnn.network import SpotNet
 from cmburden.errors import CMBurdenError
 from cmburden.probability import FEATURES, design, probability
-from cmburden.train import calibrate, detector, mine, verifier
+from cmburden.train import calibrate, dataset, detector, mine, verifier
 from cmburden.yolo.model import class_scores
 from cmburden.yolo.views import CLASSES
 
@@ -167,6 +167,11 @@ def test_match_is_one_to_one():
     points = np.array([[0, 0, 0], [1, 0, 0], [50, 0, 0.0]])
     centres = np.array([[0.9, 0, 0], [30, 0, 0.0]])
     assert mine.match(points, centres, np.array([3.0, 3.0])).tolist() == [-1, 0, -1]
+
+
+def test_leaving_out_every_preset_is_a_mistake(tmp_path):
+    with pytest.raises(CMBurdenError, match="--without AIBL leaves out every one of --presets"):
+        dataset.main([str(tmp_path), "--presets", "AIBL", "--without", "AIBL"])
 
 
 def test_mined_candidates_become_a_yolo_dataset(slabs, tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from cmburden.cnn.grid import to_network
-from cmburden.errors import told
+from cmburden.errors import CMBurdenError, told
 from cmburden.records import seed_of, whole_file
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
@@ -126,6 +126,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--extent", type=float, nargs=2, default=(32.0, 56.0), help="height, mm")
     parser.add_argument("--part", default="0/1", help="this process's share, i/n")
     args = parser.parse_args(arguments)
+    if not set(args.presets) - set(args.without):
+        raise CMBurdenError(
+            f"--without {' '.join(args.without)} leaves out every one of --presets: "
+            "name others in --presets, or leave it away"
+        )
     # The template among the people: one anatomy more, and the one that the demo has.
     maps = [*an.selected(an.available(args.anatomy), args.people), None]
     part, parts = (int(n) for n in args.part.split("/"))
