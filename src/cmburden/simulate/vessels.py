@@ -16,6 +16,9 @@ from scipy import ndimage
 #: How much a vein turns, in radians a mm about either axis, from vein to vein: stretches of 6 mm
 #: then are as straight as those of a real 7 T scan (``simulate.straightness``).
 WANDER = (0.06, 0.25)
+#: A vein of a sulcus or the ventricles' wall ends where it is further than this from it: about the
+#: thickness of the cortex, as sulci that are closed have no fluid in the label maps.
+_STRAYED_MM = 2.5
 #: Points a sub-voxel that a vein fills.
 _POINTS = 4
 
@@ -177,13 +180,14 @@ def _walk(start, distance, length, radii, rng, *, straight=False) -> Veins:
         else:
             # Along the guide rather than away from it, and gently back from where it has left it.
             heading = heading - 0.25 * (heading * pull).sum(1, keepdims=True) * pull
-            heading = heading + np.clip(0.2 * (far - 1.0), -0.1, 0.4) * pull
+            heading = heading + np.clip(0.3 * (far - 1.0), -0.1, 0.5) * pull
         heading = heading + wander * rng.normal(size=heading.shape)
         heading /= np.linalg.norm(heading, axis=1, keepdims=True) + 1e-6
         position = position + heading
         within = ((position >= 0) & (position <= size - 1)).all(1) & (step < steps)
-        if straight:
-            within &= far[:, 0] > 2
+        # Medullary veins end at the ventricle; the others where they have left their guide: no vein
+        # of a sulcus crosses white matter.
+        within &= far[:, 0] > 2 if straight else far[:, 0] <= _STRAYED_MM
         steps = np.where(within, steps, 0)
         points.append(position)
         inside.append(within)
