@@ -8,7 +8,6 @@ import pytest
 
 from cmburden.images import load_volume
 from cmburden.simulate import straightness, vessels
-from cmburden.simulate.acquisition import Acquisition
 
 REAL = (
     Path(__file__).resolve().parents[3]
@@ -48,8 +47,7 @@ def test_a_vein_holds_its_volume_and_together():
     for radius in (0.2, 0.5):
         vein = vessels.Veins(points, ahead, np.full(len(points), radius))
         sub = np.array([0.5, 0.5, 0.65])
-        share = vein.share((60, 70, 32), sub, np.array([2, 2, 1 / 1.3]), (1, 1, 2),
-                           np.random.default_rng(0)).numpy()  # fmt: skip
+        share = vein.share((60, 70, 32), sub, 1 / sub, np.random.default_rng(0)).numpy()
         # 30.5 steps of 1 mm: the last point stands for half a one.
         assert share.sum() * sub.prod() == pytest.approx(np.pi * radius**2 * 30.5, rel=0.02)
         assert ndimage.label(share > 0.1 * share.max(), np.ones((3, 3, 3)))[1] == 1
@@ -75,15 +73,9 @@ def test_walks_go_on_from_point_to_point():
 def test_simulated_veins_are_as_straight_as_a_real_scans():
     volume = load_volume(REAL)
     real = straightness.pieces(volume.data, volume.zooms)
-    like = Acquisition("like", "GRE", volume.zooms, 0.012, 7.0, csf=1.1, extent_mm=25.0)
-    made = straightness.pieces(*_first_two(like))
+    made = straightness.simulated(volume.zooms, 0.012, 7.0, seed=2, extent_mm=25.0)
     for quantile in (0.25, 0.5, 0.75):
         one, other = (np.quantile(p.chord, quantile) for p in (real, made))
         assert one == pytest.approx(other, abs=0.02)
     # They hold together: of those drawn as clouds of points none was longer.
     assert (made.arc_mm >= 6).mean() >= (real.arc_mm >= 6).mean()
-
-
-def _first_two(like):
-    image, inside = straightness.simulated(like, seed=2)
-    return image, like.voxel_mm, inside

@@ -24,7 +24,7 @@ from cmburden.simulate import anatomy as an
 from cmburden.simulate import cohort, pathology, sources, vessels
 from cmburden.simulate.acquisition import Acquisition
 from cmburden.simulate.physics import phase_per_ppm
-from cmburden.simulate.scan import VEIN_PPM, Given, Simulated, brain_box, simulate
+from cmburden.simulate.scan import VEIN_PPM, Given, Simulated, brain_box, simulate, vessel_sources
 from cmburden.simulate.sources import Findings, Source, usual_findings
 
 #: Head pose between visits, standard deviations: degrees about each axis, mm along each.
@@ -159,12 +159,7 @@ def draw_head(
     crossing, middles = vessels.crossing(labels, findings.crossing_vessels, rng)
     veins = vessels.Veins.joined([*grown, *crossing]).through(affine)
     vein_ppm = float(rng.uniform(*VEIN_PPM))
-    named = [
-        Source("vessel", centre, float(one.radius_mm[0]), vein_ppm, float(one.radius_mm[0]), None,
-               "unknown")
-        for one, centre in zip(crossing, _through(affine, middles), strict=True)
-        if len(one.points)
-    ]  # fmt: skip
+    named = vessel_sources(crossing, _through(affine, middles), vein_ppm)
 
     present = course.present()
     radians = phase_per_ppm(acquisition.field_t, acquisition.echo_time_s)

@@ -154,7 +154,7 @@ def simulate(
         to_steps = np.diag([*voxel, 1.0])
         to_steps[:3, 3] = 0.5 * voxel - 0.5
         veins = given.veins.through(to_steps @ np.linalg.inv(affine))
-        blood = veins.share(tuple(chi.shape), sub, 1 / voxel, factor, rng)
+        blood = veins.share(tuple(chi.shape), sub, 1 / sub, rng)
         ppm, crossings = given.vein_ppm, given.crossings
     chi += ppm * blood
     for _ in range(findings.siderosis if given is None else 0):
@@ -302,19 +302,25 @@ def _draw_veins(labels, to_ventricle, affine, sub, factor, findings: Findings, r
     crossing, middles = vessels.crossing(coarse, findings.crossing_vessels, rng)
     veins = vessels.Veins.joined([grown, *crossing])
     ratio = np.array(labels.shape) / np.array(coarse.shape)
-    blood = veins.share(tuple(np.array(labels.shape) * factor), sub, ratio, factor, rng)
+    blood = veins.share(tuple(np.array(labels.shape) * factor), sub, ratio * factor, rng)
     ppm = float(rng.uniform(*VEIN_PPM))
 
     def to_mm(points: np.ndarray) -> np.ndarray:
         return nib.affines.apply_affine(affine, (points + 0.5) * ratio - 0.5)
 
-    named = [
+    return to_mm(veins.points), blood, ppm, vessel_sources(crossing, to_mm(middles), ppm)
+
+
+def vessel_sources(
+    crossing: list[vessels.Veins], middles_mm: np.ndarray, ppm: float
+) -> list[Source]:
+    """What the truth names of vessels across the slices: one source at the middle of each."""
+    return [
         Source("vessel", centre, float(one.radius_mm[0]), ppm, float(one.radius_mm[0]), None,
                "unknown")
-        for one, centre in zip(crossing, to_mm(middles), strict=True)
+        for one, centre in zip(crossing, middles_mm, strict=True)
         if len(one.points)
     ]  # fmt: skip
-    return to_mm(veins.points), blood, ppm, named
 
 
 def _line_surface(chi, surface: np.ndarray, factor, rng: np.random.Generator) -> None:

@@ -16,7 +16,7 @@ from scipy import ndimage
 from skimage.morphology import remove_small_objects, skeletonize
 
 from cmburden.errors import told
-from cmburden.images import load_volume, voxel_sizes
+from cmburden.images import load_volume
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
 from cmburden.simulate.scan import simulate
@@ -99,14 +99,22 @@ def _unbranched(line: np.ndarray) -> list[list[int]]:
 
 
 def simulated(
-    acquisition: aq.Acquisition, seed: int, anatomy: Path | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Image of a person's veins and nothing else, and the brain 2 mm within its edge."""
+    voxel_mm: tuple[float, float, float],
+    echo_time_s: float,
+    field_t: float,
+    seed: int,
+    anatomy: Path | None = None,
+    extent_mm: float = 30.0,
+) -> Pieces:
+    """Of a person with veins and nothing else, 2 mm within the brain's edge, in a GRE scan."""
+    acquisition = aq.Acquisition(
+        "like", "GRE", voxel_mm, echo_time_s, field_t, csf=1.1, extent_mm=extent_mm
+    )
     rng = np.random.default_rng(seed)
     person = an.load(anatomy)
     scan = simulate(person, an.deformation(person, rng), acquisition, rng, Findings())
-    depth = ndimage.distance_transform_edt(scan.brain, sampling=acquisition.voxel_mm)
-    return scan.image, depth > 2.0
+    depth = ndimage.distance_transform_edt(scan.brain, sampling=voxel_mm)
+    return pieces(scan.image, voxel_mm, depth > 2.0)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -118,15 +126,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(arguments)
     image = load_volume(args.scan)
-    voxel = voxel_sizes(image.affine)
-    like = aq.Acquisition(
-        "like", "GRE", voxel, args.echo_time, args.field_t, csf=1.1, extent_mm=30.0
-    )
     print("| scan | pieces | longer than 6 mm | stretches | chord over arc, 10 / 50 / 90 % |")
     print("|---|---|---|---|---|")
-    print(pieces(image.data, voxel).row("real"))
-    made, inside = simulated(like, args.seed, args.anatomy)
-    print(pieces(made, voxel, inside).row("simulated"))
+    print(pieces(image.data, image.zooms).row("real"))
+    made = simulated(image.zooms, args.echo_time, args.field_t, args.seed, args.anatomy)
+    print(made.row("simulated"))
     return 0
 
 

@@ -48,11 +48,11 @@ class Veins:
         return Veins(self.points @ turn + matrix[:3, 3], self.ahead @ turn, self.radius_mm)
 
     def share(
-        self, shape: tuple[int, ...], sub_mm: np.ndarray, ratio, factor, rng: np.random.Generator
+        self, shape: tuple[int, ...], sub_mm: np.ndarray, a_step, rng: np.random.Generator
     ) -> torch.Tensor:
         """Share (``shape``) of each sub-voxel that the veins fill.
 
-        ``ratio`` (3,) scan voxels a step of the points' coordinates, ``factor`` sub-voxels a voxel.
+        ``a_step`` (3,) is how many sub-voxels of ``sub_mm`` a step of the points' coordinates has.
         """
         area = np.pi * self.radius_mm**2
         size = float(np.prod(sub_mm))
@@ -63,8 +63,7 @@ class Veins:
         at = self.points[of] + along[:, None] * self.ahead[of] + self._across(of, rng)
         # A vein's last point stands for half a step.
         amount = (area / count / size * np.where(self.ahead.any(1), 1.0, 0.5))[of]
-        factor = np.array(factor)
-        index = ((at + 0.5) * ratio - 0.5) * factor + (factor - 1) / 2
+        index = (at + 0.5) * a_step - 0.5
         total = torch.zeros(int(np.prod(shape)))
         low = np.floor(index).astype(int)
         part = index - low
@@ -96,7 +95,7 @@ def grow(
     """Veins of a brain on a grid of about 1 mm.
 
     ``labels`` is (x, y, z) in FreeSurfer codes; ``density`` scales the number of veins (1: about
-    400 a brain).
+    700 a brain).
     """
     from cmburden.simulate import anatomy
 
@@ -195,5 +194,5 @@ def _walk(start, distance, length, radii, rng, *, straight=False) -> Veins:
         sizes.append(radius * (0.8 + 0.5 * step / np.maximum(steps, 1)))
     points, inside, sizes = (np.stack(part) for part in (points, inside, sizes))
     on = np.concatenate([inside[1:], np.zeros_like(inside[:1])])
-    ahead = np.where(on[..., None], np.roll(points, -1, 0) - points, 0.0)
+    ahead = on[..., None] * np.diff(points, axis=0, append=points[-1:])
     return Veins(points[inside], ahead[inside], sizes[inside])
