@@ -195,3 +195,22 @@ def expected_calibration_error(
     number = calibration_bins(p, bins)
     said, right = (np.bincount(number, weight * values, bins) for values in (p, truth))
     return float(np.abs(said - right).sum() / weight.sum())
+
+
+def calibration_error_by_chance(
+    p: np.ndarray, seed: int, least: float = 0.02, bins: int = 10, draws: int = 1000
+) -> tuple[float, float]:
+    """Mean and 95th percentile of the expected calibration error were ``p`` (n,) all true.
+
+    Truths are drawn by the probabilities themselves, independent of each other: few candidates miss
+    their share by chance, and the error is never below zero (Kumar et al., NeurIPS 2019).
+    """
+    p = np.asarray(p, float)
+    p = p[p >= least]
+    if not len(p):
+        return math.nan, math.nan
+    random = np.random.default_rng(seed)
+    errors = [
+        expected_calibration_error(p, random.random(len(p)) < p, least, bins) for _ in range(draws)
+    ]
+    return float(np.mean(errors)), float(np.quantile(errors, 0.95))

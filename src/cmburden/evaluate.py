@@ -33,7 +33,8 @@ CONVENTIONS = {
     f"a second one on a microbleed is not), in {BINS} bins of equal width; most candidates are "
     f"clear negatives, which makes the error over all of them kind: the one from a probability of "
     f"{CLEAR_NEGATIVE:g} on is the one to read; microbleeds without a candidate take no part; in a "
-    "small sample the error is overestimated, and its bootstrap interval more so",
+    "small sample the error is overestimated, and its bootstrap interval more so; by chance: what "
+    "it would be on average were every probability right",
     "ablation": "each stage at the point with the fewest false positives that reaches the "
     "sensitivity of the whole at 'definite'; YOLO's own effect: the CNN alone there, and both "
     f"networks where at most {ALLOWED_LOSS:g} less sensitivity is asked of them; in every "

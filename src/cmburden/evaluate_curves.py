@@ -11,6 +11,7 @@ import numpy as np
 from cmburden import agreement
 from cmburden.evaluate_cases import STAGES, Cases
 from cmburden.evaluate_measures import estimates, lesion, ratio
+from cmburden.records import seed_of
 from cmburden.summary import read_contract
 
 FROC_POINTS = (0.1, 0.25, 0.3, 0.5, 1.0, 2.0)
@@ -101,6 +102,7 @@ def calibration(cases: Cases, name: str) -> dict[str, dict[str, Any]]:
     Bins of equal width, each with its upper edge; expected calibration error: mean over candidates
     of the distance between a bin's mean probability and its share of true ones (Naeini et al.,
     AAAI 2015). ``predicted_over_true``: sum of the probabilities over the number of true ones.
+    ``by_chance``: mean and 95th percentile of that error were every probability right.
     """
     rows = cases.candidates
     result = {}
@@ -126,9 +128,13 @@ def calibration(cases: Cases, name: str) -> dict[str, dict[str, Any]]:
 
         found = estimates(cases, f"calibration {subset} {name}", statistics)
         shares = [found.pop(f"{b}") for b in range(BINS)]
+        chance = agreement.calibration_error_by_chance(
+            p, seed_of("by chance", subset, name), lowest, BINS
+        )
         result[subset] = found | {
             "candidates": len(own),
             "true_candidates": int(true.sum()),
+            "by_chance": dict(zip(("mean", "p95"), chance, strict=True)),
             "bins": [
                 {
                     "from": round(float(edges[b]), 3),

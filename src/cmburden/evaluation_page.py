@@ -213,12 +213,13 @@ def _calibration(content: dict[str, Any]) -> str:
     header, rows = [""], []
     for subset in next(iter(content.values())):
         words = "all candidates" if subset == "all" else f"{subset.replace('_', ' ')} on"
-        header += [words, "true", "expected calibration error", "predicted / true"]
+        header += [words, "true", "expected calibration error", "by chance", "predicted / true"]
     for name, entry in content.items():
         row = [name]
         for own in entry.values():
             row += [str(own["candidates"]), str(own["true_candidates"])]
-            row += [_estimate(own[key]) for key in _CALIBRATED]
+            error, total = (_estimate(own[key]) for key in _CALIBRATED)
+            row += [error, _number(own["by_chance"]["mean"]), total]
         rows.append(row)
     return _table(header, rows)
 

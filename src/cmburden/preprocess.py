@@ -6,7 +6,6 @@ is 1. What makes a scan unfit is checked here, before the slow stages, and becom
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from cmburden.ants_images import ants_image, load_ants
 from cmburden.errors import ScanError
 from cmburden.images import Volume
 from cmburden.paths import Layout
-from cmburden.provenance import write_run
+from cmburden.per_scan import carry_out
 from cmburden.records import Outcome, Scan, write_json
 
 STAGE = "preprocess"
@@ -33,31 +32,15 @@ _BIAS_SPACING_MM = 6.0
 
 def run(scan: Scan, layout: Layout, settings: dict) -> Outcome:
     """Preprocess one scan; what is wrong with it becomes the outcome's reason."""
-    started = time.perf_counter()
-    measures: dict = {"echo_time_s": scan.echo_time_s, "field_strength_t": scan.field_strength_t}
-    status, reason, message = "ok", None, None
-    try:
-        message = _preprocess(scan, layout, settings, measures)
-    except ScanError as error:
-        status, reason, message = error.status, error.reason, str(error)
-    seconds = time.perf_counter() - started
-    write_run(layout, STAGE, VERSION, scan.scan_id, settings, seconds=seconds)
-    outcome = Outcome(
-        STAGE,
-        scan.scan_id,
-        status,
-        reason,
-        message,
-        round(seconds, 2),
-        VERSION,
-        measures=measures,
-    )
-    outcome.write(layout.record(STAGE, scan.scan_id))
-    return outcome
+    return carry_out(
+        STAGE, VERSION, scan, layout, settings,
+        lambda measures: _preprocess(scan, layout, settings, measures),
+    )  # fmt: skip
 
 
 def _preprocess(scan: Scan, layout: Layout, settings: dict, measures: dict) -> str | None:
     """Write the scan's derivatives, fill ``measures``; return a warning or None."""
+    measures |= {"echo_time_s": scan.echo_time_s, "field_strength_t": scan.field_strength_t}
     volume = images.load_volume(scan.path)
     measures["voxel_x_mm"], measures["voxel_y_mm"] = (round(v, 4) for v in volume.in_plane_mm)
     measures["slice_mm"] = round(volume.slice_mm, 4)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-import time
 from pathlib import Path
 
 import nibabel as nib
@@ -23,7 +22,7 @@ from cmburden.ants_images import FLIP, ants_image, load_ants
 from cmburden.errors import ScanError
 from cmburden.images import Volume
 from cmburden.paths import Layout
-from cmburden.provenance import write_run
+from cmburden.per_scan import carry_out
 from cmburden.quality_figure import draw
 from cmburden.records import Outcome, Scan, whole_file, write_json
 
@@ -72,38 +71,21 @@ def sample(field: np.ndarray, voxels: np.ndarray) -> np.ndarray:
 
 def run(scan: Scan, layout: Layout, settings: dict) -> Outcome:
     """Register one scan; what is wrong with it becomes the outcome's reason."""
-    started = time.perf_counter()
-    measures: dict = {}
-    status, reason, message = "ok", None, None
-    before = Outcome.read(layout.record(preprocess.STAGE, scan.scan_id))
-    try:
-        if not before.ok:
-            raise ScanError(
-                "upstream",
-                f"It was {before.status} at preprocess ({before.reason}).",
-                excluded=before.status == "excluded",
-            )
-        message = _register(scan, layout, settings, measures)
-    except ScanError as error:
-        status, reason, message = error.status, error.reason, str(error)
-    seconds = time.perf_counter() - started
-    write_run(layout, STAGE, VERSION, scan.scan_id, settings, seconds=seconds)
-    outcome = Outcome(
-        STAGE,
-        scan.scan_id,
-        status,
-        reason,
-        message,
-        round(seconds, 2),
-        VERSION,
-        measures=measures,
-    )
-    outcome.write(layout.record(STAGE, scan.scan_id))
-    return outcome
+    return carry_out(
+        STAGE, VERSION, scan, layout, settings,
+        lambda measures: _register(scan, layout, settings, measures),
+    )  # fmt: skip
 
 
 def _register(scan: Scan, layout: Layout, settings: dict, measures: dict) -> str | None:
     """Write transform, regions and figure, fill ``measures``; return a warning or None."""
+    before = Outcome.read(layout.record(preprocess.STAGE, scan.scan_id))
+    if not before.ok:
+        raise ScanError(
+            "upstream",
+            f"It was {before.status} at preprocess ({before.reason}).",
+            excluded=before.status == "excluded",
+        )
     data, mask, affine = preprocess.load_result(scan, layout)
     warning = None
     transform = None

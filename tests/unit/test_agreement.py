@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import cohen_kappa_score
 
@@ -111,3 +112,17 @@ def test_expected_calibration_error_agrees_with_sklearn():
     weight = np.r_[np.full(500, 2), np.ones(2500)]
     assert agreement.expected_calibration_error(p, truth, weight=weight) == pytest.approx(twice)
     assert math.isnan(agreement.expected_calibration_error(np.array([0.01]), np.array([0])))
+
+
+def test_calibration_error_by_chance_is_the_binomials_mean_deviation():
+    # Two bins, each with candidates of one probability: their deviations add up.
+    p = np.r_[np.full(20, 0.25), np.full(12, 0.85), np.full(50, 0.01)]
+    expected = sum(
+        stats.binom.expect(lambda k, n=n, q=q: abs(k - n * q), args=(n, q))
+        for n, q in ((20, 0.25), (12, 0.85))
+    )
+    mean, high = agreement.calibration_error_by_chance(p, seed=1, draws=20000)
+    assert mean == pytest.approx(expected / 32, rel=0.02)
+    assert mean < high < 3 * mean
+    assert agreement.calibration_error_by_chance(p, seed=1)[0] == pytest.approx(mean, rel=0.1)
+    assert math.isnan(agreement.calibration_error_by_chance(np.array([0.01]), seed=1)[0])

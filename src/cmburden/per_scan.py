@@ -1,0 +1,47 @@
+"""What the stages that take one scan at a time have in common: their time and their record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from cmburden.errors import ScanError
+from cmburden.paths import Layout
+from cmburden.provenance import write_run
+from cmburden.records import Outcome, Scan
+
+
+def carry_out(
+    stage: str,
+    version: int,
+    scan: Scan,
+    layout: Layout,
+    settings: dict,
+    work: Callable[[dict], str | None],
+) -> Outcome:
+    """Do ``work(measures)`` and write the scan's record and run file of ``stage``.
+
+    ``work`` fills ``measures`` and returns a warning or None; what is wrong with the scan, a
+    ``ScanError``, becomes the outcome's status and reason.
+    """
+    started = time.perf_counter()
+    measures: dict = {}
+    status, reason, message = "ok", None, None
+    try:
+        message = work(measures)
+    except ScanError as error:
+        status, reason, message = error.status, error.reason, str(error)
+    seconds = time.perf_counter() - started
+    write_run(layout, stage, version, scan.scan_id, settings, seconds=seconds)
+    outcome = Outcome(
+        stage,
+        scan.scan_id,
+        status,
+        reason,
+        message,
+        round(seconds, 2),
+        version,
+        measures=measures,
+    )
+    outcome.write(layout.record(stage, scan.scan_id))
+    return outcome
