@@ -114,6 +114,22 @@ def test_ball_share_has_the_volume_of_a_ball(radius):
     assert share.sum() * np.prod(voxel) == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.08)
 
 
+def test_a_painted_microbleed_has_the_volume_of_a_ball_however_it_is_shaped():
+    affine, shape, rng = np.diag([0.5, 0.5, 1.5, 1.0]), (40, 40, 20), np.random.default_rng(0)
+    for _ in range(20):
+        paint = sources.Paint.draw(rng)
+        assert abs(np.linalg.det(paint.to_ball)) == pytest.approx(1)
+        bleed = sources.Source(
+            "microbleed", np.array([10.1, 9.8, 15.2]), 1.0, 1.0, 1.6, None, "lobar", paint
+        )
+        _, left = sources.source_signal(bleed, affine, shape, np.array([0, 0, 1.0]), 1.0)
+        # An edge that falls linearly over 2 e about r holds 1 + (e / r)^2 of the ball's volume.
+        volume = 4 / 3 * np.pi * 1.6**3 * (1 + (paint.edge_mm / 1.6) ** 2)
+        lost = (1 - left.real).sum() * np.prod([0.5, 0.5, 1.5])
+        assert lost == pytest.approx(paint.depth * volume, rel=0.08)
+        assert np.abs(left.imag).max() == 0
+
+
 def a_brain(n=60):
     """Labels of a ball of white matter with a shell of cortex and fluid about it, 1.5 mm voxels."""
     axis = (np.arange(n) - n / 2 + 0.5) * 1.5

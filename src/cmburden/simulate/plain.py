@@ -156,12 +156,21 @@ def _source(kind: str, ball: Ellipsoid, group: str = "unknown") -> Source:
 
 
 def _calcium(labels, affine, rng) -> list[Ellipsoid]:
-    """In three of ten people, in both pallida or the choroid plexus of both sides."""
+    """In three of ten people, in both pallida or the choroid plexus, on both sides alike."""
     if rng.random() > 0.3:
         return []
-    sides = ((13,), (52,)) if rng.random() < 0.5 else ((4,), (43,))
-    places = [_anywhere(labels, affine, np.isin(labels, side), rng) for side in sides]
-    return [_ellipsoid(p, rng.uniform(1, 2), 0.7, rng) for p in places if p is not None]
+    one, other = ((13,), (52,)) if rng.random() < 0.5 else ((4,), (43,))
+    here = _anywhere(labels, affine, np.isin(labels, one), rng)
+    there = np.argwhere(np.isin(labels, other))
+    if here is None or not len(there):
+        return []
+    left, right = (
+        nib.affines.apply_affine(affine, np.argwhere(np.isin(labels, side)).mean(0))
+        for side in (one, other)
+    )
+    across = (right - left) / np.linalg.norm(right - left)
+    like = here - 2 * ((here - (left + right) / 2) @ across) * across + rng.normal(0, 1, 3)
+    return [_ellipsoid(place, rng.uniform(1, 2), 0.7, rng) for place in (here, like)]
 
 
 def _vein_beads(labels, affine, acquisition, rng) -> list[Ellipsoid]:

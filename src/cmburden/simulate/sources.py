@@ -32,14 +32,35 @@ RADIUS_MM, RADIUS_LOG_SD = 1.35, 0.35
 #: Either loss must be so many standard deviations of the noise (Rose, J Opt Soc Am 1948;38:196).
 #: ``simulate.picture --spots`` shows both, for everybody to judge.
 VOID, FAINT, ROSE = 0.4, 0.3, 5.0
+_AS_IS = np.eye(3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Paint:
+    """A microbleed without physics, as a simpler simulator would have it: an ellipsoid that takes
+    the share ``depth`` of the signal, with an edge ``edge_mm`` soft. ``to_ball`` (3, 3) takes
+    offsets from its middle to those of a ball of the same size."""
+
+    depth: float
+    to_ball: np.ndarray
+    edge_mm: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Paint:
+        turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+        longer = np.exp(rng.normal(0, 0.18, 3))
+        return cls(
+            float(rng.uniform(0.4, 1.0)),
+            turn / (longer / np.cbrt(longer.prod()))[:, None],
+            log_uniform(rng, 0.15, 0.8),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
     """A sphere of other susceptibility: a microbleed or a mimic; ``centre`` in scan mm.
 
-    ``painted`` is None for physics; else the share of the signal that a ball of ``visible_mm``
-    with a soft edge takes away: lesions as a simpler simulator would have them.
+    ``painted`` is None for physics; else the source is that, of ``visible_mm``.
     """
 
     kind: str
@@ -49,7 +70,7 @@ class Source:
     visible_mm: float
     region: str | None
     group: str
-    painted: float | None = None
+    painted: Paint | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +114,7 @@ def usual_findings(rng: np.random.Generator, microbleeds: int) -> Findings:
     some = rng.random
     return Findings(
         microbleeds=microbleeds,
+        painted=0.25,
         pallidal=int(rng.integers(1, 3)) * (some() < 0.12),
         choroid=int(rng.integers(1, 3)) * (some() < 0.3),
         pineal=int(some() < 0.3),
@@ -117,7 +139,7 @@ def crowded_findings(rng: np.random.Generator, microbleeds: int) -> Findings:
         microbleeds=microbleeds,
         clustered=0.25,
         beside_vein=0.15,
-        painted=0.5 if some() < 0.4 else 0.0,
+        painted=0.6 if some() < 0.6 else 0.0,
         pallidal=int(rng.integers(1, 3)) * (some() < 0.5),
         choroid=int(rng.integers(1, 3)) * (some() < 0.5),
         pineal=int(some() < 0.5),
@@ -249,7 +271,7 @@ class Drawing:
             flat = self._near(flat, point, 3.0)
         painted = None
         if self.rng.random() < findings.painted:
-            painted = float(self.rng.uniform(0.4, 1.0))
+            painted = Paint.draw(self.rng)
         for _ in range(20):
             if self._add("microbleed", flat, place, *draw_size(self.rng), painted):
                 return
@@ -333,8 +355,11 @@ def source_signal(
     that the source reaches, and complex64 factors of that box.
     """
     if source.painted is not None:
-        box, share = ball_share(affine, shape, source.centre, source.visible_mm, edge_mm=0.5)
-        return box, (1 - source.painted * share).astype(np.complex64)
+        paint = source.painted
+        box, share = ball_share(
+            affine, shape, source.centre, source.visible_mm, paint.edge_mm, paint.to_ball
+        )
+        return box, (1 - paint.depth * share).astype(np.complex64)
     voxel = np.linalg.norm(affine[:3, :3], axis=0)
     strength = abs(source.chi_ppm) / 3 * radians_per_ppm * source.radius_mm**3
     reach = max(np.cbrt(2 * strength / _FAINT_RAD), source.radius_mm) + voxel
@@ -356,12 +381,16 @@ def source_signal(
     return box, left.reshape(size)
 
 
-def ball_share(affine, shape, centre_mm, radius_mm: float, edge_mm: float = 0.2):
-    """Share of each voxel that lies in a ball with an edge ``edge_mm`` soft: (box, float array)."""
+def ball_share(
+    affine, shape, centre_mm, radius_mm: float, edge_mm: float = 0.2, to_ball: np.ndarray = _AS_IS
+):
+    """Share of each voxel that lies in a ball with an edge ``edge_mm`` soft, or in what ``to_ball``
+    (3, 3) takes to one: (box, float array)."""
     voxel = np.linalg.norm(affine[:3, :3], axis=0)
-    box, offsets, size = _box(affine, shape, centre_mm, radius_mm + 2 * edge_mm + voxel)
+    largest = 1 / np.linalg.svd(to_ball, compute_uv=False).min()
+    box, offsets, size = _box(affine, shape, centre_mm, largest * (radius_mm + 2 * edge_mm) + voxel)
     points = _points_in(voxel, max(0.25, radius_mm / 4))
-    distance = np.linalg.norm(offsets[:, None] + points[None], axis=2)
+    distance = np.linalg.norm((offsets[:, None] + points[None]) @ to_ball.T, axis=2)
     share = np.clip(0.5 + (radius_mm - distance) / (2 * edge_mm), 0, 1).mean(1)
     return box, share.reshape(size).astype(np.float32)
 
