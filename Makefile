@@ -32,11 +32,11 @@ lint: install
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-# About 50 minutes: 60 simulated scans that no network was trained or calibrated on, and all
-# figures of docs/evaluation.md. ANATOMY: the folder of the label maps.
+# About 70 minutes: 60 simulated scans that no network was trained or calibrated on, 40 of another
+# simulator, and all figures of docs/evaluation.md. ANATOMY: the folder of the label maps.
 evaluation: install
 	$(BIN)/cmburden simulate evaluation/bids --participants 15 --anatomy $(ANATOMY) \
-		--people 13-14 --positive-share 0.5 --t1w-share 0.25 --seed 2030
+		--people 13-14 --positive-share 0.5 --t1w-share 0.25 --seed 2031
 	$(BIN)/cmburden run evaluation/bids evaluation/derivatives participant --cores 2 --set buckets=4
 	$(BIN)/cmburden evaluate evaluation/derivatives evaluation/truth.tsv --out evaluation/figures
 	$(BIN)/python -m cmburden.simulate.distributions evaluation/truth.tsv evaluation/figures
@@ -44,6 +44,12 @@ evaluation: install
 		--out evaluation/figures
 	$(BIN)/python -m cmburden.evaluate_anatomy $(ANATOMY)/seg_13.nii.gz $(ANATOMY)/seg_14.nii.gz \
 		--out evaluation/figures
+	$(BIN)/python -m cmburden.simulate.plain evaluation/plain/bids --participants 10 \
+		--anatomy $(ANATOMY) --people 13-14 --seed 2
+	$(BIN)/cmburden run evaluation/plain/bids evaluation/plain/derivatives participant \
+		--cores 2 --set buckets=4
+	$(BIN)/cmburden evaluate evaluation/plain/derivatives evaluation/plain/truth.tsv \
+		--out evaluation/plain/figures
 	$(BIN)/python -m cmburden.evaluation_docs evaluation docs
 
 # What planning and tables cost at thousands of scans: the figures of docs/scale.md.

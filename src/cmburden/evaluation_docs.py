@@ -20,13 +20,15 @@ from cmburden.records import whole_file
 #: Parts that are put one after the other; each has a heading of its own.
 PARTS = ("evaluation.md", "distributions.md", "anatomy.md", "benchmark.md")
 _PICTURES = "evaluation"
+#: Where the figures of the plainer simulator's scans are.
+PLAIN = Path("plain/figures/evaluation.json")
 
 
 def write(evaluation: Path, docs: Path) -> Path:
     """Write ``docs``/evaluation.md and its pictures; returns the page.
 
-    ``evaluation`` holds ``figures`` (of evaluate, distributions, benchmark, evaluate_anatomy) and
-    ``derivatives``.
+    ``evaluation`` holds ``figures`` (of evaluate, distributions, benchmark, evaluate_anatomy),
+    ``derivatives`` and ``plain/figures`` (of evaluate on the plainer simulator's scans).
 
     Raises
     ------
@@ -36,6 +38,7 @@ def write(evaluation: Path, docs: Path) -> Path:
     figures = evaluation / "figures"
     missing = [name for name in ("evaluation.json", "benchmark.json", *PARTS)
                if not (figures / name).exists()]  # fmt: skip
+    missing += [str(PLAIN)] if not (evaluation / PLAIN).exists() else []
     if missing:
         raise CMBurdenError(f"{figures}: {', '.join(missing)} missing; run make evaluation")
     result = json.loads((figures / "evaluation.json").read_text())
@@ -53,6 +56,8 @@ def write(evaluation: Path, docs: Path) -> Path:
         "## Targets",
         targets(result, benchmark),
         *(_part(figures / name) for name in PARTS),
+        "## Scans of another simulator",
+        another(json.loads((evaluation / PLAIN).read_text())),
         "## Seconds of the whole way",
         timings.markdown(timings.by_stage(Layout(evaluation / "derivatives"))),
     ]
@@ -145,6 +150,37 @@ def targets(result: dict[str, Any], benchmark: dict[str, Any]) -> str:
         "\n".join(lines) + "\n\nThe second simulator of a lesion's signal agrees with this one "
         "within 5 % (tests/unit/test_heldout_simulator.py)."
     )
+
+
+def another(result: dict[str, Any]) -> str:
+    """What ``result`` of the plainer simulator's scans says, in a table by contrast and preset."""
+    counted = result["scans"]
+    header = (
+        "scans", "microbleeds", "sensitivity at 'definite'", "false positives a scan there",
+        "sensitivity at 0.3", "at 0.5", "at 1", "AUC of candidates",
+    )  # fmt: skip
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    for stratum, own in result["lesion"].items():
+        curve = (result["froc"] if stratum == "all" else result["froc_strata"][stratum])["final"]
+        cells = [
+            stratum,
+            str(own["microbleeds"]),
+            *(_short(own[name]) for name in ("sensitivity", "fp_per_scan")),
+            *(_short(curve[point]) for point in ("0.3", "0.5", "1")),
+            _short(result["candidate"][stratum]["auc"]),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return (
+        "No network was trained or calibrated on scans like these: greys by label, microbleeds as "
+        "dark ellipsoids of published sizes and places, veins as dark tubes, calcium, no physics "
+        "(`cmburden.simulate.plain`). The same presets, people 13-14 and reader's rule; "
+        f"{counted['read']} scans, {counted['with_microbleeds']} with {counted['microbleeds']} "
+        "microbleeds.\n\n" + "\n".join(lines)
+    )
+
+
+def _short(entry: dict[str, float | None]) -> str:
+    return "-" if entry["estimate"] is None else f"{entry['estimate']:.3f} ({_interval(entry)})"
 
 
 def _row(what: str, target: str, value: float | None, met, interval: str) -> str:

@@ -68,8 +68,12 @@ def test_the_docs_page_takes_its_figures_from_the_results(made, tmp_path):
     if not figures.exists():
         shutil.copytree(out, figures)
         shutil.copytree(out.parent / "derivatives", root / "derivatives")
-    with pytest.raises(CMBurdenError, match=r"benchmark.json, distributions.md.* run make"):
+    plain = root / evaluation_docs.PLAIN
+    plain.unlink(missing_ok=True)
+    with pytest.raises(CMBurdenError, match=r"benchmark.json, distributions.md.*plain.* run make"):
         evaluation_docs.write(root, tmp_path)
+    plain.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(out / "evaluation.json", plain)
     seconds = {"cnn": 3.0, "describe": 1.5, "yolo": 0.25}
     (figures / "benchmark.json").write_text(
         json.dumps(
@@ -87,6 +91,8 @@ def test_the_docs_page_takes_its_figures_from_the_results(made, tmp_path):
     assert f"| {sensitivity:.3f} |" in row
     assert row.endswith("| yes |" if sensitivity >= 0.9 else "| no |")
     assert "| <= 15 | 4.750 |  | yes |" in page
+    row = next(line for line in page.split("another simulator")[1].splitlines() if "| all " in line)
+    assert row.startswith(f"| all | {result['lesion']['all']['microbleeds']} | {sensitivity:.3f} (")
     assert page.count("\n# ") == 0 and "## Targets" in page and "### Lesions" in page
     for name in re.findall(r"\]\((evaluation/\w+\.png)\)", page):
         assert (tmp_path / name).exists()
