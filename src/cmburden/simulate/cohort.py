@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import nibabel as nib
@@ -199,7 +199,7 @@ def write_all(write, work: list[tuple], out: Path, table: tables.Table, jobs: in
     """``write(*one)`` of each of ``work`` in processes of their own; its rows are the truth, which
     goes to ``out``/../truth.tsv as ``table`` has it and is returned."""
     rows: list[dict] = []
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _one_thread, (jobs,)) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker, (jobs,)) as pool:
         for done, part in enumerate(pool.map(write, *zip(*work, strict=True)), 1):
             rows += part
             print(f"simulated {done} of {len(work)}", flush=True)
@@ -244,12 +244,20 @@ def prepared(
     return plans
 
 
-def _one_thread(jobs: int) -> None:
+def _start_worker(jobs: int) -> None:
+    """A share of the cores; and an end with the command, even where that was killed."""
     import os
+    import threading
 
     import torch
 
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
+
+    def follow() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
