@@ -126,6 +126,10 @@ class Table:
         """Read a table that ``write`` wrote; nullable pandas types (missing is not zero)."""
         try:
             table = pq.read_table(path, partitioning=None)
+        except FileNotFoundError as error:
+            raise CMBurdenError(
+                f"{path}: is not there; was the output folder's run finished?"
+            ) from error
         except (OSError, pa.ArrowInvalid) as error:
             raise CMBurdenError(
                 f"{path}: not a readable Parquet table ({error}); remove it and run again"

@@ -305,6 +305,8 @@ def test_mistakes_are_told_in_a_sentence(counted, tmp_path):
     derivatives, truth, out = counted
     with pytest.raises(CMBurdenError, match="not a readable truth table"):
         evaluate.run(derivatives, tmp_path / "none.tsv", out)
+    with pytest.raises(CMBurdenError, match=r"is not there; was the output folder's run finished"):
+        evaluate.run(tmp_path / "unfinished", truth, out)
     rows = pd.read_csv(truth, sep="\t")
     rows.drop(columns="kind").to_csv(tmp_path / "a.tsv", sep="\t", index=False)
     with pytest.raises(CMBurdenError, match=r"column\(s\) kind are missing"):
