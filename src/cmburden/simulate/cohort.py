@@ -81,8 +81,11 @@ def plan_cohort(
     return plans
 
 
-def write_participant(plan: Plan, root: Path) -> list[dict]:
-    """Simulate one participant's scan (and T1w) below ``root``; returns its truth rows."""
+def write_participant(plan: Plan, root: Path, painted: float = 0.0) -> list[dict]:
+    """Simulate one participant's scan (and T1w) below ``root``; returns its truth rows.
+
+    ``painted``: share of the microbleeds that are ``sources.Paint``.
+    """
     rng = np.random.default_rng(plan.seed)
     person = an.load(plan.anatomy)
     deform = an.deformation(person, rng)
@@ -90,9 +93,8 @@ def write_participant(plan: Plan, root: Path) -> list[dict]:
         acquisition = aq.random_acquisition(rng, tuple(aq.PRESETS.values()))
     else:
         acquisition = aq.vary(aq.PRESETS[plan.cohort], rng)
-    scan = simulate(
-        person, deform, acquisition, rng, usual_findings(rng, plan.n_microbleeds)
-    )  # fmt: skip
+    findings = dataclasses.replace(usual_findings(rng, plan.n_microbleeds), painted=painted)
+    scan = simulate(person, deform, acquisition, rng, findings)
     folder = root / plan.participant_id / "anat"
     stem = f"{plan.participant_id}_{acquisition.suffix}"
     write_scan(folder, stem, scan, acquisition)
@@ -175,7 +177,7 @@ def truth_rows(plan: Plan, stem: str, scan: Simulated) -> list[dict]:
 def run(
     out: Path, *, presets: list[str], participants: int, seed: int, anatomy: Path | None = None,
     people: str | None = None, positive_share: float | None = None, t1w_share: float = 0.5,
-    jobs: int = 2,
+    painted: float = 0.0, jobs: int = 2,
 ) -> pd.DataFrame:  # fmt: skip
     """Write a cohort to ``out`` (a new BIDS folder) and its truth to ``out``/../truth.tsv.
 
@@ -187,11 +189,13 @@ def run(
         raise CMBurdenError(
             f"presets {unknown} are unknown; choose from {[*aq.PRESETS, aq.RANDOM]}"
         )
+    if not 0 <= painted <= 1:
+        raise CMBurdenError(f"--painted {painted:g}: is a share, from 0 to 1")
     plans = prepared(
         out, presets, participants, seed, anatomy=anatomy, people=people,
         positive_share=positive_share, t1w_share=t1w_share,
     )  # fmt: skip
-    work = [(plan, out) for plan in plans]
+    work = [(plan, out, painted) for plan in plans]
     return write_all(write_participant, work, out, tables.TRUTH, jobs)
 
 
@@ -271,6 +275,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--positive-share", type=float,
                         help="share with microbleeds (default: by age)")  # fmt: skip
     parser.add_argument("--t1w-share", type=float, default=0.5, help="share with a T1w")
+    parser.add_argument("--painted", type=float, default=0.0, metavar="SHARE",
+                        help="share of the microbleeds drawn as dark ellipsoids, without physics: "
+                        "to calibrate on (default 0)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
 
@@ -279,7 +286,7 @@ def main(args: argparse.Namespace) -> int:
     truth = run(
         args.out, presets=args.presets, participants=args.participants, seed=args.seed,
         anatomy=args.anatomy, people=args.people, positive_share=args.positive_share,
-        t1w_share=args.t1w_share, jobs=args.jobs,
+        t1w_share=args.t1w_share, painted=args.painted, jobs=args.jobs,
     )  # fmt: skip
     real = truth[truth["kind"] == "microbleed"]
     print(f"{args.out}: {truth['scan_id'].nunique()} scans, {len(real)} microbleeds")

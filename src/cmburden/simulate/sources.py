@@ -114,7 +114,6 @@ def usual_findings(rng: np.random.Generator, microbleeds: int) -> Findings:
     some = rng.random
     return Findings(
         microbleeds=microbleeds,
-        painted=0.25,
         pallidal=int(rng.integers(1, 3)) * (some() < 0.12),
         choroid=int(rng.integers(1, 3)) * (some() < 0.3),
         pineal=int(some() < 0.3),
