@@ -7,10 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+from cmburden.errors import CMBurdenError
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
 from cmburden.simulate import (
     artefacts,
+    cohort,
     pathology,
     physics,
     picture,
@@ -146,6 +148,15 @@ def a_brain(n=60):
 def drawing(seen, seed=0, name="MAS"):
     rng = np.random.default_rng(seed)
     return Drawing(a_brain(), aq.PRESETS[name], np.zeros((0, 3)), seen, rng)
+
+
+def test_the_share_of_painted_microbleeds_is_what_is_asked_for(tmp_path):
+    for share in (0.0, 0.5):
+        made = drawing(lambda source: "microbleed").draw(Findings(microbleeds=150, painted=share))
+        painted = [s.painted is not None for s in made if s.kind == "microbleed"]
+        assert np.mean(painted) == pytest.approx(share, abs=0.12)
+    with pytest.raises(CMBurdenError, match="--painted 2: is a share, from 0 to 1"):
+        cohort.run(tmp_path / "bids", presets=["MAS"], participants=1, seed=0, painted=2)
 
 
 def test_microbleeds_lie_in_tissue_and_apart_with_published_sizes():
