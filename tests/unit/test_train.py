@@ -297,6 +297,21 @@ def test_few_candidates_at_a_rare_place_do_not_erase_the_next_one_there():
     assert calibrate.LEAST["possible"] < p < plain - 0.2
 
 
+def test_dense_scans_do_not_decide_for_the_others():
+    rows, scans = candidates(np.random.default_rng(4), 100)
+    # 400 true ones in a scan, where the law expects 120: more than all others have there.
+    dense = rows.sample(400, replace=True, random_state=0)
+    dense = dense.assign(p_cnn=0.3, is_microbleed=True, scan_id="sub-dense", person="dense")
+    both = pd.concat([rows, dense], ignore_index=True)
+    assert calibrate.scan_weights(both)[-1] == pytest.approx(calibrate.DENSE / 400)
+    assert (calibrate.scan_weights(rows) == 1).all()
+    about = {"person": "dense", "cohort": "a", "sequence": "GRE", "microbleeds": 400}
+    every = pd.concat([scans, pd.DataFrame([about])], ignore_index=True)
+    model = calibrate.fit(both, every)["probability_model"]
+    p = probability(model, design(dense[:1], "GRE"))[0]
+    assert 0.25 < p < 0.42
+
+
 def test_thresholds_of_chosen_cohorts():
     rows, scans = candidates(np.random.default_rng(2), 100)
     metrics = calibrate.fit(rows, scans, ("a",))["metrics"]
