@@ -173,9 +173,10 @@ def another(result: dict[str, Any]) -> str:
     return (
         "No network was trained or calibrated on scans like these: greys by label, microbleeds as "
         "dark ellipsoids of published sizes and places, veins as dark tubes, calcium, no physics "
-        "(`cmburden.simulate.plain`). The same presets, people 13-14 and reader's rule; "
-        f"{counted['read']} scans, {counted['with_microbleeds']} with {counted['microbleeds']} "
-        "microbleeds.\n\n" + "\n".join(lines)
+        "(`cmburden.simulate.plain`); ellipsoids of other edges and depths were among the "
+        "microbleeds of the training's own scans. The same presets, people 13-14 and reader's "
+        f"rule; {counted['read']} scans, {counted['with_microbleeds']} with "
+        f"{counted['microbleeds']} microbleeds.\n\n" + "\n".join(lines)
     )
 
 

@@ -18,7 +18,8 @@ TRAINING_DATA = (
     "SynthSeg training label maps (BBillot/SynthSeg, Apache-2.0) and the MNI152 template; of the "
     "14 real people's anatomies 11-12 and new scans of 01-10 served calibration, 13-14 evaluation. "
     "Random acquisitions (1.5-7 T, echo 10-40 ms, 0.4-1.2 mm, slices 0.8-6 mm) and varied presets "
-    "in equal parts. No real scan and no real microbleed was used."
+    "in equal parts; some of the microbleeds painted as ellipsoids, without physics. No real scan "
+    "and no real microbleed was used."
 )
 #: What random acquisitions were drawn from: scans outside are outside of what was tried.
 DOMAIN = {
