@@ -37,7 +37,9 @@ def main(arguments):
         sys.exit(2)
     while done < 30:
         done += 1
-        state.write_text(str(done))
+        # Whole or absent: a job may be ended between the opening of a file and its writing.
+        (state.parent / "state.part").write_text(str(done))
+        (state.parent / "state.part").replace(state)
         time.sleep(0.05 if "slow" in rest else 0)
     print("counted to", done)
     return 0
