@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from cmburden import resources, timings
+from cmburden import evaluation_page, resources, timings
 from cmburden.errors import CMBurdenError, told
 from cmburden.paths import Layout
 from cmburden.records import whole_file
@@ -38,7 +38,8 @@ def write(evaluation: Path, docs: Path) -> Path:
     figures = evaluation / "figures"
     missing = [name for name in ("evaluation.json", "benchmark.json", *PARTS)
                if not (figures / name).exists()]  # fmt: skip
-    missing += [str(PLAIN)] if not (evaluation / PLAIN).exists() else []
+    if not (evaluation / PLAIN).exists():
+        missing.append(str(PLAIN))
     if missing:
         raise CMBurdenError(f"{figures}: {', '.join(missing)} missing; run make evaluation")
     result = json.loads((figures / "evaluation.json").read_text())
@@ -57,7 +58,7 @@ def write(evaluation: Path, docs: Path) -> Path:
         targets(result, benchmark),
         *(_part(figures / name) for name in PARTS),
         "## Scans of another simulator",
-        another(json.loads((evaluation / PLAIN).read_text())),
+        evaluation_page.another(json.loads((evaluation / PLAIN).read_text())),
         "## Seconds of the whole way",
         timings.markdown(timings.by_stage(Layout(evaluation / "derivatives"))),
     ]
@@ -150,38 +151,6 @@ def targets(result: dict[str, Any], benchmark: dict[str, Any]) -> str:
         "\n".join(lines) + "\n\nThe second simulator of a lesion's signal agrees with this one "
         "within 5 % (tests/unit/test_heldout_simulator.py)."
     )
-
-
-def another(result: dict[str, Any]) -> str:
-    """What ``result`` of the plainer simulator's scans says, in a table by contrast and preset."""
-    counted = result["scans"]
-    header = (
-        "scans", "microbleeds", "sensitivity at 'definite'", "false positives a scan there",
-        "sensitivity at 0.3", "at 0.5", "at 1", "AUC of candidates",
-    )  # fmt: skip
-    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
-    for stratum, own in result["lesion"].items():
-        curve = (result["froc"] if stratum == "all" else result["froc_strata"][stratum])["final"]
-        cells = [
-            stratum,
-            str(own["microbleeds"]),
-            *(_short(own[name]) for name in ("sensitivity", "fp_per_scan")),
-            *(_short(curve[point]) for point in ("0.3", "0.5", "1")),
-            _short(result["candidate"][stratum]["auc"]),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return (
-        "No network was trained or calibrated on scans like these: greys by label, microbleeds as "
-        "dark ellipsoids of published sizes and places, veins as dark tubes, calcium, no physics "
-        "(`cmburden.simulate.plain`); ellipsoids of other edges and depths were among the "
-        "microbleeds of the training's own scans. The same presets, people 13-14 and reader's "
-        f"rule; {counted['read']} scans, {counted['with_microbleeds']} with "
-        f"{counted['microbleeds']} microbleeds.\n\n" + "\n".join(lines)
-    )
-
-
-def _short(entry: dict[str, float | None]) -> str:
-    return "-" if entry["estimate"] is None else f"{entry['estimate']:.3f} ({_interval(entry)})"
 
 
 def _row(what: str, target: str, value: float | None, met, interval: str) -> str:

@@ -2,8 +2,8 @@
 
 Networks that only know one simulator may know its tricks. Here nothing is physics: a microbleed is
 a dark ellipsoid with a soft edge, a vein a dark tube, tissue one grey a label, all averaged over
-the voxel. Label maps, presets' voxel sizes and the reader's rule are all that it shares with
-``scan.simulate``; no network is trained or calibrated on its scans.
+the voxel. Label maps, presets' voxel sizes, published sizes and places and the reader's rule are
+all that it shares with ``scan.simulate``; no network is trained or calibrated on its scans.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ def simulate(
     A microbleed that the finished image does not show dark enough is 'faint', as in
     ``scan.simulate``.
     """
-    to_person, affine, shape = _grid(person, acquisition, rng)
-    labels = _sampled(person.labels, person.affine, to_person @ affine, shape)
-    image = _tissue(person, acquisition, to_person @ affine, shape, rng)
-    bleeds = [_microbleed(labels, affine, rng) for _ in range(microbleeds)]
+    affine, to_person, shape = _grid(person, acquisition, rng)
+    labels = _sampled(person.labels, person.affine, to_person, shape)
+    image = _tissue(person, acquisition, to_person, shape, rng)
+    bleeds = _microbleeds(microbleeds, labels, affine, rng)
     stones = _calcium(labels, affine, rng)
     balls = [ball for _, ball in bleeds] + stones
     balls += _vein_beads(labels, affine, acquisition, rng)
@@ -79,14 +79,14 @@ def simulate(
     level = float(np.median(image[np.isin(labels, an.WHITE)]))
     noise = rng.normal(0, level / acquisition.snr, (2, *shape))
     image = np.hypot(image + noise[0], noise[1]).astype(np.float32)
-    brain = _sampled(person.brain, person.affine, to_person @ affine, shape) > 0
+    brain = _sampled(person.brain, person.affine, to_person, shape) > 0
     found = [reader.looked_at(source, image, brain, affine) for source, _ in bleeds]
     found += [_source("calcification", ball) for ball in stones]
     return Simulated(image, np.zeros_like(image), affine, labels, brain, found, acquisition)
 
 
 def _grid(person: an.Anatomy, acquisition: aq.Acquisition, rng):
-    """Scan mm to the person's mm, and the affine and shape of a tilted box about the brain."""
+    """A tilted box about the brain: voxels to scan mm, voxels to the person's mm, and its shape."""
     inside = nib.affines.apply_affine(person.affine, np.argwhere(person.brain)[::20])
     low, high = inside.min(0), inside.max(0)
     scale = rng.uniform(0.95, 1.05, 3) * [rng.choice([-1, 1]), 1, 1]
@@ -95,7 +95,7 @@ def _grid(person: an.Anatomy, acquisition: aq.Acquisition, rng):
     voxel = np.array(acquisition.voxel_mm)
     shape = np.ceil(((high - low) * 1.06 + [24, 24, 14]) / voxel).astype(int)
     affine = nib.affines.from_matvec(turn * voxel, -(turn * voxel) @ ((shape - 1) / 2))
-    return to_person, affine, tuple(int(n) for n in shape)
+    return affine, to_person @ affine, tuple(int(n) for n in shape)
 
 
 def _sampled(volume, own_affine, affine, shape, order: int = 0) -> np.ndarray:
@@ -122,9 +122,8 @@ def _tissue(person: an.Anatomy, acquisition, affine, shape, rng) -> np.ndarray:
     return image
 
 
-def _anywhere(labels, affine, where: np.ndarray, rng) -> np.ndarray | None:
-    """A random place (mm) in one of the voxels ``where``; None where there are none."""
-    index = np.argwhere(where)
+def _anywhere(index: np.ndarray, affine, rng) -> np.ndarray | None:
+    """A random place (mm) in one of the voxels ``index`` (n, 3); None where there are none."""
     if not len(index):
         return None
     voxel = index[rng.integers(len(index))] + rng.uniform(-0.5, 0.5, 3)
@@ -136,18 +135,25 @@ def _ellipsoid(centre, radius: float, depth: float, rng) -> Ellipsoid:
     return Ellipsoid(centre, turn * (radius * rng.uniform(0.75, 1.3, 3))[:, None], depth)
 
 
-def _microbleed(labels, affine, rng) -> tuple[Source, Ellipsoid]:
+def _microbleeds(number: int, labels, affine, rng) -> list[tuple[Source, Ellipsoid]]:
     """Placed and sized as published ones are (``sources.PLACES``, ``sources.draw_size``)."""
     codes = {
         "subcortical white": an.WHITE, "cortex": an.CORTEX, "cerebellum": an.CEREBELLUM,
         "basal ganglia": an.BASAL_GANGLIA, "thalamus": an.THALAMUS, "brainstem": an.BRAINSTEM,
         "deep white": an.WHITE,
     }  # fmt: skip
-    place = rng.choice(list(sources.PLACES), p=list(sources.PLACES.values()))
-    centre = _anywhere(labels, affine, np.isin(labels, codes[place]), rng)
-    radius, _ = sources.draw_size(rng)
-    ball = _ellipsoid(centre, radius, rng.uniform(0.6, 0.95), rng)
-    return _source("microbleed", ball, sources.GROUP_OF_PLACE[place]), ball
+    names, shares = list(sources.PLACES), list(sources.PLACES.values())
+    voxels: dict[str, np.ndarray] = {}
+    drawn = []
+    for _ in range(number):
+        place = str(rng.choice(names, p=shares))
+        if place not in voxels:
+            voxels[place] = np.argwhere(np.isin(labels, codes[place]))
+        centre = _anywhere(voxels[place], affine, rng)
+        radius, _ = sources.draw_size(rng)
+        ball = _ellipsoid(centre, radius, rng.uniform(0.6, 0.95), rng)
+        drawn.append((_source("microbleed", ball, sources.GROUP_OF_PLACE[place]), ball))
+    return drawn
 
 
 def _source(kind: str, ball: Ellipsoid, group: str = "unknown") -> Source:
@@ -160,14 +166,11 @@ def _calcium(labels, affine, rng) -> list[Ellipsoid]:
     if rng.random() > 0.3:
         return []
     one, other = ((13,), (52,)) if rng.random() < 0.5 else ((4,), (43,))
-    here = _anywhere(labels, affine, np.isin(labels, one), rng)
-    there = np.argwhere(np.isin(labels, other))
-    if here is None or not len(there):
+    voxels = [np.argwhere(np.isin(labels, side)) for side in (one, other)]
+    here = _anywhere(voxels[0], affine, rng)
+    if here is None or not len(voxels[1]):
         return []
-    left, right = (
-        nib.affines.apply_affine(affine, np.argwhere(np.isin(labels, side)).mean(0))
-        for side in (one, other)
-    )
+    left, right = (nib.affines.apply_affine(affine, index.mean(0)) for index in voxels)
     across = (right - left) / np.linalg.norm(right - left)
     like = here - 2 * ((here - (left + right) / 2) @ across) * across + rng.normal(0, 1, 3)
     return [_ellipsoid(place, rng.uniform(1, 2), 0.7, rng) for place in (here, like)]
@@ -177,15 +180,14 @@ def _vein_beads(labels, affine, acquisition, rng) -> list[Ellipsoid]:
     """Veins along the sulci: tubes as rows of balls half a radius apart, which end in white
     matter."""
     beads = []
-    fluid = (labels == an.CSF) & ndimage.binary_dilation(np.isin(labels, an.CORTEX))
+    fluid = np.argwhere((labels == an.CSF) & ndimage.binary_dilation(np.isin(labels, an.CORTEX)))
     to_voxel = np.linalg.inv(affine)
     for _ in range(_VEINS[acquisition.contrast]):
-        at = _anywhere(labels, affine, fluid, rng)
+        at = _anywhere(fluid, affine, rng)
         ahead = rng.normal(size=3)
         radius, depth = rng.uniform(0.3, 0.8), rng.uniform(0.4, 0.8)
-        steps = int(rng.uniform(10, 40) / (radius / 2))
         vein = []
-        for _ in range(steps):
+        for _ in range(int(rng.uniform(10, 40) / (radius / 2))):
             ahead += rng.normal(0, 0.12 * np.sqrt(radius), 3)
             ahead /= np.linalg.norm(ahead)
             at = at + ahead * radius / 2
