@@ -10,9 +10,9 @@ from cmburden.cnn.network import SpotNet
 from cmburden.probability import FEATURES
 from cmburden.records import sha256_of_file, whole_file, write_json
 from cmburden.yolo.model import ARCHITECTURE
-from cmburden.yolo.views import CLASSES
+from cmburden.yolo.views import CHANNELS, CLASSES
 
-CHANNELS = 4
+WIDTH = 4
 
 
 def write(
@@ -25,14 +25,14 @@ def write(
     """
     torch.manual_seed(seed)
     if "detector" in kinds:
-        network = SpotNet(CHANNELS)
+        network = SpotNet(WIDTH)
         # A fresh network calls everything improbable (its bias): then nothing would be found.
         torch.nn.init.zeros_(network.head.bias)
-        _write(folder, "detector", network, {"input": {"channels": CHANNELS}})
+        _write(folder, "detector", network, {"input": {"channels": WIDTH}})
     if "verifier" in kinds:
         from ultralytics.nn.tasks import DetectionModel
 
-        network = DetectionModel(ARCHITECTURE, ch=3, nc=len(CLASSES), verbose=False)
+        network = DetectionModel(ARCHITECTURE, ch=len(CHANNELS), nc=len(CLASSES), verbose=False)
         model = {
             "features": list(FEATURES),
             "mean": [0.0] * len(FEATURES),

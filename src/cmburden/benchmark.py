@@ -33,7 +33,7 @@ from cmburden.index import read_scans
 from cmburden.paths import Layout
 from cmburden.records import Outcome, seed_of, whole_file, write_json
 from cmburden.verify import Verifier
-from cmburden.yolo.views import VIEW_PIXELS
+from cmburden.yolo.views import stacked
 
 SHAPE, VOXEL_MM = (320, 400, 75), (0.5, 0.5, 2.0)
 #: Half axes of the brain, mm: 1.35 l, of an adult.
@@ -194,7 +194,7 @@ def measure(volume: Volume, detector: Callable, verifier: Callable, settings: di
         found = search()
     with timed("describe"):
         _rows, pictures, _voxels = describe(volume.image, volume.mask, volume.affine, found)
-    views = np.array(pictures, np.uint8).reshape(-1, VIEW_PIXELS, VIEW_PIXELS, 3)
+    views = stacked(pictures)
     yolo_flops, _ = flops_of(lambda: verifier(views))
     with timed("yolo"):
         verifier(views)

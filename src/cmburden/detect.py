@@ -21,10 +21,10 @@ from cmburden.cnn.network import SpotNet
 from cmburden.errors import CMBurdenError, ScanError
 from cmburden.paths import Layout
 from cmburden.records import Outcome, Scan, hash_of, sha256_of_file, whole_file
-from cmburden.yolo.views import VIEW_PIXELS
+from cmburden.yolo.views import stacked
 
 STAGE = "detect"
-VERSION = 4
+VERSION = 5
 _LOG = logging.getLogger(__name__)
 
 
@@ -129,7 +129,7 @@ def _search(scan, layout: Layout, detector: Detector, what: dict, result: Path, 
         owner = np.repeat(np.arange(len(voxels)), [len(v) for v in voxels])
         np.savez_compressed(
             stream,
-            views=np.array(pictures, np.uint8).reshape(-1, VIEW_PIXELS, VIEW_PIXELS, 3),
+            views=stacked(pictures),
             voxels=np.concatenate([np.zeros((0, 3)), *voxels]).astype(np.int16),
             owner=owner.astype(np.int32),
         )

@@ -35,12 +35,12 @@ from cmburden.records import Outcome, Scan, hash_of, whole_file, write_json
 from cmburden.register import load_transform
 
 STAGE = "verify"
-VERSION = 6
+VERSION = 7
 _LOG = logging.getLogger(__name__)
 
 
 class Verifier:
-    """YOLO with its contract: views (n, 96, 96, 3) to class scores (n, classes)."""
+    """YOLO with its contract: views (n, *SHAPE) to class scores (n, classes)."""
 
     def __init__(self, folder: Path, device: str = "auto"):
         from cmburden.yolo import model

@@ -11,7 +11,7 @@ from cmburden.cnn.grid import NetworkVolume, to_network
 from cmburden.cnn.network import SpotNet
 from cmburden.cnn.shape import measure
 from cmburden.place import places
-from cmburden.yolo.views import VIEW_PIXELS, view
+from cmburden.yolo.views import CHANNELS, OTHER_WAY, SHAPE, VIEW_PIXELS, view
 
 SPACING = np.array([0.8, 0.8, 3.0])
 
@@ -124,9 +124,30 @@ def test_view_shows_the_candidate_in_its_middle():
     centre = nib.affines.apply_affine(affine, [30, 44, 12])
     add_ball(volume, affine, centre, 2.0)
     picture = view(volume, affine, centre)
-    assert picture.shape == (VIEW_PIXELS, VIEW_PIXELS, 3)
+    assert picture.shape == SHAPE
     dark = np.argwhere(picture[:, :, 1] < 80)
     assert np.abs(dark.mean(0) - (VIEW_PIXELS - 1) / 2).max() < 2
+
+
+@pytest.mark.parametrize(("slice_mm", "near", "far"), [(0.8, 2, 4), (2.0, 1, 2), (5.0, 1, 2)])
+def test_view_shows_the_slices_on_either_side(slice_mm, near, far):
+    # Each slice has its own grey, so a channel says which it is of.
+    levels = np.arange(1, 22) * 0.08
+    volume = np.broadcast_to(levels, (60, 60, 21)).astype(np.float32)
+    affine = np.diag([0.5, 0.5, slice_mm, 1.0])
+    grey = view(volume, affine, nib.affines.apply_affine(affine, [30, 30, 10]))[48, 48] / 255 * 1.8
+    shown = dict(zip(CHANNELS, grey, strict=True))
+    span = max(1, round(5 / slice_mm))
+    assert shown["slice"] == pytest.approx(levels[10], abs=0.01)
+    assert shown["mean of the next slices"] == pytest.approx(levels[10], abs=0.01)
+    assert shown["minimum projection"] == pytest.approx(levels[10 - span], abs=0.01)
+    for name, step in (("near", near), ("far", far)):
+        assert shown[f"{name} below"] == pytest.approx(levels[10 - step], abs=0.01)
+        assert shown[f"{name} above"] == pytest.approx(levels[10 + step], abs=0.01)
+    other = view(volume[..., ::-1], affine, nib.affines.apply_affine(affine, [30, 30, 10]))
+    assert (other[48, 48] == view(volume, affine, [15, 15, 10 * slice_mm])[48, 48, OTHER_WAY]).all()
+    # There is nothing below the lowest slice.
+    assert view(volume, affine, [15, 15, 0])[48, 48, [3, 5]].tolist() == [0, 0]
 
 
 def test_view_at_the_edge_of_the_volume_is_black_outside():

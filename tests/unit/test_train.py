@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from cmburden.cnn.network import SpotNet
 from cmburden.errors import CMBurdenError
 from cmburden.probability import FEATURES, design, probability
 from cmburden.train import calibrate, dataset, detector, mine, verifier
 from cmburden.yolo.model import class_scores
-from cmburden.yolo.views import CLASSES
+from cmburden.yolo.views import CLASSES, OTHER_WAY, SHAPE
 
 
 def slab(rng: np.random.Generator) -> dict:
@@ -174,6 +174,12 @@ def test_leaving_out_every_preset_is_a_mistake(tmp_path):
         dataset.main([str(tmp_path), "--presets", "AIBL", "--without", "AIBL"])
 
 
+def pages(path) -> np.ndarray:
+    """(rows, columns, pages) of a TIFF."""
+    with Image.open(path) as image:
+        return np.stack([np.array(page) for page in ImageSequence.Iterator(image)], -1)
+
+
 def test_mined_candidates_become_a_yolo_dataset(slabs, tmp_path):
     torch.manual_seed(0)
     network = SpotNet(4).eval()
@@ -182,7 +188,7 @@ def test_mined_candidates_become_a_yolo_dataset(slabs, tmp_path):
         mined = mine.mine_slab(network, content, {"min_probability": 0.0, "max_candidates": 40})
         n = len(mined["class"])
         assert 0 < n <= 40
-        assert mined["views"].shape == (n, 96, 96, 3)
+        assert mined["views"].shape == (n, *SHAPE)
         boxes = mined["boxes"]
         assert ((boxes[:, 2:] > 0) & (boxes[:, 2:] < 1)).all()
         # The first box of each view is the candidate's own.
@@ -195,13 +201,19 @@ def test_mined_candidates_become_a_yolo_dataset(slabs, tmp_path):
         for part in ("train", "val")
     }
     assert names == {"val": {"mined-0000"}, "train": {"mined-0001"}}
-    # Every second is turned, its boxes with it.
+    # Every second is turned, its boxes with it, two of four have their slices the other way, and
+    # all are a little darker or brighter.
     content = np.load(tmp_path / "m/mined-0000.npz")
     pictures = sorted((tmp_path / "views/images/val").iterdir())
     for number, path in enumerate(pictures):
         k, turned = int(path.stem.rsplit("-", 1)[1]), number % 2 == 0
-        view, expected = np.asarray(Image.open(path)), content["views"][k]
-        assert (view == (expected.transpose(1, 0, 2) if turned else expected)).all()
+        view, expected = pages(path), content["views"][k].astype(float)
+        expected = expected[..., OTHER_WAY] if number % 4 > 1 else expected
+        expected = expected.transpose(1, 0, 2) if turned else expected
+        shown = (expected > 20) & (view < 255)
+        gain = np.median(view[shown] / expected[shown])
+        assert 0.84 < gain < 1.16
+        assert np.abs(np.minimum(expected * gain, 255) - view).max() < 4
         text = (tmp_path / f"views/labels/val/{path.stem}.txt").read_text()
         x, y = map(float, text.split()[1:3])
         own = content["boxes"][content["boxes"][:, 0] == k][0, 2:4]
@@ -211,8 +223,8 @@ def test_mined_candidates_become_a_yolo_dataset(slabs, tmp_path):
 def test_a_mirrored_view_has_the_same_scores():
     """Whatever the network: it sees all of a view's mirror images."""
     torch.manual_seed(0)
-    views = np.random.default_rng(0).integers(0, 255, (2, 96, 96, 3), dtype=np.uint8)
-    network = torch.nn.Conv2d(3, 4 + len(CLASSES), 8, stride=8)
+    views = np.random.default_rng(0).integers(0, 255, (2, *SHAPE), dtype=np.uint8)
+    network = torch.nn.Conv2d(SHAPE[2], 4 + len(CLASSES), 8, stride=8)
 
     def boxes(images):
         # As YOLO's: (n, 4 + classes, boxes), all about the middle.
@@ -223,6 +235,8 @@ def test_a_mirrored_view_has_the_same_scores():
     for axis in (1, 2):
         mirrored = class_scores(boxes, np.flip(views, axis).copy(), torch.device("cpu"))
         assert mirrored == pytest.approx(scores, abs=1e-6)
+    mirrored = class_scores(boxes, views[..., OTHER_WAY].copy(), torch.device("cpu"))
+    assert mirrored == pytest.approx(scores, abs=1e-6)
     assert scores.std() > 0
 
 

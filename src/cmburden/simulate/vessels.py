@@ -19,6 +19,9 @@ WANDER = (0.06, 0.25)
 #: A vein of a sulcus or the ventricles' wall ends where it is further than this from it: about the
 #: thickness of the cortex, as sulci that are closed have no fluid in the label maps.
 _STRAYED_MM = 2.5
+#: A vein is part of a tree: a shorter piece of one would be a dot, which nobody can tell from a
+#: microbleed and which no brain has.
+LEAST_MM = 8
 #: Points a sub-voxel that a vein fills.
 _POINTS = 4
 
@@ -95,7 +98,7 @@ def grow(
     """Veins of a brain on a grid of about 1 mm.
 
     ``labels`` is (x, y, z) in FreeSurfer codes; ``density`` scales the number of veins (1: about
-    700 a brain).
+    600 a brain).
     """
     from cmburden.simulate import anatomy
 
@@ -193,6 +196,7 @@ def _walk(start, distance, length, radii, rng, *, straight=False) -> Veins:
         # A vein widens towards where it drains.
         sizes.append(radius * (0.8 + 0.5 * step / np.maximum(steps, 1)))
     points, inside, sizes = (np.stack(part) for part in (points, inside, sizes))
+    inside &= inside.sum(0) > LEAST_MM
     on = np.concatenate([inside[1:], np.zeros_like(inside[:1])])
     ahead = on[..., None] * np.diff(points, axis=0, append=points[-1:])
     return Veins(points[inside], ahead[inside], sizes[inside])

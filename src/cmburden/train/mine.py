@@ -17,7 +17,7 @@ from cmburden.errors import told
 from cmburden.matching import hungarian
 from cmburden.models import choose_device, load_tensors
 from cmburden.records import whole_file
-from cmburden.yolo.views import CLASSES, VIEW_MM
+from cmburden.yolo.views import CLASSES, VIEW_MM, stacked
 
 #: Sources' kinds as YOLO classes; a candidate of no source is a vessel, or border near the edge.
 #: 'faint' is no class: what readers would argue about teaches nothing.
@@ -67,7 +67,7 @@ def mine_slab(network: SpotNet, slab, settings: dict) -> dict[str, np.ndarray]:
         for box in _boxes(point, classes[k], owner[k], centres, radius, kinds, axes)
     ]
     return {
-        "views": np.array(views, np.uint8).reshape(-1, 96, 96, 3),
+        "views": stacked(views),
         "class": np.array([CLASSES.index(c) for c in classes], int),
         "boxes": np.array(boxes, np.float32).reshape(-1, 6),
         "n_microbleeds": np.array(int((kinds == "microbleed").sum())),

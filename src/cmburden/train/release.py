@@ -11,7 +11,7 @@ from cmburden import __version__
 from cmburden.errors import told
 from cmburden.models import load_tensors
 from cmburden.records import sha256_of_file, whole_file, write_json
-from cmburden.yolo.views import CLASSES, VIEW_MM, VIEW_PIXELS
+from cmburden.yolo.views import CHANNELS, CLASSES, VIEW_MM, VIEW_PIXELS
 
 TRAINING_DATA = (
     "Simulated GRE and SWI slabs (cmburden.train.dataset and .mine) over label maps 01-10 of the "
@@ -83,7 +83,7 @@ def release(
             "architecture": "YOLO11n (ultralytics, AGPL-3.0), from scratch",
             "classes": list(CLASSES),
             "input": {"pixels": VIEW_PIXELS, "millimetres": VIEW_MM,
-                      "channels": ["minimum projection", "slice", "neighbours"]},
+                      "channels": list(CHANNELS)},
             **calibration,
         }  # fmt: skip
     write_json(folder / "model.json", contract)

@@ -17,7 +17,7 @@ from cmburden.models import load_tensors
 from cmburden.records import whole_file
 from cmburden.train import selection
 from cmburden.yolo.model import ARCHITECTURE
-from cmburden.yolo.views import CLASSES, VIEW_PIXELS
+from cmburden.yolo.views import CHANNELS, CLASSES, OTHER_WAY, VIEW_PIXELS
 
 #: Of negatives that the CNN gives less than this, one in ``SPARSE`` is kept: they are most, and
 #: the CNN has all but decided them already.
@@ -31,14 +31,16 @@ def write_dataset(
     """Views and boxes of ``mined`` as a YOLO dataset; returns its YAML.
 
     Every tenth slab is for validation: views of one slab never lie on both sides. Every second
-    view has its rows and columns exchanged, which flips (ultralytics' own) cannot do: a bleed is
-    the same thing in any direction.
+    view has its rows and columns exchanged and two of four their slices in the other order, which
+    flips (ultralytics' own) cannot do: a bleed is the same thing in any direction. Brightness is
+    changed here too, which ultralytics does to three channels only.
     """
     paths = sorted(Path(mined).glob("mined-*.npz"))
     if not paths:
         raise CMBurdenError(f"{mined}: holds no mined-*.npz; run cmburden train mine first")
     paths = selection.select(paths, fold=fold, without=list(without))
     every = max(2, round(1 / held_out))
+    rng = np.random.default_rng(0)
     for number, path in enumerate(paths):
         content = np.load(path, allow_pickle=False)
         part = "val" if number % every == 0 else "train"
@@ -52,13 +54,21 @@ def write_dataset(
             view, boxes = views[k], every_box[every_box[:, 0] == k, 1:]
             if place % 2 == 0:
                 view, boxes = view.transpose(1, 0, 2), boxes[:, [0, 2, 1, 4, 3]]
-            Image.fromarray(view).save(folder / "images" / part / f"{name}.png")
+            if place % 4 > 1:
+                view = view[..., OTHER_WAY]
+            view = np.minimum(np.round(view * rng.uniform(0.85, 1.15)), 255).astype(np.uint8)
+            # The pages of a TIFF are what ultralytics takes for more channels than three.
+            first, *others = (Image.fromarray(page) for page in np.moveaxis(view, -1, 0))
+            first.save(
+                folder / "images" / part / f"{name}.tiff", save_all=True, append_images=others
+            )
             lines = [f"{int(b[0])} " + " ".join(f"{v:.5f}" for v in b[1:]) for b in boxes]
             (folder / "labels" / part / f"{name}.txt").write_text("\n".join(lines) + "\n")
     names = "\n".join(f"  {k}: {name}" for k, name in enumerate(CLASSES))
     description = folder / "views.yaml"
     description.write_text(
-        f"path: {folder.resolve()}\ntrain: images/train\nval: images/val\nnames:\n{names}\n"
+        f"path: {folder.resolve()}\ntrain: images/train\nval: images/val\n"
+        f"channels: {len(CHANNELS)}\nnames:\n{names}\n"
     )
     return description
 
@@ -90,8 +100,8 @@ def train(
             "project": str(out.resolve()), "name": "yolo", "exist_ok": True, "plots": False,
             "device": "cuda" if torch.cuda.is_available() else "cpu", "optimizer": "AdamW",
             "lr0": rate or (2e-3 if start is None else 3e-4), "lrf": 0.02, "cos_lr": True,
-            "warmup_epochs": 1, "mosaic": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.15,
-            "translate": 0.02, "scale": 0.15, "degrees": 180.0, "flipud": 0.5, "fliplr": 0.5,
+            "warmup_epochs": 1, "mosaic": 0.0, "translate": 0.02, "scale": 0.15,
+            "degrees": 180.0, "flipud": 0.5, "fliplr": 0.5,
             "erasing": 0.0, "cache": "ram", "val": False, "verbose": False,
         }  # fmt: skip
         if start is not None:
@@ -123,6 +133,10 @@ def _unfinished(checkpoint: Path) -> bool:
 def _load_into(weights: Path) -> Callable:
     """A callback that puts ``weights`` into the trainer's network and its running mean."""
     state = load_tensors(weights)
+    # Weights of the views before, which had three channels: the others start at nothing.
+    first = state["model.0.conv.weight"]
+    more = len(CHANNELS) - first.shape[1]
+    state["model.0.conv.weight"] = torch.nn.functional.pad(first, (0, 0, 0, 0, 0, more))
 
     def load(trainer) -> None:
         try:

@@ -10,7 +10,7 @@ import torch
 from cmburden import quiet  # noqa: F401  (before ultralytics: it must not reach for the network)
 from cmburden.cnn.candidates import MIRRORED
 from cmburden.models import load_tensors
-from cmburden.yolo.views import CLASSES, VIEW_MM, VIEW_PIXELS
+from cmburden.yolo.views import CHANNELS, CLASSES, OTHER_WAY, VIEW_MM, VIEW_PIXELS
 
 ARCHITECTURE = "yolo11n.yaml"
 #: A box counts for the candidate when its centre is this near to the view's centre.
@@ -20,7 +20,7 @@ NEAR_MM = 3.0
 def build(weights: Path) -> torch.nn.Module:
     from ultralytics.nn.tasks import DetectionModel
 
-    network = DetectionModel(ARCHITECTURE, ch=3, nc=len(CLASSES), verbose=False)
+    network = DetectionModel(ARCHITECTURE, ch=len(CHANNELS), nc=len(CLASSES), verbose=False)
     network.load_state_dict(load_tensors(weights))
     return network.eval().fuse(verbose=False)
 
@@ -31,15 +31,17 @@ def class_scores(
 ) -> np.ndarray:
     """(n, classes): the best score of each class among boxes about the centre of each view.
 
-    ``views`` (n, 96, 96, 3) uint8. All predictions are read, without suppression: the question is
-    not where boxes are but what lies at the centre. Each view is seen as it is and mirrored, as the
-    CNN sees scans: scores are the logistic of the mean logit over ``MIRRORED``.
+    ``views`` (n, *SHAPE) uint8. All predictions are read, without suppression: the question is
+    not where boxes are but what lies at the centre. Each view is seen as it is and mirrored, in
+    plane as the CNN sees scans and through the slices: scores are the logistic of the mean logit
+    over these eight.
     """
     found = np.zeros((len(views), len(CLASSES)), np.float32)
     for start in range(0, len(views), batch):
         images = torch.from_numpy(views[start : start + batch]).to(device)
         images = images.permute(0, 3, 1, 2).float() / 255
-        logits = [torch.logit(_centred(network(images.flip(axes))), 1e-4) for axes in MIRRORED]
+        seen = [way.flip(axes) for way in (images, images[:, OTHER_WAY]) for axes in MIRRORED]
+        logits = [torch.logit(_centred(network(one)), 1e-4) for one in seen]
         found[start : start + batch] = torch.sigmoid(torch.stack(logits).mean(0)).cpu().numpy()
     return found
 
