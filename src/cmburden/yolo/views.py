@@ -1,7 +1,8 @@
 """2D views of a candidate: its slice, slices on either side, a thin minimum-intensity projection.
 
 A microbleed is round in its slice and gone a few slices on; a vein goes on, which the projection
-and the other slices show. All are the channels of one small picture.
+and the other slices show. Calcium looks like a microbleed, but lies where calcium does and often on
+both sides, which a slice and a projection of half a head show. All are channels of one picture.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ BESIDE_MM = 1.6
 CHANNELS = (
     "minimum projection", "slice", "mean of the next slices",
     "near below", "near above", "far below", "far above",
+    "wide slice", "wide minimum projection",
 )  # fmt: skip
+#: The wide channels show so many times ``VIEW_MM``: the other side's pallidum and choroid plexus.
+WIDE = 5
 #: The channels of the same place with the slices in the other order.
-OTHER_WAY = (0, 1, 2, 4, 3, 6, 5)
+OTHER_WAY = (0, 1, 2, 4, 3, 6, 5, 7, 8)
 SHAPE = (VIEW_PIXELS, VIEW_PIXELS, len(CHANNELS))
 #: ``haemorrhage``: a bleed that is no microbleed (macrohaemorrhage, cavernoma).
 CLASSES = ("microbleed", "vessel", "calcification", "border", "haemorrhage")
@@ -36,27 +40,46 @@ def view(volume: np.ndarray, affine: np.ndarray, centre_mm: np.ndarray) -> np.nd
     """
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     at = np.linalg.inv(affine)[:3, :3] @ (np.asarray(centre_mm) - affine[:3, 3])
-    step = VIEW_MM / VIEW_PIXELS
-    line = (np.arange(VIEW_PIXELS) - (VIEW_PIXELS - 1) / 2) * step
     span, on = (max(1, round(mm / float(spacing[2]))) for mm in (PROJECTION_MM, BESIDE_MM))
     middle = int(np.clip(round(at[2]), 0, volume.shape[2] - 1))
-    reach = max(span, 2 * on)
-    slices = range(max(0, middle - reach), min(volume.shape[2], middle + reach + 1))
+
+    def slices(reach: int) -> range:
+        return range(max(0, middle - reach), min(volume.shape[2], middle + reach + 1))
+
+    cut, where = _window(volume, at, spacing, VIEW_MM)
+    wide, wide_where = _window(volume, at, spacing, WIDE * VIEW_MM)
+    if 0 in cut.shape:
+        return np.zeros(SHAPE, np.uint8)
+    seen = {k: _sampled(cut[:, :, k], where) for k in slices(max(span, 2 * on))}
+    next_to = [seen[k] for k in (middle - 1, middle + 1) if k in seen] or [seen[middle]]
+    nothing = np.zeros_like(seen[middle])
+    # A pixel of the wide channels has several of the scan's: the mean of a slice, the least of
+    # a projection.
+    size = [max(1, round(WIDE * VIEW_MM / VIEW_PIXELS / float(mm))) for mm in spacing[:2]]
+    least = np.min([wide[:, :, k] for k in slices(span)], 0)
+    stack = [
+        np.min([seen[k] for k in slices(span)], 0),
+        seen[middle],
+        np.mean(next_to, 0),
+        *(seen.get(middle + k * on, nothing) for k in (-1, 1, -2, 2)),
+        _sampled(ndimage.uniform_filter(wide[:, :, middle], size), wide_where),
+        _sampled(ndimage.minimum_filter(least, size), wide_where),
+    ]
+    return np.round(np.clip(np.stack(stack, -1) / WHITE, 0, 1) * 255).astype(np.uint8)
+
+
+def _window(volume: np.ndarray, at: np.ndarray, spacing: np.ndarray, width_mm: float):
+    """All slices of the part of ``volume`` about voxel ``at`` that is ``width_mm`` wide, and where
+    in it the pixels of a view lie."""
+    line = (np.arange(VIEW_PIXELS) - (VIEW_PIXELS - 1) / 2) * width_mm / VIEW_PIXELS
     grid = np.meshgrid(at[0] + line / spacing[0], at[1] + line / spacing[1], indexing="ij")
     low = [max(0, int(g.min()) - 2) for g in grid]
     cut = volume[low[0] : int(max(grid[0].max(), 0)) + 3, low[1] : int(max(grid[1].max(), 0)) + 3]
-    where = [g - o for g, o in zip(grid, low, strict=True)]
-    if 0 in cut.shape:
-        return np.zeros(SHAPE, np.uint8)
-    seen = {
-        k: ndimage.map_coordinates(cut[:, :, k], where, order=1, mode="constant") for k in slices
-    }
-    thin = [seen[k] for k in slices if abs(k - middle) <= span]
-    next_to = [seen[k] for k in (middle - 1, middle + 1) if k in seen] or [seen[middle]]
-    nothing = np.zeros_like(seen[middle])
-    beside = [seen.get(middle + k * on, nothing) for k in (-1, 1, -2, 2)]
-    stack = np.stack([np.min(thin, 0), seen[middle], np.mean(next_to, 0), *beside], -1)
-    return np.round(np.clip(stack / WHITE, 0, 1) * 255).astype(np.uint8)
+    return cut, [g - o for g, o in zip(grid, low, strict=True)]
+
+
+def _sampled(plane: np.ndarray, where: list[np.ndarray]) -> np.ndarray:
+    return ndimage.map_coordinates(plane, where, order=1, mode="constant")
 
 
 def stacked(views: list[np.ndarray]) -> np.ndarray:
