@@ -12,7 +12,7 @@ from cmburden.cnn.network import SpotNet
 from cmburden.errors import CMBurdenError
 from cmburden.probability import FEATURES, design, probability
 from cmburden.train import calibrate, dataset, detector, mine, verifier
-from cmburden.yolo.model import class_scores
+from cmburden.yolo.model import build, class_scores
 from cmburden.yolo.views import CLASSES, OTHER_WAY, SHAPE
 
 
@@ -218,6 +218,20 @@ def test_mined_candidates_become_a_yolo_dataset(slabs, tmp_path):
         x, y = map(float, text.split()[1:3])
         own = content["boxes"][content["boxes"][:, 0] == k][0, 2:4]
         assert (x, y) == pytest.approx(own[::-1] if turned else own, abs=1e-5)
+
+
+def test_views_and_weights_of_another_version_are_one_sentence(tmp_path):
+    (tmp_path / "m").mkdir()
+    np.savez(
+        tmp_path / "m/mined-0000.npz", views=np.zeros((1, 96, 96, 3), np.uint8),
+        boxes=np.zeros((0, 6)), p_cnn=np.ones(1), person="a", name="ADNI", **{"class": [0]},
+    )  # fmt: skip
+    with pytest.raises(CMBurdenError, match=r"mined-0000.npz.*mine again"):
+        verifier.write_dataset(tmp_path / "m", tmp_path / "views")
+    weights = tmp_path / "old.pt"
+    torch.save({"model.0.conv.weight": torch.zeros(16, 3, 3, 3)}, weights)
+    with pytest.raises(CMBurdenError, match=r"old.pt: not weights of this version's YOLO"):
+        build(weights)
 
 
 def test_a_mirrored_view_has_the_same_scores():

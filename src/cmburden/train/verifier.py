@@ -17,7 +17,7 @@ from cmburden.models import load_tensors
 from cmburden.records import whole_file
 from cmburden.train import selection
 from cmburden.yolo.model import ARCHITECTURE
-from cmburden.yolo.views import CHANNELS, CLASSES, OTHER_WAY, VIEW_PIXELS
+from cmburden.yolo.views import CHANNELS, CLASSES, OTHER_WAY, SHAPE, VIEW_PIXELS
 
 #: Of negatives that the CNN gives less than this, one in ``SPARSE`` is kept: they are most, and
 #: the CNN has all but decided them already.
@@ -43,6 +43,10 @@ def write_dataset(
     rng = np.random.default_rng(0)
     for number, path in enumerate(paths):
         content = np.load(path, allow_pickle=False)
+        if content["views"].shape[1:] != SHAPE:
+            raise CMBurdenError(
+                f"{path}: its views are of another version; run cmburden train mine again"
+            )
         part = "val" if number % every == 0 else "train"
         for kind in ("images", "labels"):
             (folder / kind / part).mkdir(parents=True, exist_ok=True)
@@ -133,18 +137,14 @@ def _unfinished(checkpoint: Path) -> bool:
 def _load_into(weights: Path) -> Callable:
     """A callback that puts ``weights`` into the trainer's network and its running mean."""
     state = load_tensors(weights)
-    # Weights of the views before, which had three channels: the others start at nothing.
-    first = state["model.0.conv.weight"]
-    more = len(CHANNELS) - first.shape[1]
-    state["model.0.conv.weight"] = torch.nn.functional.pad(first, (0, 0, 0, 0, 0, more))
 
     def load(trainer) -> None:
         try:
             trainer.model.load_state_dict(state)
         except RuntimeError as error:
             raise CMBurdenError(
-                f"{weights}: not weights of this network (YOLO11n, {len(CLASSES)} classes); "
-                "name those of this version"
+                f"{weights}: not weights of this network (YOLO11n, {len(CHANNELS)} channels, "
+                f"{len(CLASSES)} classes); name those of this version"
             ) from error
         trainer.ema.ema.load_state_dict(state)
 

@@ -9,6 +9,7 @@ import torch
 
 from cmburden import quiet  # noqa: F401  (before ultralytics: it must not reach for the network)
 from cmburden.cnn.candidates import MIRRORED
+from cmburden.errors import CMBurdenError
 from cmburden.models import load_tensors
 from cmburden.yolo.views import CHANNELS, CLASSES, OTHER_WAY, VIEW_MM, VIEW_PIXELS
 
@@ -18,10 +19,17 @@ NEAR_MM = 3.0
 
 
 def build(weights: Path) -> torch.nn.Module:
+    """The network with ``weights``; CMBurdenError where they are of another version's."""
     from ultralytics.nn.tasks import DetectionModel
 
     network = DetectionModel(ARCHITECTURE, ch=len(CHANNELS), nc=len(CLASSES), verbose=False)
-    network.load_state_dict(load_tensors(weights))
+    try:
+        network.load_state_dict(load_tensors(weights))
+    except RuntimeError as error:
+        raise CMBurdenError(
+            f"{weights}: not weights of this version's YOLO ({len(CHANNELS)} channels, "
+            f"{len(CLASSES)} classes); name others in verify.model"
+        ) from error
     return network.eval().fuse(verbose=False)
 
 
