@@ -12,7 +12,10 @@ from cmburden.errors import CMBurdenError
 from cmburden.paths import Layout
 from cmburden.records import Outcome
 from cmburden.tables import MANIFEST
+from cmburden.yolo.views import SHAPE
 
+#: Of a view.
+VALUES = int(np.prod(SHAPE))
 SETTINGS = {"min_probability": 0.15, "max_candidates": 3}
 
 
@@ -29,10 +32,10 @@ def detector(volume, mask, affine, *, minimum, maximum_number):
 
 
 def verifier(views):
-    """A layer of 96*96*3 to 4: twice that many operations a view."""
-    flat = torch.from_numpy(views).float().reshape(len(views), 96 * 96 * 3)
+    """A layer of a view's values to 4: twice that many operations a view."""
+    flat = torch.from_numpy(views).float().flatten(1)
     with torch.inference_mode():
-        return torch.nn.Linear(96 * 96 * 3, 4)(flat).numpy()
+        return torch.nn.Linear(VALUES, 4)(flat).numpy()
 
 
 def test_volume_is_a_brain_in_size():
@@ -59,7 +62,7 @@ def test_arithmetic_is_counted(small):
     found = benchmark.measure(small, detector, verifier, SETTINGS)
     assert found.candidates == 3
     assert found.cnn_flops == 2 * 27 * 2 * small.image.size
-    assert found.yolo_flops_per_view == 2 * 96 * 96 * 3 * 4
+    assert found.yolo_flops_per_view == 2 * VALUES * 4
     assert found.yolo_flops == 3 * found.yolo_flops_per_view
     assert set(found.seconds) == set(found.cpu_seconds) == set(benchmark.STEPS)
     assert found.brain_ml == pytest.approx(small.mask.sum() * 3 / 1000, abs=0.1)
