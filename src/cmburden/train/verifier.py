@@ -13,10 +13,9 @@ from PIL import Image
 
 from cmburden import quiet  # noqa: F401  (before ultralytics: it must not reach for the network)
 from cmburden.errors import CMBurdenError, told
-from cmburden.models import load_tensors
 from cmburden.records import whole_file
 from cmburden.train import selection
-from cmburden.yolo.model import ARCHITECTURE
+from cmburden.yolo import model
 from cmburden.yolo.views import CHANNELS, CLASSES, OTHER_WAY, SHAPE, VIEW_PIXELS
 
 #: Of negatives that the CNN gives less than this, one in ``SPARSE`` is kept: they are most, and
@@ -97,7 +96,7 @@ def train(
         yolo = YOLO(last)
         how = {"resume": True, "data": str(dataset)}
     else:
-        yolo = YOLO(ARCHITECTURE)
+        yolo = YOLO(model.ARCHITECTURE)
         how = {
             "data": str(dataset), "imgsz": VIEW_PIXELS, "epochs": epochs, "batch": 64,
             "seed": seed, "pretrained": False, "amp": False, "workers": 0,
@@ -136,17 +135,10 @@ def _unfinished(checkpoint: Path) -> bool:
 
 def _load_into(weights: Path) -> Callable:
     """A callback that puts ``weights`` into the trainer's network and its running mean."""
-    state = load_tensors(weights)
 
     def load(trainer) -> None:
-        try:
-            trainer.model.load_state_dict(state)
-        except RuntimeError as error:
-            raise CMBurdenError(
-                f"{weights}: not weights of this network (YOLO11n, {len(CHANNELS)} channels, "
-                f"{len(CLASSES)} classes); name those of this version"
-            ) from error
-        trainer.ema.ema.load_state_dict(state)
+        for network in (trainer.model, trainer.ema.ema):
+            model.load(network, weights)
 
     return load
 

@@ -19,18 +19,23 @@ NEAR_MM = 3.0
 
 
 def build(weights: Path) -> torch.nn.Module:
-    """The network with ``weights``; CMBurdenError where they are of another version's."""
+    """The network with ``weights``, to be asked and not to be trained."""
     from ultralytics.nn.tasks import DetectionModel
 
     network = DetectionModel(ARCHITECTURE, ch=len(CHANNELS), nc=len(CLASSES), verbose=False)
+    load(network, weights)
+    return network.eval().fuse(verbose=False)
+
+
+def load(network: torch.nn.Module, weights: Path) -> None:
+    """Put ``weights`` into ``network``; CMBurdenError where they are another version's."""
     try:
         network.load_state_dict(load_tensors(weights))
     except RuntimeError as error:
         raise CMBurdenError(
             f"{weights}: not weights of this version's YOLO ({len(CHANNELS)} channels, "
-            f"{len(CLASSES)} classes); name others in verify.model"
+            f"{len(CLASSES)} classes); name those of this version"
         ) from error
-    return network.eval().fuse(verbose=False)
 
 
 @torch.inference_mode()
