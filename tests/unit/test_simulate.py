@@ -200,27 +200,47 @@ def test_what_no_reader_would_see_is_no_microbleed_and_grey_ones_come_on_top():
 
 
 def spot(level: float, at=(20, 20, 3), voxel=(0.5, 0.5, 2.0)):
-    """An even image (40, 40, 7) of 1 with a ball of radius 1.5 mm of ``level``; brain; affine."""
-    image = np.ones((40, 40, 7))
+    """An even image (40, 40, 7) of 1 with a ball of radius 1.5 mm of ``level``; the same without
+    the ball; brain; affine."""
+    bare = np.ones((40, 40, 7))
     affine = np.diag([*voxel, 1.0])
     affine[:3, 3] = 5, -7, 11
-    place = np.indices(image.shape).transpose(1, 2, 3, 0)
-    image[np.linalg.norm((place - at) * voxel, axis=-1) < 1.5] = level
-    return image, np.ones(image.shape, bool), affine
+    place = np.indices(bare.shape).transpose(1, 2, 3, 0)
+    image = np.where(np.linalg.norm((place - at) * voxel, axis=-1) < 1.5, level, bare)
+    return image, bare, np.ones(bare.shape, bool), affine
 
 
 def test_a_spot_in_the_image_is_as_dark_as_it_is():
-    image, brain, affine = spot(0.45)
+    image, bare, brain, affine = spot(0.45)
     centre = affine[:3, :3] @ (20, 20, 3) + affine[:3, 3]
-    assert reader.in_image(image, brain, affine, centre, 1.5) == pytest.approx((0.55, 1.0))
+
+    def seen(image=image, bare=bare, brain=brain, centre=centre):
+        return reader.in_image(image, bare, brain, affine, centre, 1.5)
+
+    assert seen() == pytest.approx((0.55, 1.0))
     # Fluid on one side makes it no darker; where less than half is brain, no reader takes it.
     bright = image.copy()
     bright[24:] = 2.0
-    assert reader.in_image(bright, brain, affine, centre, 1.5)[0] == pytest.approx(0.55)
-    assert reader.in_image(image, brain, affine, centre + 200, 1.5) == (0, 0)
+    assert seen(bright, np.maximum(bare, bright))[0] == pytest.approx(0.55)
+    assert seen(centre=centre + 200) == (0, 0)
     cut = brain.copy()
     cut[:22] = False
-    assert 0.2 < reader.in_image(image, cut, affine, centre, 1.5)[1] < 0.5
+    assert 0.2 < seen(brain=cut)[1] < 0.5
+
+
+def test_what_is_dark_without_a_bleed_is_no_spot():
+    image, bare, brain, affine = spot(0.9)
+    centre = affine[:3, :3] @ (20, 20, 3) + affine[:3, 3]
+    # Bone through the ball's middle, and beside it a voxel that bone has dimmed by a third.
+    for volume, bleed in ((image, 0.9), (bare, 1.0)):
+        volume[:20] = 0.1 * bleed
+        volume[20] = 0.65 * bleed
+    brain[:20] = False
+    loss, _ = reader.in_image(image, bare, brain, affine, centre, 1.5)
+    assert loss == pytest.approx(0.1)
+    # A bleed that takes half of what is left there is one.
+    image[20, 20, 3] = 0.65 / 2
+    assert reader.in_image(image, bare, brain, affine, centre, 1.5)[0] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -228,13 +248,13 @@ def test_a_spot_in_the_image_is_as_dark_as_it_is():
     [(0.5, 0, "microbleed"), (0.7, 0, "faint"), (0.5, 22, "faint")],
 )
 def test_a_reader_takes_dark_spots_within_the_brain(level, cut, kind):
-    image, brain, affine = spot(level)
+    image, bare, brain, affine = spot(level)
     brain[:cut] = False
     centre = affine[:3, :3] @ (20, 20, 3) + affine[:3, 3]
     bleed = sources.Source("microbleed", centre, 1.0, 1.0, 1.5, None, "lobar")
-    assert reader.looked_at(bleed, image, brain, affine).kind == kind
+    assert reader.looked_at(bleed, image, bare, brain, affine).kind == kind
     calcium = dataclasses.replace(bleed, kind="calcification")
-    assert reader.looked_at(calcium, image, brain, affine) is calcium
+    assert reader.looked_at(calcium, image, bare, brain, affine) is calcium
 
 
 def test_findings_lie_where_they_do_in_people():

@@ -90,7 +90,7 @@ def spots(anatomy: Path | None, preset: str, seed: int, number: int) -> list[Spo
         if source.kind not in ("microbleed", "faint"):
             continue
         loss, _ = reader.in_image(
-            scan.image, scan.brain, scan.affine, source.centre, source.visible_mm
+            scan.image, scan.bare, scan.brain, scan.affine, source.centre, source.visible_mm
         )
         at = np.linalg.inv(scan.affine)[:3, :3] @ (source.centre - scan.affine[:3, 3])
         middle = np.round(at).astype(int)

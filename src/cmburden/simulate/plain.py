@@ -71,18 +71,21 @@ def simulate(
     image = _tissue(person, acquisition, to_person, shape, rng)
     bleeds = _microbleeds(microbleeds, labels, affine, rng)
     stones = _calcium(labels, affine, rng)
-    balls = [ball for _, ball in bleeds] + stones
-    balls += _vein_beads(labels, affine, acquisition, rng)
-    for ball in balls:
+    for ball in stones + _vein_beads(labels, affine, acquisition, rng):
         _darken(image, affine, ball)
-    image *= _shading(shape, rng)
-    level = float(np.median(image[np.isin(labels, an.WHITE)]))
+    bare = image.copy()
+    for _, ball in bleeds:
+        _darken(image, affine, ball)
+    shading = _shading(shape, rng)
+    level = float(np.median((image * shading)[np.isin(labels, an.WHITE)]))
     noise = rng.normal(0, level / acquisition.snr, (2, *shape))
-    image = np.hypot(image + noise[0], noise[1]).astype(np.float32)
+    image, bare = (
+        np.hypot(clean * shading + noise[0], noise[1]).astype(np.float32) for clean in (image, bare)
+    )
     brain = _sampled(person.brain, person.affine, to_person, shape) > 0
-    found = [reader.looked_at(source, image, brain, affine) for source, _ in bleeds]
+    found = [reader.looked_at(source, image, bare, brain, affine) for source, _ in bleeds]
     found += [_source("calcification", ball) for ball in stones]
-    return Simulated(image, np.zeros_like(image), affine, labels, brain, found, acquisition)
+    return Simulated(image, bare, np.zeros_like(image), affine, labels, brain, found, acquisition)
 
 
 def _grid(person: an.Anatomy, acquisition: aq.Acquisition, rng):

@@ -20,11 +20,16 @@ SURROUNDED = 0.5
 _QUANTILE = 0.25
 
 
-def looked_at(source: Source, image: np.ndarray, brain: np.ndarray, affine: np.ndarray) -> Source:
-    """``source``, or where it is a microbleed and the image does not show one, a 'faint' one."""
+def looked_at(
+    source: Source, image: np.ndarray, bare: np.ndarray, brain: np.ndarray, affine: np.ndarray
+) -> Source:
+    """``source``, or where it is a microbleed and the image does not show one, a 'faint' one.
+
+    ``bare`` is the image as it would be without bleeds.
+    """
     if source.kind != "microbleed":
         return source
-    loss, surrounded = in_image(image, brain, affine, source.centre, source.visible_mm)
+    loss, surrounded = in_image(image, bare, brain, affine, source.centre, source.visible_mm)
     if loss >= VOID and surrounded >= SURROUNDED:
         return source
     return dataclasses.replace(source, kind="faint")
@@ -32,16 +37,20 @@ def looked_at(source: Source, image: np.ndarray, brain: np.ndarray, affine: np.n
 
 def in_image(
     image: np.ndarray,
+    bare: np.ndarray,
     brain: np.ndarray,
     affine: np.ndarray,
     centre_mm: np.ndarray,
     radius_mm: float,
 ) -> tuple[float, float]:
-    """Share of the signal around that a spot's darkest voxel lacks, and share of the ring about it
-    that is brain, in the slice where it is darkest against its ring.
+    """Share of the signal that a spot's darkest voxel lacks, against what is around it and against
+    the same voxel without the bleed, whichever is less; and share of the ring about it that is
+    brain: in the slice where it is darkest.
 
-    ``image`` and ``brain`` (x, y, slice); slices up to ``radius_mm`` from the centre, and always
-    the nearest, are looked at. (0, 0) outside the image.
+    ``image``, ``bare`` (the same without bleeds) and ``brain`` (x, y, slice); slices up to
+    ``radius_mm`` from the centre, and always the nearest, are looked at. A voxel that is a void
+    without the bleed too (bone at the brain's edge, a vein) is not the spot's. (0, 0) outside
+    the image, and where nothing else is left.
     """
     voxel = np.linalg.norm(affine[:3, :3], axis=0)
     at = np.linalg.inv(affine)[:3, :3] @ (np.asarray(centre_mm) - affine[:3, 3])
@@ -58,11 +67,15 @@ def in_image(
     first, last = (at[2] + np.array([-far, far]) / voxel[2]).round(6)
     best = 0.0, 0.0
     for k in range(max(0, int(np.ceil(first))), min(image.shape[2] - 1, int(np.floor(last))) + 1):
-        part = image[low[0] : high[0], low[1] : high[1], k]
-        inside = ring & brain[low[0] : high[0], low[1] : high[1], k]
-        if not inside.any() or not core.any():
+        here = np.s_[low[0] : high[0], low[1] : high[1], k]
+        inside = ring & brain[here]
+        if not inside.any():
             continue
-        around = float(np.quantile(part[inside], _QUANTILE))
-        loss = 1 - float(part[core].min()) / max(around, 1e-6)
+        around = max(float(np.quantile(image[here][inside], _QUANTILE)), 1e-6)
+        spot = core & (bare[here] > (1 - VOID) * around)
+        if not spot.any():
+            continue
+        usual = np.minimum(bare[here][spot], around)
+        loss = 1 - float((image[here][spot] / usual).min())
         best = max(best, (loss, float(inside.sum() / ring.sum())))
     return best

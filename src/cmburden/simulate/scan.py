@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable
 from functools import lru_cache
@@ -55,10 +56,12 @@ VEIN_T2STAR_MS, VEIN_T2STAR_POWER = 25.0, 1.25
 
 @dataclasses.dataclass(frozen=True)
 class Simulated:
-    """``image`` (x, y, slice) float32; ``phase`` rad; ``affine`` to scanner RAS mm;
-    ``labels`` the anatomy's codes at the voxel centres; ``brain`` the true brain mask."""
+    """``image`` (x, y, slice) float32, ``bare`` the same without bleeds; ``phase`` rad; ``affine``
+    to scanner RAS mm; ``labels`` the anatomy's codes at the voxel centres; ``brain`` the true brain
+    mask."""
 
     image: np.ndarray
+    bare: np.ndarray
     phase: np.ndarray
     affine: np.ndarray
     labels: np.ndarray
@@ -198,34 +201,28 @@ def simulate(
             else source
             for source in given.sources
         ]
-    for source in drawn:
-        box, left = known.get(source.centre.tobytes()) or sources.source_signal(
-            source, affine, signal.shape, b0, radians
-        )
-        signal[box] *= torch.from_numpy(left)
+    factor = physics.through_voxel_dephasing(torch.from_numpy(macro), radians)
+    factor = torch.polar(factor, (torch.from_numpy(macro) * radians).remainder(2 * np.pi))
+    factor *= torch.from_numpy(_coil(shape, acquisition.shading, rng))
 
-    macro = torch.from_numpy(macro)
-    signal *= physics.through_voxel_dephasing(macro, radians)
-    signal = signal * torch.polar(torch.ones_like(macro), (macro * radians).remainder(2 * np.pi))
-    signal *= torch.from_numpy(_coil(shape, acquisition.shading, rng))
-    signal = artefacts.disturb(signal, acquisition, rng)
-    noise = torch.from_numpy(rng.normal(0, sigma, (2, *shape)).astype(np.float32))
-    signal = signal + torch.complex(noise[0], noise[1])
-    magnitude, phase = signal.abs(), torch.angle(signal)
-    if acquisition.contrast == "SWI":
-        high_pass = physics.homodyne_phase(signal, acquisition.filter_size)
-        magnitude = physics.susceptibility_weighted(
-            magnitude, high_pass, acquisition.mask_power, acquisition.mask_shape
-        )
-    image = magnitude.numpy().astype(np.float32)
-    if acquisition.minip_mm:
-        span = max(2, round(acquisition.minip_mm / voxel[2]))
-        image = ndimage.minimum_filter1d(image, span, axis=2, mode="nearest")
-    image = artefacts.store(image, acquisition)
-    drawn = [reader.looked_at(source, image, brain, affine) for source in drawn]
+    def put(bleeds: bool) -> None:
+        for source in drawn:
+            if (source.kind in ("microbleed", "faint")) is bleeds:
+                box, left = known.get(source.centre.tobytes()) or sources.source_signal(
+                    source, affine, signal.shape, b0, radians
+                )
+                signal[box] *= torch.from_numpy(left)
+
+    put(bleeds=False)
+    # The same faults with and without bleeds: what they alone have darkened is what a reader sees.
+    bare, _ = _taken(signal * factor, sigma, acquisition, copy.deepcopy(rng))
+    put(bleeds=True)
+    image, phase = _taken(signal * factor, sigma, acquisition, rng)
+    drawn = [reader.looked_at(source, image, bare, brain, affine) for source in drawn]
     return Simulated(
         image,
-        phase.numpy().astype(np.float32),
+        bare,
+        phase,
         affine,
         labels,
         brain,
@@ -233,6 +230,27 @@ def simulate(
         [*drawn, *crossings],
         acquisition,
     )
+
+
+def _taken(
+    signal: torch.Tensor, sigma: float, acquisition: Acquisition, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image and phase, float32, as the scanner stores them: of a complex signal, with noise of
+    standard deviation ``sigma`` in both its parts."""
+    signal = artefacts.disturb(signal, acquisition, rng)
+    noise = torch.from_numpy(rng.normal(0, sigma, (2, *signal.shape)).astype(np.float32))
+    signal = signal + torch.complex(noise[0], noise[1])
+    magnitude = signal.abs()
+    if acquisition.contrast == "SWI":
+        high_pass = physics.homodyne_phase(signal, acquisition.filter_size)
+        magnitude = physics.susceptibility_weighted(
+            magnitude, high_pass, acquisition.mask_power, acquisition.mask_shape
+        )
+    image = magnitude.numpy().astype(np.float32)
+    if acquisition.minip_mm:
+        span = max(2, round(acquisition.minip_mm / acquisition.voxel_mm[2]))
+        image = ndimage.minimum_filter1d(image, span, axis=2, mode="nearest")
+    return artefacts.store(image, acquisition), torch.angle(signal).numpy().astype(np.float32)
 
 
 def _rotation(turn_deg) -> np.ndarray:
