@@ -32,11 +32,11 @@ lint: install
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-# About 70 minutes: 60 simulated scans that no network was trained or calibrated on, 40 of another
+# About 2 hours: 120 simulated scans that no network was trained or calibrated on, 40 of another
 # simulator, and all figures of docs/evaluation.md. ANATOMY: the folder of the label maps.
 evaluation: install
-	$(BIN)/cmburden simulate evaluation/bids --participants 15 --anatomy $(ANATOMY) \
-		--people 13-14 --positive-share 0.5 --t1w-share 0.25 --seed 2033
+	$(BIN)/cmburden simulate evaluation/bids --participants 30 --anatomy $(ANATOMY) \
+		--people 13-14 --positive-share 0.5 --t1w-share 0.25 --seed 2035
 	$(BIN)/cmburden run evaluation/bids evaluation/derivatives participant --cores 2 --set buckets=4
 	$(BIN)/cmburden evaluate evaluation/derivatives evaluation/truth.tsv --out evaluation/figures
 	$(BIN)/python -m cmburden.simulate.distributions evaluation/truth.tsv evaluation/figures
