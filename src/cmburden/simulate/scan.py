@@ -214,7 +214,7 @@ def simulate(
                 signal[box] *= torch.from_numpy(left)
 
     put(bleeds=False)
-    # The same faults with and without bleeds: what they alone have darkened is what a reader sees.
+    # The same noise and faults without bleeds: what bleeds alone have darkened is what readers see.
     bare, _ = _taken(signal * factor, sigma, acquisition, copy.deepcopy(rng))
     put(bleeds=True)
     image, phase = _taken(signal * factor, sigma, acquisition, rng)
