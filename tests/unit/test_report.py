@@ -265,7 +265,9 @@ def test_what_to_check_first_links_to_its_scan(made, page):
 def test_methods_say_what_the_run_was_configured_to(made, page):
     words = page.words()
     assert "the latest session" in words and "definite from 0.6, possible from 0.3" in words
-    assert "at least 0.25, at most 150 a scan" in words
+    detect = made.config["detect"]
+    least, most = detect["min_probability"], detect["max_candidates"]
+    assert f"at least {least}, at most {most} a scan" in words
     entries = made.layout.bibliography.read_text()
     for key in re.findall(r'href="#ref-(\w+)"', made.layout.report.read_text()):
         assert f"{{{key}," in entries and f"ref-{key}" in page.ids
