@@ -55,6 +55,11 @@ def brain_of(labels: np.ndarray) -> np.ndarray:
     return ndimage.binary_fill_holes(largest)
 
 
+def parenchyma(labels: np.ndarray) -> np.ndarray:
+    """Where a label map holds brain tissue: neither fluid nor anything outside the brain."""
+    return (labels > 0) & (labels < 100) & ~np.isin(labels, (*VENTRICLES, CSF))
+
+
 def available(folder: Path | None) -> list[Path | None]:
     """Label maps in ``folder``; without any, one ``None`` that stands for the MNI template."""
     if folder is None:

@@ -85,12 +85,13 @@ def spots(anatomy: Path | None, preset: str, seed: int, number: int) -> list[Spo
     findings = dataclasses.replace(crowded_findings(rng, 2 * number), painted=0.0)
     scan = simulate(person, an.deformation(person, rng), drawn, rng, findings)
     level = float(np.median(scan.image[scan.brain]))
+    parenchyma = an.parenchyma(scan.labels)
     found = []
     for source in scan.sources:
         if source.kind not in ("microbleed", "faint"):
             continue
         loss, _ = reader.in_image(
-            scan.image, scan.bare, scan.brain, scan.affine, source.centre, source.visible_mm
+            scan.image, scan.bare, parenchyma, scan.affine, source.centre, source.visible_mm
         )
         at = np.linalg.inv(scan.affine)[:3, :3] @ (source.centre - scan.affine[:3, 3])
         middle = np.round(at).astype(int)

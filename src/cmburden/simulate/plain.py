@@ -83,7 +83,8 @@ def simulate(
         np.hypot(clean * shading + noise[0], noise[1]).astype(np.float32) for clean in (image, bare)
     )
     brain = _sampled(person.brain, person.affine, to_person, shape) > 0
-    found = [reader.looked_at(source, image, bare, brain, affine) for source, _ in bleeds]
+    parenchyma = an.parenchyma(labels)
+    found = [reader.looked_at(source, image, bare, parenchyma, affine) for source, _ in bleeds]
     found += [_source("calcification", ball) for ball in stones]
     return Simulated(image, bare, np.zeros_like(image), affine, labels, brain, found, acquisition)
 

@@ -205,20 +205,23 @@ def simulate(
     factor = torch.polar(factor, (torch.from_numpy(macro) * radians).remainder(2 * np.pi))
     factor *= torch.from_numpy(_coil(shape, acquisition.shading, rng))
 
-    def put(bleeds: bool) -> None:
-        for source in drawn:
-            if (source.kind in ("microbleed", "faint")) is bleeds:
-                box, left = known.get(source.centre.tobytes()) or sources.source_signal(
-                    source, affine, signal.shape, b0, radians
-                )
-                signal[box] *= torch.from_numpy(left)
+    bleeds = [source for source in drawn if source.kind in ("microbleed", "faint")]
+    others = [source for source in drawn if source.kind not in ("microbleed", "faint")]
 
-    put(bleeds=False)
+    def taken(own: list[Source], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        for source in own:
+            box, left = known.get(source.centre.tobytes()) or sources.source_signal(
+                source, affine, signal.shape, b0, radians
+            )
+            signal[box] *= torch.from_numpy(left)
+        return _taken(signal * factor, sigma, acquisition, rng)
+
     # The same noise and faults without bleeds: what bleeds alone have darkened is what readers see.
-    bare, _ = _taken(signal * factor, sigma, acquisition, copy.deepcopy(rng))
-    put(bleeds=True)
-    image, phase = _taken(signal * factor, sigma, acquisition, rng)
-    drawn = [reader.looked_at(source, image, bare, brain, affine) for source in drawn]
+    again = copy.deepcopy(rng)
+    bare, phase = taken(others, rng)
+    image, phase = taken(bleeds, again) if bleeds else (bare, phase)
+    parenchyma = an.parenchyma(labels)
+    drawn = [reader.looked_at(source, image, bare, parenchyma, affine) for source in drawn]
     return Simulated(
         image,
         bare,
