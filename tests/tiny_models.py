@@ -9,8 +9,8 @@ import torch
 from cmburden.cnn.network import SpotNet
 from cmburden.probability import FEATURES
 from cmburden.records import sha256_of_file, whole_file, write_json
-from cmburden.yolo.model import ARCHITECTURE
-from cmburden.yolo.views import CHANNELS, CLASSES
+from cmburden.yolo.model import untrained
+from cmburden.yolo.views import CLASSES
 
 WIDTH = 4
 
@@ -30,9 +30,7 @@ def write(
         torch.nn.init.zeros_(network.head.bias)
         _write(folder, "detector", network, {"input": {"channels": WIDTH}})
     if "verifier" in kinds:
-        from ultralytics.nn.tasks import DetectionModel
-
-        network = DetectionModel(ARCHITECTURE, ch=len(CHANNELS), nc=len(CLASSES), verbose=False)
+        network = untrained(0.25)
         model = {
             "features": list(FEATURES),
             "mean": [0.0] * len(FEATURES),

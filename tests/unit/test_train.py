@@ -1,6 +1,7 @@
 """Training: targets and patches agree with the geometry, a stopped training ends the same."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,12 @@ from cmburden.cnn.network import SpotNet
 from cmburden.errors import CMBurdenError
 from cmburden.probability import FEATURES, design, probability
 from cmburden.train import calibrate, dataset, detector, mine, verifier
-from cmburden.yolo.model import build, class_scores
+from cmburden.train.widen import widened
+from cmburden.yolo.model import WIDTH, build, class_scores, read, untrained, width_of
 from cmburden.yolo.views import CLASSES, OTHER_WAY, SHAPE
+
+#: Candidates of a slab at most.
+MOST = 40
 
 
 def slab(rng: np.random.Generator) -> dict:
@@ -181,20 +186,15 @@ def pages(path) -> np.ndarray:
 
 
 def test_mined_candidates_become_a_yolo_dataset(slabs, tmp_path):
-    torch.manual_seed(0)
-    network = SpotNet(4).eval()
-    for number in range(2):
-        content = slab(np.random.default_rng(number))
-        mined = mine.mine_slab(network, content, {"min_probability": 0.0, "max_candidates": 40})
-        n = len(mined["class"])
-        assert 0 < n <= 40
-        assert mined["views"].shape == (n, *SHAPE)
-        boxes = mined["boxes"]
+    for path in mined(range(2), tmp_path / "m").iterdir():
+        content = np.load(path)
+        n = len(content["class"])
+        assert 0 < n <= MOST
+        assert content["views"].shape == (n, *SHAPE)
+        boxes = content["boxes"]
         assert ((boxes[:, 2:] > 0) & (boxes[:, 2:] < 1)).all()
         # The first box of each view is the candidate's own.
-        assert [boxes[boxes[:, 0] == k][0, 1] for k in range(n)] == mined["class"].tolist()
-        (tmp_path / "m").mkdir(exist_ok=True)
-        np.savez(tmp_path / "m" / f"mined-{number:04d}.npz", **mined)
+        assert [boxes[boxes[:, 0] == k][0, 1] for k in range(n)] == content["class"].tolist()
     verifier.write_dataset(tmp_path / "m", tmp_path / "views")
     names = {
         part: {p.stem.rsplit("-", 1)[0] for p in (tmp_path / "views/images" / part).iterdir()}
@@ -218,6 +218,73 @@ def test_mined_candidates_become_a_yolo_dataset(slabs, tmp_path):
         x, y = map(float, text.split()[1:3])
         own = content["boxes"][content["boxes"][:, 0] == k][0, 2:4]
         assert (x, y) == pytest.approx(own[::-1] if turned else own, abs=1e-5)
+
+
+def mined(slab_numbers: range, folder: Path) -> Path:
+    """Views and boxes of some slabs, mined by an untrained CNN."""
+    torch.manual_seed(0)
+    network = SpotNet(4).eval()
+    folder.mkdir()
+    for number in slab_numbers:
+        content = slab(np.random.default_rng(number))
+        found = mine.mine_slab(network, content, {"min_probability": 0.0, "max_candidates": MOST})
+        np.savez(folder / f"mined-{number:04d}.npz", **found)
+    return folder
+
+
+def randomised(network: torch.nn.Module) -> torch.nn.Module:
+    """``network`` with all weights, and what it knows of its features' spread, drawn anew."""
+    torch.manual_seed(1)
+    for name, tensor in network.state_dict().items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.5, 2)
+        elif name.endswith(("running_mean", "bn.bias")):
+            tensor.normal_(0, 0.3)
+        elif name.endswith("bn.weight"):
+            tensor.uniform_(0.5, 1.5)
+    return network.eval()
+
+
+@pytest.mark.parametrize("width", [0.375, 0.5])
+def test_a_widened_network_answers_as_the_narrower_one(width):
+    narrow, wide = randomised(untrained(0.25)), randomised(untrained(width))
+    views = torch.rand(2, SHAPE[2], 96, 96)
+    with torch.inference_mode():
+        expected, before = narrow(views)[0], wide(views)[0]
+        wide.load_state_dict(widened(narrow.state_dict(), wide))
+        # Boxes in pixels, then the classes' probabilities.
+        assert (wide(views)[0] - expected).abs().amax((0, 2)).max() < 1e-3
+        assert (before - expected).abs().max() > 1
+    # Copies are not alike: else they would learn alike.
+    reading = wide.state_dict()["model.1.conv.weight"]
+    assert (reading[:, 0] - reading[:, 1]).abs().max() > 0
+    with pytest.raises(CMBurdenError, match="channels cannot start one of"):
+        widened(wide.state_dict(), narrow)
+
+
+def test_yolo_is_trained_from_narrower_weights_and_goes_on_where_it_was_stopped(
+    tmp_path, monkeypatch
+):
+    from ultralytics.engine.trainer import BaseTrainer
+
+    views = mined(range(3), tmp_path / "mined")
+    torch.save(untrained(0.25).state_dict(), tmp_path / "narrow.pt")
+    save = BaseTrainer.save_model
+
+    def save_and_stop(trainer):
+        save(trainer)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr(BaseTrainer, "save_model", save_and_stop)
+        verifier.train(views, tmp_path / "out", epochs=2, seed=0, start=tmp_path / "narrow.pt")
+    assert not (tmp_path / "out/verifier.pt").exists()
+    weights = verifier.train(views, tmp_path / "out", epochs=2, seed=0)
+    epochs = pd.read_csv(tmp_path / "out/yolo/results.csv")
+    assert epochs["epoch"].tolist() == [1, 2]
+    assert width_of(read(weights).state_dict()) == WIDTH
+    scores = class_scores(build(weights), np.zeros((1, *SHAPE), np.uint8), torch.device("cpu"))
+    assert scores.shape == (1, len(CLASSES))
 
 
 def test_views_and_weights_of_another_version_are_one_sentence(tmp_path):

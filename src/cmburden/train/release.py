@@ -11,6 +11,7 @@ from cmburden import __version__
 from cmburden.errors import told
 from cmburden.models import load_tensors
 from cmburden.records import sha256_of_file, whole_file, write_json
+from cmburden.yolo.model import width_of
 from cmburden.yolo.views import CHANNELS, CLASSES, VIEW_MM, VIEW_PIXELS
 
 TRAINING_DATA = (
@@ -80,7 +81,8 @@ def release(
         }
     else:
         contract |= {
-            "architecture": "YOLO11n (ultralytics, AGPL-3.0), from scratch",
+            "architecture": "YOLO11 (ultralytics, AGPL-3.0) as deep as n and of width "
+            f"{width_of(load_tensors(target))} (n: 0.25, s: 0.5), from scratch",
             "classes": list(CLASSES),
             "input": {"pixels": VIEW_PIXELS, "millimetres": VIEW_MM,
                       "channels": list(CHANNELS)},

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from PIL import Image
 
 from cmburden import quiet  # noqa: F401  (before ultralytics: it must not reach for the network)
 from cmburden.errors import CMBurdenError, told
 from cmburden.records import whole_file
 from cmburden.train import selection
+from cmburden.train.widen import widened
 from cmburden.yolo import model
 from cmburden.yolo.views import CHANNELS, CLASSES, OTHER_WAY, SHAPE, VIEW_PIXELS
 
@@ -80,11 +82,12 @@ def train(
     mined: Path, out: Path, *, epochs: int, seed: int, start: Path | None = None,
     rate: float | None = None, fold: str | None = None, without: tuple[str, ...] = (),
 ) -> Path:  # fmt: skip
-    """Train YOLO11n from scratch; weights as half-precision tensors in ``out``/verifier.pt.
+    """Train YOLO11 from scratch; weights as half-precision tensors in ``out``/verifier.pt.
 
     After each epoch ultralytics writes its checkpoint; started again, training goes on from it.
-    ``start`` are weights to fine-tune, such as the shipped ones; ``rate`` is the highest learning
-    rate, 2e-3 or, with ``start``, 3e-4 if not given.
+    ``start`` are weights to fine-tune, such as the shipped ones, made as wide as what is trained
+    now if they are narrower; ``rate`` is the highest learning rate, 2e-3 or, with ``start``, 3e-4
+    if not given.
     """
     from ultralytics import YOLO
 
@@ -96,7 +99,10 @@ def train(
         yolo = YOLO(last)
         how = {"resume": True, "data": str(dataset)}
     else:
-        yolo = YOLO(model.ARCHITECTURE)
+        first = None if start is None else _started(start)
+        described = out / model.ARCHITECTURE
+        described.write_text(yaml.safe_dump(model.design() if first is None else first.yaml))
+        yolo = YOLO(described)
         how = {
             "data": str(dataset), "imgsz": VIEW_PIXELS, "epochs": epochs, "batch": 64,
             "seed": seed, "pretrained": False, "amp": False, "workers": 0,
@@ -107,8 +113,8 @@ def train(
             "degrees": 180.0, "flipud": 0.5, "fliplr": 0.5,
             "erasing": 0.0, "cache": "ram", "val": False, "verbose": False,
         }  # fmt: skip
-        if start is not None:
-            yolo.add_callback("on_pretrain_routine_end", _load_into(start))
+        if first is not None:
+            yolo.add_callback("on_pretrain_routine_end", _load_into(first))
     # Ultralytics knows half precision on GPUs alone; bfloat16 on a CPU that has it halves the time.
     yolo.add_callback("on_train_start", lambda trainer: setattr(trainer, "amp", True))
     yolo.train(**how)
@@ -133,12 +139,22 @@ def _unfinished(checkpoint: Path) -> bool:
     return content.get("epoch", -1) >= 0
 
 
-def _load_into(weights: Path) -> Callable:
-    """A callback that puts ``weights`` into the trainer's network and its running mean."""
+def _started(weights: Path) -> torch.nn.Module:
+    """The network of ``weights``, at least as wide as what is trained now."""
+    network = model.read(weights)
+    if model.width_of(network.state_dict()) >= model.WIDTH:
+        return network
+    wide = model.untrained()
+    wide.load_state_dict(widened(network.state_dict(), wide))
+    return wide
+
+
+def _load_into(first: torch.nn.Module) -> Callable:
+    """A callback that puts ``first``'s weights into the trainer's network and its running mean."""
 
     def load(trainer) -> None:
         for network in (trainer.model, trainer.ema.ema):
-            model.load(network, weights)
+            network.load_state_dict(first.state_dict())
 
     return load
 

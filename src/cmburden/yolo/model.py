@@ -1,4 +1,4 @@
-"""The verifier: ultralytics' YOLO11n architecture with our weights, read without pickled code."""
+"""The verifier: ultralytics' YOLO11 with our weights, read without pickled code."""
 
 from __future__ import annotations
 
@@ -14,28 +14,51 @@ from cmburden.models import load_tensors
 from cmburden.yolo.views import CHANNELS, CLASSES, OTHER_WAY, VIEW_MM, VIEW_PIXELS
 
 ARCHITECTURE = "yolo11n.yaml"
+#: What is trained, between ultralytics' n (0.25) and s (0.5).
+WIDTH = 0.375
+_FIRST_LAYER, _FIRST_CHANNELS = "model.0.conv.weight", 64
 #: A box counts for the candidate when its centre is this near to the view's centre.
 NEAR_MM = 3.0
 
 
-def build(weights: Path) -> torch.nn.Module:
-    """The network with ``weights``, to be asked and not to be trained."""
+def design(width: float = WIDTH) -> dict:
+    """Ultralytics' description of YOLO11n, but with ``width`` in place of 0.25 of the channels."""
+    from ultralytics.nn.tasks import yaml_model_load
+
+    described = yaml_model_load(ARCHITECTURE)
+    depth, _, most = described["scales"][described["scale"]]
+    return described | {"scales": {described["scale"]: [depth, width, most]}}
+
+
+def untrained(width: float = WIDTH) -> torch.nn.Module:
+    """The network of a ``width``, with random weights."""
     from ultralytics.nn.tasks import DetectionModel
 
-    network = DetectionModel(ARCHITECTURE, ch=len(CHANNELS), nc=len(CLASSES), verbose=False)
-    load(network, weights)
-    return network.eval().fuse(verbose=False)
+    return DetectionModel(design(width), ch=len(CHANNELS), nc=len(CLASSES), verbose=False)
 
 
-def load(network: torch.nn.Module, weights: Path) -> None:
-    """Put ``weights`` into ``network``; CMBurdenError where they are another version's."""
+def width_of(tensors: dict[str, torch.Tensor]) -> float:
+    """The width of the network that ``tensors`` are of; 0 where they are of no YOLO."""
+    return len(tensors.get(_FIRST_LAYER, ())) / _FIRST_CHANNELS
+
+
+def read(weights: Path) -> torch.nn.Module:
+    """The network of ``weights``, as wide as they are; CMBurdenError for another version's."""
+    tensors = load_tensors(weights)
+    network = untrained(width_of(tensors) or WIDTH)
     try:
-        network.load_state_dict(load_tensors(weights))
+        network.load_state_dict(tensors)
     except RuntimeError as error:
         raise CMBurdenError(
             f"{weights}: not weights of this version's YOLO ({len(CHANNELS)} channels, "
             f"{len(CLASSES)} classes); name those of this version"
         ) from error
+    return network
+
+
+def build(weights: Path) -> torch.nn.Module:
+    """The network of ``weights``, to be asked and not to be trained."""
+    return read(weights).eval().fuse(verbose=False)
 
 
 @torch.inference_mode()
