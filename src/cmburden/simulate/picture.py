@@ -88,7 +88,7 @@ def spots(anatomy: Path | None, preset: str, seed: int, number: int) -> list[Spo
     parenchyma = an.parenchyma(scan.labels)
     found = []
     for source in scan.sources:
-        if source.kind not in ("microbleed", "faint"):
+        if not source.is_bleed:
             continue
         loss, _ = reader.in_image(
             scan.image, scan.bare, parenchyma, scan.affine, source.centre, source.visible_mm

@@ -205,8 +205,8 @@ def simulate(
     factor = torch.polar(factor, (torch.from_numpy(macro) * radians).remainder(2 * np.pi))
     factor *= torch.from_numpy(_coil(shape, acquisition.shading, rng))
 
-    bleeds = [source for source in drawn if source.kind in ("microbleed", "faint")]
-    others = [source for source in drawn if source.kind not in ("microbleed", "faint")]
+    bleeds = [source for source in drawn if source.is_bleed]
+    others = [source for source in drawn if not source.is_bleed]
 
     def taken(own: list[Source], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         for source in own:

@@ -72,6 +72,11 @@ class Source:
     group: str
     painted: Paint | None = None
 
+    @property
+    def is_bleed(self) -> bool:
+        """Whether it is a microbleed, be it seen as one or, ``faint``, as something grey."""
+        return self.kind in ("microbleed", "faint")
+
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
