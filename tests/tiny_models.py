@@ -10,7 +10,7 @@ from cmburden.cnn.network import SpotNet
 from cmburden.probability import FEATURES
 from cmburden.records import sha256_of_file, whole_file, write_json
 from cmburden.yolo.model import untrained
-from cmburden.yolo.views import CLASSES
+from cmburden.yolo.views import CLASSES, VIEW_MM
 
 WIDTH = 4
 
@@ -40,7 +40,8 @@ def write(
         }
         _write(
             folder, "verifier", network,
-            {"classes": list(CLASSES), "input": {"pixels": 96}, "probability_model": model},
+            {"classes": list(CLASSES), "input": {"millimetres": VIEW_MM},
+             "probability_model": model},
         )  # fmt: skip
     return folder
 

@@ -27,15 +27,17 @@ from cmburden import (
     ventricles,
     viewer,
 )
+from cmburden.errors import CMBurdenError
 from cmburden.montage import lesion_montage
 from cmburden.paths import Layout
 from cmburden.place import places, ventricle_distance
 from cmburden.probability import design, probability
 from cmburden.records import Outcome, Scan, hash_of, whole_file, write_json
 from cmburden.register import load_transform
+from cmburden.yolo.views import CLASSES, VIEW_MM
 
 STAGE = "verify"
-VERSION = 7
+VERSION = 8
 _LOG = logging.getLogger(__name__)
 
 
@@ -46,6 +48,12 @@ class Verifier:
         from cmburden.yolo import model
 
         self.contract = models.load_contract(folder)
+        seen = self.contract["input"].get("millimetres")
+        if seen != VIEW_MM:
+            raise CMBurdenError(
+                f"{folder}: this YOLO was trained on views of {seen} mm, and candidates are shown "
+                f"on {VIEW_MM:g} mm; name one of this version, or train yours again"
+            )
         self.device = models.choose_device(device)
         weights = Path(folder) / next(iter(self.contract["weights"]))
         self.network = model.build(weights).to(self.device)
@@ -154,8 +162,6 @@ def judge(
     found, scores, scan: Scan, layout: Layout, brain: Brain, contract: dict, thresholds
 ) -> pd.DataFrame:
     """``found`` candidates with YOLO scores, place, probability and label filled in."""
-    from cmburden.yolo.views import CLASSES
-
     judged = found.copy()
     centres = judged[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
     where = places(centres, brain.regions, brain.affine)

@@ -3,13 +3,10 @@
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 import fabricate
+import pytest
 
 from cmburden import aggregate, report
 

@@ -1,13 +1,9 @@
 """The cohort's page in a real Chromium: charts, colours, tables in pages, no network, axe."""
 
 import re
-import sys
-from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 import fabricate
+import pytest
 
 from cmburden import aggregate, report
 

@@ -3,16 +3,12 @@
 import io
 import json
 import re
-import sys
-from pathlib import Path
 
+import fabricate
 import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import fabricate
 
 from cmburden import aggregate, lesion_planes, report, viewer
 from cmburden.tables import LESIONS

@@ -2,16 +2,12 @@
 
 import dataclasses
 import json
-import sys
-from pathlib import Path
 
+import fabricate
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import fabricate
 
 from cmburden import aggregate, phenotypes, summary
 from cmburden.errors import REASONS, CMBurdenError

@@ -3,16 +3,12 @@
 import argparse
 import json
 import math
-import sys
-from pathlib import Path
 
+import fabricate
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import fabricate
 
 from cmburden import aggregate, agreement, evaluate, evaluate_measures
 from cmburden.errors import CMBurdenError

@@ -3,15 +3,11 @@
 import json
 import re
 import shutil
-import sys
-from pathlib import Path
 
+import fabricate
 import numpy as np
 import pytest
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import fabricate
 
 from cmburden import aggregate, evaluate, evaluate_measures, evaluation_docs, evaluation_figures
 from cmburden.errors import CMBurdenError

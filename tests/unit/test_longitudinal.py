@@ -4,16 +4,12 @@ Registration itself is in test_midspace; here the motions are known.
 """
 
 import dataclasses
-import sys
-from pathlib import Path
 
+import follow
 import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import follow
 
 from cmburden import config, longitudinal, midspace
 from cmburden.midspace import Pair

@@ -3,16 +3,13 @@
 import json
 import re
 import shutil
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import fabricate
 import numpy as np
 import pandas as pd
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import fabricate
 
 from cmburden import aggregate, report
 from cmburden.montage import lesion_montage

@@ -2,15 +2,11 @@
 cohort in which one participant was seen twice."""
 
 import shutil
-import sys
-from pathlib import Path
 
+import fabricate
 import numpy as np
 import pytest
 from test_report import Page
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import fabricate
 
 from cmburden import aggregate, report, report_changes
 from cmburden.changes_figure import side_by_side

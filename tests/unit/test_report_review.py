@@ -1,14 +1,10 @@
 """A reviewed cohort through aggregate: columns, corrected prevalence, and the report's section."""
 
 import re
-import sys
-from pathlib import Path
 
+import fabricate
 import pandas as pd
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import fabricate
 
 from cmburden import aggregate, report, report_review
 from cmburden.paths import COHORT_TABLES, Layout

@@ -4,17 +4,13 @@ import dataclasses
 import gzip
 import http.client
 import json
-import sys
 import threading
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-import uvicorn
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 import reviewable
+import uvicorn
 
 from cmburden import cli
 from cmburden.errors import CMBurdenError

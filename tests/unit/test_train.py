@@ -6,16 +6,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_models
 import torch
 from PIL import Image, ImageSequence
 
 from cmburden.cnn.network import SpotNet
 from cmburden.errors import CMBurdenError
 from cmburden.probability import FEATURES, design, probability
+from cmburden.records import write_json
 from cmburden.train import calibrate, dataset, detector, mine, verifier
 from cmburden.train.widen import widened
+from cmburden.verify import Verifier
 from cmburden.yolo.model import WIDTH, build, class_scores, read, untrained, width_of
-from cmburden.yolo.views import CLASSES, OTHER_WAY, SHAPE
+from cmburden.yolo.views import CLASSES, OTHER_WAY, SHAPE, VIEW_MM
 
 #: Candidates of a slab at most.
 MOST = 40
@@ -105,8 +108,9 @@ def test_a_faint_lesion_takes_no_part():
 
 def test_views_that_show_a_faint_lesion_are_left_out():
     axes, point = np.diag([0.75, 0.75, 2.0]), np.zeros(3)
-    assert mine._shows(point, np.array([10.0, -10.0, 0.9]), 0.5, axes)
-    assert not mine._shows(point, np.array([11.5, 0, 0]), 0.5, axes)
+    edge = VIEW_MM / 2 - 1
+    assert mine._shows(point, np.array([edge - 0.1, 0.1 - edge, 0.9]), 0.5, axes)
+    assert not mine._shows(point, np.array([edge + 0.1, 0, 0]), 0.5, axes)
     assert not mine._shows(point, np.array([0, 0, 1.5]), 0.5, axes)
     assert mine._shows(point, np.array([0, 0, 1.5]), 1.6, axes)
 
@@ -288,13 +292,18 @@ def test_yolo_is_trained_from_narrower_weights_and_goes_on_where_it_was_stopped(
 
 
 def test_views_and_weights_of_another_version_are_one_sentence(tmp_path):
-    (tmp_path / "m").mkdir()
-    np.savez(
-        tmp_path / "m/mined-0000.npz", views=np.zeros((1, 96, 96, 3), np.uint8),
-        boxes=np.zeros((0, 6)), p_cnn=np.ones(1), person="a", name="ADNI", **{"class": [0]},
-    )  # fmt: skip
-    with pytest.raises(CMBurdenError, match=r"mined-0000.npz.*mine again"):
-        verifier.write_dataset(tmp_path / "m", tmp_path / "views")
+    found = mined(range(1), tmp_path / "m") / "mined-0000.npz"
+    content = dict(np.load(found))
+    for change in ({"views": content["views"][..., :3]}, {"view_mm": np.array(24.0)}):
+        np.savez(found, **content | change)
+        with pytest.raises(CMBurdenError, match=r"mined-0000.npz.*mine again"):
+            verifier.write_dataset(tmp_path / "m", tmp_path / "views")
+    folder = tiny_models.write(tmp_path, kinds=("verifier",)) / "verifier"
+    contract = json.loads((folder / "model.json").read_text())
+    contract["input"]["millimetres"] = 24.0
+    write_json(folder / "model.json", contract)
+    with pytest.raises(CMBurdenError, match=r"verifier: .* views of 24.0 mm"):
+        Verifier(folder)
     weights = tmp_path / "old.pt"
     torch.save({"model.0.conv.weight": torch.zeros(16, 3, 3, 3)}, weights)
     with pytest.raises(CMBurdenError, match=r"old.pt: not weights of this version's YOLO"):

@@ -13,10 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 import prepared
+import pytest
 import tiny_models
 from faults import detected, inferred
 

@@ -9,22 +9,19 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import tiny_models
 from steps import jobs, run
 
 from cmburden import resources
 from cmburden.paths import Layout
 from cmburden.records import bucket_of
 from cmburden.review.store import Store
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import tiny_models
 
 PAGE = resources.root() / "docs" / "reruns.md"
 #: Participant and session of each scan: two people with two sessions each.

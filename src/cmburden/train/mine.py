@@ -71,6 +71,7 @@ def mine_slab(network: SpotNet, slab, settings: dict) -> dict[str, np.ndarray]:
         "class": np.array([CLASSES.index(c) for c in classes], int),
         "boxes": np.array(boxes, np.float32).reshape(-1, 6),
         "n_microbleeds": np.array(int((kinds == "microbleed").sum())),
+        "view_mm": np.array(VIEW_MM),
         "name": slab["name"],
         "person": slab["person"],
         "p_cnn": np.array([row["p_cnn"] for row in rows], np.float32),

@@ -18,7 +18,7 @@ from cmburden.records import whole_file
 from cmburden.train import selection
 from cmburden.train.widen import widened
 from cmburden.yolo import model
-from cmburden.yolo.views import CHANNELS, CLASSES, OTHER_WAY, SHAPE, VIEW_PIXELS
+from cmburden.yolo.views import CHANNELS, CLASSES, OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
 
 #: Of negatives that the CNN gives less than this, one in ``SPARSE`` is kept: they are most, and
 #: the CNN has all but decided them already.
@@ -44,7 +44,7 @@ def write_dataset(
     rng = np.random.default_rng(0)
     for number, path in enumerate(paths):
         content = np.load(path, allow_pickle=False)
-        if content["views"].shape[1:] != SHAPE:
+        if content["views"].shape[1:] != SHAPE or content.get("view_mm") != VIEW_MM:
             raise CMBurdenError(
                 f"{path}: its views are of another version; run cmburden train mine again"
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-VIEW_MM = 24.0
+VIEW_MM = 20.0
 VIEW_PIXELS = 96
 #: Half the thickness of the projection.
 PROJECTION_MM = 5.0
@@ -23,8 +23,8 @@ CHANNELS = (
     "near below", "near above", "far below", "far above",
     "wide slice", "wide minimum projection",
 )  # fmt: skip
-#: The wide channels show so many times ``VIEW_MM``: the other side's pallidum and choroid plexus.
-WIDE = 5
+#: The wide channels show the other side's pallidum and choroid plexus too.
+WIDE_MM = 120.0
 #: The channels of the same place with the slices in the other order.
 OTHER_WAY = (0, 1, 2, 4, 3, 6, 5, 7, 8)
 SHAPE = (VIEW_PIXELS, VIEW_PIXELS, len(CHANNELS))
@@ -47,7 +47,7 @@ def view(volume: np.ndarray, affine: np.ndarray, centre_mm: np.ndarray) -> np.nd
         return range(max(0, middle - reach), min(volume.shape[2], middle + reach + 1))
 
     cut, where = _window(volume, at, spacing, VIEW_MM)
-    wide, wide_where = _window(volume, at, spacing, WIDE * VIEW_MM)
+    wide, wide_where = _window(volume, at, spacing, WIDE_MM)
     if 0 in cut.shape:
         return np.zeros(SHAPE, np.uint8)
     seen = {k: _sampled(cut[:, :, k], where) for k in slices(max(span, 2 * on))}
@@ -55,7 +55,7 @@ def view(volume: np.ndarray, affine: np.ndarray, centre_mm: np.ndarray) -> np.nd
     nothing = np.zeros_like(seen[middle])
     # A pixel of the wide channels has several of the scan's: the mean of a slice, the least of
     # a projection.
-    size = [max(1, round(WIDE * VIEW_MM / VIEW_PIXELS / float(mm))) for mm in spacing[:2]]
+    size = [max(1, round(WIDE_MM / VIEW_PIXELS / float(mm))) for mm in spacing[:2]]
     least = np.min([wide[:, :, k] for k in slices(span)], 0)
     stack = [
         np.min([seen[k] for k in slices(span)], 0),
