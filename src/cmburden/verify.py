@@ -55,12 +55,13 @@ class Verifier:
                 f"on {VIEW_MM:g} mm; name one of this version, or train yours again"
             )
         self.device = models.choose_device(device)
-        weights = Path(folder) / next(iter(self.contract["weights"]))
-        self.network = model.build(weights).to(self.device)
+        self.networks = [
+            model.build(Path(folder) / name).to(self.device) for name in self.contract["weights"]
+        ]
         self._score = model.class_scores
 
     def __call__(self, views: np.ndarray) -> np.ndarray:
-        return self._score(self.network, views, self.device)
+        return self._score(self.networks, views, self.device)
 
 
 class Brain(NamedTuple):

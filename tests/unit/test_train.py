@@ -14,7 +14,7 @@ from cmburden.cnn.network import SpotNet
 from cmburden.errors import CMBurdenError
 from cmburden.probability import FEATURES, design, probability
 from cmburden.records import write_json
-from cmburden.train import calibrate, dataset, detector, mine, verifier
+from cmburden.train import calibrate, dataset, detector, mine, release, verifier
 from cmburden.train.widen import widened
 from cmburden.verify import Verifier
 from cmburden.yolo.model import WIDTH, build, class_scores, read, untrained, width_of
@@ -287,7 +287,7 @@ def test_yolo_is_trained_from_narrower_weights_and_goes_on_where_it_was_stopped(
     epochs = pd.read_csv(tmp_path / "out/yolo/results.csv")
     assert epochs["epoch"].tolist() == [1, 2]
     assert width_of(read(weights).state_dict()) == WIDTH
-    scores = class_scores(build(weights), np.zeros((1, *SHAPE), np.uint8), torch.device("cpu"))
+    scores = class_scores([build(weights)], np.zeros((1, *SHAPE), np.uint8), torch.device("cpu"))
     assert scores.shape == (1, len(CLASSES))
 
 
@@ -310,6 +310,24 @@ def test_views_and_weights_of_another_version_are_one_sentence(tmp_path):
         build(weights)
 
 
+def test_a_released_model_is_what_the_pipeline_loads(tmp_path):
+    fitted = {"probability_model": {}, "thresholds": {"definite": 0.4}, "metrics": {"scans": 3}}
+    write_json(tmp_path / "fitted.json", fitted)
+    both = []
+    for width in (0.25, 0.375):
+        both.append(tmp_path / f"{width}.pt")
+        torch.save(untrained(width).state_dict(), both[-1])
+    folder = tmp_path / "verifier"
+    release.release("verifier", both, tmp_path / "fitted.json", folder, "9.0.0")
+    loaded = Verifier(folder)
+    widths = [width_of(read(folder / name).state_dict()) for name in loaded.contract["weights"]]
+    assert sorted(widths) == [0.25, 0.375] and len(loaded.networks) == 2
+    card = (folder / "README.md").read_text()
+    assert "width 0.25 and 0.375" in card and "| definite | 0.4 |" in card
+    with pytest.raises(CMBurdenError, match="one file of weights, not 2"):
+        release.release("detector", both, tmp_path / "fitted.json", tmp_path / "d", "9.0.0")
+
+
 def test_a_mirrored_view_has_the_same_scores():
     """Whatever the network: it sees all of a view's mirror images."""
     torch.manual_seed(0)
@@ -321,13 +339,24 @@ def test_a_mirrored_view_has_the_same_scores():
         found = network(images).flatten(2)
         return torch.cat([torch.full_like(found[:, :4], 48.0), found[:, 4:].sigmoid()], 1)
 
-    scores = class_scores(boxes, views, torch.device("cpu"))
+    scores = class_scores([boxes], views, torch.device("cpu"))
     for axis in (1, 2):
-        mirrored = class_scores(boxes, np.flip(views, axis).copy(), torch.device("cpu"))
+        mirrored = class_scores([boxes], np.flip(views, axis).copy(), torch.device("cpu"))
         assert mirrored == pytest.approx(scores, abs=1e-6)
-    mirrored = class_scores(boxes, views[..., OTHER_WAY].copy(), torch.device("cpu"))
+    mirrored = class_scores([boxes], views[..., OTHER_WAY].copy(), torch.device("cpu"))
     assert mirrored == pytest.approx(scores, abs=1e-6)
     assert scores.std() > 0
+
+
+def test_several_networks_are_asked_together():
+    """The logistic of their mean logit; the contract names their weights."""
+    views = np.zeros((1, *SHAPE), np.uint8)
+
+    def sure(score):
+        return lambda images: torch.tensor([48.0, 48, 9, 9] + [score] * len(CLASSES))[None, :, None]
+
+    scores = class_scores([sure(0.5), sure(0.9)], views, torch.device("cpu"))
+    assert scores == pytest.approx(np.full((1, len(CLASSES)), 0.75), abs=1e-6)
 
 
 def test_validation_curve_is_written(slabs, tmp_path):

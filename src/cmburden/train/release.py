@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from cmburden import __version__
-from cmburden.errors import told
+from cmburden.errors import CMBurdenError, told
 from cmburden.models import load_tensors
 from cmburden.records import sha256_of_file, whole_file, write_json
 from cmburden.yolo.model import width_of
@@ -37,23 +37,27 @@ INTENDED_USE = (
 
 
 def release(
-    kind: str, weights: Path, fitted: Path, folder: Path, version: str, *,
+    kind: str, weights: list[Path], fitted: Path, folder: Path, version: str, *,
     without: tuple[str, ...] = (),
 ) -> dict:  # fmt: skip
     """Write ``folder``/{weights, model.json, README.md} of a ``detector`` or ``verifier``.
 
-    ``without`` names the presets that training and calibration did not see.
+    Several ``weights`` of a verifier are asked together. ``without`` names the presets that
+    training and calibration did not see.
     """
+    if kind == "detector" and len(weights) > 1:
+        raise CMBurdenError(f"a detector has one file of weights, not {len(weights)}")
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{kind}.pt"
-    if weights.resolve() != target.resolve():
-        shutil.copyfile(weights, target)
+    targets = [folder / f"{kind}{f'-{n}' if n > 1 else ''}.pt" for n in range(1, len(weights) + 1)]
+    for source, target in zip(weights, targets, strict=True):
+        if source.resolve() != target.resolve():
+            shutil.copyfile(source, target)
     calibration = json.loads(Path(fitted).read_text())
     contract = {
         "id": f"cmburden-{kind}-{version}",
         "version": version,
         "cmburden_version": __version__,
-        "weights": {target.name: sha256_of_file(target)},
+        "weights": {target.name: sha256_of_file(target) for target in targets},
         "training_data": TRAINING_DATA,
         "left_out_acquisitions": list(without),
         "domain": DOMAIN,
@@ -63,7 +67,7 @@ def release(
         "random acquisitions, thresholds and figures are of the presets",
     }
     if kind == "detector":
-        channels = load_tensors(target)["entry.weight"].shape[0]
+        channels = load_tensors(targets[0])["entry.weight"].shape[0]
         contract |= {
             "architecture": "SpotNet (cmburden.cnn.network)",
             "input": {
@@ -80,9 +84,10 @@ def release(
             },
         }
     else:
+        widths = " and ".join(str(width_of(load_tensors(target))) for target in targets)
         contract |= {
             "architecture": "YOLO11 (ultralytics, AGPL-3.0) as deep as n and of width "
-            f"{width_of(load_tensors(target))} (n: 0.25, s: 0.5), from scratch",
+            f"{widths} (n: 0.25, s: 0.5), from scratch",
             "classes": list(CLASSES),
             "input": {"pixels": VIEW_PIXELS, "millimetres": VIEW_MM,
                       "channels": list(CHANNELS)},
@@ -117,10 +122,10 @@ def card(contract: dict) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """``python -m cmburden.train.release detector|verifier WEIGHTS FITTED.json FOLDER``."""
+    """``python -m cmburden.train.release detector|verifier WEIGHTS... FITTED.json FOLDER``."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("kind", choices=("detector", "verifier"))
-    parser.add_argument("weights", type=Path)
+    parser.add_argument("weights", type=Path, nargs="+", help="of a verifier also several")
     parser.add_argument("fitted", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--version", required=True, help="of the weights, such as 0.2.0")

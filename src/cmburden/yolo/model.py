@@ -63,21 +63,21 @@ def build(weights: Path) -> torch.nn.Module:
 
 @torch.inference_mode()
 def class_scores(
-    network: torch.nn.Module, views: np.ndarray, device: torch.device, batch: int = 64
+    networks: list[torch.nn.Module], views: np.ndarray, device: torch.device, batch: int = 64
 ) -> np.ndarray:
     """(n, classes): the best score of each class among boxes about the centre of each view.
 
     ``views`` (n, *SHAPE) uint8. All predictions are read, without suppression: the question is
     not where boxes are but what lies at the centre. Each view is seen as it is and mirrored, in
     plane as the CNN sees scans and through the slices: scores are the logistic of the mean logit
-    over these eight.
+    over these eight and over ``networks``.
     """
     found = np.zeros((len(views), len(CLASSES)), np.float32)
     for start in range(0, len(views), batch):
         images = torch.from_numpy(views[start : start + batch]).to(device)
         images = images.permute(0, 3, 1, 2).float() / 255
         seen = [way.flip(axes) for way in (images, images[:, OTHER_WAY]) for axes in MIRRORED]
-        logits = [torch.logit(_centred(network(one)), 1e-4) for one in seen]
+        logits = [torch.logit(_centred(network(one)), 1e-4) for network in networks for one in seen]
         found[start : start + batch] = torch.sigmoid(torch.stack(logits).mean(0)).cpu().numpy()
     return found
 
