@@ -30,7 +30,7 @@ from cmburden.tables import CANDIDATES, SCANS
 #: Operating points: definite at this many false positives a scan, possible at that.
 FALSE_POSITIVES = {"definite": 0.25, "possible": 1.5}
 #: The least that a label may mean, whatever the budget of false positives.
-LEAST = {"definite": 0.2, "possible": 0.05}
+LEAST = {"definite": 0.3, "possible": 0.05}
 #: A place where few candidates lie varies little: divided by its own deviation it would escape the
 #: penalty on coefficients, and one pineal gland more or less would erase what lies there.
 LEAST_SCALE = 0.15
