@@ -24,7 +24,7 @@ from cmburden.records import Outcome, Scan, hash_of, sha256_of_file, whole_file
 from cmburden.yolo.views import stacked
 
 STAGE = "detect"
-VERSION = 6
+VERSION = 7
 _LOG = logging.getLogger(__name__)
 
 

@@ -97,6 +97,33 @@ def test_shape_of_a_ball():
     assert shape.edge_mm == 9.0
 
 
+def test_the_extent_ends_where_the_next_dark_thing_begins():
+    """A ball of 3 mm, and 1 mm from it a wall: between them the signal stays below half."""
+    volume, _, affine = scan(spacing=np.array([0.5, 0.5, 0.5]), shape=(80, 80, 80))
+    volume[:] = 1.0
+    offset = (np.indices(volume.shape).T - 40).T * 0.5
+    ball, wall = np.linalg.norm(offset, axis=0) <= 1.5, offset[0] > 2.5
+    bridge = ~(ball | wall) & (offset[0] > 0) & (np.linalg.norm(offset[1:], axis=0) <= 1.0)
+    volume[bridge], volume[ball], volume[wall] = 0.5, 0.05, 0.0
+    depth = np.full(volume.shape, 9.0, np.float32)
+    centre = nib.affines.apply_affine(affine, [40, 40, 40])
+    assert measure(volume, depth, affine, centre).diameter_mm == pytest.approx(3.0, rel=0.1)
+    # The wall is outside the brain, and nothing parts it: no more of it than a mask's error.
+    volume[wall | bridge] = 0.05
+    depth[wall] = 0
+    assert measure(volume, depth, affine, centre).diameter_mm < 6
+
+
+def test_what_is_dark_in_several_points_is_one_extent():
+    volume, _, affine = scan(spacing=np.array([0.5, 0.5, 2.0]), shape=(80, 80, 40))
+    volume[:] = 1.0
+    volume[38:44, 38:44, 20] = 0.45
+    volume[[39, 42], 40, 20] = 0.0
+    depth = np.full(volume.shape, 9.0, np.float32)
+    shape = measure(volume, depth, affine, nib.affines.apply_affine(affine, [40, 40, 20]))
+    assert len(shape.voxels) == 36
+
+
 def test_surroundings_are_what_lies_about_it():
     volume, _, affine = scan(spacing=np.array([0.5, 0.5, 0.5]), shape=(80, 80, 80))
     volume[:] = 1.0
