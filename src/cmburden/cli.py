@@ -188,10 +188,11 @@ def _run(args: argparse.Namespace) -> int:
 def _participants(
     args: argparse.Namespace, bids: Path, layout: Layout, settings: dict, lock: int
 ) -> int:
-    from cmburden import derivatives, index
+    from cmburden import contracts, derivatives, index
     from cmburden.review import store
     from cmburden.workflow import INDEXED, collect_seldom
 
+    contracts.check(settings)
     collect_seldom()
     scans = index.run(bids, layout, settings)
     store.export(layout)

@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from cmburden import models, provenance, resources, tables
+from cmburden import contracts, models, provenance, resources, tables
 from cmburden.cnn.candidates import search
 from cmburden.cnn.describe import describe
 from cmburden.cnn.network import SpotNet
@@ -32,7 +32,7 @@ class Detector:
     """The CNN with its contract: ``volume -> candidates``."""
 
     def __init__(self, folder: Path, device: str = "auto"):
-        self.contract = models.load_contract(folder)
+        self.contract = contracts.of_detector(folder)
         self.device = models.choose_device(device)
         self.network = SpotNet(self.contract["input"]["channels"])
         self.network.load_state_dict(
@@ -58,7 +58,7 @@ def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:
     began = time.monotonic()
     detector: Detector | None = None
     folder = resources.root() / settings["model"]
-    contract = models.load_contract(folder)
+    contract = contracts.of_detector(folder)
     what = {k: settings[k] for k in ("min_probability", "max_candidates")}
     shard, failures = [], 0
     for scan in scans:
@@ -70,7 +70,7 @@ def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:
             ).write(layout.record(STAGE, scan.scan_id))  # fmt: skip
             continue
         key = hash_of(
-            VERSION, what, models.weights_hash(contract),
+            VERSION, what, contracts.weights_hash(contract),
             sha256_of_file(layout.preproc(scan)), sha256_of_file(layout.brain_mask(scan)),
         )  # fmt: skip
         result, views = layout.cached(STAGE, key), layout.cached(STAGE, key, "npz")
@@ -105,7 +105,7 @@ def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:
     )
     provenance.write_run(
         layout, STAGE, VERSION, f"bucket-{bucket}", settings,
-        weights_sha256=models.weights_hash(contract),
+        weights_sha256=contracts.weights_hash(contract),
         device=models.device_name(detector.device) if detector else "cached",
         seconds=time.monotonic() - began,
     )  # fmt: skip

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from nibabel.affines import apply_affine
 
-from cmburden import burden, midspace, models, provenance, resources, sessions, tables
+from cmburden import burden, contracts, midspace, provenance, resources, sessions, tables
 from cmburden.changes_figure import draw
 from cmburden.midspace import Pair, Session
 from cmburden.paths import Layout
@@ -54,7 +54,7 @@ def run(
     shards of verify.
     """
     began = time.monotonic()
-    contract = models.load_contract(resources.root() / verify["model"])
+    contract = contracts.load(resources.root() / verify["model"])
     rates = Rates.of_contract(contract)
     shards: dict[int, pd.DataFrame] = {}
     tracks, followed = [], []

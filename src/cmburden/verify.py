@@ -17,6 +17,7 @@ import pandas as pd
 
 from cmburden import (
     burden,
+    contracts,
     images,
     lesion_planes,
     models,
@@ -27,14 +28,13 @@ from cmburden import (
     ventricles,
     viewer,
 )
-from cmburden.errors import CMBurdenError
 from cmburden.montage import lesion_montage
 from cmburden.paths import Layout
 from cmburden.place import places, ventricle_distance
 from cmburden.probability import design, probability
 from cmburden.records import Outcome, Scan, hash_of, whole_file, write_json
 from cmburden.register import load_transform
-from cmburden.yolo.views import CLASSES, VIEW_MM
+from cmburden.yolo.views import CLASSES
 
 STAGE = "verify"
 VERSION = 8
@@ -47,13 +47,7 @@ class Verifier:
     def __init__(self, folder: Path, device: str = "auto"):
         from cmburden.yolo import model
 
-        self.contract = models.load_contract(folder)
-        seen = self.contract["input"].get("millimetres")
-        if seen != VIEW_MM:
-            raise CMBurdenError(
-                f"{folder}: this YOLO was trained on views of {seen} mm, and candidates are shown "
-                f"on {VIEW_MM:g} mm; name one of this version, or train yours again"
-            )
+        self.contract = contracts.of_verifier(folder)
         self.device = models.choose_device(device)
         self.networks = [
             model.build(Path(folder) / name).to(self.device) for name in self.contract["weights"]
@@ -89,7 +83,7 @@ def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:
     """Verify a bucket's candidates: the shard, and each scan's lesions, labels and montage."""
     began = time.monotonic()
     folder = resources.root() / settings["model"]
-    contract = models.load_contract(folder)
+    contract = contracts.of_verifier(folder)
     thresholds = thresholds_of(contract, settings)
     verifier: Verifier | None = None
     shard = []
@@ -106,7 +100,7 @@ def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:
         found = candidates[candidates["scan_id"] == scan.scan_id].reset_index(drop=True)
         detect_key = Outcome.read(layout.record("detect", scan.scan_id)).measures["cache_key"]
         crops = np.load(layout.cached("detect", detect_key, "npz"), allow_pickle=False)
-        key = hash_of(VERSION, detect_key, models.weights_hash(contract))
+        key = hash_of(VERSION, detect_key, contracts.weights_hash(contract))
         cached = layout.cached(STAGE, key, "npz")
         if not cached.exists():
             verifier = verifier or Verifier(folder, settings["device"])
@@ -130,7 +124,7 @@ def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:
     )  # fmt: skip
     provenance.write_run(
         layout, STAGE, VERSION, f"bucket-{bucket}", settings,
-        weights_sha256=models.weights_hash(contract),
+        weights_sha256=contracts.weights_hash(contract),
         device=models.device_name(verifier.device) if verifier else "cached",
         seconds=time.monotonic() - began,
     )  # fmt: skip

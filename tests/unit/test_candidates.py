@@ -6,11 +6,13 @@ import pytest
 import torch
 from scipy import ndimage
 
+from cmburden import detect
 from cmburden.cnn.candidates import find_candidates, probability_map
 from cmburden.cnn.grid import NetworkVolume, to_network
 from cmburden.cnn.network import SpotNet
 from cmburden.cnn.shape import measure
 from cmburden.place import places
+from cmburden.yolo import views
 from cmburden.yolo.views import CHANNELS, OTHER_WAY, SHAPE, VIEW_PIXELS, view
 
 SPACING = np.array([0.8, 0.8, 3.0])
@@ -175,6 +177,14 @@ def test_view_shows_the_slices_on_either_side(slice_mm, near, far):
     assert (other[48, 48] == view(volume, affine, [15, 15, 10 * slice_mm])[48, 48, OTHER_WAY]).all()
     # There is nothing below the lowest slice.
     assert view(volume, affine, [15, 15, 0])[48, 48, [3, 5]].tolist() == [0, 0]
+
+
+def test_who_changes_what_views_show_raises_the_stage_s_version():
+    """`detect` keeps views under its version alone: with another look and the same version, old
+    and new ones would be mixed. Change this line together with ``detect.VERSION``."""
+    look = (views.VIEW_MM, views.VIEW_PIXELS, views.WIDE_MM, views.PROJECTION_MM, views.BESIDE_MM)
+    assert (detect.VERSION, *look, views.WHITE) == (7, 20.0, 96, 120.0, 5.0, 1.6, 1.8)
+    assert len(CHANNELS) == 9
 
 
 def test_view_at_the_edge_of_the_volume_is_black_outside():

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from cmburden import cli
+from cmburden import cli, resources
 from cmburden.paths import Layout
 
 
@@ -77,6 +77,16 @@ def test_a_profile_that_is_not_there(capsys, bids, tmp_path):
         capsys, "run", bids, tmp_path / "out", "participant", "--profile", tmp_path, "-n"
     )
     assert "no folder that holds a config.yaml; use local, slurm or a copy of" in said
+
+
+def test_a_model_that_does_not_fit(capsys, bids, tmp_path):
+    """Said before anything is read, not after a night of preprocessing."""
+    detector = resources.root() / "models" / "detector"
+    said = sentence(
+        capsys, "run", bids, tmp_path / "o", "participant", "--set", f"verify.model={detector}"
+    )
+    assert "detector: this is no verifier; name one in verify.model" in said
+    assert not list((tmp_path / "o").rglob("*manifest*"))
 
 
 def test_a_mistake_under_python_m_is_a_sentence(tmp_path, capsys):

@@ -99,9 +99,9 @@ def train(
         yolo = YOLO(last)
         how = {"resume": True, "data": str(dataset)}
     else:
-        first = None if start is None else _started(start)
+        first = model.untrained() if start is None else _started(start)
         described = out / model.ARCHITECTURE
-        described.write_text(yaml.safe_dump(model.design() if first is None else first.yaml))
+        described.write_text(yaml.safe_dump(first.yaml))
         yolo = YOLO(described)
         how = {
             "data": str(dataset), "imgsz": VIEW_PIXELS, "epochs": epochs, "batch": 64,
@@ -113,7 +113,7 @@ def train(
             "degrees": 180.0, "flipud": 0.5, "fliplr": 0.5,
             "erasing": 0.0, "cache": "ram", "val": False, "verbose": False,
         }  # fmt: skip
-        if first is not None:
+        if start is not None:
             yolo.add_callback("on_pretrain_routine_end", _load_into(first))
     # Ultralytics knows half precision on GPUs alone; bfloat16 on a CPU that has it halves the time.
     yolo.add_callback("on_train_start", lambda trainer: setattr(trainer, "amp", True))
