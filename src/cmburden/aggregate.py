@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cmburden import burden, changes, changes_summary, phenotypes, summary
+from cmburden.contracts import contract_of
 from cmburden.errors import REASONS, CMBurdenError
 from cmburden.mars import BY_NAME, REGIONS, UNKNOWN, pattern_of
 from cmburden.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
@@ -555,7 +556,7 @@ def _runs(layout: Layout, manifest: pd.DataFrame, number: int) -> list[dict[str,
 
 def _model_id(config: dict[str, Any], stage: str) -> str | None:
     """Id of the stage's model by its contract; None where the folder has none."""
-    contract = summary.contract_of(config, stage)
+    contract = contract_of(config, stage)
     return contract.get("id") if contract else None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from cmburden import resources
 from cmburden.errors import CMBurdenError
@@ -40,6 +41,21 @@ def load(folder: Path) -> dict:
                 f"{weights}: sha256 differs from model.json; these are not the model's weights"
             )
     return contract
+
+
+def read(folder: Path | str) -> dict[str, Any] | None:
+    """``model.json`` of ``folder``, unchecked: what reports say of a model; None where there is
+    no readable one. Relative folders start where those of the configuration do."""
+    try:
+        content = json.loads((resources.root() / folder / "model.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def contract_of(config: dict[str, Any], stage: str) -> dict[str, Any] | None:
+    """What :func:`read` gives of the model of ``detect`` or ``verify``."""
+    return read(config[stage]["model"])
 
 
 def of_detector(folder: Path) -> dict:

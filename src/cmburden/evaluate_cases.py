@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden import burden
+from cmburden import burden, contracts
 from cmburden.errors import CMBurdenError
 from cmburden.matching import hits_by_score, hungarian, only_near
 from cmburden.paths import Layout
 from cmburden.probability import logistic, network_logits
-from cmburden.summary import read_contract
 from cmburden.tables import CANDIDATES, LESIONS, SCANS, TRUTH
 
 #: Stages of the ablation: the names of their scores, in the order that data flows.
@@ -131,7 +130,7 @@ def _combination(scans: pd.DataFrame) -> dict[str, Any] | None:
 
     None too where another verifier made the scans: the coefficients belong to its scores.
     """
-    contract = read_contract("models/verifier") or {}
+    contract = contracts.read("models/verifier") or {}
     made_by = set(scans["verifier_id"].dropna())
     return contract.get("cnn_yolo_model") if made_by == {contract.get("id")} else None
 

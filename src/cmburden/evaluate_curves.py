@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from cmburden import agreement
+from cmburden import agreement, contracts
 from cmburden.evaluate_cases import STAGES, Cases
 from cmburden.evaluate_measures import estimates, lesion, ratio
 from cmburden.records import seed_of
-from cmburden.summary import read_contract
 
 FROC_POINTS = (0.1, 0.25, 0.3, 0.5, 1.0, 2.0)
 #: False positives per scan at which the curve of the figures is drawn.
@@ -160,7 +159,7 @@ def ablation(cases: Cases) -> dict[str, Any]:
     everybody[np.unique(cases.scans["person"])] = 1
     whole = lesion(cases, "all")
     target = whole["sensitivity"]["estimate"]
-    detector = (read_contract("models/detector") or {}).get("thresholds") or {}
+    detector = (contracts.read("models/detector") or {}).get("thresholds") or {}
     curves = {stage: curve_of(cases, stage) for stage in STAGES}
     effect = _with_intervals(cases, curves)
     result: dict[str, Any] = {"target_sensitivity": target}

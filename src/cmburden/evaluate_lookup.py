@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden import config, evaluate_cases, summary, tables
+from cmburden import config, evaluate_cases, tables
 from cmburden.burden import wilson
+from cmburden.contracts import contract_of
 from cmburden.errors import told
 from cmburden.matching import hungarian
 from cmburden.paths import Layout
@@ -112,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     result = lookup(
         Layout(args.derivatives),
         evaluate_cases.read_truth(args.truth),
-        Rates.of_contract(summary.contract_of(settings, "verify") or {}),
+        Rates.of_contract(contract_of(settings, "verify") or {}),
         settings["longitudinal"],
     )
     write_json(args.out / "lookup.json", result)

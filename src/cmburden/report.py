@@ -29,6 +29,7 @@ from cmburden import (
     report_review,
     summary,
 )
+from cmburden.contracts import contract_of
 from cmburden.paths import Layout
 from cmburden.records import whole_file
 from cmburden.report_tables import ReportTables, decimal, grouped, interval, number, of, share
@@ -100,7 +101,7 @@ def environment() -> jinja2.Environment:
 
 
 def _cohort(tables: ReportTables, layout: Layout, config, pages) -> dict[str, Any]:
-    contracts = {stage: summary.contract_of(config, stage) for stage in ("detect", "verify")}
+    contracts = {stage: contract_of(config, stage) for stage in ("detect", "verify")}
     contracts = {stage: contract for stage, contract in contracts.items() if contract}
     contrasts = tables.contrasts()
     statistics = report_checks.statistics(tables)

@@ -6,9 +6,7 @@ stratum that holds both only what is counted is given; the strata of one contras
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from cmburden import (
     published,
     reading_list,
 )
+from cmburden.contracts import contract_of
 from cmburden.mars import REGIONS, UNKNOWN
 from cmburden.records import seed_of
 from cmburden.summary_rows import COUNTED
@@ -377,22 +376,3 @@ def _numbers(content: Any, path: str = "") -> Iterator[tuple[str, float]]:
             yield from _numbers(content[key], f"{path} {key}".strip())
     elif isinstance(content, (int, float)) and not isinstance(content, bool):
         yield path, content
-
-
-def contract_of(config: dict[str, Any], stage: str) -> dict[str, Any] | None:
-    """Contract of the model of ``detect`` or ``verify``."""
-    return read_contract(config[stage]["model"])
-
-
-def read_contract(folder: Path | str) -> dict[str, Any] | None:
-    """model.json of a model's folder; None where it holds no readable one.
-
-    A relative folder is looked for from here, then from the root of the project.
-    """
-    for base in (Path(), Path(__file__).resolve().parents[2]):
-        try:
-            content = json.loads((base / folder / "model.json").read_text())
-        except (OSError, ValueError):
-            continue
-        return content if isinstance(content, dict) else None
-    return None

@@ -72,3 +72,13 @@ def test_damaged_models(models, tmp_path):
     (folder / "model.json").write_text("{")
     with pytest.raises(CMBurdenError, match="not JSON"):
         contracts.load(folder)
+
+
+def test_what_reports_read_of_a_model(models, tmp_path):
+    """As the stages find it: relative to the checkout (or the wheel's own copy), from anywhere."""
+    shipped = contracts.contract_of({"verify": {"model": "models/verifier"}}, "verify")
+    assert shipped["id"].startswith("cmburden-verifier-")
+    assert contracts.read(models / "detector")["id"] == "tiny-detector"
+    assert contracts.read(tmp_path) is None
+    (tmp_path / "model.json").write_text("[1]")
+    assert contracts.read(tmp_path) is None

@@ -216,7 +216,7 @@ def test_score_of_both_networks():
 def test_model_of_both_is_used_for_the_verifier_that_it_belongs_to(monkeypatch):
     model = {"coefficient": [1.0, 1.0], "intercept": 0.0}
     contract = {"id": "v2", "cnn_yolo_model": model}
-    monkeypatch.setattr(evaluate_cases, "read_contract", lambda folder: contract)
+    monkeypatch.setattr(evaluate_cases.contracts, "read", lambda folder: contract)
 
     def of(*ids):
         return evaluate_cases._combination(pd.DataFrame({"verifier_id": [*ids, None]}))
