@@ -37,7 +37,7 @@ from cmburden.register import load_transform
 from cmburden.yolo.views import CLASSES
 
 STAGE = "verify"
-VERSION = 8
+VERSION = 9
 _LOG = logging.getLogger(__name__)
 
 

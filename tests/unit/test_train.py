@@ -16,8 +16,16 @@ from cmburden.records import write_json
 from cmburden.train import calibrate, dataset, detector, mine, release, verifier
 from cmburden.train.widen import widened
 from cmburden.verify import Verifier
-from cmburden.yolo.model import WIDTH, build, class_scores, read, untrained, width_of
-from cmburden.yolo.views import CLASSES, OTHER_WAY, SHAPE, VIEW_MM
+from cmburden.yolo.model import (
+    ENLARGED_PIXELS,
+    WIDTH,
+    build,
+    class_scores,
+    read,
+    untrained,
+    width_of,
+)
+from cmburden.yolo.views import CLASSES, OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
 
 #: Candidates of a slab at most.
 MOST = 40
@@ -343,6 +351,22 @@ def test_a_mirrored_view_has_the_same_scores():
     mirrored = class_scores([boxes], views[..., OTHER_WAY].copy(), torch.device("cpu"))
     assert mirrored == pytest.approx(scores, abs=1e-6)
     assert scores.std() > 0
+
+
+def test_a_network_sees_views_enlarged_about_their_middle():
+    views = np.zeros((1, *SHAPE), np.uint8)
+    views[:, 32:64, 36:60] = 255
+    seen = []
+
+    def recording(images):
+        seen.append(images[0, 0].clone())
+        return torch.zeros(1, 4 + len(CLASSES), 1)
+
+    class_scores([recording], views, torch.device("cpu"))
+    larger = ENLARGED_PIXELS / VIEW_PIXELS
+    inside = np.argwhere(seen[0].numpy() >= 0.5)
+    assert inside.mean(0) == pytest.approx([47.5, 47.5], abs=0.1)
+    assert np.ptp(inside, axis=0) + 1 == pytest.approx([32 * larger, 24 * larger], abs=1)
 
 
 def test_several_networks_are_asked_together():
