@@ -36,7 +36,7 @@ lint: install
 # simulator, and all figures of docs/evaluation.md. ANATOMY: the folder of the label maps.
 evaluation: install
 	$(BIN)/cmburden simulate evaluation/bids --participants 30 --anatomy $(ANATOMY) \
-		--people 13-14 --positive-share 0.5 --t1w-share 0.25 --seed 2037
+		--people 13-14 --positive-share 0.5 --t1w-share 0.25 --seed 2038
 	$(BIN)/cmburden run evaluation/bids evaluation/derivatives participant --cores 2 --set buckets=4
 	$(BIN)/cmburden evaluate evaluation/derivatives evaluation/truth.tsv --out evaluation/figures
 	$(BIN)/python -m cmburden.simulate.distributions evaluation/truth.tsv evaluation/figures
