@@ -72,9 +72,9 @@ def class_scores(
     """(n, classes): the best score of each class among boxes about the centre of each view.
 
     ``views`` (n, *SHAPE) uint8. All predictions are read, without suppression: the question is
-    not where boxes are but what lies at the centre. Each view is seen as it is and mirrored, in
-    plane as the CNN sees scans and through the slices: scores are the logistic of the mean logit
-    over these eight and over ``networks``.
+    not where boxes are but what lies at the centre. Each view, enlarged, is seen as it is and
+    mirrored, in plane as the CNN sees scans and through the slices: scores are the logistic of the
+    mean logit over these eight and over ``networks``.
     """
     found = np.zeros((len(views), len(CLASSES)), np.float32)
     for start in range(0, len(views), batch):
