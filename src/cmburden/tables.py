@@ -284,8 +284,7 @@ _POSITION = (
     _c("z_mm", "float", "Centre, scanner RAS, upwards", "mm", required=True),
 )
 
-#: Shape and place of a candidate, measured at verify.
-FEATURES = (
+_SIZE = (
     _c(
         "volume_mm3",
         "float",
@@ -293,6 +292,11 @@ FEATURES = (
         "mm3",
     ),
     _c("diameter_mm", "float", "Diameter of the sphere of that volume", "mm"),
+)
+
+#: Shape and place of a candidate, measured at verify.
+FEATURES = (
+    *_SIZE,
     _c("elongation", "float", "Longest over shortest in-plane axis of the signal loss"),
     _c("contrast", "float", "Depth of the signal loss over the surrounding signal, 0 to 1"),
     _c("tubularity", "float", "Vesselness of the surroundings: dark line through the candidate"),
@@ -346,13 +350,7 @@ LESIONS = Table(
         _c("mni_x", "float", "Centre in MNI152, to the right", "mm"),
         _c("mni_y", "float", "Centre in MNI152, to the front", "mm"),
         _c("mni_z", "float", "Centre in MNI152, upwards", "mm"),
-        _c(
-            "volume_mm3",
-            "float",
-            "Volume at half depth of the signal loss, up to the next dark thing",
-            "mm3",
-        ),
-        _c("diameter_mm", "float", "Diameter of the sphere of that volume", "mm"),
+        *_SIZE,
         _c("macrohaemorrhage", "bool", "Diameter above 10 mm: not counted as a microbleed"),
         _c("p_cnn", "float", "Score of the 3D CNN", required=True),
         _c("p_yolo", "float", "YOLO score of class microbleed"),
