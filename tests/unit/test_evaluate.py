@@ -31,12 +31,12 @@ def few_draws():
 def test_icc_of_shrout_and_fleiss():
     # Shrout and Fleiss 1979, table 2: six targets, four judges; ICC(2,1) = .29.
     ratings = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
-    assert round(agreement.icc_2_1(np.array(ratings)), 2) == 0.29
+    assert round(agreement.icc(np.array(ratings)).estimate, 2) == 0.29
 
 
 def test_icc_knows_full_agreement_and_no_variance():
-    assert agreement.icc_2_1(np.array([[1, 1], [4, 4], [9, 9]])) == pytest.approx(1)
-    assert math.isnan(agreement.icc_2_1(np.zeros((5, 2))))
+    assert agreement.icc(np.array([[1, 1], [4, 4], [9, 9]])).estimate == pytest.approx(1)
+    assert math.isnan(agreement.icc(np.zeros((5, 2))).estimate)
 
 
 def test_weighted_kappa_of_the_dermatologists():
@@ -54,6 +54,22 @@ def test_weighted_kappa_agrees_with_sklearn():
     for weights in ("linear", "quadratic"):
         expected = cohen_kappa_score(first, second, weights=weights)
         assert agreement.weighted_kappa(table, weights) == pytest.approx(expected)
+
+
+def test_weighted_kappa_is_cohens_formula():
+    random = np.random.default_rng(1)
+    distance = np.abs(np.subtract.outer(range(4), range(4)))
+    for _ in range(200):
+        table = random.integers(0, 20, (4, 4))
+        expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+        for weights, cost in (("linear", distance), ("quadratic", distance**2)):
+            kappa = 1 - (cost * table).sum() / (cost * expected).sum()
+            assert agreement.weighted_kappa(table, weights) == pytest.approx(kappa, abs=1e-12)
+
+
+def test_weighted_kappa_of_one_rating_or_none_is_unknown():
+    for table in (np.zeros((4, 4)), np.diag([0, 7, 0, 0])):
+        assert math.isnan(agreement.weighted_kappa(table))
 
 
 def test_auc_agrees_with_sklearn_ties_included():
