@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-
 #: Limits of agreement lie so many standard deviations from the bias (Bland and Altman 1999, Stat
 #: Methods Med Res 8:135); rounded as there, so not ``burden.Z95``.
 _LIMITS_SD = 1.96

@@ -27,6 +27,7 @@ from scipy.spatial import cKDTree
 from cmburden import images, mars, template
 from cmburden.ants_images import ants_image, load_ants
 from cmburden.errors import told
+from cmburden.geometry import affine_of_blocks, block_means
 from cmburden.records import sha256_of_file, write_json
 
 _FOLDER = Path(__file__).parent / "data"
@@ -170,7 +171,7 @@ def register_labels(path: Path) -> np.ndarray:
     for value, codes in _T1W.items():
         painted[[code for code in codes if code < painted.size]] = value
     t1w = ndimage.gaussian_filter(painted[labels], 1.0)
-    moving = ants_image(*template.block_means(t1w, image.affine, 2))
+    moving = ants_image(block_means(t1w, (2, 2, 2)), affine_of_blocks(image.affine, (2, 2, 2)))
     fixed = ants_image(*template.brain(2.0))
     with tempfile.TemporaryDirectory() as folder:
         found = ants.registration(

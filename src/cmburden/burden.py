@@ -13,7 +13,7 @@ import pandas as pd
 
 from cmburden.errors import CMBurdenError
 
-#: The standard normal's 97.5th percentile: so many standard errors to either end of a 95 % interval.
+#: The standard normal's 97.5th percentile: standard errors from an estimate to either 95 % end.
 Z95 = 1.959963984540054
 
 #: Rules of config ``aggregate.choose_scan``, applied one after another until one scan is left;
@@ -32,9 +32,9 @@ CHOICE_RULES = {
 def wilson(positive: int, total: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a proportion (Wilson 1927; Newcombe 1998, method 3).
 
-    NaN where there is nobody. Not statsmodels' ``proportion_confint``: the two agree within rounding
-    (a test compares), but there the ends at no and all positives are not always exactly 0 and 1,
-    and the last bits would change in `summary.parquet`. The AGES study's 218 of 1962:
+    NaN where there is nobody. statsmodels' ``proportion_confint`` agrees within rounding (a test
+    compares), but its ends at no and all positives are not always exactly 0 and 1, and the last
+    bits would change in `summary.parquet`. The AGES study's 218 of 1962:
 
     >>> low, high = wilson(218, 1962)
     >>> f"{low:.3f} {high:.3f}"

@@ -16,11 +16,10 @@ import tempfile
 from itertools import combinations
 
 import numpy as np
-from nibabel.affines import apply_affine
+from nibabel.affines import apply_affine, voxel_sizes
 from scipy import linalg, ndimage
 
 from cmburden.ants_images import FLIP, affine_of, load_ants
-from cmburden.images import voxel_sizes
 from cmburden.register import block_grid, brain_image, matrix_and_offset
 
 #: A result of other settings or code is not taken from the cache.
@@ -199,6 +198,6 @@ def spread(affine: np.ndarray, pose: np.ndarray, error_mm: float) -> np.ndarray:
     A centre is known to a voxel (uniform: size squared / 12 along its axes) and a registration and
     a detection to ``error_mm`` along any.
     """
-    sizes = np.array(voxel_sizes(affine))
+    sizes = voxel_sizes(affine)
     axes = pose[:3, :3] @ (affine[:3, :3] / sizes)
     return axes @ np.diag(sizes**2 / 12) @ axes.T + error_mm**2 * np.eye(3)
