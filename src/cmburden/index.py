@@ -25,6 +25,8 @@ from cmburden.tables import MANIFEST, REJECTED
 STAGE = "index"
 VERSION = 1
 IMAGES = (".nii.gz", ".nii")
+#: Parts of a path that bids2table gives beside the entities.
+_NO_ENTITIES = ("datatype", "suffix", "ext")
 #: Suffixes that look like the wanted sequences without being searched: they get a reason.
 RELATED = {"T2starw", "MEGRE", "swi", "SWI", "GRE", "minIP", "mIP", "T2starmap", "Chimap", "T2star"}
 _FIELDS = ("EchoTime", "MagneticFieldStrength", "Manufacturer", "ImageType")
@@ -163,22 +165,23 @@ def _list(bids_dir: Path, skip_validation: bool) -> list[dict]:
         paths = [p.relative_to(bids_dir).as_posix() for p in bids_dir.glob("sub-*/**/*.nii*")]
     images = []
     for path in sorted(set(paths)):
-        ending = next((e for e in IMAGES if path.endswith(e)), None)
-        if ending is None or not path.startswith("sub-") or path.split("/")[-2] == "func":
+        name = bids2table.parse_bids_entities(path)
+        if name.get("ext") not in IMAGES or "sub" not in name:
             continue
-        stem = path.rsplit("/", 1)[-1][: -len(ending)]
-        *pairs, suffix = stem.split("_")
-        entities = [tuple(pair.split("-", 1)) for pair in pairs if "-" in pair]
-        own = dict(entities)
-        if "sub" not in own:
+        if not path.startswith("sub-") or path.split("/")[-2] == "func":
             continue
         images.append(
             {
-                "path": path, "stem": stem, "suffix": suffix, "entities": entities,
-                "sub": own["sub"], "ses": own.get("ses"), "part": own.get("part"),
-                "echo": own.get("echo"),
+                "path": path,
+                "stem": path.rsplit("/", 1)[-1].removesuffix(name["ext"]),
+                "suffix": name.get("suffix"),
+                "entities": [pair for pair in name.items() if pair[0] not in _NO_ENTITIES],
+                "sub": name["sub"],
+                "ses": name.get("ses"),
+                "part": name.get("part"),
+                "echo": name.get("echo"),
             }
-        )  # fmt: skip
+        )
     return images
 
 
