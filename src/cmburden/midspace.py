@@ -81,7 +81,12 @@ def _rigid(fixed, moving) -> np.ndarray:
 
 
 def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
-    """The rotation (3 x 3) nearest to ``matrix`` in the Frobenius norm."""
+    """The rotation (3 x 3) nearest to ``matrix`` in the Frobenius norm; of a sum of rotations, their
+    mean.
+
+    SciPy's ``Rotation.from_matrix`` gives the same to 1e-15, but differs in the bits of the cached
+    motions and refuses a matrix with a negative determinant.
+    """
     left, _, right = np.linalg.svd(matrix)
     sign = np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
     return left @ sign @ right
