@@ -22,6 +22,10 @@ from cmburden.sessions import with_several
 
 #: Set by the command line for the Snakemake that it starts.
 INDEXED = "CMBURDEN_INDEXED"
+#: Settings that no longer exist: stage -> (place, key, value). No code ever read them, but they
+#: stand in the parameters of older output folders, whose scans would all run again without them.
+#: Snakemake compares the text of a parameter, so that the place counts too.
+RETIRED = {"preprocess": [(1, "use_t1w_mask", False)]}
 
 
 def collect_seldom() -> None:
@@ -164,5 +168,7 @@ class Flow:
     def _stage(self, stage: str) -> dict:
         # Where the work is done and where the model lies change no result; which model it is, is
         # told by its contract's checksum.
-        settings = {k: v for k, v in self.config[stage].items() if k not in ("device", "model")}
-        return {"stage": stage, "version": stage_version(stage), "settings": settings}
+        settings = [(k, v) for k, v in self.config[stage].items() if k not in ("device", "model")]
+        for place, key, value in RETIRED.get(stage, ()):
+            settings.insert(place, (key, value))
+        return {"stage": stage, "version": stage_version(stage), "settings": dict(settings)}
