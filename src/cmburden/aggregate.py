@@ -268,7 +268,7 @@ def _fate(layout: Layout, scan_id: str, has_shard: bool, kept: int) -> dict[str,
                 "reason": outcome.reason,
                 "message": outcome.message,
                 "stage": stage,
-                "log": _relative(outcome.log, layout.root),
+                "log": outcome.log,
             }
             break
         fate["done"].append(stage)
@@ -571,9 +571,3 @@ def _write_sidecars(layout: Layout, participants: pd.DataFrame, described: dict[
                     column, {"Description": described.get(source, f"Column of {file}")}
                 )
         write_json(layout.table_sidecar(name), content)
-
-
-def _relative(log: str | None, root: Path) -> str | None:
-    if log and Path(log).is_absolute() and Path(log).is_relative_to(root.absolute()):
-        return Path(log).relative_to(root.absolute()).as_posix()
-    return log

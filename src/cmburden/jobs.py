@@ -60,7 +60,8 @@ def scan_job(stage: str, snakemake) -> None:
     with logged(snakemake.log[0], snakemake.threads):
         module = importlib.import_module(f"cmburden.{stage}")
         scan = flow.scans[snakemake.wildcards.scan]
-        outcome = module.run(scan, flow.layout, flow.config[stage])
+        log = flow.layout.log_name(stage, scan.scan_id)
+        outcome = module.run(scan, flow.layout, flow.config[stage], log)
         logging.info("%s: %s %s", scan.scan_id, outcome.status, outcome.message or "")
 
 
@@ -75,7 +76,8 @@ def bucket_job(stage: str, snakemake) -> None:
         torch.set_num_threads(snakemake.threads)
         module = importlib.import_module(f"cmburden.{stage}")
         scans = [flow.scans[scan_id] for scan_id in flow.buckets[bucket]]
-        module.run(scans, flow.layout, flow.config[stage], int(bucket))
+        log = flow.layout.log_name(stage, bucket)
+        module.run(scans, flow.layout, flow.config[stage], int(bucket), log)
 
 
 def longitudinal_job(snakemake) -> None:

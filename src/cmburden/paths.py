@@ -205,5 +205,9 @@ class Layout:
     def log(self, rule: str, unit: str = "all") -> Path:
         return self.logs / rule / f"{unit}.log"
 
+    def log_name(self, rule: str, unit: str = "all") -> str:
+        """The log as records and tables name it: relative to the output folder."""
+        return self.log(rule, unit).relative_to(self.root).as_posix()
+
     def benchmark(self, rule: str, unit: str = "all") -> Path:
         return self.logs / "benchmarks" / rule / f"{unit}.tsv"

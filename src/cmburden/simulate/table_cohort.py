@@ -272,7 +272,6 @@ def _with_fates(random, scans: pd.DataFrame) -> pd.DataFrame:
                 "reason": reason,
                 "stage": stage,
                 "message": f"Simulated fault. To do: {REASONS[reason]}.",
-                "log": f"logs/{stage}/{scan.scan_id}.log",
             }
         rows.append(row)
     return pd.concat([scans, pd.DataFrame(rows, index=scans.index)], axis=1)
