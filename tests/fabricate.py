@@ -81,6 +81,7 @@ def cohort(tmp: Path, participants: int = 40, seed: int = 0) -> Cohort:
     truth_path = tmp / "truth.tsv"
     TRUTH.frame(truth).to_csv(truth_path, sep="\t", index=False, na_rep="n/a")
     _models(tmp)
+    write_json(layout.config, config)  # JSON is YAML
     return Cohort(bids_dir, layout, config, truth_path, scans, candidates)
 
 

@@ -42,6 +42,11 @@ class Layout:
     def bidsignore(self) -> Path:
         return self.root / ".bidsignore"
 
+    @property
+    def config(self) -> Path:
+        """The configuration of the last run, with every default (YAML)."""
+        return self.work / "config.yaml"
+
     # --- index ---
     @property
     def manifest(self) -> Path:

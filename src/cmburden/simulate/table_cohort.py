@@ -97,7 +97,7 @@ def write(
     with whole_file(truth) as temporary:
         TRUTH.frame(real).to_csv(temporary, sep="\t", index=False, na_rep="n/a")
     derivatives.write_description(layout, bids_dir)
-    write_json(layout.work / "config.yaml", settings)  # JSON is YAML
+    write_json(layout.config, settings)  # JSON is YAML
     own = [name for name in SCANS.names if name in scans]
     nothing = REJECTED.frame([])
     aggregate.write_tables(layout, bids_dir, settings, scans[own], lesions, nothing, [])
