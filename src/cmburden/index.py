@@ -186,7 +186,7 @@ def _dataset_name(bids_dir: Path) -> str:
     try:
         content = json.loads((bids_dir / "dataset_description.json").read_text())
         return str(content.get("Name") or bids_dir.name)
-    except (OSError, json.JSONDecodeError):
+    except (FileNotFoundError, json.JSONDecodeError):
         return bids_dir.name
 
 

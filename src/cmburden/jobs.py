@@ -31,7 +31,10 @@ def logged(log: str, threads: int = 1):
         with _into(Path(log)):
             yield
     except (CMBurdenError, OSError) as error:
-        sys.exit(f"cmburden: {sentence(error)}; log: {Path(log).resolve()}")
+        said = sentence(error)
+        if said is None:
+            raise
+        sys.exit(f"cmburden: {said}; log: {Path(log).resolve()}")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cmburden.errors import CMBurdenError
+from cmburden.errors import CMBurdenError, sentence
 from cmburden.records import whole_file
 
 PARQUET = {"compression": "zstd", "version": "2.6"}
@@ -131,6 +131,8 @@ class Table:
                 f"{path}: is not there; was the output folder's run finished?"
             ) from error
         except (OSError, pa.ArrowInvalid) as error:
+            if sentence(error):
+                raise  # a closed folder: the table itself may be sound
             raise CMBurdenError(
                 f"{path}: not a readable Parquet table ({error}); remove it and run again"
             ) from error

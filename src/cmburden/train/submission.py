@@ -70,8 +70,11 @@ class StepRun:
         try:
             return Ended(importlib.import_module(self.module).main(list(self.arguments)))
         except (CMBurdenError, OSError) as error:
-            print(f"cmburden: {sentence(error)}", file=sys.stderr)
-            return Ended(2, sentence(error))
+            said = sentence(error, self.arguments)
+            if said is None:
+                raise
+            print(f"cmburden: {said}", file=sys.stderr)
+            return Ended(2, said)
         except SystemExit as error:
             # argparse leaves with 2. Anything else is submitit's handler, on its way out.
             if error.code != 2:
