@@ -183,7 +183,7 @@ _GEOMETRY = (
 QC = (
     _c("brain_volume_ml", "float", "Volume of the brain mask", "ml"),
     _c("mask_compactness", "float", "Sphericity of the brain mask, 1 for a sphere"),
-    _c("coverage", "float", "Share of the brain's height that the field of view holds"),
+    _c("coverage", "float", "Share of the brain's extent in the field of view, least axis"),
     _c("snr", "float", "Median brain signal over the robust spread of the background noise"),
     _c("contrast_csf_tissue", "float", "95th percentile over median of the signal in the brain"),
     _c("dark_fraction", "float", "Share of brain voxels below 0.4 of the median: veins, dropout"),
