@@ -97,7 +97,6 @@ def write_tables(
     runs: list[dict[str, Any]],
 ) -> None:
     """Write cohort/*.parquet from `scans` without its counts and the `lesions` of all scans."""
-    settings, shown = config["aggregate"], config["report"]
     lesions = lesions[lesions["scan_id"].isin(scans.loc[scans["status"] == "ok", "scan_id"])]
     scans = _with_counts(scans, lesions)
     reviews = REVIEWS.read(layout.reviews) if layout.reviews.exists() else REVIEWS.frame([])
@@ -107,7 +106,7 @@ def write_tables(
     known = phenotypes.read(Path(bids_dir), sorted(set(scans["participant_id"])))
     for problem in known.problems:
         _log.warning("%s", problem)
-    participants = _participants(scans, lesions, known, settings["choose_scan"], shown)
+    participants = _participants(scans, lesions, known, config)
 
     manifest = MANIFEST.read(layout.manifest)
     tracks, followed = changes.gather(layout, manifest, config["buckets"])
@@ -437,8 +436,10 @@ def _counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
 # --- participants ---
 
 
-def _participants(scans, lesions, known, rules, shown) -> pd.DataFrame:
+def _participants(scans, lesions, known, config: dict[str, Any]) -> pd.DataFrame:
     """One row a participant of the tree, with the scan that stands for them and phenotypes."""
+    rules, suffixes = config["aggregate"]["choose_scan"], list(config["index"]["suffixes"])
+    shown = config["report"]
     times = _session_times(known.sessions)
     of_person: dict[str, list[dict[str, Any]]] = {}
     for scan in scans.to_dict("records"):
@@ -455,7 +456,7 @@ def _participants(scans, lesions, known, rules, shown) -> pd.DataFrame:
             if scan["status"] == "ok"
         ]
         if usable:
-            chosen, why = burden.choose_scan(usable, rules)
+            chosen, why = burden.choose_scan(usable, rules, suffixes)
             row |= {"chosen_because": why} | {name: chosen[name] for name in _OF_CHOSEN}
         else:
             chosen = _furthest(own)

@@ -199,7 +199,8 @@ def _participants(
     derivatives.write_description(layout, bids)
     print(f"{len(scans)} scans found in {bids}", flush=True)
     resolved = layout.config
-    resolved.write_text(yaml.safe_dump(settings, sort_keys=True))
+    # In their order: that of index.suffixes says which is preferred.
+    resolved.write_text(yaml.safe_dump(settings, sort_keys=False))
     command = [
         sys.executable, "-m", "snakemake",
         "--snakefile", str(resources.root() / "Snakefile"),

@@ -59,12 +59,12 @@ class Flow:
     def __init__(self, overrides: dict, *, main: bool):
         if main:
             collect_seldom()
+        defaults = configuration.read_yaml(resources.root() / "config" / "config.yaml")
+        self._default_suffixes = list(defaults["index"]["suffixes"])
         self.config = (
             configuration.load(dict(overrides))
             if main
-            else configuration.merge(
-                configuration.read_yaml(resources.root() / "config" / "config.yaml"), overrides
-            )
+            else configuration.merge(defaults, overrides)
         )
         self.bids = Path(self.config["bids_dir"]) if self.config["bids_dir"] else None
         output = Path(self.config["output_dir"] or "derivatives")
@@ -152,11 +152,15 @@ class Flow:
                 self.bids / "participants.tsv",
                 *sorted(self.bids.glob("sub-*/*_sessions.tsv")),
             ]
+        # The order of suffixes decides between scans that the rules leave. The default order is no
+        # part of the parameter, so that output folders of before run nothing again.
+        suffixes = list(self.config["index"]["suffixes"])
+        order = {} if suffixes == self._default_suffixes else {"suffixes": suffixes}
         return {
             "files": [sha256_of_file(path) for path in files if path.exists()],
             "version": stage_version("aggregate"),
             "settings": [self.config[name] for name in ("aggregate", "longitudinal", "report")],
-        }
+        } | order
 
     def of_report(self) -> dict:
         return {"version": stage_version("report"), "settings": self.config["report"]}

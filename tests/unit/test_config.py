@@ -108,6 +108,19 @@ def test_a_retired_setting_runs_nothing_again(tmp_path):
     )
 
 
+def test_the_order_of_suffixes_is_a_part_of_the_tables_parameter(tmp_path):
+    """The default order is not named, so that older folders' tables are not made again."""
+
+    def parameter(suffixes: dict) -> dict:
+        settings = {"output_dir": str(tmp_path), "index": {"suffixes": suffixes}}
+        return Flow(settings, main=False).of_cohort()
+
+    default = config.load()["index"]["suffixes"]
+    assert set(parameter(default)) == {"files", "version", "settings"}
+    other = dict(reversed(default.items()))
+    assert parameter(other)["suffixes"] == ["GRE", "SWI", "swi", "MEGRE", "T2starw"]
+
+
 def test_all_problems_in_one_message():
     with pytest.raises(CMBurdenError) as error:
         config.load({"buckets": 0, "detect": {"colour": "red"}, "threads": "many"})
