@@ -115,7 +115,7 @@ def listing(bids_dir: Path, config: dict) -> list[tuple[str, str]]:
 
 
 def read_scans(manifest: Path, bids_dir: Path) -> list[Scan]:
-    """The scans of a manifest, by falling id order of the table (sorted by scan_id)."""
+    """Read the manifest's scans, in ascending order of ``scan_id``."""
     bids_dir = Path(bids_dir).absolute()
     scans = []
     for row in pq.read_table(manifest, partitioning=None).to_pylist():

@@ -54,7 +54,7 @@ class Layout:
 
     @property
     def rejected(self) -> Path:
-        """Files that looked at but are no scan, each with its reason."""
+        """Files that were considered but are not scans, each with a reason code."""
         return self.work / "rejected.parquet"
 
     @property
