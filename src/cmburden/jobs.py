@@ -121,6 +121,8 @@ def aggregate_job(snakemake) -> None:
     with logged(snakemake.log[0]):
         from cmburden import aggregate
 
+        if flow.bids is None:
+            raise CMBurdenError("config bids_dir: names no folder; name the BIDS folder")
         aggregate.run(flow.layout, flow.bids, flow.config)
 
 

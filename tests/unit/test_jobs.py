@@ -63,6 +63,12 @@ def done(settings) -> Layout:
     return layout
 
 
+def test_tables_without_a_bids_folder_are_one_sentence(tmp_path):
+    settings = config.load({"output_dir": str(tmp_path)})
+    with pytest.raises(SystemExit, match="config bids_dir: names no folder; name the BIDS folder"):
+        jobs.aggregate_job(job(settings, "aggregate", "all"))
+
+
 @pytest.mark.parametrize(
     ("stage", "log"),
     [
