@@ -133,7 +133,6 @@ def read_scans(manifest: Path, bids_dir: Path) -> list[Scan]:
                 phase_path=bids_dir / row["phase_path"] if row["phase_path"] else None,
                 echo_time_s=row["echo_time_s"],
                 field_strength_t=row["field_strength_t"],
-                manufacturer=row["manufacturer"],
                 content_key=row["content_key"],
             )
         )

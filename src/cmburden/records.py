@@ -36,7 +36,6 @@ class Scan:
     phase_path: Path | None = None
     echo_time_s: float | None = None
     field_strength_t: float | None = None
-    manufacturer: str | None = None
     content_key: str = ""
 
 

@@ -162,7 +162,7 @@ GROUPS = ("lobar", "deep", "infratentorial", "unknown")
 STATUSES = ("ok", "failed", "excluded")
 LABELS = ("definite", "possible")
 CHANGES_OF_A_LESION = ("new", "persisting", "lost", "not comparable")
-HEMISPHERES = ("left", "right", "midline", "unknown")
+HEMISPHERES = ("left", "right", "unknown")
 
 _SCAN = (
     _c("scan_id", "str", "Name of the source image without extension", required=True),
