@@ -32,6 +32,7 @@ from cmburden.records import sha256_of_file, write_json
 
 _FOLDER = Path(__file__).parent / "data"
 ATLAS = _FOLDER / "mars_mni152.nii.gz"
+#: Sources and limits of the atlas. Of the committed file, what its build did not record is null.
 PROVENANCE = _FOLDER / "mars_mni152.json"
 #: A point outside every region belongs to the nearest region within this distance.
 REACH_MM = 10.0
@@ -344,6 +345,7 @@ def build(anatomy: list[Path], aal: Path, aal_names: Path, cache: Path | None = 
     write_json(
         PROVENANCE,
         {
+            "sha256": sha256_of_file(ATLAS),
             "space": "MNI152NLin2009aSym, 1 mm, grid of nilearn's template",
             "values": label_map(),
             "limits_mm": LIMITS_MM,

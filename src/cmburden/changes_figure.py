@@ -13,9 +13,9 @@ from nibabel.affines import apply_affine, voxel_sizes
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from cmburden.burden import natural
 from cmburden.paths import Layout
 from cmburden.records import whole_file
+from cmburden.text import natural
 
 CROP_MM = 32.0
 #: Half thickness of the minimum-intensity projection, mm.

@@ -66,9 +66,8 @@ def load_volume(path: Path, *, phase_allowed: bool = False) -> Volume:
     Raises
     ------
     ScanError
-        not_present, empty_file, unreadable, truncated, not_3d, not_finite, constant, voxel_size;
-        is_phase
-        unless ``phase_allowed``.
+        With one of these reasons: not_present, empty_file, unreadable, truncated, not_3d,
+        not_finite, constant, voxel_size; also is_phase, unless ``phase_allowed``.
     """
     image = _parse(_read_bytes(Path(path)))
     affine, orientation = _sound_affine(image.header)

@@ -117,7 +117,7 @@ def listing(bids_dir: Path, config: dict) -> list[tuple[str, str]]:
 
 
 def read_scans(manifest: Path, bids_dir: Path) -> list[Scan]:
-    """The scans of a manifest, by falling id order of the table (sorted by scan_id)."""
+    """Read the manifest's scans, in ascending order of ``scan_id``."""
     bids_dir = Path(bids_dir).absolute()
     scans = []
     for row in pq.read_table(manifest, partitioning=None).to_pylist():
@@ -135,7 +135,6 @@ def read_scans(manifest: Path, bids_dir: Path) -> list[Scan]:
                 phase_path=bids_dir / row["phase_path"] if row["phase_path"] else None,
                 echo_time_s=row["echo_time_s"],
                 field_strength_t=row["field_strength_t"],
-                manufacturer=row["manufacturer"],
                 content_key=row["content_key"],
             )
         )
@@ -189,7 +188,7 @@ def _dataset_name(bids_dir: Path) -> str:
     try:
         content = json.loads((bids_dir / "dataset_description.json").read_text())
         return str(content.get("Name") or bids_dir.name)
-    except (OSError, json.JSONDecodeError):
+    except (FileNotFoundError, json.JSONDecodeError):
         return bids_dir.name
 
 

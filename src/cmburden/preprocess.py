@@ -30,11 +30,11 @@ _LEAST_SPHERICITY = 0.70
 _BIAS_SPACING_MM = 6.0
 
 
-def run(scan: Scan, layout: Layout, settings: dict) -> Outcome:
+def run(scan: Scan, layout: Layout, settings: dict, log: str | None = None) -> Outcome:
     """Preprocess one scan; what is wrong with it becomes the outcome's reason."""
     return carry_out(
         STAGE, VERSION, scan, layout, settings,
-        lambda measures: _preprocess(scan, layout, settings, measures),
+        lambda measures: _preprocess(scan, layout, settings, measures), log,
     )  # fmt: skip
 
 

@@ -70,11 +70,11 @@ def sample(field: np.ndarray, voxels: np.ndarray) -> np.ndarray:
     )
 
 
-def run(scan: Scan, layout: Layout, settings: dict) -> Outcome:
+def run(scan: Scan, layout: Layout, settings: dict, log: str | None = None) -> Outcome:
     """Register one scan; what is wrong with it becomes the outcome's reason."""
     return carry_out(
         STAGE, VERSION, scan, layout, settings,
-        lambda measures: _register(scan, layout, settings, measures),
+        lambda measures: _register(scan, layout, settings, measures), log,
     )  # fmt: skip
 
 

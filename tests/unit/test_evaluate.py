@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+from pathlib import Path
 
 import fabricate
 import numpy as np
@@ -10,10 +11,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from cmburden import aggregate, agreement, evaluate, evaluate_measures
+from cmburden import aggregate, agreement, evaluate, evaluate_cases, evaluate_measures
 from cmburden.errors import CMBurdenError
 from cmburden.matching import hits_by_score, hungarian
 from cmburden.paths import Layout
+from cmburden.records import write_json
 from cmburden.tables import CANDIDATES, LESIONS, SCANS, TRUTH
 
 
@@ -340,3 +342,25 @@ def test_whole_cohort(tmp_path):
     scans = SCANS.read(made.layout.table("scans"))
     lesion = result["lesion"]["all"]
     assert lesion["tp"] + lesion["fp"] == scans["n_cmb"].sum()
+
+
+def test_contracts_are_those_of_the_run(tmp_path):
+    """The shipped models have other thresholds: an evaluation of other models asks theirs."""
+    made = fabricate.cohort(tmp_path / "cohort", participants=6)
+    detector = Path(made.config["detect"]["model"]) / "model.json"
+    contract = json.loads(detector.read_text()) | {"weights": {"d.pt": "a" * 64}}
+    contract["thresholds"] = {"p_cnn": 0.77}
+    write_json(detector, contract)
+    record = made.layout.run_record("detect", "bucket-0")
+    run = {"stage": "detect", "unit": "bucket-0", "stage_version": 1, "cmburden_version": "0"}
+    write_json(record, run | {"versions": "{}", "config_sha256": "c", "weights_sha256": "a" * 64,
+                              "device": "cpu", "seconds": 1.0})  # fmt: skip
+    aggregate.run(made.layout, made.bids_dir, made.config)
+    result = evaluate.run(made.layout.root, made.truth, tmp_path / "out")
+    assert result["ablation"]["cnn"]["own"]["threshold"] == 0.77
+    # The folder now holds other weights than those that the run used.
+    write_json(detector, contract | {"weights": {"d.pt": "b" * 64}})
+    assert evaluate_cases.contract_of_run(made.layout, "detect") == {}
+    assert evaluate_cases.contract_of_run(made.layout, "verify")["id"] == "cmb-verifier"
+    made.layout.config.unlink()
+    assert evaluate_cases.contract_of_run(made.layout, "verify") == {}
