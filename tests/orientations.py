@@ -1,4 +1,4 @@
-"""Voxel grids as scanners and converters store them: every geometric test runs over all of these."""
+"""Voxel grids as scanners and converters store them, for geometric tests to run over."""
 
 from __future__ import annotations
 

@@ -310,20 +310,27 @@ ROWS = (
     Row(echo_not_chosen, None, "Echo 1"),
     Row(filtered, None, "session"),
     Row(
-        duplicate, None, f"Same name as {NAME}",
+        duplicate,
+        None,
+        f"Same name as {NAME}",
         marks=wrong("files of one name are taken for echoes: 'Echo None is not the one searched.'"),
     ),
     Row(
-        cohort, None, "cohort",
+        cohort,
+        None,
+        "cohort",
         marks=wrong("no stage raises it: such a participant is in cohort 'unassigned'"),
     ),
     Row(upstream, "failed", "failed at preprocess (empty_file)"),
     Row(
-        upstream_of_detect, "failed", "preprocess", reason="upstream",
+        upstream_of_detect,
+        "failed",
+        "preprocess",
+        reason="upstream",
         marks=wrong("messages of detect and verify do not say what to do"),
     ),
     Row(not_run, "failed", "preprocess: no record"),
-)  # fmt: skip
+)
 
 
 def test_every_reason_has_a_row():
