@@ -1,4 +1,4 @@
-"""NIfTI in and out: the same world point has the same value whatever the file's order and faults."""
+"""NIfTI in and out: a world point keeps its value whatever the order and the faults of a file."""
 
 import gzip
 
