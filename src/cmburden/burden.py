@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cmburden.errors import CMBurdenError
+from cmburden.text import natural
 
 Z95 = 1.959963984540054
 
@@ -110,12 +110,6 @@ def is_boston_imaging(groups: Sequence[str]) -> bool:
     (True, False)
     """
     return len(groups) >= 2 and set(groups) == {"lobar"}
-
-
-def natural(text: str | None) -> tuple:
-    """Sort key that puts ses-2 before ses-10; no session comes first."""
-    parts = re.split(r"(\d+)", text or "")
-    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)
 
 
 def check_rules(rules: Sequence[str]) -> None:

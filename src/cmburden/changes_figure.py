@@ -13,10 +13,10 @@ from nibabel.affines import apply_affine
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from cmburden.burden import natural
 from cmburden.images import voxel_sizes
 from cmburden.paths import Layout
 from cmburden.records import whole_file
+from cmburden.text import natural
 
 CROP_MM = 32.0
 #: Half thickness of the minimum-intensity projection, mm.

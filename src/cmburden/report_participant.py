@@ -18,9 +18,8 @@ from cmburden.report_tables import (
     ReportTables,
     decimal,
     figure,
-    grouped,
-    plain,
 )
+from cmburden.text import grouped, plain
 
 
 class People:

@@ -30,6 +30,7 @@ from cmburden.summary_rows import row as _row
 from cmburden.summary_rows import share as _share
 from cmburden.summary_rows import tally as _tally
 from cmburden.tables import GROUPS, PATTERNS, QC
+from cmburden.text import natural
 
 _DRAWS = 1000
 BOOTSTRAP = f"percentile bootstrap over participants, {_DRAWS} draws"
@@ -145,7 +146,7 @@ def stratum_order(stratum: str) -> tuple:
 
 def _level_order(name: str) -> tuple:
     """Age bands by age, other levels by natural order, unknown last."""
-    return (name == MISSING, name.startswith(">="), not name.startswith("<"), burden.natural(name))
+    return (name == MISSING, name.startswith(">="), not name.startswith("<"), natural(name))
 
 
 def _flow(members, usable):

@@ -6,7 +6,6 @@ import pytest
 from scipy.stats import poisson
 
 from cmburden import changes, changes_summary, config
-from cmburden.report_tables import grouped
 from cmburden.tables import (
     CHANGES,
     FOLLOWED_SESSIONS,
@@ -16,6 +15,7 @@ from cmburden.tables import (
     SCANS,
     TRACKS,
 )
+from cmburden.text import grouped
 
 SETTINGS = config.load()["longitudinal"]
 GRE = {"contrast": "GRE", "field_strength_t": 3.0, "echo_time_s": 0.02, "slice_mm": 4.0,
