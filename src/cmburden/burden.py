@@ -29,7 +29,7 @@ CHOICE_RULES = {
 }
 
 
-def wilson(positive: int, total: int) -> tuple[float, float]:
+def wilson(positive: float, total: float) -> tuple[float, float]:
     """Wilson's 95 % interval of a proportion (Wilson 1927; Newcombe 1998, method 3).
 
     NaN where there is nobody. statsmodels' ``proportion_confint`` agrees within rounding (a test

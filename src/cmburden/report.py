@@ -32,7 +32,8 @@ from cmburden import (
 from cmburden.contracts import contract_of
 from cmburden.paths import Layout
 from cmburden.records import whole_file
-from cmburden.report_tables import ReportTables, decimal, grouped, interval, number, of, share
+from cmburden.report_tables import ReportTables, decimal, interval, number, of, share
+from cmburden.table_rows import grouped
 
 STAGE = "report"
 VERSION = 2

@@ -435,6 +435,8 @@ PARTICIPANTS = Table(
 #: a scan read free-hand (shown without detections) is said to be read. ``note`` decides nothing.
 DECISIONS = ("accept", "reject", "add", "read", "note")
 MODES = ("review", "free-hand")
+#: The reader whose decisions settle what other readers dispute.
+CONSENSUS = "consensus"
 #: Orders in which detections are shown.
 ORDERS = ("useful", "random", "scan")
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 
 
-def natural(text: str | None) -> tuple:
-    """Sort key that puts ses-2 before ses-10; no session comes first."""
+def natural(text: str | None) -> tuple[tuple[int, int, str], ...]:
+    """Sort key that compares runs of digits as numbers; None and the empty text come first.
+
+    >>> sorted(["ses-10", "ses-2", "ses-b"], key=natural)
+    ['ses-2', 'ses-10', 'ses-b']
+    """
     parts = re.split(r"(\d+)", text or "")
     return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)

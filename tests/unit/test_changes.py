@@ -7,7 +7,6 @@ from scipy.stats import poisson
 from statsmodels.stats.rates import confint_poisson
 
 from cmburden import changes, changes_summary, config
-from cmburden.report_tables import grouped
 from cmburden.tables import (
     CHANGES,
     FOLLOWED_SESSIONS,
@@ -17,6 +16,7 @@ from cmburden.tables import (
     SCANS,
     TRACKS,
 )
+from cmburden.table_rows import grouped
 
 SETTINGS = config.load()["longitudinal"]
 GRE = {"contrast": "GRE", "field_strength_t": 3.0, "echo_time_s": 0.02, "slice_mm": 4.0,
