@@ -33,13 +33,13 @@ def auc(scores: Sequence[float], positive: Sequence[bool]) -> float:
     >>> auc([0.1, 0.4, 0.35, 0.8], [False, False, True, True])
     0.75
     """
-    scores, positive = np.asarray(scores, float), np.asarray(positive, bool)
-    n1, n0 = int(positive.sum()), int((~positive).sum())
+    of_all, is_positive = np.asarray(scores, float), np.asarray(positive, bool)
+    n1, n0 = int(is_positive.sum()), int((~is_positive).sum())
     if not n1 or not n0:
         return math.nan
-    order = np.sort(scores[~positive])
-    below = np.searchsorted(order, scores[positive], side="left")
-    upto = np.searchsorted(order, scores[positive], side="right")
+    negatives = np.sort(of_all[~is_positive])
+    below = np.searchsorted(negatives, of_all[is_positive], side="left")
+    upto = np.searchsorted(negatives, of_all[is_positive], side="right")
     return float((below + upto).sum() / (2 * n1 * n0))
 
 

@@ -81,9 +81,9 @@ def _rigid(fixed, moving) -> np.ndarray:
 
 
 def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
-    """The rotation (3 x 3) nearest to ``matrix`` in the Frobenius norm; of a sum of rotations, their
-    mean.
+    """The rotation (3 x 3) nearest to ``matrix`` in the Frobenius norm.
 
+    Of a sum of rotations the nearest rotation is their mean.
     SciPy's ``Rotation.from_matrix`` gives the same to 1e-15, but differs in the bits of the cached
     motions and refuses a matrix with a negative determinant.
     """

@@ -95,7 +95,7 @@ def choose(scans: list[tuple[str, str]], number: int) -> list[str]:
     >>> sum(int(name[4:]) % 5 == 0 for name in chosen), len(chosen)
     (2, 10)
     """
-    by_participant = defaultdict(Counter)
+    by_participant: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for participant, suffix in scans:
         by_participant[participant][suffix] += 1
     whole = Counter(suffix for _, suffix in scans)
@@ -206,7 +206,8 @@ def _peak(jobs: pd.DataFrame) -> float:
 
 def disk(layout: Layout, scans: int) -> tuple[DiskCost, ...]:
     """Files below OUTPUT_DIR by kind, for each of ``scans`` scans."""
-    size, number = Counter(), Counter()
+    size: Counter[str] = Counter()
+    number: Counter[str] = Counter()
     for path in layout.root.rglob("*"):
         if path.is_file() and not path.is_symlink():
             below = path.relative_to(layout.root)
@@ -279,7 +280,7 @@ def disk_markdown(kinds: tuple[DiskCost, ...], scans: int) -> str:
     """A row a kind of file, all of them, and what is left where work/ and logs/ are removed."""
     kept = [d for d in kinds if "(work)" not in d.kind and d.kind != "logs"]
     groups = [(d.kind, [d]) for d in kinds]
-    groups += [("all", kinds), ("all without work/ and logs/", kept)]
+    groups += [("all", list(kinds)), ("all without work/ and logs/", kept)]
     rows = []
     for name, costs in groups:
         size, files = sum(d.bytes_a_scan for d in costs), sum(d.files_a_scan for d in costs)
