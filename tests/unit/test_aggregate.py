@@ -299,12 +299,24 @@ def test_messy_participants_are_put_right_and_told_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\n\n", "name\tage\nx\t3\n", "participant_id\n", "participant_id,age\n01,70\n"]
+    ("text", "problem"),
+    [
+        ("", "participants.tsv is empty"),
+        ("\n\n", "participants.tsv is empty"),
+        ("name\tage\nx\t3\n", "has no column participant_id"),
+        ("participant_id\n", "lacks 3 participant(s) of the tree"),
+    ],
 )
-def test_useless_participants_tsv_stops_nothing(tmp_path, text):
+def test_useless_participants_tsv_stops_nothing(tmp_path, text, problem):
     table, problems = read(tmp_path, text)
-    assert problems
-    assert "age" not in table or table["age"].tolist() == [70.0]
+    assert problem in problems[0]
+    assert len(table) == 0
+
+
+def test_commas_for_tabs_are_read_and_told(tmp_path):
+    table, problems = read(tmp_path, "participant_id,age\n01,70\n")
+    assert "separated by commas" in problems[0]
+    assert table["age"].to_dict() == {"sub-01": 70.0}
 
 
 def test_no_participants_tsv_gives_null_phenotypes(small):

@@ -227,9 +227,16 @@ TISSUE += AIR.rayleigh(8, BALL.shape)
         (np.full(BALL.shape, 3.0), False),
     ],
     ids=[
-        "signed", "unsigned", "scanner units", "masked", "magnitude", "stripped", "ringing", "flat",
+        "signed",
+        "unsigned",
+        "scanner units",
+        "masked",
+        "magnitude",
+        "stripped",
+        "ringing",
+        "flat",
     ],
-)  # fmt: skip
+)
 def test_phase_is_told_from_magnitude(data, phase):
     assert images.looks_like_phase(data.astype(np.float32)) is phase
 

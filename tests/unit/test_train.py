@@ -127,12 +127,15 @@ def test_a_patch_knows_where_its_voxels_are(slabs):
     detector.load_slabs(slabs, loaded)
     one = loaded["slab-0000.npz"]
     rng = np.random.default_rng(5)
+    seen = 0
     for _ in range(30):
         patch = detector.draw_patch(one, np.array([[30, 44, 8]]), rng)
         # The middle of each lesion is where the truth is highest, whatever was mirrored.
         for at in np.argwhere(patch.truth >= 1):
             distance = np.linalg.norm((one.centre - patch.in_slab(at)) * one.spacing, axis=1)
             assert distance.min() < 2.6
+            seen += 1
+    assert seen > 0
 
 
 def test_hard_places_are_false_alarms_in_the_slab(slabs):
