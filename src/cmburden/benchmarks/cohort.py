@@ -27,7 +27,8 @@ from cmburden.core.errors import CMBurdenError, told
 from cmburden.core.files import write_json
 from cmburden.core.paths import COHORT_TABLES, Layout
 from cmburden.index import stage as index
-from cmburden.run.plan import INDEXED, Flow
+from cmburden.run.begin import BEGUN, plan_for_snakemake
+from cmburden.run.plan import Plan
 
 #: The rules' edges, over {scans} names in {buckets} buckets (by remainder: planning is the same).
 BARE = """\
@@ -150,7 +151,7 @@ def plan(folder: Path, scans: int, buckets: int, repeats: int = 1) -> dict:
         "--set", f"buckets={buckets}", "--cores", "2", "-n",
     ]  # fmt: skip
     bare = _write_bare(folder / "bare", scans, buckets)
-    flow = Flow(settings, main=False)
+    flow = plan_for_snakemake(settings, main=False)
     synthetic_results.write(layout, found, flow.buckets, candidates=5, lesions=1)
     jobs = _remember_ours(layout, flow, settings)
     jobs_bare = _remember_bare(folder / "bare", bare, scans, buckets)
@@ -183,7 +184,7 @@ def _write_bare(folder: Path, scans: int, buckets: int) -> list[str]:
     ]  # fmt: skip
 
 
-def _remember_ours(layout: Layout, flow: Flow, settings: dict) -> int:
+def _remember_ours(layout: Layout, flow: Plan, settings: dict) -> int:
     """The rest of a finished run: tables, report, Snakemake's memory of every output; its jobs."""
     ends = [*map(layout.table, COHORT_TABLES), layout.report, layout.checked]
     for path in ends:
@@ -205,7 +206,7 @@ def _remember_ours(layout: Layout, flow: Flow, settings: dict) -> int:
         "--profile", str(root / "workflow" / "profiles" / "default"),
         "--directory", str(layout.work), "--configfile", str(resolved), "--nolock", "--cores", "2",
     ]  # fmt: skip
-    return _remember(made, command, **{INDEXED: "1"})
+    return _remember(made, command, **{BEGUN: "1"})
 
 
 def _remember_bare(folder: Path, command: list[str], scans: int, buckets: int) -> int:
