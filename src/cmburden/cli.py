@@ -29,6 +29,8 @@ ELSEWHERE = {
     "pilot": "run some scans, then say what all of them will cost",
     "timings": "seconds a scan by stage, and bytes a scan by kind of file",
 }
+#: Modules of commands that are not named as the command.
+MODULES = {"review": "review.command"}
 
 
 #: A run that fails with less disk than this left failed for want of it.
@@ -106,7 +108,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     for name, text in ELSEWHERE.items():
         sub = commands.add_parser(name, help=text)
         if name == chosen:
-            module = importlib.import_module(f"cmburden.{name}")
+            module = importlib.import_module(f"cmburden.{MODULES.get(name, name)}")
             module.add_arguments(sub)
             sub.set_defaults(call=module.main)
     return parser
