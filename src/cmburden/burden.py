@@ -13,10 +13,11 @@ import pandas as pd
 from cmburden.errors import CMBurdenError
 from cmburden.text import natural
 
+#: The standard normal's 97.5th percentile: standard errors from an estimate to either 95 % end.
 Z95 = 1.959963984540054
 
 #: Rules of config ``aggregate.choose_scan``, applied one after another until one scan is left;
-#: a tie after the last is broken by the first scan_id.
+#: a tie after the last is broken by the order of config ``index.suffixes``, then by scan_id.
 CHOICE_RULES = {
     "most_recent_session": "the latest session (by acq_time of sessions.tsv, else by its label)",
     "first_session": "the earliest session (by acq_time of sessions.tsv, else by its label)",
@@ -31,7 +32,9 @@ CHOICE_RULES = {
 def wilson(positive: float, total: float) -> tuple[float, float]:
     """Wilson's 95 % interval of a proportion (Wilson 1927; Newcombe 1998, method 3).
 
-    NaN where there is nobody. The AGES study's 218 of 1962:
+    NaN where there is nobody. statsmodels' ``proportion_confint`` agrees within rounding (a test
+    compares), but its ends at no and all positives are not always exactly 0 and 1, and the last
+    bits would change in `summary.parquet`. The AGES study's 218 of 1962:
 
     >>> low, high = wilson(218, 1962)
     >>> f"{low:.3f} {high:.3f}"
@@ -121,12 +124,15 @@ def check_rules(rules: Sequence[str]) -> None:
         )
 
 
-def choose_scan(scans: list[dict[str, Any]], rules: Sequence[str]) -> tuple[dict[str, Any], str]:
+def choose_scan(
+    scans: list[dict[str, Any]], rules: Sequence[str], suffixes: Sequence[str] = ()
+) -> tuple[dict[str, Any], str]:
     """The one scan that stands for a participant, and why.
 
-    ``scans`` are usable scans of one participant (keys scan_id, session_id, contrast, slice_mm,
-    field_strength_t, echo_time_s and, where known, acq_time as ISO text). A scan whose value for
-    a rule is unknown loses against one whose value is known.
+    ``scans`` are usable scans of one participant (keys scan_id, session_id, suffix, contrast,
+    slice_mm, field_strength_t, echo_time_s and, where known, acq_time as ISO text). A scan whose
+    value for a rule is unknown loses against one whose value is known. ``suffixes``, the most
+    wanted first, decide between scans that no rule tells apart.
 
     >>> scans = [{"scan_id": "b", "contrast": "GRE"}, {"scan_id": "a", "contrast": "SWI"}]
     >>> choose_scan(scans, ["swi_first"])[1]
@@ -144,6 +150,14 @@ def choose_scan(scans: list[dict[str, Any]], rules: Sequence[str]) -> tuple[dict
         left = kept
         if len(left) == 1:
             return left[0], ", then ".join(decided)
+    places = {suffix: place for place, suffix in enumerate(suffixes)}
+    ranks = [places.get(_text(scan.get("suffix")), len(places)) for scan in left]
+    kept = [scan for scan, rank in zip(left, ranks, strict=True) if rank == min(ranks)]
+    if len(kept) < len(left):
+        decided.append("suffix order")
+    left = kept
+    if len(left) == 1:
+        return left[0], ", then ".join(decided)
     return left[0], ", then ".join([*decided, "first scan_id"])
 
 

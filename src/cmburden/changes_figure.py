@@ -9,11 +9,10 @@ import io
 
 import numpy as np
 import pandas as pd
-from nibabel.affines import apply_affine
+from nibabel.affines import apply_affine, voxel_sizes
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from cmburden.images import voxel_sizes
 from cmburden.paths import Layout
 from cmburden.records import whole_file
 from cmburden.text import natural

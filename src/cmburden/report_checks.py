@@ -18,7 +18,7 @@ from cmburden.report_tables import (
     number,
     of,
 )
-from cmburden.text import plain
+from cmburden.table_rows import plain
 
 #: Most rows of a table of the page; all stand in the Parquet table.
 MOST_ROWS = 500

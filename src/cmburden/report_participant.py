@@ -19,7 +19,7 @@ from cmburden.report_tables import (
     decimal,
     figure,
 )
-from cmburden.text import grouped, plain
+from cmburden.table_rows import grouped, plain
 
 
 class People:

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from cmburden.paths import Layout
 from cmburden.records import Scan
 from cmburden.tables import LESIONS, MANIFEST, PARTICIPANTS, RUNS, SCANS, SUMMARY
-from cmburden.text import plain
+from cmburden.table_rows import plain
 
 _NOTHING = {"estimate": None, "ci_low": None, "ci_high": None, "n": 0, "denominator": 0}
 #: Column of `scans`: its title, the factor to the title's unit, and decimals.

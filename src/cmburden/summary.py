@@ -350,6 +350,7 @@ def _published():
 
 def _operating_points(config):
     """Thresholds and expected performance, from the contracts of the models."""
+    method = "the model's contract, on its validation set"
     for stage in ("detect", "verify"):
         contract = contract_of(config, stage)
         if not contract:
@@ -357,7 +358,6 @@ def _operating_points(config):
         stratum = f"model={contract.get('id', stage)}"
         for kind in ("thresholds", "metrics"):
             for name, value in _numbers(contract.get(kind)):
-                method = "the model's contract, on its validation set"
                 yield {"stratum": stratum} | _row(f"{kind} {name}", value, 0, method=method)
         for point in (contract.get("metrics") or {}).get("froc") or []:
             row = _row(

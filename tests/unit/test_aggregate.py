@@ -11,7 +11,7 @@ import pytest
 
 from cmburden import aggregate, phenotypes, summary
 from cmburden.errors import REASONS, CMBurdenError
-from cmburden.records import Outcome, bucket_of
+from cmburden.records import Outcome, bucket_of, write_json
 from cmburden.tables import (
     ALL,
     CANDIDATES,
@@ -353,3 +353,15 @@ def test_candidates_in_parts_are_the_same_table(small, monkeypatch):
     assert pq.read_table(small.layout.candidates).equals(whole)
     assert small.layout.table("lesions").read_bytes() == lesions
     assert not list(small.layout.work.glob(".candidates-*"))
+
+
+def test_a_contract_with_a_curve_and_no_other_number(tmp_path):
+    """The curve's rows need no thresholds and no metrics before them."""
+    made = fabricate.cohort(tmp_path, participants=6)
+    contract = {"id": "bare", "metrics": {"froc": [[0.1, 0.85]]}}
+    write_json(tmp_path / "models" / "detector" / "model.json", contract)
+    aggregate.run(made.layout, made.bids_dir, made.config)
+    rows = SUMMARY.read(made.layout.table("summary")).set_index(["stratum", "measure"])
+    row = rows.loc[("model=bare", "froc fp_per_scan=0.1")]
+    assert row["estimate"] == 0.85
+    assert row["method"] == "sensitivity; the model's contract, on its validation set"

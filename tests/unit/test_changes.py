@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import poisson
+from statsmodels.stats.rates import confint_poisson
 
 from cmburden import changes, changes_summary, config
 from cmburden.tables import (
@@ -17,7 +18,7 @@ from cmburden.tables import (
     SCANS,
     TRACKS,
 )
-from cmburden.text import grouped
+from cmburden.table_rows import grouped
 
 SETTINGS = config.load()["longitudinal"]
 GRE = {
@@ -335,6 +336,13 @@ def test_rates_and_shares():
     assert (clustered["ci_low"], clustered["ci_high"]) == (0.0, 1.5)
     shares = [found[f"aria-h-style new={label}"]["n"] for label in ("0", "1-4", "5-9", ">=10")]
     assert shares == [1, 2, 0, 0]
+
+
+@pytest.mark.parametrize("number", [0, 1, 7, 200])
+def test_poisson_interval_agrees_with_statsmodels(number):
+    assert changes_summary.poisson_interval(number, 3.7) == pytest.approx(
+        confint_poisson(number, 3.7, method="exact-c"), rel=1e-9
+    )
 
 
 def test_no_times_no_rate():

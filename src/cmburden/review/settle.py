@@ -43,7 +43,7 @@ from cmburden.burden import lesion_numbers
 from cmburden.matching import HIT_MM, hungarian
 from cmburden.paths import Layout
 from cmburden.tables import CANDIDATES, CONSENSUS, LABELS, REVIEWS
-from cmburden.text import grouped
+from cmburden.table_rows import grouped
 
 MICROBLEED = "microbleed"
 #: Votes without a class: a rejection that names no mimic; no mark in a free-hand reading.
