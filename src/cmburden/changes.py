@@ -23,8 +23,8 @@ import pandas as pd
 from cmburden import burden, sessions
 from cmburden.paths import Layout
 from cmburden.records import bucket_of
-from cmburden.tables import FOLLOWED_SESSIONS, TRACKS, as_records
 from cmburden.table_rows import grouped, plain
+from cmburden.tables import FOLLOWED_SESSIONS, TRACKS, as_records
 
 Record = Mapping[str, Any]
 #: Columns of `scans` that say whether two scans have the same sequence.

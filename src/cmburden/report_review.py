@@ -7,8 +7,8 @@ from typing import Any
 
 from cmburden.paths import Layout
 from cmburden.report_tables import ReportTables
-from cmburden.tables import REVIEWED
 from cmburden.table_rows import plain
+from cmburden.tables import REVIEWED
 
 #: Measure after ``review ``: how the report calls it, and whether it is a share.
 _FIGURES = {

@@ -10,6 +10,7 @@ from scipy.stats import poisson
 from statsmodels.stats.rates import confint_poisson
 
 from cmburden import changes, changes_summary, config
+from cmburden.table_rows import grouped
 from cmburden.tables import (
     CHANGES,
     FOLLOWED_SESSIONS,
@@ -18,7 +19,6 @@ from cmburden.tables import (
     SCANS,
     TRACKS,
 )
-from cmburden.table_rows import grouped
 
 SETTINGS = config.load()["longitudinal"]
 GRE = {

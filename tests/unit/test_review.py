@@ -272,6 +272,17 @@ def test_decisions_find_their_lesion_after_other_weights():
     assert verdicts.counts.iloc[0]["n_cmb_reviewed"] == 2
 
 
+def test_a_former_rejection_counts_where_another_reader_marks_a_lesion():
+    """A rejected a candidate that this run has no more; B marks a lesion 1 mm beside it."""
+    verdicts = settled(
+        candidates(),
+        ("A", reject(1, (0, 0, 0), "vessel")),
+        ("B", mark(1, (1, 0, 0))),
+    )
+    assert verdicts.places["settled"].tolist() == ["disputed"]
+    assert verdicts.places["n_votes"].tolist() == [2]
+
+
 def test_a_lesion_judged_before_and_after_other_weights_counts_once():
     verdicts = settled(
         candidates(((1, 0, 0), "definite")),

@@ -11,8 +11,8 @@ from cmburden.errors import CMBurdenError
 from cmburden.records import whole_file, write_json
 from cmburden.review import settle, store
 from cmburden.review.worklist import Study
+from cmburden.table_rows import grouped
 from cmburden.tables import CONSENSUS, REVIEWED, REVIEWS
-from cmburden.text import grouped
 
 #: A reader's class as a kind of labelled lesion. A border is none: training finds borders itself.
 KINDS = {

@@ -42,8 +42,8 @@ import pyarrow.parquet as pq
 from cmburden.burden import lesion_numbers
 from cmburden.matching import HIT_MM, hungarian
 from cmburden.paths import Layout
-from cmburden.tables import CANDIDATES, CONSENSUS, LABELS, REVIEWS
 from cmburden.table_rows import grouped
+from cmburden.tables import CANDIDATES, CONSENSUS, LABELS, REVIEWS
 
 MICROBLEED = "microbleed"
 #: Votes without a class: a rejection that names no mimic; no mark in a free-hand reading.
