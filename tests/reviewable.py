@@ -8,10 +8,11 @@ from pathlib import Path
 import fabricate
 import numpy as np
 
-from cmburden import images
-from cmburden.paths import Layout
-from cmburden.records import Scan, seed_of
-from cmburden.tables import CANDIDATES, SCANS, SUMMARY
+from cmburden.core.keys import seed_of
+from cmburden.core.paths import Layout
+from cmburden.core.scan import Scan
+from cmburden.core.tables import CANDIDATES, SCANS, SUMMARY
+from cmburden.images import volume as images
 
 Triple = tuple[float, float, float]
 

@@ -6,12 +6,12 @@ import argparse
 import secrets
 from pathlib import Path
 
-from cmburden.errors import CMBurdenError
-from cmburden.paths import Layout
-from cmburden.review import labels, server, store
+from cmburden.core.errors import CMBurdenError
+from cmburden.core.paths import Layout
+from cmburden.core.tables import CONSENSUS, ORDERS
+from cmburden.review import export_labels, server, store
 from cmburden.review.session import Sitting
 from cmburden.review.worklist import Options, Study
-from cmburden.tables import CONSENSUS, ORDERS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +69,7 @@ def main(args: argparse.Namespace) -> int:
     """
     layout = Layout(args.output_dir)
     if args.export_labels:
-        return labels.main(Study.read(layout), args.export_labels)
+        return export_labels.main(Study.read(layout), args.export_labels)
     if not args.reader:
         raise CMBurdenError("review: give --reader ID, such as initials, or --export-labels FOLDER")
     if args.near_misses < 0 or args.free_hand < 0:

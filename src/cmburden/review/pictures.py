@@ -22,11 +22,14 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
 
-from cmburden import images
-from cmburden.errors import CMBurdenError, ScanError
-from cmburden.paths import Layout
-from cmburden.place import places
-from cmburden.records import Scan, hash_of, whole_file
+from cmburden.core.errors import CMBurdenError, ScanError
+from cmburden.core.files import whole_file
+from cmburden.core.keys import hash_of
+from cmburden.core.paths import Layout
+from cmburden.core.scan import Scan
+from cmburden.images.geometry import voxel_sizes
+from cmburden.images.volume import load_volume, read_derivative
+from cmburden.verify.place import places
 
 #: Half the side of a block. By eye.
 HALF_MM = 30.0
@@ -82,7 +85,7 @@ class Volume:
 
     def block(self, at: Point) -> bytes:
         """The message of a cube about ``at`` (scanner RAS mm), cut to the scan."""
-        reach = HALF_MM / np.array(images.voxel_sizes(self.affine))
+        reach = HALF_MM / np.array(voxel_sizes(self.affine))
         middle = apply_affine(np.linalg.inv(self.affine), at)
         low = np.clip(np.floor(middle - reach), 0, np.array(self.shape) - 1).astype(int)
         high = np.clip(np.ceil(middle + reach) + 1, low + 1, self.shape).astype(int)
@@ -126,7 +129,7 @@ class Pictures:
         with self._lock:
             regions = self._regions.get(scan_id)
         if regions is None:
-            regions = images.read_derivative(self._layout.regions(self._scans[scan_id]))
+            regions = read_derivative(self._layout.regions(self._scans[scan_id]))
             with self._lock:
                 self._regions[scan_id] = regions
                 while len(self._regions) > _MOST_SCANS:
@@ -211,7 +214,7 @@ def read_volume(scan: Scan, layout: Layout) -> Volume:
     """
     path = layout.preproc(scan)
     try:
-        data, affine = images.read_derivative(path)
+        data, affine = read_derivative(path)
         data = np.asarray(data, np.float32)
     except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError):
         raise CMBurdenError(
@@ -231,7 +234,7 @@ def _phase(scan: Scan, shape: tuple[int, ...], affine: np.ndarray) -> tuple[np.n
     if scan.phase_path is None:
         return None, "no phase image"
     try:
-        image = images.load_volume(scan.phase_path, phase_allowed=True)
+        image = load_volume(scan.phase_path, phase_allowed=True)
     except ScanError as error:
         return None, f"phase image not shown: {error}"
     if image.data.shape != shape or not np.allclose(image.affine, affine, atol=_SAME_GRID_MM):

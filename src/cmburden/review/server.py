@@ -29,7 +29,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cmburden import RESEARCH_USE_ONLY
-from cmburden.errors import CMBurdenError
+from cmburden.core.errors import CMBurdenError
 from cmburden.review.session import Refused, Sitting
 
 HOSTS = ("127.0.0.1", "localhost")

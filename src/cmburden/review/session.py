@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from nibabel.affines import apply_affine
 
-from cmburden.matching import HIT_MM
+from cmburden.core.tables import CONSENSUS
+from cmburden.models.contract import CLASSES
 from cmburden.review.pictures import Pictures
 from cmburden.review.store import Store
 from cmburden.review.worklist import Item, Options, Point, Study, worklist
-from cmburden.tables import CONSENSUS
-from cmburden.yolo.views import CLASSES
+from cmburden.stats.matching import HIT_MM
 
 #: Words of the classes on the screen; the first is the lesion that is searched.
 CLASS_WORDS = {

@@ -15,12 +15,15 @@ import pandas as pd
 import pyarrow.compute as pc
 import yaml
 
-from cmburden.errors import CMBurdenError
-from cmburden.index import read_scans
-from cmburden.paths import Layout
-from cmburden.records import Scan, seed_of
-from cmburden.review import settle, store
-from cmburden.tables import CONSENSUS, LABELS, ORDERS, REVIEWS, SCANS, SUMMARY, as_records
+from cmburden.cohort import verdicts
+from cmburden.core.errors import CMBurdenError
+from cmburden.core.keys import seed_of
+from cmburden.core.manifest import read_scans
+from cmburden.core.paths import Layout
+from cmburden.core.scan import Scan
+from cmburden.core.schema import as_records
+from cmburden.core.tables import CONSENSUS, LABELS, ORDERS, REVIEWS, SCANS, SUMMARY
+from cmburden.review import store
 
 #: Scanner RAS mm.
 Point = tuple[float, float, float]
@@ -99,12 +102,12 @@ class Study:
                 f"{layout.root}: {len(missing)} scan(s) have no preprocessed volume, such as "
                 f"{missing[0]}; run them again (cmburden retry {layout.root} --scan {missing[0]})"
             )
-        lesions = settle.read_candidates(layout, pc.field("label").isin(LABELS))
+        lesions = verdicts.read_candidates(layout, pc.field("label").isin(LABELS))
         return cls(layout, scans, table, lesions[lesions["scan_id"].isin(scans)])
 
     def near_misses(self, number: int) -> pd.DataFrame:
         """The ``number`` rejected candidates of the highest probability."""
-        rejected = settle.read_candidates(self.layout, pc.field("label") == "rejected")
+        rejected = verdicts.read_candidates(self.layout, pc.field("label") == "rejected")
         rejected = rejected[rejected["scan_id"].isin(self.scans)]
         order = ["probability", "scan_id", "candidate_id"]
         return rejected.sort_values(order, ascending=[False, True, True]).head(number)
@@ -177,11 +180,11 @@ def _disputed(study: Study) -> list[Item]:
     path = store.export(study.layout)
     reviews = REVIEWS.read(path) if path else REVIEWS.frame([])
     others = reviews[reviews["reader"] != CONSENSUS]
-    candidates = settle.candidates_of(study.layout, set(others["scan_id"]))
-    verdicts = settle.settle(others, candidates, study.table)
-    if not len(verdicts.places):
+    candidates = verdicts.candidates_of(study.layout, set(others["scan_id"]))
+    places = verdicts.settle(others, candidates, study.table).places
+    if not len(places):
         return []
-    disputed = verdicts.places[verdicts.places["settled"] == "disputed"]
+    disputed = places[places["settled"] == "disputed"]
     scores = candidates.set_index(["scan_id", "candidate_id"])
     items = []
     for row in _plain(disputed):
