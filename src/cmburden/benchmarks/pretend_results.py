@@ -15,8 +15,9 @@ import pandas as pd
 
 from cmburden import __version__
 from cmburden.core.keys import bucket_of, hash_of, seed_of
-from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
+from cmburden.core.stages import BUCKET_STAGES, RECORDED_STAGES, SCAN_STAGES
 from cmburden.core.tables import CANDIDATES, FEATURES
 from cmburden.space.regions import REGIONS
 
@@ -24,7 +25,7 @@ CANDIDATES_A_SCAN = 115
 LESIONS_A_SCAN = 5
 #: Shares of scans that end in preprocess: failed, and excluded.
 FAILED, EXCLUDED = 0.02, 0.02
-_STAGES = (*SCAN_STAGES, *BUCKET_STAGES)
+_STAGES = RECORDED_STAGES
 
 
 def write(

@@ -15,7 +15,8 @@ from typing import Any
 from cmburden.core import resources
 from cmburden.core.errors import CMBurdenError, told
 from cmburden.core.files import whole_file
-from cmburden.core.paths import BUCKET_STAGES, Layout
+from cmburden.core.paths import Layout
+from cmburden.core.stages import BUCKET_STAGES
 from cmburden.evaluate import page as evaluation_page
 from cmburden.evaluate.cases import contract_of_run, model_folder
 from cmburden.run import timings
@@ -155,7 +156,7 @@ def targets(result: dict[str, Any], benchmark: dict[str, Any], layout: Layout) -
     lines = ["| what | target | measured | interval, 95 % | met |", "|---|---|---|---|---|", *rows]
     return (
         "\n".join(lines) + "\n\nThe second simulator of a lesion's signal agrees with this one "
-        "within 5 % (tests/unit/test_heldout_simulator.py)."
+        "within 5 % (tests/simulate/test_heldout_simulator.py)."
     )
 
 
