@@ -20,7 +20,7 @@ from cmburden.agreement import expected_calibration_error
 from cmburden.correction import presence_counts
 from cmburden.errors import CMBurdenError, told
 from cmburden.evaluate_cases import placed, read_truth
-from cmburden.evaluate_curves import sensitivity_at
+from cmburden.evaluate_curves import Ranking, sensitivity_at
 from cmburden.matching import hungarian, only_near
 from cmburden.paths import Layout
 from cmburden.probability import FEATURES, design, network_logits
@@ -178,11 +178,9 @@ FROC_GRID = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0
 
 def froc(p: np.ndarray, truth: np.ndarray, scans: int, microbleeds: int) -> list[list[float]]:
     """[false positives a scan, sensitivity] at ``FROC_GRID``, of probabilities out of fold."""
-    order = np.argsort(-p, kind="stable")
-    found = sensitivity_at(
-        np.cumsum(~truth[order]) / scans, np.cumsum(truth[order]) / microbleeds, np.array(FROC_GRID)
-    )
-    return [[fp, round(float(value), 4)] for fp, value in zip(FROC_GRID, found, strict=True)]
+    curve = Ranking.of(p, truth).froc(scans, microbleeds)
+    sensitivity = sensitivity_at(curve.fp_per_scan, curve.sensitivity, np.array(FROC_GRID))
+    return [[fp, round(float(value), 4)] for fp, value in zip(FROC_GRID, sensitivity, strict=True)]
 
 
 def scan_weights(candidates: pd.DataFrame) -> np.ndarray:
