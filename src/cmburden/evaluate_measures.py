@@ -43,6 +43,19 @@ def by_stratum(
     return strata
 
 
+def levels_of(strata: dict[str, Any], variable: str) -> dict[str, Any]:
+    """The entries of one variable in a result of :func:`by_stratum`, by level.
+
+    >>> levels_of({"all": 1, "cohort=A": 2, "contrast=GRE": 3}, "cohort")
+    {'A': 2}
+    """
+    return {
+        stratum.removeprefix(f"{variable}="): entry
+        for stratum, entry in strata.items()
+        if stratum.startswith(f"{variable}=")
+    }
+
+
 def estimates(cases: Cases, seed: str, statistics: Statistics) -> dict[str, Estimate]:
     """Each statistic with its interval, NaN where no draw has a finite value.
 
