@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmburden import evaluate_changes
+from cmburden import change_scores
+from cmburden.change_scores import as_plain, markdown, score
 from cmburden.errors import CMBurdenError
-from cmburden.evaluate_changes import as_plain, markdown, read_truth, score, wandering
+from cmburden.evaluate_changes import read_truth, wandering
 from cmburden.tables import CHANGES, PAIRS, TRACKED_TRUTH
 
 ONE, OTHER = "sub-1_ses-1_T2starw", "sub-1_ses-2_T2starw"
@@ -122,4 +123,4 @@ def test_the_edge_wanders_by_a_millimetre_or_two():
 def test_conventions_are_in_the_result():
     called, lesions = found({1: ("persisting", 20.0, 20.0)})
     result = as_plain(score(pairs(), called, lesions, truth({1: (True, True)})))
-    assert result["conventions"] == evaluate_changes.CONVENTIONS
+    assert result["conventions"] == change_scores.CONVENTIONS
