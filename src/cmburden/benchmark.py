@@ -26,7 +26,7 @@ import torch
 from scipy import ndimage
 from torch.utils.flop_counter import FlopCounterMode
 
-from cmburden import __version__, images, resources
+from cmburden import __version__, resources
 from cmburden import markdown as md
 from cmburden.cnn.describe import describe
 from cmburden.config import load
@@ -41,9 +41,9 @@ from cmburden.yolo.views import stacked
 SHAPE, VOXEL_MM = (320, 400, 75), (0.5, 0.5, 2.0)
 #: Half axes of the brain, mm: 1.35 l, of an adult.
 HALF_AXES_MM = (66.0, 84.0, 58.0)
-#: Radii (mm) and depths (share of the signal) of the dark spots and lines; lengths of lines (mm).
-#: Their numbers give about as many candidates as a scan has (by eye).
+#: Numbers of dark spots and lines: they give about as many candidates as a scan has (by eye).
 SPOTS, LINES = 60, 250
+#: Ranges of their radii (mm), depths (share of the signal) and lengths (mm), by eye.
 _SPOT_MM, _SPOT_DEPTH = (0.7, 2.5), (0.3, 0.8)
 _LINE_MM, _LINE_DEPTH, _LINE_LENGTH_MM = (0.4, 0.9), (0.3, 0.7), (8, 40)
 #: Signal of CSF, skull and air, where tissue has 1 (by eye).
@@ -204,13 +204,16 @@ def real(derivatives: Path, scans: int) -> Iterator[Brain]:
     if not ready:
         raise CMBurdenError(f"{derivatives}: no scan went through preprocess; run the cohort first")
     # Sorting keeps the order of equals: by scan_id.
-    ready.sort(
-        key=lambda scan: -math.prod(nib.Nifti1Image.from_filename(layout.preproc(scan)).shape)
-    )
+    ready.sort(key=lambda scan: -math.prod(_image(layout.preproc(scan)).shape))
     for scan in ready[:scans]:
-        image, affine = images.read_derivative(layout.preproc(scan))
-        mask, _ = images.read_derivative(layout.brain_mask(scan))
-        yield Brain(scan.scan_id, image.astype(np.float32), mask > 0, affine)
+        image, mask = _image(layout.preproc(scan)), _image(layout.brain_mask(scan))
+        volume = np.asarray(image.dataobj, dtype=np.float32)
+        yield Brain(scan.scan_id, volume, np.asarray(mask.dataobj) > 0, image.affine)
+
+
+def _image(path: Path) -> nib.Nifti1Image:
+    """An image of which only the header is read yet."""
+    return nib.Nifti1Image.from_filename(path)
 
 
 def _was_preprocessed(layout: Layout, scan_id: str) -> bool:
