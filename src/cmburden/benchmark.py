@@ -27,12 +27,12 @@ from scipy import ndimage
 from torch.utils.flop_counter import FlopCounterMode
 
 from cmburden import __version__, resources
-from cmburden import markdown as md
 from cmburden.cnn.describe import describe
 from cmburden.config import load
 from cmburden.detect import Detector
 from cmburden.errors import CMBurdenError, told
 from cmburden.index import read_scans
+from cmburden.markdown import table as markdown_table
 from cmburden.paths import Layout
 from cmburden.records import Outcome, seed_of, whole_file, write_json
 from cmburden.verify import Verifier
@@ -377,7 +377,7 @@ def markdown(result: dict[str, Any]) -> str:
         f"{machine['processor']}, {machine['threads']} threads on {machine['cores']} cores, "
         f"torch {machine['torch']}; {models['detector']}, {models['verifier']}; peak memory "
         f"{machine['peak_memory_mb']} MB.",
-        md.table(_HEADER, rows),
+        markdown_table(_HEADER, rows),
         "CNN: resampling, network and maxima. Describe: shape and views of the candidates. "
         f"Each is timed after one run that is not. FLOP: {result['flops']}.",
     ]

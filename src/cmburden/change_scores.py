@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden import markdown as md
 from cmburden import tables
 from cmburden.burden import wilson
+from cmburden.markdown import table as markdown_table
 from cmburden.matching import hungarian
 
 #: Kinds of the truth that are microbleeds, whether or not a reader would see them in that scan.
@@ -188,7 +188,7 @@ def markdown(result: dict[str, Any]) -> str:
         rows.append([name, row["number"], row["right"], share, other or "-"])
     header = ["truth", "microbleeds", "called so", "share, 95 %", "called otherwise"]
     lines = [
-        md.table(header, rows),
+        markdown_table(header, rows),
         "",
         f"{result['pairs']} pairs; {result['pairs_without_change']} without any true change, in "
         f"which {result['false_new_in_pairs_without_change']} definite lesions were called new "

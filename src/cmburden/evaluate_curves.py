@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cmburden import agreement, contracts
+from cmburden import agreement
 from cmburden.evaluate_cases import STAGES, Cases
 from cmburden.evaluate_measures import Estimate, estimates, lesion, ratio
 from cmburden.records import seed_of
@@ -261,7 +261,6 @@ def ablation(cases: Cases) -> dict[str, Any]:
     everybody[np.unique(cases.scans["person"])] = 1
     whole = lesion(cases, "all")
     target = whole["sensitivity"]["estimate"]
-    detector = (contracts.read("models/detector") or {}).get("thresholds") or {}
     curves = {stage: curve_of(cases, stage) for stage in STAGES}
     matched, effect = _with_intervals(cases, curves)
     result: dict[str, Any] = {"target_sensitivity": target}
@@ -273,8 +272,8 @@ def ablation(cases: Cases) -> dict[str, Any]:
             "matched_fp_per_scan": matched[stage],
             "all_candidates": dataclasses.asdict(curve.end()),
         }
-        if stage == "cnn" and isinstance(detector.get("p_cnn"), (int, float)):
-            at_threshold = curve.at_threshold(float(detector["p_cnn"]))
+        if stage == "cnn" and cases.detector_threshold is not None:
+            at_threshold = curve.at_threshold(cases.detector_threshold)
             result[stage]["own"] = dataclasses.asdict(at_threshold)
     result["final"]["own"] = {
         "threshold": "definite",

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 from cmburden import config, evaluate_cases, midspace, tables
-from cmburden import markdown as md
 from cmburden.burden import wilson
 from cmburden.contracts import contract_of
 from cmburden.errors import told
+from cmburden.markdown import table as markdown_table
 from cmburden.matching import hungarian
 from cmburden.paths import Layout
 from cmburden.records import seed_of, whole_file, write_json
@@ -187,7 +187,9 @@ def markdown(result: dict[str, Any]) -> str:
             share = f"{row['share']:.3f} ({row['ci_low']:.3f}-{row['ci_high']:.3f})"
         mean = "-" if row["mean_p_missed"] is None else f"{row['mean_p_missed']:.3f}"
         rows.append([name, row["places"], share, mean])
-    return md.table(["place", "places", "held to be there, 95 %", "mean p_missed"], rows) + "\n"
+    return (
+        markdown_table(["place", "places", "held to be there, 95 %", "mean p_missed"], rows) + "\n"
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

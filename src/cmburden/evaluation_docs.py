@@ -15,9 +15,10 @@ from typing import Any
 
 from cmburden import evaluation_page, resources, timings
 from cmburden.errors import CMBurdenError, told
+from cmburden.evaluate_cases import contract_of_run, model_folder
 from cmburden.evaluate_measures import levels_of
-from cmburden.markdown import table
-from cmburden.paths import Layout
+from cmburden.markdown import table as markdown_table
+from cmburden.paths import BUCKET_STAGES, Layout
 from cmburden.records import whole_file
 
 #: Parts of the page in their order. Each has a heading of its own.
@@ -102,7 +103,7 @@ def write(evaluation: Path, docs: Path) -> Path:
         f"`make evaluation ANATOMY=...` makes this whole page. Run on {made:%Y-%m-%d}{_commit()}; "
         f"{benchmark['models']['detector']}, {benchmark['models']['verifier']}.",
         "## Targets",
-        targets(result, benchmark),
+        targets(result, benchmark, Layout(evaluation / "derivatives")),
         *(_part(figures / name) for name in PARTS),
         "## Scans of another simulator",
         evaluation_page.another(json.loads((evaluation / PLAIN).read_text())),
@@ -139,29 +140,30 @@ def _part(path: Path) -> str:
     return re.sub(r"\]\((\w+\.png)\)", rf"]({_PICTURES}/\1)", text)
 
 
-def targets(result: dict[str, Any], benchmark: dict[str, Any]) -> str:
+def targets(result: dict[str, Any], benchmark: dict[str, Any], layout: Layout) -> str:
     """Table of the networks' targets with the measured values, each met or not.
 
-    ``result`` is the content of evaluation.json, ``benchmark`` that of benchmark.json.
+    ``result`` is the content of evaluation.json, ``benchmark`` that of benchmark.json. ``layout``
+    is the run that was evaluated: its models' contracts and weights count.
     """
     rows = [
-        *_lesion_targets(result),
+        *_lesion_targets(result, layout),
         *_candidate_targets(result),
         *_calibration_and_count_targets(result),
-        *_cost_targets(benchmark),
+        *_cost_targets(benchmark, layout),
     ]
     header = ["what", "target", "measured", "interval, 95 %", "met"]
     return (
-        table(header, [row.cells() for row in rows])
+        markdown_table(header, [row.cells() for row in rows])
         + "\n\nThe second simulator of a lesion's signal agrees with this one "
         "within 5 % (tests/unit/test_heldout_simulator.py)."
     )
 
 
-def _lesion_targets(result: dict[str, Any]) -> list[Target]:
+def _lesion_targets(result: dict[str, Any], layout: Layout) -> list[Target]:
     whole = result["lesion"]["all"]
     effect = result["ablation"]["yolo_effect"]
-    left_out = _contract("detector").get("left_out_acquisitions", [])
+    left_out = contract_of_run(layout, "detect").get("left_out_acquisitions", [])
     by_cohort = [
         _cohort_target(cohort, stages["final"]["0.5"], left_out=cohort in left_out)
         for cohort, stages in levels_of(result["froc_strata"], "cohort").items()
@@ -204,19 +206,25 @@ def _calibration_and_count_targets(result: dict[str, Any]) -> list[Target]:
     ]
 
 
-def _cost_targets(benchmark: dict[str, Any]) -> list[Target]:
-    """Size of the shipped weights, and seconds of both networks in the benchmark."""
-    size = sum(p.stat().st_size for p in (resources.root() / "models").glob("*/*.pt")) / 1e6
+def _cost_targets(benchmark: dict[str, Any], layout: Layout) -> list[Target]:
+    """Size of the run's weights, and seconds of both networks in the benchmark."""
     seconds = sum(benchmark["median"]["seconds"].values())
     name = "seconds of CNN and YOLO, whole brain of 0.5 x 0.5 x 2 mm, 2 cores, median"
     return [
-        Target("weights, MB", "<= 25", size, 25, at_least=False),
+        Target("weights, MB", "<= 25", _weights_mb(layout), 25, at_least=False),
         Target(name, "<= 15", seconds, 15, at_least=False),
     ]
 
 
-def _contract(kind: str) -> dict[str, Any]:
-    return json.loads((resources.root() / "models" / kind / "model.json").read_text())
+def _weights_mb(layout: Layout) -> float | None:
+    """Size of the weights of both of the run's models; None where one of them is gone."""
+    size = 0
+    for stage in BUCKET_STAGES:
+        folder, contract = model_folder(layout, stage), contract_of_run(layout, stage)
+        if folder is None or not contract.get("weights"):
+            return None
+        size += sum((folder / name).stat().st_size for name in contract["weights"])
+    return size / 1e6
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from cmburden.evaluate_measures import levels_of
-from cmburden.markdown import table
+from cmburden.markdown import table as markdown_table
 
 #: The seed's five measures, by their key in the result, and their names.
 MEASURES = {
@@ -146,7 +146,7 @@ def seed_table(result: dict[str, Any]) -> str:
         cohort = stratum.removeprefix("cohort=")
         ours = [estimate_text(entry[key]) for key in MEASURES]
         rows.append([cohort, *ours, *_published(cohort)])
-    return table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _published(cohort: str) -> list[str]:
@@ -171,7 +171,7 @@ def another(result: dict[str, Any]) -> str:
         rows.append([stratum, *map(estimate_text, values)])
     return (
         f"{_PLAIN}{scans['read']} scans, {scans['with_microbleeds']} with {scans['microbleeds']} "
-        "microbleeds.\n\n" + table(_ANOTHER_HEADER, rows)
+        "microbleeds.\n\n" + markdown_table(_ANOTHER_HEADER, rows)
     )
 
 
@@ -241,7 +241,7 @@ def _strata(content: dict[str, Any], columns: dict[str, str]) -> str:
     rows = [
         [name, *(estimate_text(entry[key]) for key in columns)] for name, entry in content.items()
     ]
-    return table(["", *columns.values()], rows)
+    return markdown_table(["", *columns.values()], rows)
 
 
 def _froc(froc: dict[str, Any], title: str) -> str:
@@ -250,7 +250,7 @@ def _froc(froc: dict[str, Any], title: str) -> str:
     rows = [
         [name, *(estimate_text(entry[point]) for point in points)] for name, entry in froc.items()
     ]
-    return table([title, *(f"{point} per scan" for point in points)], rows)
+    return markdown_table([title, *(f"{point} per scan" for point in points)], rows)
 
 
 def _parts(parts: dict[str, Any]) -> list[str]:
@@ -260,19 +260,19 @@ def _parts(parts: dict[str, Any]) -> list[str]:
             [level, entry["microbleeds"], estimate_text(entry["sensitivity"])]
             for level, entry in parts[variable].items()
         ]
-        tables.append(table([variable, "microbleeds", "sensitivity"], rows))
+        tables.append(markdown_table([variable, "microbleeds", "sensitivity"], rows))
     rows = [
         [group, entry["fp"], _number(entry["fp_per_scan"])]
         for group, entry in parts["fp_group"].items()
     ]
     if rows:
-        tables.append(table(["group of false positives", "number", "per scan"], rows))
+        tables.append(markdown_table(["group of false positives", "number", "per scan"], rows))
     return tables
 
 
 def _ablation(ablation: dict[str, Any]) -> str:
     stages = [entry for entry in ablation.values() if isinstance(entry, dict) and "score" in entry]
-    return table(_ABLATION_HEADER, [_ablation_row(entry) for entry in stages])
+    return markdown_table(_ABLATION_HEADER, [_ablation_row(entry) for entry in stages])
 
 
 def _ablation_row(entry: dict[str, Any]) -> list[str]:
@@ -298,7 +298,7 @@ def _yolo_effect(effect: dict[str, Any]) -> str:
     ]
     header = ["YOLO's own effect", "threshold", "sensitivity", "false positives per scan"]
     return (
-        table(header, rows)
+        markdown_table(header, rows)
         + "\n\nFalse positives left by YOLO, as a share of the CNN's: "
         + f"{estimate_text(effect['fp_ratio'])}, at up to {effect['allowed_loss']:g} less "
         "sensitivity."
@@ -322,14 +322,14 @@ def _calibration(content: dict[str, Any]) -> str:
                 estimate_text(entry["predicted_over_true"]),
             ]
         rows.append(row)
-    return table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _mimics(mimics: dict[str, Any], lesions: dict[str, Any]) -> list[str]:
     if not mimics:
         return []
     rows = [[kind, entry["mimics"], entry["called"]] for kind, entry in mimics.items()]
-    blocks = ["## Mimics", table(["kind", "in the truth table", "called definite"], rows)]
+    blocks = ["## Mimics", markdown_table(["kind", "in the truth table", "called definite"], rows)]
     if "faint" in mimics:
         number, called = mimics["faint"]["mimics"], mimics["faint"]["called"]
         hits, real = lesions["tp"] + called, lesions["microbleeds"] + number

@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from cmburden import markdown as md
 from cmburden.errors import CMBurdenError
+from cmburden.markdown import table as markdown_table
 from cmburden.paths import BUCKET_STAGES, SCAN_STAGES, Layout
 from cmburden.records import Outcome, hash_of
 from cmburden.tables import MANIFEST
@@ -330,7 +330,7 @@ def _stages_markdown(cost: Cost, *, on_slurm: bool) -> str:
     gpu_hours = sum(stage.gpu_hours for stage in cost.stages)
     rows.append(["all", jobs, "", f"{hours:.1f}", f"{gpu_hours:.1f}", ""])
     header = ["stage", "jobs", "seconds a scan", "CPU-hours", "GPU-hours", "peak memory, MB"]
-    return md.table(header, rows)
+    return markdown_table(header, rows)
 
 
 def disk_markdown(kinds: tuple[DiskCost, ...], scans: int) -> str:
@@ -342,7 +342,7 @@ def disk_markdown(kinds: tuple[DiskCost, ...], scans: int) -> str:
     for name, members in sums:
         size, files = sum(d.bytes_a_scan for d in members), sum(d.files_a_scan for d in members)
         rows.append([name, f"{size / 1e6:.2f}", f"{files:.1f}", f"{size * scans / 1e9:.1f}"])
-    return md.table(["files", "MB a scan", "files a scan", "GB in all"], rows)
+    return markdown_table(["files", "MB a scan", "files a scan", "GB in all"], rows)
 
 
 # --- the command ---

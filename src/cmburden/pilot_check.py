@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cmburden import markdown as md
 from cmburden import pilot
 from cmburden.errors import CMBurdenError, told
+from cmburden.markdown import table as markdown_table
 from cmburden.paths import BUCKET_STAGES, SCAN_STAGES, Layout
 from cmburden.records import Outcome
 from cmburden.tables import MANIFEST
@@ -80,7 +80,7 @@ def markdown(of_scans: pd.DataFrame, errors: pd.DataFrame) -> str:
         low, middle, high = errors[name].quantile([0.025, 0.5, 0.975])
         mean = f"{of_scans[name].mean():.1f}" if name in of_scans else ""
         rows.append([name, mean, f"{middle:+.0%}", f"{low:+.0%} to {high:+.0%}"])
-    return md.table(["", "mean, s", "off, median", "off, 95 % of draws"], rows)
+    return markdown_table(["", "mean, s", "off, median", "off, 95 % of draws"], rows)
 
 
 def main(arguments: list[str] | None = None) -> int:

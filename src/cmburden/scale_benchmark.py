@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from cmburden import config, index, resources, synthetic_manifest, synthetic_results
-from cmburden import markdown as md
 from cmburden.errors import CMBurdenError, told
+from cmburden.markdown import table as markdown_table
 from cmburden.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
 from cmburden.records import write_json
 from cmburden.workflow import INDEXED, Flow
@@ -330,7 +330,7 @@ def plan_markdown(result: dict[str, Any]) -> str:
         f"{scans} scans, {jobs} jobs (a bare Snakefile: {result['jobs_bare']}); "
         f"{(jobs - 1) / scans:.3f} SLURM jobs a scan (`check` runs where Snakemake does); at most "
         f"{result['files_a_folder']} files in a folder\n\n"
-        + md.table(["nothing to do", *_COST_HEADER], rows)
+        + markdown_table(["nothing to do", *_COST_HEADER], rows)
     )
 
 
@@ -338,7 +338,7 @@ def tables_markdown(result: dict[str, Any]) -> str:
     """A table of the result of :func:`tables`."""
     names = ["scans", "lesions", "candidates"]
     row = [*(result[name] for name in names), *_cost_cells(result)]
-    return md.table([*names, *_COST_HEADER], [row])
+    return markdown_table([*names, *_COST_HEADER], [row])
 
 
 def _cost_cells(cost: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bids2table import parse_bids_entities
 
 from cmburden.records import bucket_of, hash_of, seed_of, write_json
 from cmburden.tables import MANIFEST
@@ -74,19 +75,18 @@ def manifest_rows(scans: int, buckets: int, seed: int = 0) -> list[dict[str, Any
     rows = []
     for name in names(scans, seed):
         stem = name.rsplit("/", 1)[1].removesuffix(".nii.gz")
-        *pairs, suffix = stem.split("_")
-        entities = [pair.split("-", 1) for pair in pairs]
+        entities = parse_bids_entities(name)
         rows.append(
             {
                 "scan_id": stem,
                 "cohort": "synthetic",
-                "participant_id": pairs[0],
-                "session_id": pairs[1],
-                "suffix": suffix,
-                "contrast": "SWI" if suffix == "swi" else "GRE",
+                "participant_id": f"sub-{entities['sub']}",
+                "session_id": f"ses-{entities['ses']}",
+                "suffix": entities["suffix"],
+                "contrast": "SWI" if entities["suffix"] == "swi" else "GRE",
                 "path": name,
-                "entities": json.dumps(entities),
-                "echo_time_s": _ECHO_S[suffix],
+                "entities": json.dumps([[key, entities[key]] for key in ("sub", "ses")]),
+                "echo_time_s": _ECHO_S[entities["suffix"]],
                 "field_strength_t": _FIELD_T,
                 "manufacturer": "Synthetic",
                 "bucket": bucket_of(stem, buckets),

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from cmburden import markdown as md
 from cmburden import pilot
 from cmburden.errors import CMBurdenError
+from cmburden.markdown import table as markdown_table
 from cmburden.paths import BUCKET_STAGES, SCAN_STAGES, Layout
 from cmburden.records import Outcome
 
@@ -70,7 +70,7 @@ def markdown(table: pd.DataFrame) -> str:
         for row in table.itertuples()
     ]
     rows.append(["all", "", f"{table['seconds'].sum():.1f}", "", ""])
-    return md.table(["stage", "jobs", "seconds a scan", "share", "peak memory, MB"], rows)
+    return markdown_table(["stage", "jobs", "seconds a scan", "share", "peak memory, MB"], rows)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
