@@ -1,0 +1,87 @@
+"""Time and disk of a run: seconds and bytes per scan, from its benchmark files and its folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from cmburden.core.errors import CMBurdenError
+from cmburden.core.markdown import table as markdown_table
+from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.core.scan import Outcome
+from cmburden.run import pilot
+
+
+def by_stage(layout: Layout) -> pd.DataFrame:
+    """A row per stage: ``stage``, ``jobs``, ``seconds``, ``share``, ``max_rss_mb``.
+
+    ``seconds`` are per scan: the median of scan jobs; jobs of buckets and of the cohort are divided
+    by the scans that they worked on. ``share`` is that of the sum over stages.
+
+    Only scans that went the whole way count. Seconds are wall time of the jobs, each with the
+    threads that its rule gives it. Jobs run side by side: a cohort takes less than the sum.
+
+    Raises
+    ------
+    CMBurdenError
+        When no scan went the whole way.
+    """
+    records = sorted(layout.record("verify", "x").parent.glob("*.json"))
+    scans = [path.stem for path in records if Outcome.read(path).ok]
+    if not scans:
+        raise CMBurdenError(f"{layout.root}: no scan has gone the whole way here yet")
+    rows = []
+    for stage in SCAN_STAGES:
+        paths = [path for scan in scans if (path := layout.benchmark(stage, scan)).exists()]
+        rows.append(_row(stage, paths, None))
+    for stage in (*BUCKET_STAGES, "longitudinal", "aggregate", "report"):
+        paths = sorted(layout.benchmark(stage).parent.glob("*.tsv"))
+        rows.append(_row(stage, paths, len(scans)))
+    table = pd.DataFrame([row for row in rows if row])
+    return table.assign(share=table["seconds"] / table["seconds"].sum())
+
+
+def _row(stage: str, paths: list[Path], scans: int | None) -> dict[str, str | float] | None:
+    """The row of a stage with the benchmark files ``paths``; ``scans`` is None for scan jobs."""
+    jobs = pilot.benchmarks(paths)
+    if jobs is None:
+        return None
+    seconds = jobs["s"].sum() / scans if scans else jobs["s"].median()
+    return {
+        "stage": stage,
+        "jobs": len(jobs),
+        "seconds": float(seconds),
+        "max_rss_mb": float(jobs["max_rss"].max()),
+    }
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The rows of :func:`by_stage` and their sum."""
+    rows = [
+        [
+            row.stage,
+            row.jobs,
+            f"{row.seconds:.1f}",
+            f"{row.share:.0%}",
+            f"{row.max_rss_mb:.0f}",
+        ]
+        for row in table.itertuples()
+    ]
+    rows.append(["all", "", f"{table['seconds'].sum():.1f}", "", ""])
+    return markdown_table(["stage", "jobs", "seconds a scan", "share", "peak memory, MB"], rows)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``cmburden timings``."""
+    parser.add_argument("output_dir", type=Path)
+
+
+def main(args: argparse.Namespace) -> int:
+    """``cmburden timings OUTPUT_DIR``."""
+    layout = Layout(args.output_dir)
+    print(markdown(by_stage(layout)))
+    scans = len(list(layout.record("preprocess", "x").parent.glob("*.json")))
+    print(f"\n{scans} scans\n\n{pilot.disk_markdown(pilot.disk(layout, scans), scans)}")
+    return 0
