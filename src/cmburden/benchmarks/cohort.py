@@ -24,10 +24,11 @@ import yaml
 from cmburden.benchmarks import pretend_results as synthetic_results
 from cmburden.benchmarks import pretend_tree as synthetic_manifest
 from cmburden.core import config, resources
+from cmburden.core import manifest as core_manifest
 from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.files import write_json
 from cmburden.core.markdown import table as markdown_table
 from cmburden.core.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
-from cmburden.core.scan import write_json
 from cmburden.index import stage as index
 from cmburden.run.plan import INDEXED, Flow
 
@@ -294,7 +295,7 @@ def tables(folder: Path, scans: int, buckets: int) -> dict[str, Any]:
     """
     layout, bids = Layout(folder / "out"), folder / "bids"
     synthetic_manifest.write_manifest(layout.manifest, scans, buckets)
-    manifest = index.read_scans(layout.manifest, bids)
+    manifest = core_manifest.read_scans(layout.manifest, bids)
     members = synthetic_results.buckets_of(manifest, buckets)
     lesions = synthetic_results.write(layout, manifest, members)
     bids.mkdir()

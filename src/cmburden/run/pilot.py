@@ -17,9 +17,10 @@ import pandas as pd
 import yaml
 
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.keys import hash_of
 from cmburden.core.markdown import table as markdown_table
 from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
-from cmburden.core.scan import Outcome, hash_of
+from cmburden.core.scan import Outcome
 from cmburden.core.tables import MANIFEST
 
 #: Seconds that a SLURM job takes beside its work: Snakemake starts and parses (5-8 s measured).
@@ -366,12 +367,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """``cmburden pilot BIDS_DIR OUTPUT_DIR``."""
-    from cmburden.index import stage as index
-    from cmburden.run import cli
+    from cmburden.index import tree
+    from cmburden.run import participants as run_participants
 
     if args.scans < 1 or (args.total is not None and args.total < 1):
         raise CMBurdenError("--scans and --for: give numbers of at least 1")
-    scans = index.listing(args.bids_dir, cli.settings_of(args.set, args.config_file))
+    scans = tree.listing(args.bids_dir, run_participants.settings_of(args.set, args.config_file))
     chosen = choose(scans, args.scans)
     number = sum(participant in set(chosen) for participant, _ in scans)
     print(f"pilot: {number} of {len(scans)} scans, of {len(chosen)} participants", flush=True)

@@ -18,8 +18,10 @@ import pandas as pd
 
 from cmburden.core.config import load
 from cmburden.core.errors import told
+from cmburden.core.files import whole_file
+from cmburden.core.keys import seed_of
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Scan, seed_of, whole_file
+from cmburden.core.scan import Scan
 from cmburden.images import volume as images
 from cmburden.preprocess import stage as preprocess
 from cmburden.register import stage as register
@@ -27,8 +29,9 @@ from cmburden.simulate import acquisition as presets
 from cmburden.simulate import anatomy as an
 from cmburden.simulate.scan import Simulated, simulate
 from cmburden.simulate.sources import Findings
+from cmburden.space import atlas as space_atlas
 from cmburden.space import regions as mars
-from cmburden.studies import build_atlas as atlas
+from cmburden.space import transform as space_transform
 
 #: Largest value of a written scan, as scanners write some thousands of grey levels (by eye).
 _LARGEST = 1000
@@ -57,7 +60,7 @@ def measure(
     row["contrast"] = made.acquisition.contrast
     row |= {name: first.measures[name] for name in ("brain_volume_ml", "mask_compactness")}
     if second.ok:
-        row |= _groups(made, register.load_transform(layout, scan.scan_id))
+        row |= _groups(made, space_transform.load_transform(layout, scan.scan_id))
     return row
 
 
@@ -98,10 +101,10 @@ def _dice(made: Simulated, path: Path) -> float:
     return 2 * np.sum(brain & mask) / (brain.sum() + mask.sum())
 
 
-def _groups(made: Simulated, transform: register.Transform) -> dict[str, int]:
+def _groups(made: Simulated, transform: space_transform.Transform) -> dict[str, int]:
     """Number of sources, and of those in the MARS group of the simulator."""
     points = np.array([source.centre for source in made.sources])
-    regions = [mars.region_of(int(label))[0] for label in atlas.labels_at(transform(points))]
+    regions = [mars.region_of(int(label))[0] for label in space_atlas.labels_at(transform(points))]
     pairs = zip(regions, made.sources, strict=True)
     return {
         "lesions": len(regions),

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden.cohort.choose import wilson
-from cmburden.core import tables
+from cmburden.core import schema
 from cmburden.core.markdown import table as markdown_table
+from cmburden.stats.intervals import wilson
 from cmburden.stats.matching import hungarian
 
 #: Kinds of the truth that are microbleeds, whether or not a reader would see them in that scan.
@@ -134,7 +134,7 @@ def _pairs(
         rows = called[(called["scan_id_1"] == one) & (called["scan_id_2"] == other)]
         yield _Pair(
             scans=(one, other),
-            rows=tables.as_records(rows),
+            rows=schema.as_records(rows),
             before=tracks.get(one, set()),
             after=tracks.get(other, set()),
             microbleed_of=microbleed_of,

@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden.cohort.choose import wilson
-from cmburden.core import config, tables
+from cmburden.core import config, schema, tables
 from cmburden.core.errors import told
+from cmburden.core.files import whole_file, write_json
+from cmburden.core.keys import seed_of
 from cmburden.core.markdown import table as markdown_table
 from cmburden.core.paths import Layout
-from cmburden.core.scan import seed_of, whole_file, write_json
 from cmburden.evaluate import cases as evaluate_cases
 from cmburden.follow import midspace
 from cmburden.follow.tracks import Rates, look
 from cmburden.models.contract import contract_of
+from cmburden.stats.intervals import wilson
 from cmburden.stats.matching import hungarian
 
 _CENTRE, _MNI = ["x_mm", "y_mm", "z_mm"], ["mni_x", "mni_y", "mni_z"]
@@ -133,7 +134,7 @@ def scenes_of(layout: Layout, truth: pd.DataFrame, error_mm: float) -> list[Scen
     of_candidates = dict(list(candidates.groupby("scan_id")))
     of_real = dict(list(real.groupby("scan_id")))
     scenes = []
-    for scan in tables.as_records(scans):
+    for scan in schema.as_records(scans):
         rows = of_candidates.get(scan["scan_id"], candidates.iloc[:0])
         affine = np.diag([scan["voxel_x_mm"], scan["voxel_y_mm"], scan["slice_mm"], 1.0])
         scenes.append(

@@ -18,10 +18,12 @@ import pandas as pd
 from nibabel.affines import apply_affine
 
 from cmburden.cohort import changes
-from cmburden.core import config, tables
+from cmburden.core import config, schema, tables
 from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.files import whole_file, write_json
+from cmburden.core.keys import seed_of
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Scan, seed_of, whole_file, write_json
+from cmburden.core.scan import Scan
 from cmburden.follow import midspace
 from cmburden.follow import stage as longitudinal
 from cmburden.follow.tracks import Rates
@@ -199,7 +201,7 @@ def _call(
     return _Followed(
         pairs=pairs,
         changes=called,
-        lesions=tables.as_records(lesions[["scan_id", "lesion_id", "x_mm", "y_mm", "z_mm"]]),
+        lesions=schema.as_records(lesions[["scan_id", "lesion_id", "x_mm", "y_mm", "z_mm"]]),
         truth=[row for visit in visits for row in visit.truth],
         errors=errors,
     )
