@@ -150,8 +150,9 @@ def sensitivity_at(
     ``fp_per_scan`` and ``sensitivity`` are those of a :class:`Froc`; ``points`` (m,) are false
     positives per scan. Returns (m,).
 
-    >>> sensitivity_at(np.array([0, 0.5, 1]), np.array([0.2, 0.2, 0.6]), np.array([0.7, 1, 9]))
-    array([0.2, 0.6, 0.6])
+    >>> fp_per_scan, sensitivity = np.array([0, 0.5, 1]), np.array([0.2, 0.2, 0.6])
+    >>> sensitivity_at(fp_per_scan, sensitivity, np.array([0.7, 1, 9])).tolist()
+    [0.2, 0.6, 0.6]
     """
     passed = np.searchsorted(fp_per_scan, points, side="right")
     # Above every threshold sensitivity is 0, but unknown where there is no microbleed.
