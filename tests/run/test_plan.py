@@ -14,7 +14,8 @@ import pytest
 
 from cmburden.core import config, resources
 from cmburden.core.keys import bucket_of
-from cmburden.core.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
+from cmburden.core.paths import COHORT_TABLES, Layout
+from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 from cmburden.index import stage as index
 from cmburden.run import plan as workflow
 from cmburden.run.plan import Flow
@@ -93,8 +94,8 @@ def study(tmp_path) -> Study:
 
 def bump(stage: str) -> Callable[[Study, pytest.MonkeyPatch], None]:
     def change(study, monkeypatch):
-        real = workflow.stage_version
-        monkeypatch.setattr(workflow, "stage_version", lambda name: real(name) + (name == stage))
+        real = workflow.version_of
+        monkeypatch.setattr(workflow, "version_of", lambda name: real(name) + (name == stage))
 
     return change
 
@@ -282,4 +283,5 @@ def test_without_a_bids_folder_there_is_nothing_to_do(tmp_path):
     "stage", [*SCAN_STAGES, *BUCKET_STAGES, "longitudinal", "aggregate", "report"]
 )
 def test_the_version_in_the_plan_is_that_of_the_stage(stage):
-    assert workflow.stage_version(stage) == importlib.import_module(f"cmburden.{stage}").VERSION
+    room = {"longitudinal": "follow", "aggregate": "cohort"}.get(stage, stage)
+    assert workflow.version_of(stage) == importlib.import_module(f"cmburden.{room}.stage").VERSION

@@ -28,7 +28,8 @@ from cmburden.core import manifest as core_manifest
 from cmburden.core.errors import CMBurdenError, told
 from cmburden.core.files import write_json
 from cmburden.core.markdown import table as markdown_table
-from cmburden.core.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
+from cmburden.core.paths import COHORT_TABLES, Layout
+from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 from cmburden.index import stage as index
 from cmburden.run.plan import INDEXED, Flow
 

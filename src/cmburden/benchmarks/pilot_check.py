@@ -13,8 +13,9 @@ import pandas as pd
 
 from cmburden.core.errors import CMBurdenError, told
 from cmburden.core.markdown import table as markdown_table
-from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
+from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 from cmburden.core.tables import MANIFEST
 from cmburden.run import pilot
 

@@ -16,8 +16,9 @@ import pandas as pd
 
 from cmburden import __version__
 from cmburden.core.keys import bucket_of, hash_of, seed_of
-from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
+from cmburden.core.stages import BUCKET_STAGES, RECORDED_STAGES, SCAN_STAGES
 from cmburden.core.tables import CANDIDATES, FEATURES
 from cmburden.space.regions import REGIONS
 
@@ -31,7 +32,7 @@ _DEFINITE = 0.6
 _FAR_MM = 60
 #: Status and reason in preprocess of a scan with each fate.
 _FATES = (("ok", None), ("failed", "truncated"), ("excluded", "voxel_size"))
-_STAGES = (*SCAN_STAGES, *BUCKET_STAGES)
+_STAGES = RECORDED_STAGES
 
 
 def write(

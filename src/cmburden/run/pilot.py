@@ -19,8 +19,9 @@ import yaml
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.keys import hash_of
 from cmburden.core.markdown import table as markdown_table
-from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
+from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 from cmburden.core.tables import MANIFEST
 
 #: Seconds that a SLURM job takes beside its work: Snakemake starts and parses (5-8 s measured).

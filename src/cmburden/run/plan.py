@@ -1,16 +1,14 @@
 """What the Snakefile asks: scans, buckets, inputs, and the one parameter that says when to redo.
 
 Cheap to import (every SLURM job parses the Snakefile again): no torch, no ANTs, and of the BIDS
-tree only the manifest is read. A stage's version is therefore read from its source, not imported.
+tree only the manifest is read.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import re
 from collections import defaultdict
-from functools import lru_cache
 from pathlib import Path
 
 from cmburden.core import config as configuration
@@ -18,8 +16,9 @@ from cmburden.core import resources
 from cmburden.core.files import sha256_of_file
 from cmburden.core.keys import bucket_of, hash_of
 from cmburden.core.manifest import read_scans
-from cmburden.core.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
+from cmburden.core.paths import COHORT_TABLES, Layout
 from cmburden.core.scan import Scan
+from cmburden.core.stages import BUCKET_STAGES, RECORDED_STAGES, version_of
 from cmburden.follow.sessions import with_several
 
 #: Set by the command line for the Snakemake that it starts.
@@ -37,14 +36,6 @@ def collect_seldom() -> None:
     the time (docs/scale.md); what is let go without a cycle is freed at once, as always.
     """
     gc.set_threshold(200_000, 50, 1000)
-
-
-@lru_cache
-def stage_version(stage: str) -> int:
-    """``VERSION`` of a stage's module."""
-    room = {"aggregate": "cohort", "longitudinal": "follow"}.get(stage, stage)
-    source = (Path(__file__).parents[1] / room / "stage.py").read_text()
-    return int(re.search(r"^VERSION = (\d+)$", source, re.MULTILINE).group(1))
 
 
 class Flow:
@@ -144,7 +135,7 @@ class Flow:
             participant: {scan.scan_id: scan.content_key for scan in own}
             for participant, own in self.people[bucket].items()
         }
-        before = [self._stage(stage) for stage in (*SCAN_STAGES, *BUCKET_STAGES)]
+        before = [self._stage(stage) for stage in RECORDED_STAGES]
         models = [self._model(stage) for stage in BUCKET_STAGES]
         return hash_of(self._stage("longitudinal"), keys, before, models)
 
@@ -162,12 +153,12 @@ class Flow:
         order = {} if suffixes == self._default_suffixes else {"suffixes": suffixes}
         return {
             "files": [sha256_of_file(path) for path in files if path.exists()],
-            "version": stage_version("aggregate"),
+            "version": version_of("aggregate"),
             "settings": [self.config[name] for name in ("aggregate", "longitudinal", "report")],
         } | order
 
     def of_report(self) -> dict:
-        return {"version": stage_version("report"), "settings": self.config["report"]}
+        return {"version": version_of("report"), "settings": self.config["report"]}
 
     def _model(self, stage: str) -> str | None:
         contract = resources.root() / self.config[stage]["model"] / "model.json"
@@ -179,4 +170,4 @@ class Flow:
         settings = [(k, v) for k, v in self.config[stage].items() if k not in ("device", "model")]
         for place, key, value in RETIRED.get(stage, ()):
             settings.insert(place, (key, value))
-        return {"stage": stage, "version": stage_version(stage), "settings": dict(settings)}
+        return {"stage": stage, "version": version_of(stage), "settings": dict(settings)}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
+from cmburden.core.paths import COHORT_TABLES, Layout
+from cmburden.core.stages import BUCKET_STAGES, RECORDED_STAGES, SCAN_STAGES
 from cmburden.run.participants import _alone
 
 
@@ -28,7 +29,7 @@ def _forget(layout: Layout, wanted: set[str]) -> int:
 
     failed = {
         outcome.scan_id
-        for stage in (*SCAN_STAGES, *BUCKET_STAGES)
+        for stage in RECORDED_STAGES
         for outcome, _ in progress.outcomes(layout, stage)
         if outcome.status == "failed"
     }
@@ -38,7 +39,7 @@ def _forget(layout: Layout, wanted: set[str]) -> int:
     if unknown:
         raise CMBurdenError(f"scans {unknown} have no record in {layout.root}; see cmburden status")
     for scan_id in sorted(wanted or failed):
-        for stage in (*SCAN_STAGES, *BUCKET_STAGES):
+        for stage in RECORDED_STAGES:
             layout.record(stage, scan_id).unlink(missing_ok=True)
         print(f"{scan_id}: will run again")
     if wanted or failed:

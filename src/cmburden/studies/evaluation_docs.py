@@ -17,7 +17,8 @@ from cmburden.core import resources
 from cmburden.core.errors import CMBurdenError, told
 from cmburden.core.files import whole_file
 from cmburden.core.markdown import table as markdown_table
-from cmburden.core.paths import BUCKET_STAGES, Layout
+from cmburden.core.paths import Layout
+from cmburden.core.stages import BUCKET_STAGES
 from cmburden.evaluate import page as evaluation_page
 from cmburden.evaluate.cases import contract_of_run, model_folder
 from cmburden.evaluate.measures import levels_of
@@ -156,9 +157,14 @@ def targets(result: dict[str, Any], benchmark: dict[str, Any], layout: Layout) -
     ]
     header = ["what", "target", "measured", "interval, 95 %", "met"]
     return (
+<<<<<<< HEAD
         markdown_table(header, [row.cells() for row in rows])
         + "\n\nThe second simulator of a lesion's signal agrees with this one "
         "within 5 % (tests/unit/test_heldout_simulator.py)."
+=======
+        "\n".join(lines) + "\n\nThe second simulator of a lesion's signal agrees with this one "
+        "within 5 % (tests/simulate/test_heldout_simulator.py)."
+>>>>>>> main
     )
 
 
