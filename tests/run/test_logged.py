@@ -53,7 +53,8 @@ def test_all_output_goes_into_the_log(tmp_path, capsys):
         (CMBurdenError("sub-99: not in the tree"), "sub-99: not in the tree"),
         (
             OSError(errno.ENOSPC, "No space left on device", "/out/x.nii.gz"),
-            "/out/x.nii.gz: No space left on device; free space there and run again: what is done is kept",
+            "/out/x.nii.gz: No space left on device; free space there and run again: what is done is "
+            "kept",
         ),
         (
             OSError(errno.EROFS, "Read-only file system", "/out/x.nii.gz"),
