@@ -1,6 +1,7 @@
-"""Estimates of change by stratum: new, persisting and lost lesions, rates, ARIA-H-style categories.
+"""Estimates of change by stratum: lesions new, persisting and lost, rates per person-year, and
+ARIA-H-style categories.
 
-Lesions and rates are of pairs of sessions with the same sequence. Other pairs are counted apart.
+Only pairs of sessions with the same sequence are compared; the numbers of other pairs are given.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pandas as pd
 
 from cmburden.core.keys import seed_of
 from cmburden.stats.intervals import poisson_interval
-from cmburden.summary import bins
+from cmburden.summary.bins import bin_labels
 from cmburden.summary.measures import (
     AriaHStyle,
     ChangedLesions,
@@ -27,80 +28,87 @@ from cmburden.summary.measures import (
 from cmburden.summary.rows import Row, count, of_stratum, row, share
 from cmburden.summary.strata import strata
 
-#: Column of `pairs`: the number of its lesions.
-_CHANGES = {
-    "n_new": ChangedLesions("new"),
-    "n_persisting": ChangedLesions("persisting"),
-    "n_found_once": ChangedLesions("persisting", "found in one session only"),
-    "n_lost": ChangedLesions("lost"),
-    "n_not_comparable": ChangedLesions("not comparable"),
-    "n_new_possible": ChangedLesions("new", "possible"),
-}
-#: Changes with a rate, and their column of `pairs`.
-_RATED: tuple[tuple[Literal["new", "lost"], str], ...] = (("new", "n_new"), ("lost", "n_lost"))
+#: Of the bootstrap.
 _DRAWS = 1000
+#: Ends of a 95 % percentile interval.
+_PERCENTILES = (2.5, 97.5)
 COUNTED = "counted, definite microbleeds in pairs of consecutive comparable sessions"
 GARWOOD = "number over person-years, exact Poisson 95 % interval (Garwood 1936)"
 CLUSTERED = f"number over person-years, percentile bootstrap over participants, {_DRAWS} draws"
 EXPECTED = f"sum of 1 - p_missed over person-years, bootstrap over participants, {_DRAWS} draws"
 
+#: Measure of `summary` and the column of `pairs` that it sums up.
+_SUMS = {
+    ChangedLesions("new"): "n_new",
+    ChangedLesions("persisting"): "n_persisting",
+    ChangedLesions("persisting", "found in one session only"): "n_found_once",
+    ChangedLesions("lost"): "n_lost",
+    ChangedLesions("not comparable"): "n_not_comparable",
+    ChangedLesions("new", "possible"): "n_new_possible",
+}
+#: Changes that have a rate, and their column of `pairs`.
+_RATED: tuple[tuple[Literal["new", "lost"], str], ...] = (("new", "n_new"), ("lost", "n_lost"))
+
 
 def estimates(
     pairs: pd.DataFrame, followed: pd.DataFrame, participants: pd.DataFrame, config: dict[str, Any]
 ) -> list[Row]:
-    """Rows of `summary`; none where nobody has several sessions.
+    """Rows of `summary`; none if nobody has several sessions.
 
-    ``pairs``, ``participants``: of their contracts; ``followed``: of `followed_sessions`.
+    ``pairs`` and ``participants`` are the cohort's tables, ``followed`` rows of
+    `followed_sessions`.
     """
     if followed.empty:
         return []
-    labels = bins.bin_labels(config["longitudinal"]["bins"])
+    bins = bin_labels(config["longitudinal"]["bins"])
     rows = []
     for stratum, members in strata(participants, config["report"]["strata"]):
         names = set(members["participant_id"])
+        of_members = pairs[pairs["participant_id"].isin(names)]
         visits = followed[followed["participant_id"].isin(names)]
         if visits.empty:
             continue
-        people = visits["participant_id"].nunique()
-        of_members = pairs[pairs["participant_id"].isin(names)]
-        steps = of_members[of_members["consecutive"].astype(bool)]
-        alike = steps[steps["comparable"].astype(bool)]
+        consecutive = of_members[of_members["consecutive"].astype(bool)]
+        compared = consecutive[consecutive["comparable"].astype(bool)]
         rows += of_stratum(
             stratum,
             (
-                *_sessions(visits, people),
-                *_steps(steps, alike, people),
-                *_rates(stratum.name, alike),
-                *_since_baseline(of_members, labels),
+                *_sessions(visits, consecutive),
+                *_numbers(visits, compared),
+                *_rates(stratum.name, compared),
+                *_categories(of_members, bins),
             ),
         )
     return rows
 
 
-def _sessions(visits: pd.DataFrame, people: int) -> Iterator[Row]:
-    yield count(Participants("with several sessions"), people)
+def _sessions(visits: pd.DataFrame, consecutive: pd.DataFrame) -> Iterator[Row]:
+    """How many sessions were followed, and how many pairs of them can be compared."""
+    yield count(Participants("with several sessions"), visits["participant_id"].nunique())
     for status, number in visits["status"].value_counts().sort_index().items():
         yield count(Sessions(str(status)), int(number), len(visits))
-
-
-def _steps(steps: pd.DataFrame, alike: pd.DataFrame, people: int) -> Iterator[Row]:
-    """Lesions by change, over pairs of consecutive sessions; ``alike`` are the comparable pairs."""
-    yield count(SessionPairs(), len(steps))
+    yield count(SessionPairs(), len(consecutive))
+    n_other = int((~consecutive["comparable"].astype(bool)).sum())
     unlike = SessionPairs("of another sequence, not compared")
-    yield count(unlike, len(steps) - len(alike), len(steps))
-    compared = alike["participant_id"].nunique()
-    yield share(Participants("compared"), compared, people)
-    for column, measure in _CHANGES.items():
-        number = int(alike[column].sum())
+    yield count(unlike, n_other, len(consecutive))
+
+
+def _numbers(visits: pd.DataFrame, compared: pd.DataFrame) -> Iterator[Row]:
+    """Lesions by change, and participants with a new one, over consecutive comparable pairs."""
+    n_compared = compared["participant_id"].nunique()
+    yield share(Participants("compared"), n_compared, visits["participant_id"].nunique())
+    for measure, column in _SUMS.items():
+        number = int(compared[column].sum())
         yield row(measure, number, number, method=COUNTED)
-    gained = alike.groupby("participant_id")["n_new"].sum()
-    yield share(Participants("with a new lesion"), int((gained > 0).sum()), compared)
+    n_new = compared.groupby("participant_id")["n_new"].sum()
+    yield share(Participants("with a new lesion"), int((n_new > 0).sum()), n_compared)
 
 
-def _rates(stratum: str, alike: pd.DataFrame) -> Iterator[Row]:
-    """Lesions a person-year, over comparable pairs of consecutive sessions with a time between."""
-    timed = alike[alike["years"].notna()]
-    yield count(SessionPairs("without a time between"), len(alike) - len(timed), len(alike))
+def _rates(stratum: str, compared: pd.DataFrame) -> Iterator[Row]:
+    """Lesions per person-year, over consecutive comparable pairs with a time between."""
+    timed = compared[compared["years"].notna()]
+    n_untimed = len(compared) - len(timed)
+    yield count(SessionPairs("without a time between"), n_untimed, len(compared))
     years = float(timed["years"].sum())
     yield row(PersonYears(), years or None, len(timed), method="sum over pairs with a time")
     for change, column in _RATED:
@@ -110,11 +118,10 @@ def _rates(stratum: str, alike: pd.DataFrame) -> Iterator[Row]:
         yield row(LesionRate(change), rate, number, None, GARWOOD, low, high)
         low, high = _bootstrap(f"{stratum} {column}", timed, column)
         yield row(LesionRate(change, "clustered"), rate, number, None, CLUSTERED, low, high)
-    expected = float(timed["expected_new"].sum())
     low, high = _bootstrap(f"{stratum} expected", timed, "expected_new")
     yield row(
         LesionRate("new", "weighted by 1 - p_missed"),
-        expected / years if years else None,
+        float(timed["expected_new"].sum()) / years if years else None,
         int(timed["n_new"].sum()),
         method=EXPECTED,
         low=low,
@@ -122,16 +129,17 @@ def _rates(stratum: str, alike: pd.DataFrame) -> Iterator[Row]:
     )
 
 
-def _since_baseline(pairs: pd.DataFrame, labels: list[str]) -> Iterator[Row]:
+def _categories(pairs: pd.DataFrame, bins: list[str]) -> Iterator[Row]:
+    """Participants by ARIA-H-style category, from the first to the last session."""
     whole = pairs[pairs["since_baseline"].astype(bool) & pairs["last"].astype(bool)]
     whole = whole[whole["comparable"].astype(bool)]
-    for label in labels:
+    for label in bins:
         number = int((whole["aria_h_style"] == label).sum())
         yield share(AriaHStyle(label), number, len(whole))
 
 
 def _bootstrap(seed: str, pairs: pd.DataFrame, column: str) -> tuple[float, float]:
-    """95 % interval of the sum of ``column`` over the sum of years.
+    """Percentile interval of the sum of ``column`` over the sum of years.
 
     Participants are drawn, each with all pairs. NaN without pairs.
     """
@@ -143,5 +151,5 @@ def _bootstrap(seed: str, pairs: pd.DataFrame, column: str) -> tuple[float, floa
     for _ in range(_DRAWS):
         number, years = sums[random.integers(len(sums), size=len(sums))].sum(axis=0)
         rates.append(number / years)
-    low, high = np.percentile(rates, [2.5, 97.5])
+    low, high = np.percentile(rates, _PERCENTILES)
     return float(low), float(high)
