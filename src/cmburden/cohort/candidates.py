@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 _ROWS_AT_A_TIME = 400_000
 
 
-def _candidates(layout: Layout, manifest: pd.DataFrame) -> tuple[pd.DataFrame, set[int]]:
+def gather_candidates(layout: Layout, manifest: pd.DataFrame) -> tuple[pd.DataFrame, set[int]]:
     """Write work/candidates.parquet; return its kept rows and the buckets that have a shard.
 
     The candidates of a cohort are millions: each shard is dealt out to files of some scans each,
@@ -91,7 +91,7 @@ def _readable(path: Path, read: Callable, **options):
         ) from error
 
 
-def _lesions(kept: pd.DataFrame, manifest: pd.DataFrame, largest_mm: float) -> pd.DataFrame:
+def lesions_of(kept: pd.DataFrame, manifest: pd.DataFrame, largest_mm: float) -> pd.DataFrame:
     """Rows of `lesions` from the kept candidates."""
     lesions = kept.merge(
         manifest[["scan_id", "participant_id", "session_id"]], on="scan_id", validate="many_to_one"

@@ -19,7 +19,7 @@ _OF_CHOSEN = (
 )  # fmt: skip
 
 
-def _participants(scans, lesions, known, config: dict[str, Any]) -> pd.DataFrame:
+def participant_rows(scans, lesions, known, config: dict[str, Any]) -> pd.DataFrame:
     """One row a participant of the tree, with the scan that stands for them and phenotypes."""
     rules, suffixes = config["aggregate"]["choose_scan"], list(config["index"]["suffixes"])
     shown = config["report"]

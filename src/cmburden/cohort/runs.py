@@ -20,7 +20,7 @@ STAGE = stages.AGGREGATE.name
 _log = logging.getLogger(__name__)
 
 
-def _runs(layout: Layout, manifest: pd.DataFrame, number: int) -> list[dict[str, Any]]:
+def stage_runs(layout: Layout, manifest: pd.DataFrame, number: int) -> list[dict[str, Any]]:
     """Run records of the stages: of the manifest's scans and buckets, and of the cohort's stages.
 
     A record of a scan that is no longer in the tree is left out.

@@ -41,7 +41,7 @@ _MEASURES = [column.name for column in SCANS.columns if column.kind == "float"]
 _REVIEWED = tuple(column.name for column in REVIEW_COUNTS)
 
 
-def _scans(layout, manifest, rejected, present, kept, config) -> pd.DataFrame:
+def scan_rows(layout, manifest, rejected, present, kept, config) -> pd.DataFrame:
     """A row for every scan of the manifest, every faulty file, every participant without either."""
     ids = {stage: _model_id(config, stage) for stage in ("detect", "verify")}
     rows = []
@@ -167,7 +167,7 @@ def _cohort_of(file: dict[str, Any], cohorts: dict[str, str]) -> str:
     return cohorts.get(file["participant_id"], alone)
 
 
-def _with_counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
+def with_counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
     """`scans` with counts and pattern: 0 where a scan was read and holds none, else null."""
     small = lesions[~lesions["macrohaemorrhage"]]
     definite = small[small["label"] == "definite"]
@@ -191,7 +191,7 @@ def _with_counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _verdicts(layout: Layout, reviews: pd.DataFrame, scans: pd.DataFrame) -> settle.Verdicts:
+def read_verdicts(layout: Layout, reviews: pd.DataFrame, scans: pd.DataFrame) -> settle.Verdicts:
     """What readers decided, on the candidates just written."""
     if not len(reviews):
         return settle.settle(reviews, CANDIDATES.frame([]), scans)
@@ -206,7 +206,7 @@ def _verdicts(layout: Layout, reviews: pd.DataFrame, scans: pd.DataFrame) -> set
     return verdicts
 
 
-def _with_review(scans, lesions, verdicts: settle.Verdicts) -> pd.DataFrame:
+def with_review(scans, lesions, verdicts: settle.Verdicts) -> pd.DataFrame:
     """`scans` with what readers made of each; null everywhere where nobody reviews the cohort."""
     scans = scans.merge(verdicts.counts, on="scan_id", how="left", suffixes=("_unset", ""))
     if len(verdicts.counts):
@@ -218,7 +218,7 @@ def _with_review(scans, lesions, verdicts: settle.Verdicts) -> pd.DataFrame:
     return scans[[name for name in SCANS.names if name in scans]]
 
 
-def _counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
+def region_counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
     """scan x region x hemisphere; the sum over a scan is its n_cmb and n_possible."""
     places = [(region.name, side) for region in REGIONS for side in ("left", "right")]
     places.append((UNKNOWN.name, "unknown"))

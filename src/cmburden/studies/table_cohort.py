@@ -105,7 +105,8 @@ def write(
     write_json(layout.config, settings)  # JSON is YAML
     own = [name for name in SCANS.names if name in scans]
     nothing = REJECTED.frame([])
-    aggregate.write_tables(layout, bids_dir, settings, scans[own], lesions, nothing, [])
+    records = aggregate.Records(scans[own], lesions, nothing, runs=[])
+    aggregate.write_tables(layout, bids_dir, settings, records)
     return TableCohort(layout, bids_dir, settings, truth)
 
 
