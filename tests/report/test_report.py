@@ -22,6 +22,7 @@ from cmburden.core.tables import (
     SCANS,
     SUMMARY,
 )
+from cmburden.report import check
 from cmburden.report import stage as report
 from cmburden.verify.montage import lesion_montage
 
@@ -270,7 +271,7 @@ def test_what_it_is_not_stands_plainly(page):
 def test_pictures_beyond_the_budget_stay_on_their_pages(small, monkeypatch):
     report.run(small.layout, small.config)
     everything = Page(small.layout.report)
-    monkeypatch.setattr(report, "_EMBED_BYTES", 1)
+    monkeypatch.setattr(check, "EMBED_BYTES", 1)
     report.run(small.layout, small.config)
     page = Page(small.layout.report)
     assert not page.sources and everything.sources

@@ -153,6 +153,11 @@ class ReportTables:
             if self.count(Stratum(contrast=name), Participants("usable"))
         ]
 
+    def kinds(self) -> list[Stratum]:
+        """Strata by cohort and contrast, sorted by name."""
+        kinds = [one for one in self.strata if one.variables == ("cohort", "contrast")]
+        return sorted(kinds, key=lambda stratum: stratum.name)
+
     def levels(self, variable: str) -> list[str]:
         """Levels of a variable that have a stratum, in the order of print."""
         strata = [stratum for stratum in self.strata if stratum.variables == (variable,)]

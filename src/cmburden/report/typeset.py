@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,16 @@ def level(text: str) -> str:
 def first_upper(text: str) -> str:
     """``text`` with a capital first letter; the other letters stay."""
     return text[:1].upper() + text[1:]
+
+
+def script_json(content: object, *, sort_keys: bool = False) -> Markup:
+    """JSON for a script element: no ``<`` can end the element.
+
+    >>> script_json(["</script>"])
+    Markup('["\\\\u003c/script>"]')
+    """
+    text = json.dumps(content, separators=(",", ":"), sort_keys=sort_keys)
+    return Markup(text.replace("<", "\\u003c"))
 
 
 #: Filters of the templates by name.

@@ -32,9 +32,7 @@ Point = tuple[float, str, Row]
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """Prevalence of a contrast, and of the sex at ``place`` of all sexes if there are any.
-
-    """
+    """Prevalence of a contrast, and of the sex at ``place`` of all sexes if there are any."""
 
     contrast: str
     sex: str | None
@@ -46,9 +44,7 @@ class Line:
         return self.contrast if self.sex is None else f"{self.contrast}, {self.sex}"
 
 
-def select(
-    tables: ReportTables, bands: list[tuple[str, float]], sexes: list[str]
-) -> list[Line]:
+def select(tables: ReportTables, bands: list[tuple[str, float]], sexes: list[str]) -> list[Line]:
     """The lines that have a participant; ``bands`` with the age in their middle."""
     lines = []
     for name in tables.contrasts():
@@ -102,7 +98,9 @@ def draw(lines: list[Line], published: list[tuple[Anchor, Row]]) -> Chart | None
         figure=figure,
         columns=["Age band", "Contrast, sex", "With microbleed/usable", "Share, %"],
         rows=[
-            [band, line.title, of(row), share(row)] for line in lines for _, band, row in line.points
+            [band, line.title, of(row), share(row)]
+            for line in lines
+            for _, band, row in line.points
         ],
     )
 

@@ -8,14 +8,13 @@ reader's scheme.
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io
 from markupsafe import Markup
 
-from cmburden.report.typeset import Row
+from cmburden.report.typeset import Row, script_json
 
 INK, MUTED, RULE, PAPER = "#1b1d1f", "#5d6368", "#d9d9d1", "#fdfdfb"
 #: Colour of each contrast.
@@ -80,9 +79,8 @@ class Chart:
     rows: list[list[Any]]
 
     def json(self) -> Markup:
-        """For a script element: no ``<`` can end it."""
-        text = json.dumps(self.figure.to_plotly_json(), sort_keys=True, separators=(",", ":"))
-        return Markup(text.replace("<", "\\u003c"))
+        """The figure for a script element."""
+        return script_json(self.figure.to_plotly_json(), sort_keys=True)
 
     @property
     def height(self) -> int:

@@ -65,10 +65,7 @@ def draw(tallies: list[Tally]) -> Chart | None:
         rows=[
             [
                 str(count),
-                *[
-                    number(tally.rows[count]) if count in tally.rows else "–"
-                    for tally in tallies
-                ],
+                *[number(tally.rows[count]) if count in tally.rows else "–" for tally in tallies],
             ]
             for count in levels
         ],

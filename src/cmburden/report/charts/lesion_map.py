@@ -32,9 +32,7 @@ class Cells:
 
 def select(tables: ReportTables) -> list[Cells]:
     """The cells of each contrast that has a definite microbleed with a place in MNI152."""
-    return [
-        Cells(name, rows) for name in tables.contrasts() if (rows := tables.lesion_cells(name))
-    ]
+    return [Cells(name, rows) for name in tables.contrasts() if (rows := tables.lesion_cells(name))]
 
 
 def draw(cells: Cells) -> Chart:
@@ -49,9 +47,7 @@ def draw(cells: Cells) -> Chart:
     most = max(row["n"] for row in cells.rows.values())
     for place, z in enumerate(SLABS):
         _add_slice(figure, place, z, cells, most)
-    figure.update_layout(
-        template=TEMPLATE, height=520, margin={"l": 4, "r": 4, "t": 40, "b": 10}
-    )
+    figure.update_layout(template=TEMPLATE, height=520, margin={"l": 4, "r": 4, "t": 40, "b": 10})
     figure.update_xaxes(range=[_X0, _X1], visible=False)
     figure.update_yaxes(range=[_Y0, _Y1], visible=False)
     for note in figure.layout.annotations:

@@ -16,9 +16,7 @@ from cmburden.summary.strata import Stratum
 
 #: Sides in the order of the axis, with the sign and the opacity of their bars.
 _SIDES = (("left", -1, 1.0), ("right", 1, 0.6))
-_NAMES = [
-    region.name.replace("deep and periventricular", "deep, periventr.") for region in REGIONS
-]
+_NAMES = [region.name.replace("deep and periventricular", "deep, periventr.") for region in REGIONS]
 
 
 @dataclasses.dataclass(frozen=True)

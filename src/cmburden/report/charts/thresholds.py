@@ -39,7 +39,7 @@ def select(tables: ReportTables) -> list[Curve]:
 
 
 def draw(curves: list[Curve], in_use: float | None) -> Chart | None:
-    """The chart, with a line at the threshold ``in_use`` where it is known; None without a curve."""
+    """The chart; None without a curve. A line marks the threshold ``in_use`` if it is known."""
     if not curves:
         return None
     figure = go.Figure()
