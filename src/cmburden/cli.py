@@ -106,7 +106,9 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     for name, text in ELSEWHERE.items():
         sub = commands.add_parser(name, help=text)
         if name == chosen:
-            module = importlib.import_module(f"cmburden.{name}")
+            # A room's command stands in the room's module of this name.
+            place = "train.command" if name == "train" else name
+            module = importlib.import_module(f"cmburden.{place}")
             module.add_arguments(sub)
             sub.set_defaults(call=module.main)
     return parser
