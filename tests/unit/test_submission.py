@@ -99,7 +99,9 @@ for part in ("7", "7_0", "7_1"):
 def tiny(tmp_path, monkeypatch):
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "tiny_step.py").write_text(TINY)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
+    before = os.environ.get("PYTHONPATH")
+    paths = [str(tmp_path / "code"), *([before] if before else [])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.syspath_prepend(str(tmp_path / "code"))
 
     def run(*arguments, folder="out"):

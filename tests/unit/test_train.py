@@ -248,9 +248,15 @@ def test_hard_places_are_false_alarms_in_the_slab(one):
 # --- the detector ---
 
 
+@pytest.fixture
+def frequent(monkeypatch):
+    """Checkpoints each ten steps."""
+    monkeypatch.setattr(detector, "CHECKPOINT_STEPS", 10)
+
+
 def trained(folder: Path, out: Path, **changes) -> dict[str, torch.Tensor]:
     """Weights after a short training."""
-    plan = TrainingPlan(**{"steps": 70, "batch": 1, "channels": 4, "seed": 1} | changes)
+    plan = TrainingPlan(**{"steps": 24, "batch": 1, "channels": 4, "seed": 1} | changes)
     return torch.load(detector.train(folder, out, plan), weights_only=True)
 
 
@@ -270,13 +276,14 @@ class Clock:
         return self.now
 
 
+@pytest.mark.usefixtures("frequent")
 def test_stopped_and_started_again_gives_the_same_weights(folder, tmp_path, monkeypatch):
     whole = trained(folder, tmp_path / "whole")
     loss_of, calls = detector.loss_of, []
 
     def dies(*arguments):
         calls.append(1)
-        if len(calls) > 60:
+        if len(calls) > 16:
             raise KeyboardInterrupt
         return loss_of(*arguments)
 
@@ -287,16 +294,17 @@ def test_stopped_and_started_again_gives_the_same_weights(folder, tmp_path, monk
     assert equal(whole, again)
 
 
+@pytest.mark.usefixtures("frequent")
 def test_time_stops_a_training_and_does_not_steer_it(folder, tmp_path, monkeypatch):
-    """A step takes 6 s by the clock, so that ten minutes hold 70 steps and five do not."""
+    """A step takes 6 s by the clock, so that three minutes hold 24 steps and 100 s do not."""
     whole = trained(folder, tmp_path / "whole")
     with monkeypatch.context() as slow:
         slow.setattr(detector, "time", Clock(6.0))
-        assert equal(whole, trained(folder, tmp_path / "slow", minutes=10))
+        assert equal(whole, trained(folder, tmp_path / "slow", minutes=3))
         slow.setattr(detector, "time", Clock(6.0))
-        assert not equal(whole, trained(folder, tmp_path / "stopped", minutes=5.5))
+        assert not equal(whole, trained(folder, tmp_path / "stopped", minutes=100 / 60))
     checkpoint = torch.load(tmp_path / "stopped" / "checkpoint.pt", weights_only=True)
-    assert (checkpoint["step"], checkpoint["seconds"]) == (50, 300.0)
+    assert (checkpoint["step"], checkpoint["seconds"]) == (10, 60.0)
     assert equal(whole, trained(folder, tmp_path / "stopped"))
 
 

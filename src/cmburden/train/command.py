@@ -142,21 +142,33 @@ def resources_of(args: argparse.Namespace, out: Path) -> Resources:
 
 def _check(step: str, args: argparse.Namespace) -> None:
     """CMBurdenError for options that do not fit the step or the executor."""
-    given = [name for name in _JOB_OPTIONS if getattr(args, name) is not None]
-    if args.executor == "none" and given:
-        options = ", ".join("--" + name.replace("_", "-") for name in given)
-        raise CMBurdenError(
-            f"{options}: only jobs have this; add --executor local or --executor slurm"
-        )
-    if args.executor != "none" and step not in OUT_AT:
-        raise CMBurdenError(
-            f"{step} takes seconds and is no job; leave --executor away (it is for "
-            f"{', '.join(OUT_AT)})"
-        )
     if (args.folds or args.leave_out_each) and step not in SELECTING:
         raise CMBurdenError(
             f"{step} takes neither --folds nor --leave-out-each; they are for "
             f"{' and '.join(SELECTING)}"
+        )
+    if args.executor == "none":
+        _check_here(args)
+    else:
+        _check_job(step, args)
+
+
+def _check_here(args: argparse.Namespace) -> None:
+    """CMBurdenError for options of jobs, where no job is asked for."""
+    given = [name for name in _JOB_OPTIONS if getattr(args, name) is not None]
+    if given:
+        options = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise CMBurdenError(
+            f"{options}: only jobs have this; add --executor local or --executor slurm"
+        )
+
+
+def _check_job(step: str, args: argparse.Namespace) -> None:
+    """CMBurdenError where the step is no job, or the executor cannot do what is asked for."""
+    if step not in OUT_AT:
+        raise CMBurdenError(
+            f"{step} takes seconds and is no job; leave --executor away (it is for "
+            f"{', '.join(OUT_AT)})"
         )
     if args.no_wait and args.executor != "slurm":
         raise CMBurdenError("--no-wait: only SLURM jobs go on by themselves; leave it away")

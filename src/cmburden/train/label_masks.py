@@ -137,7 +137,7 @@ def _scan_of_file(path: Path, run: Run) -> str:
 
 def _other_grid(shape: tuple[int, ...], affine: np.ndarray, preproc: Path) -> str | None:
     """How a label volume's grid differs from the scan's, both in canonical RAS; None if not."""
-    scan = nib.Nifti1Image.load(preproc)
+    scan = nib.Nifti1Image.from_filename(preproc)
     if shape != scan.shape:
         return f"its shape is {_by(shape)}, the scan's {_by(scan.shape)} (in RAS order)"
     corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(shape) - 1)

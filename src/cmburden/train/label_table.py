@@ -156,7 +156,7 @@ def _number(name: str, text: str) -> float:
 
 def _check_in_brain(lesion: Lesion, scan_id: str, run: Run) -> None:
     """ValueError where the brain mask has no voxel in the cube of 2 ``OUTSIDE_MM`` about it."""
-    image = nib.Nifti1Image.load(run.layout.brain_mask(run.scans[scan_id]))
+    image = nib.Nifti1Image.from_filename(run.layout.brain_mask(run.scans[scan_id]))
     middle = nib.affines.apply_affine(np.linalg.inv(image.affine), lesion.centre)
     reach = OUTSIDE_MM / np.array(images.voxel_sizes(image.affine))
     low = np.maximum(np.floor(middle - reach), 0).astype(int)

@@ -120,13 +120,19 @@ def draw_patch(
     volumes = [np.pad(volume, pad) for volume in volumes]
     volumes[0] = _varied(volumes[0], rng)
     mirrored = tuple(bool(rng.random() < 0.5) for _ in range(3))
-    axes = [axis for axis in range(3) if mirrored[axis]]
-    volumes = [np.flip(volume, axes) for volume in volumes]
     turned = bool(rng.random() < 0.5)
-    if turned:
-        volumes = [volume.transpose(1, 0, 2) for volume in volumes]
-    image, mask, truth = (np.ascontiguousarray(volume, dtype=np.float32) for volume in volumes)
+    image, mask, truth = (_placed(volume, mirrored, turned) for volume in volumes)
     return Patch(image, mask, truth, low, mirrored, turned)
+
+
+def _placed(volume: np.ndarray, mirrored: tuple[bool, ...], turned: bool) -> np.ndarray:
+    """``volume`` with the marked axes mirrored, then the first two exchanged if ``turned``."""
+    for axis in range(3):
+        if mirrored[axis]:
+            volume = np.flip(volume, axis)
+    if turned:
+        volume = volume.transpose(1, 0, 2)
+    return np.ascontiguousarray(volume, dtype=np.float32)
 
 
 def _middle(slab: PatchSource, hard: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -206,27 +206,10 @@ def _submit_all(runs: Sequence[StepRun], executor: Executor) -> list[submitit.Jo
 
 
 def wait_for(runs: Sequence[StepRun], resources: Resources) -> list[tuple[StepRun, Ended]]:
-    """Run ``runs`` as jobs until all have ended.
-
-    SLURM itself holds back the jobs of an array. submitit's local executor starts all at once, so
-    that jobs are submitted one by one here.
-    """
-    executor = executor_of(resources)
-    at_once = len(runs) if resources.slurm else (resources.at_once or 1)
-    waiting = list(runs)
+    """Run ``runs`` as jobs until all have ended."""
     active: list[tuple[StepRun, submitit.Job]] = []
-    ended: list[tuple[StepRun, Ended]] = []
     try:
-        while waiting or active:
-            free = at_once - len(active)
-            if waiting and free:
-                active += _started(waiting[:free], executor, resources)
-                waiting = waiting[free:]
-            over = [(run, job) for run, job in active if job.done()]
-            ended += [(run, end_of(job, resources)) for run, job in over]
-            active = [pair for pair in active if pair not in over]
-            if active:
-                time.sleep(_SLURM_POLL_S if resources.slurm else _LOCAL_POLL_S)
+        return list(_ends(runs, active, resources))
     except KeyboardInterrupt:
         if resources.slurm:
             numbers = " ".join(job.job_id for _, job in active)
@@ -234,7 +217,29 @@ def wait_for(runs: Sequence[StepRun], resources: Resources) -> list[tuple[StepRu
             raise SystemExit(130) from None
         _end(job for _, job in active)
         raise
-    return ended
+
+
+def _ends(
+    runs: Sequence[StepRun], active: list[tuple[StepRun, submitit.Job]], resources: Resources
+) -> Iterator[tuple[StepRun, Ended]]:
+    """Submit ``runs`` and yield each with its end; ``active`` holds the jobs that go on.
+
+    SLURM itself holds back the jobs of an array. submitit's local executor starts all at once, so
+    that at most ``resources.at_once`` are submitted here.
+    """
+    executor = executor_of(resources)
+    at_once = len(runs) if resources.slurm else (resources.at_once or 1)
+    waiting = list(runs)
+    while waiting or active:
+        free = at_once - len(active)
+        if waiting and free:
+            active += _started(waiting[:free], executor, resources)
+            waiting = waiting[free:]
+        for run, job in [pair for pair in active if pair[1].done()]:
+            active.remove((run, job))
+            yield run, end_of(job, resources)
+        if active:
+            time.sleep(_SLURM_POLL_S if resources.slurm else _LOCAL_POLL_S)
 
 
 def _started(
