@@ -159,9 +159,14 @@ def _search(scan, layout: Layout, detector: Detector, what: dict, result: Path, 
             "unreadable", f"The preprocessed volume cannot be read ({error})."
         ) from error
     described = search_and_describe(
-        detector.network, volume, mask, image.affine, detector.device,
-        minimum=what["min_probability"], maximum_number=what["max_candidates"],
-    )  # fmt: skip
+        detector.network,
+        volume,
+        mask,
+        image.affine,
+        detector.device,
+        minimum=what["min_probability"],
+        maximum_number=what["max_candidates"],
+    )
     with whole_file(views) as temporary, temporary.open("wb") as stream:
         owner = np.repeat(np.arange(len(described.voxels)), [len(v) for v in described.voxels])
         np.savez_compressed(

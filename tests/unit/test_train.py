@@ -46,6 +46,15 @@ MINED_KEYS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Networks are tiny here: several threads would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def slab(rng: np.random.Generator) -> slabs.Slab:
     """A grey slab with two dark spots and one bright mimic."""
     image = np.ones((64, 56, 16), np.float32) + 0.02 * rng.normal(size=(64, 56, 16))
