@@ -31,10 +31,11 @@ def write(
     if "detector" in kinds:
         network = SpotNet(WIDTH)
         # By its bias a new network calls everything improbable and would have no candidate.
+        assert network.head.bias is not None
         torch.nn.init.zeros_(network.head.bias)
         _write(folder, "detector", network, {"input": {"channels": WIDTH}})
     if "verifier" in kinds:
-        network = untrained(0.25)
+        yolo = untrained(0.25)
         model = {
             "features": list(FEATURES),
             "mean": [0.0] * len(FEATURES),
@@ -47,7 +48,7 @@ def write(
             "input": {"millimetres": VIEW_MM},
             "probability_model": model,
         }
-        _write(folder, "verifier", network, further)
+        _write(folder, "verifier", yolo, further)
     return folder
 
 
