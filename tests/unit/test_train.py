@@ -514,6 +514,22 @@ def test_a_released_model_is_what_the_pipeline_loads(tmp_path):
         )
 
 
+def test_a_contract_names_the_architecture_and_no_module(tmp_path):
+    """Modules move; what a network is stays."""
+    torch.save(SpotNet(4).state_dict(), tmp_path / "d.pt")
+    metrics = {"candidates_per_scan": 80.0, "sensitivity_of_candidates": 0.9, "scans": 3}
+    write_json(tmp_path / "fitted.json", {"metrics": metrics})
+    folder = tmp_path / "detector"
+    contract = release.release(
+        "detector", [tmp_path / "d.pt"], tmp_path / "fitted.json", folder, "9.0.0"
+    )
+    assert "cmburden." not in json.dumps(contract)
+    said = contract["architecture"]
+    assert said.startswith("SpotNet, a 3D fully convolutional network: in-plane")
+    assert "4 channels at half resolution, 8 at a quarter" in said
+    assert f"**Architecture.** {said}." in (folder / "README.md").read_text()
+
+
 def test_a_mirrored_view_has_the_same_scores():
     """Whatever the network: it sees all of a view's mirror images."""
     torch.manual_seed(0)

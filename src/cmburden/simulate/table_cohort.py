@@ -97,7 +97,7 @@ def write(
     with whole_file(truth) as temporary:
         TRUTH.frame(real).to_csv(temporary, sep="\t", index=False, na_rep="n/a")
     derivatives.write_description(layout, bids_dir)
-    write_json(layout.work / "config.yaml", settings)  # JSON is YAML
+    write_json(layout.config, settings)  # JSON is YAML
     own = [name for name in SCANS.names if name in scans]
     nothing = REJECTED.frame([])
     aggregate.write_tables(layout, bids_dir, settings, scans[own], lesions, nothing, [])
@@ -272,7 +272,6 @@ def _with_fates(random, scans: pd.DataFrame) -> pd.DataFrame:
                 "reason": reason,
                 "stage": stage,
                 "message": f"Simulated fault. To do: {REASONS[reason]}.",
-                "log": f"logs/{stage}/{scan.scan_id}.log",
             }
         rows.append(row)
     return pd.concat([scans, pd.DataFrame(rows, index=scans.index)], axis=1)

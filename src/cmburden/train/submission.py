@@ -25,6 +25,7 @@ from submitit.core.core import Executor
 from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError
 
 from cmburden.errors import CMBurdenError, sentence
+from cmburden.threads import bound_threads
 from cmburden.train import steps
 
 #: Restarts of a job that runs out of time: submitit's local executor allows six starts, whatever
@@ -67,12 +68,15 @@ class StepRun:
 
     def __call__(self) -> Ended:
         if self.threads:
-            _bound_threads(self.threads)
+            bound_threads(self.threads)
         try:
             return Ended(self.main())
         except (CMBurdenError, OSError) as error:
-            print(f"cmburden: {sentence(error)}", file=sys.stderr)
-            return Ended(2, sentence(error))
+            said = sentence(error, self.arguments)
+            if said is None:
+                raise
+            print(f"cmburden: {said}", file=sys.stderr)
+            return Ended(2, said)
         except SystemExit as error:
             # argparse exits with 2. All other codes are those of submitit's handler.
             if error.code != 2:
@@ -86,14 +90,6 @@ class StepRun:
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """The same call again: ``out`` holds the state of the training."""
         return submitit.helpers.DelayedSubmission(self)
-
-
-def _bound_threads(number: int) -> None:
-    for name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(number)
-    import torch
-
-    torch.set_num_threads(number)
 
 
 @dataclasses.dataclass(frozen=True)
