@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cmburden import images, tables
-from cmburden.errors import CMBurdenError
-from cmburden.records import seed_of, whole_file, write_json
+from cmburden.core import tables
+from cmburden.core.errors import CMBurdenError
+from cmburden.core.scan import seed_of, whole_file, write_json
+from cmburden.images import volume as images
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
 from cmburden.simulate.scan import Simulated, simulate

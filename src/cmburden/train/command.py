@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from cmburden.errors import CMBurdenError
+from cmburden.core.errors import CMBurdenError
 from cmburden.train import selection, steps, submission
 from cmburden.train.submission import Resources, StepRun
 

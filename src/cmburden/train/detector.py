@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cmburden.cnn.candidates import search
-from cmburden.cnn.network import SpotNet
-from cmburden.errors import CMBurdenError, told
-from cmburden.matching import hits_by_score, only_near
-from cmburden.models import choose_device, load_tensors
-from cmburden.records import whole_file, write_json
+from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.scan import whole_file, write_json
+from cmburden.detect.candidates import search
+from cmburden.detect.network import SpotNet
+from cmburden.models.weights import choose_device, load_tensors
+from cmburden.stats.matching import hits_by_score, only_near
 from cmburden.train import selection, slabs
 from cmburden.train.patches import HardPlaces, Patch, draw_patch
 
@@ -272,7 +272,7 @@ def _picture(curve: list[list[float]], checks: list[list], path: Path) -> None:
     """Training loss, and sensitivity on the validation slabs, by step."""
     from matplotlib import rc_context
 
-    from cmburden.evaluation_figures import STYLE, new_figure, save
+    from cmburden.evaluate.figures import STYLE, new_figure, save
 
     with rc_context(STYLE):
         figure = new_figure(3.2)

@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from cmburden import images
-from cmburden.errors import CMBurdenError, ScanError
+from cmburden.core.errors import CMBurdenError, ScanError
+from cmburden.images import volume as images
 from cmburden.train.lesions import Labelled, Lesion, Run, labelled, which
 
 #: Two grids agree if no corner of the volume is further off, mm: quaternions in single precision

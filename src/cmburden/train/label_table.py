@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from cmburden import images
-from cmburden.errors import CMBurdenError
+from cmburden.core.errors import CMBurdenError
+from cmburden.images import volume as images
 from cmburden.train.lesions import RADIUS_MM, Labelled, Lesion, Run, labelled, which
 
 #: A centre this far outside the brain mask is in other coordinates, mm.

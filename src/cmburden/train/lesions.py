@@ -6,8 +6,8 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from cmburden.paths import Layout
-from cmburden.records import Scan
+from cmburden.core.paths import Layout
+from cmburden.core.scan import Scan
 
 #: Radius of a microbleed whose reader gave none, mm: simulated ones have medians of 1.3 to 1.6
 #: (docs/training.md).

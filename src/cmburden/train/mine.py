@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from cmburden import config, resources
-from cmburden.cnn.grid import slices_last
-from cmburden.cnn.network import SpotNet
-from cmburden.detect import search_and_describe
-from cmburden.errors import told
-from cmburden.matching import hungarian
-from cmburden.models import choose_device, load_tensors
+from cmburden.core import config, resources
+from cmburden.core.errors import told
+from cmburden.detect.grid import slices_last
+from cmburden.detect.network import SpotNet
+from cmburden.detect.stage import search_and_describe
+from cmburden.images.views import CLASSES, VIEW_MM, stacked
+from cmburden.models.weights import choose_device, load_tensors
+from cmburden.stats.matching import hungarian
 from cmburden.train import slabs
 from cmburden.train.slabs import FAINT, MICROBLEED, Mined, Slab, Spheres
-from cmburden.yolo.views import CLASSES, VIEW_MM, stacked
 
 #: YOLO's class of each kind of source. Readers disagree on faint sources, so candidates there are
 #: left out of training, and ``FAINT`` is no class.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from cmburden.cnn.grid import CLIP
+from cmburden.detect.grid import CLIP
 from cmburden.train.slabs import PatchSource, Spheres
 
 #: Voxels of a training patch on the network's grid.

@@ -11,14 +11,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from cmburden import __version__, contracts
-from cmburden.cnn.grid import CLIP, MIN_SLICE_MM, PLANE_MM
-from cmburden.errors import CMBurdenError, told
-from cmburden.models import load_tensors
-from cmburden.published import REFERENCES
-from cmburden.records import sha256_of_file, whole_file, write_json
-from cmburden.yolo.model import width_of
-from cmburden.yolo.views import CHANNELS, CLASSES, VIEW_MM, VIEW_PIXELS
+from cmburden import __version__
+from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.scan import sha256_of_file, whole_file, write_json
+from cmburden.detect.grid import CLIP, MIN_SLICE_MM, PLANE_MM
+from cmburden.images.views import CHANNELS, CLASSES, VIEW_MM, VIEW_PIXELS
+from cmburden.models import contract as contracts
+from cmburden.models.weights import load_tensors
+from cmburden.summary.published import REFERENCES
+from cmburden.verify.network import width_of
 
 TRAINING_DATA = (
     "Simulated GRE and SWI slabs (cmburden train dataset, cmburden train mine) over label maps "
@@ -47,7 +48,7 @@ VALIDATION_SET = (
 )
 #: Packages that change what a network learns or answers.
 LIBRARIES = ("torch", "ultralytics", "numpy", "scipy", "scikit-learn", "nibabel")
-#: Keys of ``cmburden.published.REFERENCES``.
+#: Keys of ``cmburden.summary.published.REFERENCES``.
 SOURCES = {"detector": ("Greenberg2009",), "verifier": ("Greenberg2009", "Ultralytics2024")}
 #: Probability above which the detector is sure. It keeps candidates from detect.min_probability on.
 SURE_P_CNN = 0.5

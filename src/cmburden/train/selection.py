@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from cmburden.errors import CMBurdenError
+from cmburden.core.errors import CMBurdenError
 from cmburden.train import slabs
 from cmburden.train.slabs import Origin
 

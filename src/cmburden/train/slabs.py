@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from cmburden.errors import CMBurdenError
-from cmburden.records import whole_file
-from cmburden.yolo.views import SHAPE, VIEW_MM
+from cmburden.core.errors import CMBurdenError
+from cmburden.core.scan import whole_file
+from cmburden.images.views import SHAPE, VIEW_MM
 
 #: Kinds of a source of signal loss that have a meaning of their own in training; all other kinds
 #: are mimics.
@@ -47,7 +47,7 @@ class Slab:
     centre_mm : (n, 3) float32
         Centres of the sources in scanner RAS, mm.
     image : (x, y, slice) float16
-        The scan on the CNN's grid (:func:`cmburden.cnn.grid.to_network`), clipped to 0-2.5.
+        The scan on the CNN's grid (:func:`cmburden.detect.grid.to_network`), clipped to 0-2.5.
     mask : (x, y, slice) uint8
         Brain mask on the CNN's grid, 0 or 1.
     spacing : (3,) float32
@@ -120,10 +120,10 @@ class Mined:
 
     Attributes
     ----------
-    views : (n, *cmburden.yolo.views.SHAPE) uint8
+    views : (n, *cmburden.images.views.SHAPE) uint8
         Views of the candidates.
     classes : (n,) int64
-        Index into ``cmburden.yolo.views.CLASSES``. Its key in the file is ``class``.
+        Index into ``cmburden.images.views.CLASSES``. Its key in the file is ``class``.
     boxes : (m, 6) float32
         Boxes in the views: candidate, class, and x, y, width, height as shares of the view. The
         first box of a candidate is its own.

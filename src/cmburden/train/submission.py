@@ -24,8 +24,8 @@ import submitit
 from submitit.core.core import Executor
 from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError
 
-from cmburden.errors import CMBurdenError, sentence
-from cmburden.threads import bound_threads
+from cmburden.core.errors import CMBurdenError, sentence
+from cmburden.core.threads import bound_threads
 from cmburden.train import steps
 
 #: Restarts of a job that runs out of time: submitit's local executor allows six starts, whatever

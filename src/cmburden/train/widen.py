@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from cmburden.errors import CMBurdenError
+from cmburden.core.errors import CMBurdenError
 
 #: YOLO11's attention reads its channels by heads, so that heads are copied whole. Part of a layer's
 #: name, and its output channels a head: of query, key and value (32 + 32 + 64), of values alone.

@@ -1,0 +1,733 @@
+"""Training: targets and patches agree with the geometry, a stopped training ends the same."""
+
+import ast
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image, ImageSequence
+
+from cmburden.core.errors import CMBurdenError
+from cmburden.core.scan import write_json
+from cmburden.detect.network import SpotNet
+from cmburden.detect.stage import search_and_describe
+from cmburden.images.views import CLASSES, OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
+from cmburden.train import calibrate, dataset, detector, mine, patches, release, slabs, verifier
+from cmburden.train.detector import TrainingPlan
+from cmburden.train.widen import widened
+from cmburden.verify.network import (
+    ENLARGED_PIXELS,
+    WIDTH,
+    build,
+    class_scores,
+    read,
+    untrained,
+    width_of,
+)
+from cmburden.verify.probability import FEATURES, design, probability
+from cmburden.verify.stage import Verifier
+
+#: Candidates of a slab at most.
+MOST = 40
+#: Keys of a mined file, as they have been since 2026-11-24.
+MINED_KEYS = {
+    "views",
+    "class",
+    "boxes",
+    "n_microbleeds",
+    "view_mm",
+    "name",
+    "person",
+    "p_cnn",
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Networks are tiny here: several threads would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def slab(rng: np.random.Generator) -> slabs.Slab:
+    """A grey slab with two dark spots and one bright mimic."""
+    image = np.ones((64, 56, 16), np.float32) + 0.02 * rng.normal(size=(64, 56, 16))
+    centre = np.array([[20, 20, 6], [44, 30, 10], [30, 44, 8]], np.float32)
+    for at, value in zip(centre.astype(int), (0.2, 0.2, 1.8), strict=True):
+        image[tuple(slice(a - 1, a + 2) for a in at)] = value
+    affine = np.diag([0.75, 0.75, 2.0, 1.0])
+    return slabs.Slab(
+        scan=image.astype(np.float16),
+        scan_mask=np.ones(image.shape, bool),
+        affine=affine,
+        centre_mm=centre * np.diag(affine)[:3],
+        image=image.astype(np.float16),
+        mask=np.ones(image.shape, np.uint8),
+        spacing=np.array([0.75, 0.75, 2.0], np.float32),
+        centre=centre,
+        radius=np.array([1.2, 1.2, 1.2], np.float32),
+        kind=np.array(["microbleed", "microbleed", "calcification"]),
+        name="test",
+        contrast="GRE",
+        person="one",
+    )
+
+
+def save_slabs(folder: Path, count: int = 2) -> None:
+    for number in range(count):
+        slabs.save(slabs.slab_path(folder, number), slab(np.random.default_rng(number)))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of two slabs."""
+    save_slabs(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def one(folder) -> slabs.PatchSource:
+    """The first slab of ``folder``, as patches are drawn from it."""
+    loaded: dict[str, slabs.PatchSource] = {}
+    detector.load_slabs(folder, loaded)
+    assert list(loaded) == ["slab-0000.npz", "slab-0001.npz"]
+    return loaded["slab-0000.npz"]
+
+
+# --- the files ---
+
+
+def test_a_slab_is_read_as_it_was_written(folder):
+    written, path = slab(np.random.default_rng(0)), slabs.slab_path(folder, 0)
+    assert path.name == "slab-0000.npz"
+    read = slabs.load(path, slabs.Slab)
+    for field in dataclasses.fields(slabs.Slab):
+        expected, value = getattr(written, field.name), getattr(read, field.name)
+        assert type(value) is type(expected)
+        assert np.array_equal(value, expected)
+        assert np.asarray(value).dtype == np.asarray(expected).dtype
+    assert slabs.load(path, slabs.Origin) == slabs.Origin(name="test", person="one")
+
+
+def test_slabs_of_before_are_read(tmp_path):
+    """As the version of before wrote them: scalars as arrays without axes, persons not named."""
+    path = tmp_path / "slab-0000.npz"
+    members = dataclasses.asdict(slab(np.random.default_rng(0)))
+    del members["person"], members["contrast"]
+    np.savez(path, **members | {"name": np.array("ADNI")})
+    read = slabs.load(path, slabs.Slab)
+    assert (read.name, read.contrast, read.person) == ("ADNI", "", "")
+    assert len(slabs.load(path, slabs.PatchSource).microbleeds.radius) == 2
+
+
+@pytest.mark.parametrize("kind", [slabs.Slab, slabs.PatchSource, slabs.Mined, slabs.Origin])
+def test_what_is_no_slab_is_one_sentence(folder, kind):
+    path = folder / "slab-0000.npz"
+    whole = path.read_bytes()
+    for content in (b"", b"no archive", whole[: len(whole) // 2], b"PK\x03\x04" + whole[:-9]):
+        path.write_bytes(content)
+        with pytest.raises(CMBurdenError, match=r"slab-0000.npz: not a .* of this version"):
+            slabs.load(path, kind)
+    np.savez(path, another=np.zeros(3))
+    with pytest.raises(CMBurdenError, match=r"it lacks .*; remove it and run cmburden train"):
+        slabs.load(path, kind)
+
+
+def test_pickled_objects_are_not_loaded(tmp_path):
+    path = tmp_path / "slab-0000.npz"
+    np.savez(path, name=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(CMBurdenError, match="allow_pickle=False"):
+        slabs.load(path, slabs.Origin)
+
+
+def archive_calls(source: str) -> list[str]:
+    """Calls of numpy in ``source`` that read or write an array file."""
+    return [
+        node.attr
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("load", "save", "savez", "savez_compressed")
+        and isinstance(node.value, ast.Name)
+        and node.value.id in ("np", "numpy")
+    ]
+
+
+def test_one_module_alone_knows_the_keys_of_slab_files():
+    package = Path(slabs.__file__).parent
+    calls = {path.name: archive_calls(path.read_text()) for path in package.glob("*.py")}
+    assert calls.pop("slabs.py") == ["savez_compressed", "load"]
+    assert len(calls) > 10
+    assert not any(calls.values())
+    assert archive_calls("import numpy as np\nnp.load(path)['scan']") == ["load"]
+
+
+# --- patches ---
+
+
+def test_target_is_a_ball():
+    spacing = np.array([0.5, 0.5, 0.5])
+    lesion = slabs.Spheres(np.array([[20, 20, 20]]), np.array([4.0]))
+    truth = patches.target((40, 40, 40), lesion, spacing)
+    # One inside the radius, zero a voxel beyond it: half the way at radius + half a voxel.
+    volume = (truth > 0.5).sum() * 0.125
+    assert volume == pytest.approx(4 / 3 * np.pi * 4.25**3, rel=0.03)
+    assert truth[20, 20, 28] == pytest.approx(1)
+    assert truth[20, 20, 30] == pytest.approx(0)
+
+
+def test_patches_keep_image_and_truth_together(one):
+    rng = np.random.default_rng(3)
+    seen = 0
+    for _ in range(40):
+        patch = patches.draw_patch(one, np.zeros((0, 3)), rng)
+        image, mask, truth = patch.image, patch.mask, patch.truth
+        assert image.shape == mask.shape == truth.shape == (48, 48, 12)
+        if (truth >= 1).any():
+            seen += 1
+            inside = (truth >= 1) & (mask > 0)
+            assert image[inside].mean() < 0.6 * np.median(image[mask > 0])
+    assert seen > 10
+
+
+def test_a_faint_lesion_takes_no_part():
+    kinds = np.array(["microbleed", "faint", "calcification"])
+    every = slab(np.random.default_rng(0))
+    content = dataclasses.replace(every, kind=kinds)
+    parts = {f.name: getattr(content, f.name) for f in dataclasses.fields(slabs.PatchSource)}
+    one = slabs.PatchSource(**parts)
+    rng = np.random.default_rng(1)
+    drawn = [patches.draw_patch(one, np.array([[44, 30, 10]]), rng) for _ in range(20)]
+    truth = torch.from_numpy(np.stack([patch.truth for patch in drawn]))
+    assert (truth == -1).any() and (truth >= 1).any()
+    logits = torch.zeros_like(truth)
+    before = detector.loss_of(logits, truth)
+    logits[truth == -1] = 9.0
+    assert detector.loss_of(logits, truth) == before
+    logits[truth == 0] = 9.0
+    assert detector.loss_of(logits, truth) > before
+    settings = {"min_probability": 0, "max_candidates": 40}
+    numbers = [
+        mine.mine_slab(SpotNet(4).eval(), one, settings).n_microbleeds for one in (content, every)
+    ]
+    assert numbers == [1, 2]
+
+
+def test_views_that_show_a_faint_lesion_are_left_out():
+    axes, point = np.diag([0.75, 0.75, 2.0]), np.zeros(3)
+    edge = VIEW_MM / 2 - 1
+    assert mine.shows(point, np.array([edge - 0.1, 0.1 - edge, 0.9]), 0.5, axes)
+    assert not mine.shows(point, np.array([edge + 0.1, 0, 0]), 0.5, axes)
+    assert not mine.shows(point, np.array([0, 0, 1.5]), 0.5, axes)
+    assert mine.shows(point, np.array([0, 0, 1.5]), 1.6, axes)
+
+
+def test_a_patch_knows_where_its_voxels_are(one):
+    rng, lesions = np.random.default_rng(5), 0
+    for _ in range(30):
+        patch = patches.draw_patch(one, np.array([[30, 44, 8]]), rng)
+        # The middle of each lesion is where the truth is highest, whatever was mirrored.
+        for at in np.argwhere(patch.truth >= 1):
+            distance = np.linalg.norm((one.centre - patch.in_slab(at)) * one.spacing, axis=1)
+            assert distance.min() < 2.6
+            lesions += 1
+    assert lesions > 10
+
+
+def test_hard_places_are_false_alarms_in_the_slab(one):
+    hard, rng = patches.HardPlaces(), np.random.default_rng(0)
+    mimic = np.array([30, 44, 8])
+    for _ in range(20):
+        patch = patches.draw_patch(one, mimic[None], rng)
+        # A network that takes the bright mimic and every true lesion for one.
+        p = np.maximum(patch.truth, (patch.image > 1.5).astype(np.float32))
+        hard.update(["slab-0000.npz"], [patch], torch.from_numpy(p)[None, None])
+    places = hard.of("slab-0000.npz")
+    assert len(places) and (np.abs(places - mimic) <= 2).all()
+    assert hard.of("another").shape == (0, 3)
+    again = patches.HardPlaces(hard.state())
+    assert (again.of("slab-0000.npz") == places).all()
+
+
+# --- the detector ---
+
+
+@pytest.fixture
+def frequent(monkeypatch):
+    """Checkpoints each ten steps."""
+    monkeypatch.setattr(detector, "CHECKPOINT_STEPS", 10)
+
+
+def trained(folder: Path, out: Path, **changes) -> dict[str, torch.Tensor]:
+    """Weights after a short training."""
+    plan = TrainingPlan(**{"steps": 24, "batch": 1, "channels": 4, "seed": 1} | changes)
+    return torch.load(detector.train(folder, out, plan), weights_only=True)
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    assert list(one) == list(other) and len(one) > 10
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+class Clock:
+    """A clock that goes on by ``step`` seconds whenever it is read."""
+
+    def __init__(self, step: float):
+        self.step, self.now = step, 0.0
+
+    def monotonic(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+@pytest.mark.usefixtures("frequent")
+def test_stopped_and_started_again_gives_the_same_weights(folder, tmp_path, monkeypatch):
+    whole = trained(folder, tmp_path / "whole")
+    loss_of, calls = detector.loss_of, []
+
+    def dies(*arguments):
+        calls.append(1)
+        if len(calls) > 16:
+            raise KeyboardInterrupt
+        return loss_of(*arguments)
+
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr(detector, "loss_of", dies)
+        trained(folder, tmp_path / "killed")
+    again = trained(folder, tmp_path / "killed")
+    assert equal(whole, again)
+
+
+@pytest.mark.usefixtures("frequent")
+def test_time_stops_a_training_and_does_not_steer_it(folder, tmp_path, monkeypatch):
+    """A step takes 6 s by the clock, so that three minutes hold 24 steps and 100 s do not."""
+    whole = trained(folder, tmp_path / "whole")
+    with monkeypatch.context() as slow:
+        slow.setattr(detector, "time", Clock(6.0))
+        assert equal(whole, trained(folder, tmp_path / "slow", minutes=3))
+        slow.setattr(detector, "time", Clock(6.0))
+        assert not equal(whole, trained(folder, tmp_path / "stopped", minutes=100 / 60))
+    checkpoint = torch.load(tmp_path / "stopped" / "checkpoint.pt", weights_only=True)
+    assert (checkpoint["step"], checkpoint["seconds"]) == (10, 60.0)
+    assert equal(whole, trained(folder, tmp_path / "stopped"))
+
+
+def test_no_slabs_is_one_sentence(tmp_path):
+    with pytest.raises(CMBurdenError, match="run cmburden train dataset first"):
+        trained(tmp_path, tmp_path / "o")
+
+
+# --- mining and YOLO ---
+
+
+def test_match_is_one_to_one():
+    points = np.array([[0, 0, 0], [1, 0, 0], [50, 0, 0.0]])
+    centres = np.array([[0.9, 0, 0], [30, 0, 0.0]])
+    assert mine.match(points, centres, np.array([3.0, 3.0])).tolist() == [-1, 0, -1]
+
+
+def test_leaving_out_every_preset_is_a_mistake(tmp_path):
+    with pytest.raises(CMBurdenError, match="--without AIBL leaves out every one of --presets"):
+        dataset.main([str(tmp_path), "--presets", "AIBL", "--without", "AIBL"])
+
+
+def pages(path) -> np.ndarray:
+    """(rows, columns, pages) of a TIFF."""
+    with Image.open(path) as image:
+        return np.stack([np.array(page) for page in ImageSequence.Iterator(image)], -1)
+
+
+def test_mined_candidates_become_a_yolo_dataset(tmp_path):
+    paths = slabs.mined_files(mined(range(2), tmp_path / "m"))
+    assert [path.name for path in paths] == ["mined-0000.npz", "mined-0001.npz"]
+    for path in paths:
+        content = slabs.load(path, slabs.Mined)
+        n = len(content.classes)
+        assert 0 < n <= MOST
+        assert content.views.shape == (n, *SHAPE)
+        boxes = content.boxes
+        assert ((boxes[:, 2:] > 0) & (boxes[:, 2:] < 1)).all()
+        # The first box of each view is the candidate's own.
+        assert [boxes[boxes[:, 0] == k][0, 1] for k in range(n)] == content.classes.tolist()
+    verifier.write_dataset(tmp_path / "m", tmp_path / "views")
+    names = {
+        part: {p.stem.rsplit("-", 1)[0] for p in (tmp_path / "views/images" / part).iterdir()}
+        for part in ("train", "val")
+    }
+    assert names == {"val": {"mined-0000"}, "train": {"mined-0001"}}
+    # Every second is turned, its boxes with it, two of four have their slices the other way, and
+    # all are a little darker or brighter.
+    content = slabs.load(paths[0], slabs.Mined)
+    pictures = sorted((tmp_path / "views/images/val").iterdir())
+    for number, path in enumerate(pictures):
+        k, turned = int(path.stem.rsplit("-", 1)[1]), number % 2 == 0
+        view, expected = pages(path), content.views[k].astype(float)
+        expected = expected[..., OTHER_WAY] if number % 4 > 1 else expected
+        expected = expected.transpose(1, 0, 2) if turned else expected
+        shown = (expected > 20) & (view < 255)
+        gain = np.median(view[shown] / expected[shown])
+        assert 0.84 < gain < 1.16
+        assert np.abs(np.minimum(expected * gain, 255) - view).max() < 4
+        text = (tmp_path / f"views/labels/val/{path.stem}.txt").read_text()
+        x, y = map(float, text.split()[1:3])
+        own = content.boxes[content.boxes[:, 0] == k][0, 2:4]
+        assert (x, y) == pytest.approx(own[::-1] if turned else own, abs=1e-5)
+
+
+def mined(slab_numbers: range, folder: Path) -> Path:
+    """Views and boxes of some slabs, mined by an untrained CNN."""
+    torch.manual_seed(0)
+    network = SpotNet(4).eval()
+    for number in slab_numbers:
+        content = slab(np.random.default_rng(number))
+        found = mine.mine_slab(network, content, {"min_probability": 0.0, "max_candidates": MOST})
+        slabs.save(slabs.mined_path(folder, slabs.slab_path(folder, number)), found)
+    return folder
+
+
+def test_mining_sees_what_the_stage_sees(tmp_path):
+    """The views and probabilities of the stage's function, for the candidates that are kept."""
+    torch.manual_seed(0)
+    network, content = SpotNet(4).eval(), slab(np.random.default_rng(0))
+    seen = search_and_describe(
+        network,
+        content.scan.astype(np.float32),
+        content.scan_mask,
+        content.affine,
+        torch.device("cpu"),
+        minimum=0.0,
+        maximum_number=MOST,
+    )
+    rows = mine.mine_slab(network, content, {"min_probability": 0.0, "max_candidates": MOST})
+    assert len(rows.views) == len(seen.views) > 0
+    assert np.array_equal(rows.views, seen.views)
+    assert rows.p_cnn.tolist() == [np.float32(row["p_cnn"]) for row in seen.rows]
+
+
+def randomised(network: torch.nn.Module) -> torch.nn.Module:
+    """``network`` with all weights, and what it knows of its features' spread, drawn anew."""
+    torch.manual_seed(1)
+    for name, tensor in network.state_dict().items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.5, 2)
+        elif name.endswith(("running_mean", "bn.bias")):
+            tensor.normal_(0, 0.3)
+        elif name.endswith("bn.weight"):
+            tensor.uniform_(0.5, 1.5)
+    return network.eval()
+
+
+@pytest.mark.parametrize("width", [0.375, 0.5])
+def test_a_widened_network_answers_as_the_narrower_one(width):
+    narrow, wide = randomised(untrained(0.25)), randomised(untrained(width))
+    views = torch.rand(2, SHAPE[2], 96, 96)
+    with torch.inference_mode():
+        expected, before = narrow(views)[0], wide(views)[0]
+        wide.load_state_dict(widened(narrow.state_dict(), wide))
+        # Boxes in pixels, then the classes' probabilities.
+        assert (wide(views)[0] - expected).abs().amax((0, 2)).max() < 1e-3
+        assert (before - expected).abs().max() > 1
+    # Copies are not alike: else they would learn alike.
+    reading = wide.state_dict()["model.1.conv.weight"]
+    assert (reading[:, 0] - reading[:, 1]).abs().max() > 0
+    with pytest.raises(CMBurdenError, match="channels cannot start one of"):
+        widened(wide.state_dict(), narrow)
+
+
+def test_yolo_is_trained_from_narrower_weights_and_goes_on_where_it_was_stopped(
+    tmp_path, monkeypatch
+):
+    from ultralytics.engine.trainer import BaseTrainer
+
+    views = mined(range(3), tmp_path / "mined")
+    torch.save(untrained(0.25).state_dict(), tmp_path / "narrow.pt")
+    plan = verifier.YoloPlan(epochs=2, seed=0, start=tmp_path / "narrow.pt")
+    save = BaseTrainer.save_model
+
+    def save_and_stop(trainer):
+        save(trainer)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr(BaseTrainer, "save_model", save_and_stop)
+        verifier.train(views, tmp_path / "out", plan)
+    assert not (tmp_path / "out/verifier.pt").exists()
+    weights = verifier.train(views, tmp_path / "out", plan)
+    epochs = pd.read_csv(tmp_path / "out/yolo/results.csv")
+    assert epochs["epoch"].tolist() == [1, 2]
+    assert width_of(read(weights).state_dict()) == WIDTH
+    scores = class_scores([build(weights)], np.zeros((1, *SHAPE), np.uint8), torch.device("cpu"))
+    assert scores.shape == (1, len(CLASSES))
+
+
+def test_views_and_weights_of_another_version_are_one_sentence(tmp_path):
+    path = mined(range(1), tmp_path / "m") / "mined-0000.npz"
+    with np.load(path) as archive:
+        content = dict(archive)
+    assert set(content) == MINED_KEYS
+    narrower = {"views": content["views"][..., :3]}
+    without_width = {k: v for k, v in content.items() if k != "view_mm"}
+    for other in (content | narrower, content | {"view_mm": np.array(24.0)}, without_width):
+        np.savez(path, **other)
+        with pytest.raises(CMBurdenError, match=r"mined-0000.npz.*another version.*mine again"):
+            verifier.write_dataset(tmp_path / "m", tmp_path / "views")
+    weights = tmp_path / "old.pt"
+    torch.save({"model.0.conv.weight": torch.zeros(16, 3, 3, 3)}, weights)
+    with pytest.raises(CMBurdenError, match=r"old.pt: not weights of this version's YOLO"):
+        build(weights)
+
+
+def test_a_released_model_is_what_the_pipeline_loads(tmp_path):
+    fitted = {
+        "probability_model": {"features": list(FEATURES)},
+        "thresholds": {"definite": 0.4},
+        "metrics": {"scans": 3},
+    }
+    write_json(tmp_path / "fitted.json", fitted)
+    both = []
+    for width in (0.25, 0.375):
+        both.append(tmp_path / f"{width}.pt")
+        torch.save(untrained(width).state_dict(), both[-1])
+    folder = tmp_path / "verifier"
+    fitted_path = tmp_path / "fitted.json"
+    for version, change in (("8.0.0", "first"), ("9.0.0", "two networks")):
+        release.release(
+            release.Release("verifier", tuple(both), fitted_path, version, change=change), folder
+        )
+    loaded = Verifier(folder)
+    widths = [width_of(read(folder / name).state_dict()) for name in loaded.contract["weights"]]
+    assert sorted(widths) == [0.25, 0.375] and len(loaded.networks) == 2
+    card = (folder / "README.md").read_text()
+    assert "width 0.25 and 0.375" in card and "| definite | 0.4 |" in card
+    assert loaded.contract["changelog"] == {"8.0.0": "first", "9.0.0": "two networks"}
+    assert loaded.contract["library_versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert any("Ultralytics" in text for text in loaded.contract["references"])
+    assert "- 9.0.0: two networks" in card
+    with pytest.raises(CMBurdenError, match="one file of weights, not 2"):
+        release.release(
+            release.Release("detector", tuple(both), fitted_path, "9.0.0"), tmp_path / "d"
+        )
+
+
+def test_a_contract_names_the_architecture_and_no_module(tmp_path):
+    """Modules move; what a network is stays."""
+    torch.save(SpotNet(4).state_dict(), tmp_path / "d.pt")
+    metrics = {"candidates_per_scan": 80.0, "sensitivity_of_candidates": 0.9, "scans": 3}
+    write_json(tmp_path / "fitted.json", {"metrics": metrics})
+    folder = tmp_path / "detector"
+    contract = release.release(
+        "detector", [tmp_path / "d.pt"], tmp_path / "fitted.json", folder, "9.0.0"
+    )
+    assert "cmburden." not in json.dumps(contract)
+    said = contract["architecture"]
+    assert said.startswith("SpotNet, a 3D fully convolutional network: in-plane")
+    assert "4 channels at half resolution, 8 at a quarter" in said
+    assert f"**Architecture.** {said}." in (folder / "README.md").read_text()
+
+
+def test_a_mirrored_view_has_the_same_scores():
+    """Whatever the network: it sees all of a view's mirror images."""
+    torch.manual_seed(0)
+    views = np.random.default_rng(0).integers(0, 255, (2, *SHAPE), dtype=np.uint8)
+    network = torch.nn.Conv2d(SHAPE[2], 4 + len(CLASSES), 8, stride=8)
+
+    def boxes(images):
+        # As YOLO's: (n, 4 + classes, boxes), all about the middle.
+        found = network(images).flatten(2)
+        return torch.cat([torch.full_like(found[:, :4], 48.0), found[:, 4:].sigmoid()], 1)
+
+    scores = class_scores([boxes], views, torch.device("cpu"))
+    for axis in (1, 2):
+        mirrored = class_scores([boxes], np.flip(views, axis).copy(), torch.device("cpu"))
+        assert mirrored == pytest.approx(scores, abs=1e-6)
+    mirrored = class_scores([boxes], views[..., OTHER_WAY].copy(), torch.device("cpu"))
+    assert mirrored == pytest.approx(scores, abs=1e-6)
+    assert scores.std() > 0
+
+
+def test_a_network_sees_views_enlarged_about_their_middle():
+    views = np.zeros((1, *SHAPE), np.uint8)
+    views[:, 32:64, 36:60] = 255
+    seen = []
+
+    def recording(images):
+        seen.append(images[0, 0].clone())
+        return torch.zeros(1, 4 + len(CLASSES), 1)
+
+    class_scores([recording], views, torch.device("cpu"))
+    larger = ENLARGED_PIXELS / VIEW_PIXELS
+    inside = np.argwhere(seen[0].numpy() >= 0.5)
+    assert inside.mean(0) == pytest.approx([47.5, 47.5], abs=0.1)
+    assert np.ptp(inside, axis=0) + 1 == pytest.approx([32 * larger, 24 * larger], abs=1)
+
+
+def test_several_networks_are_asked_together():
+    """The logistic of their mean logit; the contract names their weights."""
+    views = np.zeros((1, *SHAPE), np.uint8)
+
+    def sure(score):
+        return lambda images: torch.tensor([48.0, 48, 9, 9] + [score] * len(CLASSES))[None, :, None]
+
+    scores = class_scores([sure(0.5), sure(0.9)], views, torch.device("cpu"))
+    assert scores == pytest.approx(np.full((1, len(CLASSES)), 0.75), abs=1e-6)
+
+
+def test_validation_curve_is_written(folder, tmp_path):
+    plan = TrainingPlan(4, batch=1, channels=4, check_every=2)
+    detector.train(folder, tmp_path / "o", plan, validation=folder)
+    curve = json.loads((tmp_path / "o" / "curve.json").read_text())
+    steps = [row[0] for row in curve["step_sensitivity_and_at_one_fp"]]
+    assert steps == [2, 4, "end"]
+
+
+#: Measures that all candidates share.
+ALIKE = {
+    "p_mimic": 0.1,
+    "diameter_mm": 3.0,
+    "contrast": 0.5,
+    "elongation": 1.2,
+    "through_plane": 1.0,
+    "surroundings": 1.0,
+    "sphericity": 0.9,
+    "tubularity": 0.2,
+    "edge_mm": 5.0,
+    "ventricle_mm": 9.0,
+    "group": "lobar",
+    "mni_x": 30.0,
+    "mni_y": 20.0,
+    "mni_z": 30.0,
+}
+
+
+def candidates(rng: np.random.Generator, people: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Candidates whose truth follows from p_cnn alone, by a logistic law; three a scan."""
+    rows, scans = [], []
+    for person in range(people):
+        p_cnn = rng.uniform(0.02, 0.98, 12)
+        real = rng.random(12) < p_cnn
+        rows.append(
+            pd.DataFrame(
+                {
+                    **ALIKE,
+                    "p_cnn": p_cnn,
+                    "p_yolo": rng.uniform(0.1, 0.9, 12),
+                    "scan_id": f"sub-{person}",
+                    "is_microbleed": real,
+                    "person": str(person),
+                    "sequence": "GRE",
+                    "cohort": "ab"[person % 2],
+                }
+            )
+        )
+        # One microbleed a scan is without a candidate.
+        scans.append(
+            {
+                "person": str(person),
+                "cohort": "ab"[person % 2],
+                "sequence": "GRE",
+                "microbleeds": real.sum() + 1,
+            }
+        )
+    return pd.concat(rows, ignore_index=True), pd.DataFrame(scans)
+
+
+def test_calibration_finds_the_law_and_keeps_its_budget():
+    rows, scans = candidates(np.random.default_rng(0), 300)
+    fitted = calibrate.fit(rows, scans)
+    model = fitted["probability_model"]
+    slope = dict(
+        zip(model["features"], np.array(model["coefficient"]) / model["scale"], strict=True)
+    )
+    assert slope["logit_p_cnn"] == pytest.approx(1, abs=0.1)
+    assert slope["logit_p_yolo"] == pytest.approx(0, abs=0.1)
+    metrics = fitted["metrics"]
+    assert metrics["expected_calibration_error"] < 0.03
+    assert metrics["fp_per_scan_definite"] <= 0.25
+    assert metrics["fp_per_scan_definite_GRE"] == metrics["fp_per_scan_definite"]
+    low, high = metrics["sensitivity_definite_interval"]
+    assert low < metrics["sensitivity_definite"] < high
+    expected = rows["is_microbleed"].sum() / scans["microbleeds"].sum()
+    assert metrics["sensitivity_of_candidates"] == pytest.approx(expected, abs=1e-4)
+    # The law's own probability, as the pipeline computes it from the contract.
+    p = probability(model, design(rows, "GRE"))
+    assert np.abs(p - rows["p_cnn"]).mean() < 0.04
+
+
+def test_few_candidates_at_a_rare_place_do_not_erase_the_next_one_there():
+    rows, scans = candidates(np.random.default_rng(3), 300)
+    there = rows.index[rows["p_cnn"] > 0.8][:8]
+    rows.loc[there, ["mni_x", "mni_y", "mni_z"]] = [0.0, -28.0, 2.0]
+    rows.loc[there, "is_microbleed"] = False
+    model = calibrate.fit(rows, scans)["probability_model"]
+    one = rows.loc[there[:1]].assign(p_cnn=0.98)
+    elsewhere = one.assign(mni_x=30.0, mni_y=20.0, mni_z=30.0)
+    p, plain = (float(probability(model, design(row, "GRE"))[0]) for row in (one, elsewhere))
+    # Less likely than elsewhere, since eight of eight were none; possible all the same.
+    assert calibrate.LEAST["possible"] < p < plain - 0.2
+
+
+def test_dense_scans_do_not_decide_for_the_others():
+    rows, scans = candidates(np.random.default_rng(4), 100)
+    # 400 true ones in a scan, where the law expects 120: more than all others have there.
+    dense = rows.sample(400, replace=True, random_state=0)
+    dense = dense.assign(p_cnn=0.3, is_microbleed=True, scan_id="sub-dense", person="dense")
+    both = pd.concat([rows, dense], ignore_index=True)
+    assert calibrate.scan_weights(both)[-1] == pytest.approx(calibrate.DENSE / 400)
+    assert (calibrate.scan_weights(rows) == 1).all()
+    about = {"person": "dense", "cohort": "a", "sequence": "GRE", "microbleeds": 400}
+    every = pd.concat([scans, pd.DataFrame([about])], ignore_index=True)
+    model = calibrate.fit(both, every)["probability_model"]
+    p = probability(model, design(dense[:1], "GRE"))[0]
+    assert 0.25 < p < 0.42
+
+
+def test_thresholds_of_chosen_cohorts():
+    rows, scans = candidates(np.random.default_rng(2), 100)
+    metrics = calibrate.fit(rows, scans, ("a",))["metrics"]
+    assert metrics["scans"] == 50
+    assert metrics["microbleeds"] == scans.loc[scans["cohort"] == "a", "microbleeds"].sum()
+    assert metrics["fp_per_scan_definite"] <= 0.25
+
+
+def test_presence_counts_scans_by_contrast():
+    scans = pd.DataFrame(
+        {
+            "person": list("abcde"),
+            "sequence": ["GRE"] * 3 + ["SWI"] * 2,
+            "microbleeds": [2, 0, 1, 0, 0],
+        }
+    )
+    counts = calibrate.presence(np.array(["a", "a", "b", "d"]), scans)
+    assert counts["GRE"] == {
+        "positive_scans": 2,
+        "positive_found": 1,
+        "negative_scans": 1,
+        "negative_clean": 0,
+    }
+    assert counts["SWI"] == {
+        "positive_scans": 0,
+        "positive_found": 0,
+        "negative_scans": 2,
+        "negative_clean": 1,
+    }
+
+
+def test_froc_of_a_contract():
+    p = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    truth = np.array([True, False, True, False, True])
+    curve = dict(calibrate.froc(p, truth, 4, 4))
+    assert curve[0.2] == 0.25 and curve[0.25] == 0.5 and curve[0.5] == curve[4.0] == 0.75
+
+
+def test_candidates_of_other_scans_are_no_mirror_image():
+    rows, _ = candidates(np.random.default_rng(0), 2)
+    rows = rows.iloc[:2].assign(mni_x=[19.0, -19.0], mni_y=-5.0, mni_z=0.0, p_cnn=0.9)
+    which = FEATURES.index("mirrored_calcium")
+    assert design(rows, "GRE")[:, which] == pytest.approx(0.9, abs=0.05)
+    other = rows.assign(scan_id=["sub-0", "sub-1"])
+    assert (design(other, "GRE")[:, which] == 0).all()
