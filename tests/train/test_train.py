@@ -12,10 +12,11 @@ import torch
 from PIL import Image, ImageSequence
 
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.scan import write_json
+from cmburden.core.files import write_json
 from cmburden.detect.network import SpotNet
 from cmburden.detect.stage import search_and_describe
-from cmburden.images.views import CLASSES, OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
+from cmburden.images.views import OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
+from cmburden.models.contract import CLASSES
 from cmburden.train import calibrate, dataset, detector, mine, patches, release, slabs, verifier
 from cmburden.train.detector import TrainingPlan
 from cmburden.train.widen import widened

@@ -109,7 +109,7 @@ def _from_template() -> tuple[np.ndarray, np.ndarray]:
     """MNI152 as a label map: tissue of nilearn's template, regions of our atlas, a drawn head."""
     from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template
 
-    from cmburden.studies import build_atlas as atlas
+    from cmburden.space import atlas as space_atlas
 
     grey_image = load_mni152_gm_template(resolution=1)
     grey = np.asarray(grey_image.dataobj, dtype=np.float32)
@@ -117,7 +117,7 @@ def _from_template() -> tuple[np.ndarray, np.ndarray]:
     affine = grey_image.affine
     across = np.arange(grey.shape[0]) * affine[0, 0] + affine[0, 3]
     right = np.broadcast_to((across > 0)[:, None, None], grey.shape)
-    mars = atlas.regions_on(grey.shape, affine) % 100
+    mars = space_atlas.regions_on(grey.shape, affine) % 100
     tissue = (grey > 0.3) | (white > 0.3)
     brain = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(tissue, 8), iterations=6))
     brain = brain[8:-8, 8:-8, 8:-8]

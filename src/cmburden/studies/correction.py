@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cmburden.cohort import choose as burden
 from cmburden.core.errors import told
-from cmburden.core.scan import seed_of, write_json
+from cmburden.core.files import write_json
+from cmburden.core.keys import seed_of
+from cmburden.stats import intervals
 from cmburden.stats.agreement import rogan_gladen
 from cmburden.studies.population import Detector, Population, validate
 from cmburden.summary import correction
@@ -83,7 +84,7 @@ def coverage(
 
 
 def _once(called: int, total: int, error, truth: float, seed: str) -> dict:
-    low, high = burden.wilson(called, total)
+    low, high = intervals.wilson(called, total)
     ends = {name: interval(called, total, error, seed) for name, interval in INTERVALS.items()}
     return {
         "people": total,

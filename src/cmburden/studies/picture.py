@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from cmburden.core.errors import told
-from cmburden.core.scan import seed_of, whole_file
+from cmburden.core.files import whole_file
+from cmburden.core.keys import seed_of
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
 from cmburden.simulate import reader

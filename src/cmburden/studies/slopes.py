@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from cmburden.core.errors import told
-from cmburden.core.scan import seed_of, write_json
+from cmburden.core.files import write_json
+from cmburden.core.keys import seed_of
 from cmburden.stats import regression
 from cmburden.studies.population import Detector, Population
 

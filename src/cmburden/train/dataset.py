@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from cmburden.core.errors import CMBurdenError, told
-from cmburden.core.scan import seed_of
+from cmburden.core.keys import seed_of
 from cmburden.detect.grid import to_network
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cmburden.core.errors import CMBurdenError
-from cmburden.images import volume as images
+from cmburden.images import geometry
 from cmburden.train.lesions import RADIUS_MM, Labelled, Lesion, Run, labelled, which
 
 #: A centre this far outside the brain mask is in other coordinates, mm.
@@ -158,7 +158,7 @@ def _check_in_brain(lesion: Lesion, scan_id: str, run: Run) -> None:
     """ValueError where the brain mask has no voxel in the cube of 2 ``OUTSIDE_MM`` about it."""
     image = nib.Nifti1Image.from_filename(run.layout.brain_mask(run.scans[scan_id]))
     middle = nib.affines.apply_affine(np.linalg.inv(image.affine), lesion.centre)
-    reach = OUTSIDE_MM / np.array(images.voxel_sizes(image.affine))
+    reach = OUTSIDE_MM / np.array(geometry.voxel_sizes(image.affine))
     low = np.maximum(np.floor(middle - reach), 0).astype(int)
     high = np.minimum(np.ceil(middle + reach) + 1, image.shape).astype(int)
     box = tuple(slice(a, max(a, b)) for a, b in zip(low, high, strict=True))

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.manifest import read_scans
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
 from cmburden.core.tables import SCANS
-from cmburden.index.stage import read_scans
-from cmburden.preprocess.stage import load_result
+from cmburden.images.prepared import load_result
 from cmburden.train import slabs
 from cmburden.train.label_masks import from_masks
 from cmburden.train.label_table import from_table

@@ -15,10 +15,11 @@ import numpy as np
 
 from cmburden.core import config, resources
 from cmburden.core.errors import told
-from cmburden.detect.grid import slices_last
 from cmburden.detect.network import SpotNet
 from cmburden.detect.stage import search_and_describe
-from cmburden.images.views import CLASSES, VIEW_MM, stacked
+from cmburden.images.geometry import slices_last
+from cmburden.images.views import VIEW_MM, stacked
+from cmburden.models.contract import CLASSES
 from cmburden.models.weights import choose_device, load_tensors
 from cmburden.stats.matching import hungarian
 from cmburden.train import slabs

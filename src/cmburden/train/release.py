@@ -13,10 +13,11 @@ from typing import Any
 
 from cmburden import __version__
 from cmburden.core.errors import CMBurdenError, told
-from cmburden.core.scan import sha256_of_file, whole_file, write_json
+from cmburden.core.files import sha256_of_file, whole_file, write_json
 from cmburden.detect.grid import CLIP, MIN_SLICE_MM, PLANE_MM
-from cmburden.images.views import CHANNELS, CLASSES, VIEW_MM, VIEW_PIXELS
+from cmburden.images.views import CHANNELS, VIEW_MM, VIEW_PIXELS
 from cmburden.models import contract as contracts
+from cmburden.models.contract import CLASSES
 from cmburden.models.weights import load_tensors
 from cmburden.summary.published import REFERENCES
 from cmburden.verify.network import width_of

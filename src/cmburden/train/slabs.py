@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.scan import whole_file
+from cmburden.core.files import whole_file
 from cmburden.images.views import SHAPE, VIEW_MM
 
 #: Kinds of a source of signal loss that have a meaning of their own in training; all other kinds
@@ -123,7 +123,7 @@ class Mined:
     views : (n, *cmburden.images.views.SHAPE) uint8
         Views of the candidates.
     classes : (n,) int64
-        Index into ``cmburden.images.views.CLASSES``. Its key in the file is ``class``.
+        Index into ``cmburden.models.contract.CLASSES``. Its key in the file is ``class``.
     boxes : (m, 6) float32
         Boxes in the views: candidate, class, and x, y, width, height as shares of the view. The
         first box of a candidate is its own.

@@ -15,8 +15,9 @@ import yaml
 from PIL import Image
 
 from cmburden.core.errors import CMBurdenError, told
-from cmburden.core.scan import whole_file
-from cmburden.images.views import CHANNELS, CLASSES, OTHER_WAY, VIEW_PIXELS
+from cmburden.core.files import whole_file
+from cmburden.images.views import CHANNELS, OTHER_WAY, VIEW_PIXELS
+from cmburden.models.contract import CLASSES
 from cmburden.train import selection, slabs
 from cmburden.train.slabs import Mined
 from cmburden.train.widen import widened
