@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cmburden.core import provenance, resources, tables
+from cmburden.core import provenance, resources, stages, tables
 from cmburden.core.carry_out import skip
 from cmburden.core.errors import CMBurdenError, ScanError
 from cmburden.core.files import sha256_of_file, whole_file
@@ -32,8 +32,7 @@ from cmburden.images.views import stacked
 from cmburden.models import contract as contracts
 from cmburden.models import weights as models
 
-STAGE = "detect"
-VERSION = 7
+STAGE, VERSION = stages.DETECT.name, stages.DETECT.version
 _LOG = logging.getLogger(__name__)
 
 
