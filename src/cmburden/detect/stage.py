@@ -59,7 +59,7 @@ class Detector:
 class Described:
     """n candidates of a scan, with their measures (rows of the table), views and extents.
 
-    ``views`` are n arrays of ``cmburden.images.views.SHAPE``, ``voxels`` n arrays (m, 3) of indices.
+    ``views``: n arrays of ``cmburden.images.views.SHAPE``; ``voxels``: n arrays (m, 3) of indices.
     """
 
     candidates: list[Candidate]
