@@ -269,6 +269,7 @@ def test_a_killed_local_job_is_told_from_one_that_ended(tiny, tmp_path):
     assert end.log
 
 
+@pytest.mark.slow
 def test_training_that_runs_out_of_time_ends_as_if_unbroken(tmp_path, monkeypatch):
     import torch
     from test_train import slab

@@ -152,6 +152,7 @@ def test_hard_places_are_false_alarms_in_the_slab(slabs):
     assert (again.of("slab-0000.npz") == places).all()
 
 
+@pytest.mark.slow
 def test_stopped_and_started_again_gives_the_same_weights(slabs, tmp_path, monkeypatch):
     def train(out):
         path = detector.train(slabs, out, detector.Plan(70, batch=1, channels=4, seed=1))
@@ -273,6 +274,7 @@ def test_a_widened_network_answers_as_the_narrower_one(width):
         widened(wide.state_dict(), narrow)
 
 
+@pytest.mark.slow
 def test_yolo_is_trained_from_narrower_weights_and_goes_on_where_it_was_stopped(
     tmp_path, monkeypatch
 ):
