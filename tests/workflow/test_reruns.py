@@ -18,9 +18,9 @@ import pytest
 import tiny_models
 from steps import jobs, run
 
-from cmburden import resources
-from cmburden.paths import Layout
-from cmburden.records import bucket_of
+from cmburden.core import resources
+from cmburden.core.keys import bucket_of
+from cmburden.core.paths import Layout
 from cmburden.review.store import Store
 
 PAGE = resources.root() / "docs" / "reruns.md"
@@ -214,6 +214,11 @@ def title(study):
     yield {"options": ["--set", "report.title=Other"]}
 
 
+@change("the order of suffixes")
+def suffix_order(study):
+    yield {"options": ["--set", "index.suffixes={SWI: SWI, swi: SWI, T2starw: GRE}"]}
+
+
 @change("a threshold")
 def threshold(study):
     yield {"options": ["--set", "verify.thresholds.definite=0.9"]}
@@ -265,9 +270,9 @@ def _checkout(study: Path, stage: str | None = None) -> Iterator[dict]:
         shutil.copytree(resources.root() / name, copy / name)
     shutil.copy2(resources.root() / "Snakefile", copy)
     if stage:
-        module = copy / "src" / "cmburden" / f"{stage}.py"
+        module = copy / "src" / "cmburden" / "core" / "stages.py"
         text, times = re.subn(
-            r"^VERSION = \d+$", "VERSION = 999", module.read_text(), flags=re.MULTILINE
+            rf'Stage\("{stage}", \d+,', f'Stage("{stage}", 999,', module.read_text()
         )
         assert times == 1
         module.write_text(text)

@@ -15,13 +15,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from cmburden.errors import CMBurdenError
-from cmburden.paths import Layout
-from cmburden.records import write_json
-from cmburden.tables import REVIEWS, as_records
+from cmburden.core.errors import CMBurdenError
+from cmburden.core.files import write_json
+from cmburden.core.paths import Layout
+from cmburden.core.schema import as_records
+from cmburden.core.tables import REVIEWS
 
-#: The reader whose decisions settle what others dispute.
-CONSENSUS = "consensus"
 _READER = re.compile(r"[A-Za-z0-9]{1,32}")
 _VERSION = 1
 #: Columns of a decision, in the table's order: those of the contract but the reader, who is the

@@ -15,7 +15,7 @@ def add_arguments(parser) -> None:
 
 def main(args) -> int:
     if args.sessions != 1:
-        from cmburden.simulate.longitudinal import main
+        from cmburden.simulate.courses import main
     else:
         from cmburden.simulate.cohort import main
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from cmburden.errors import CMBurdenError
+from cmburden.core.errors import CMBurdenError
 
 WHITE, CORTEX, VENTRICLES = (2, 41), (3, 42), (4, 5, 14, 15, 43, 44)
 CEREBELLUM, BRAINSTEM, THALAMUS = (7, 8, 46, 47), (16,), (10, 49)
@@ -109,7 +109,7 @@ def _from_template() -> tuple[np.ndarray, np.ndarray]:
     """MNI152 as a label map: tissue of nilearn's template, regions of our atlas, a drawn head."""
     from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template
 
-    from cmburden import atlas
+    from cmburden.space import atlas as space_atlas
 
     grey_image = load_mni152_gm_template(resolution=1)
     grey = np.asarray(grey_image.dataobj, dtype=np.float32)
@@ -117,7 +117,7 @@ def _from_template() -> tuple[np.ndarray, np.ndarray]:
     affine = grey_image.affine
     across = np.arange(grey.shape[0]) * affine[0, 0] + affine[0, 3]
     right = np.broadcast_to((across > 0)[:, None, None], grey.shape)
-    mars = atlas.regions_on(grey.shape, affine) % 100
+    mars = space_atlas.regions_on(grey.shape, affine) % 100
     tissue = (grey > 0.3) | (white > 0.3)
     brain = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(tissue, 8), iterations=6))
     brain = brain[8:-8, 8:-8, 8:-8]

@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cmburden import images, tables
-from cmburden.errors import CMBurdenError
-from cmburden.records import seed_of, whole_file, write_json
+from cmburden.core import schema, tables
+from cmburden.core.errors import CMBurdenError
+from cmburden.core.files import whole_file, write_json
+from cmburden.core.keys import seed_of
+from cmburden.images import volume as images
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
 from cmburden.simulate.scan import Simulated, simulate
@@ -199,7 +201,7 @@ def run(
     return write_all(write_participant, work, out, tables.TRUTH, jobs)
 
 
-def write_all(write, work: list[tuple], out: Path, table: tables.Table, jobs: int) -> pd.DataFrame:
+def write_all(write, work: list[tuple], out: Path, table: schema.Table, jobs: int) -> pd.DataFrame:
     """``write(*one)`` of each of ``work`` in processes of their own; its rows are the truth, which
     goes to ``out``/../truth.tsv as ``table`` has it and is returned."""
     rows: list[dict] = []

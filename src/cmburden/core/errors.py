@@ -1,0 +1,117 @@
+"""The two kinds of failure: a user's or machine's problem stops; a scan's problem is recorded.
+
+``CMBurdenError`` is what a user can mend (configuration, paths, labels): the command line prints
+its sentence and exits 2. So it does with a full disk or a closed folder (``MENDABLE``); any other
+``OSError`` is a bug and keeps its traceback. ``ScanError`` says what is wrong with one scan: a
+stage turns it into a record with a reason code and the cohort goes on.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+#: Every reason a scan can fail or be excluded for: code -> what to do about it.
+REASONS: dict[str, str] = {
+    "unreadable": "replace the file: it cannot be read as NIfTI",
+    "not_present": "get the file's content (datalad get, git annex get), then run again",
+    "empty_file": "replace the file: it has no bytes",
+    "truncated": "copy the file again: it ends before its header says",
+    "not_finite": "repair the image: it holds NaN or infinite voxels",
+    "not_3d": "give one 3D volume per file (a file per echo)",
+    "constant": "replace the image: all its voxels have one value",
+    "is_phase": "name the magnitude image: this one looks like phase",
+    "voxel_size": "use a scan whose voxels are within preprocess.max_voxel_mm",
+    "coverage": "use a scan that covers the brain, or lower preprocess.min_coverage",
+    "not_brain": "check the body part and the orientation of the scan",
+    "polarity": "check the sequence: tissue contrast is not that of GRE or SWI",
+    "brain_mask": "look at the brain mask: its volume or shape is implausible",
+    "registration": "look at the scan: it could not be aligned to MNI152",
+    "no_scan": "check index.suffixes and the filters: the participant has no usable scan",
+    "wrong_suffix": "add the suffix to index.suffixes if it is a GRE or SWI scan",
+    "part_phase": "phase images are not searched; they are kept for reference",
+    "echo_not_chosen": "another echo of the same scan is used (index.echo_time_ms)",
+    "filtered": "excluded by the configured filters",
+    "duplicate": "another file gives the same scan",
+    "cohort": "add a cohort whose participant_pattern matches",
+    "upstream": "see the stage that failed before",
+    "not_run": "run again: the stage has left no result for this scan",
+}
+
+
+class CMBurdenError(Exception):
+    """A mistake that the user can mend; ``str(error)`` is one sentence: what, where, what to do."""
+
+
+#: What a user does about an error of the system: errno -> advice. Any other is a bug, or is caught
+#: where it is understood: no advice about disks would be true of it.
+MENDABLE: dict[int, str] = {
+    errno.ENOSPC: "free space there and run again: what is done is kept",
+    errno.EDQUOT: "free space within the quota and run again: what is done is kept",
+    errno.EACCES: "give yourself the permission, or name another place, and run again",
+    errno.EPERM: "let the owner allow this, or name another place, and run again",
+    errno.EROFS: "name a place that is not mounted read-only, and run again",
+}
+
+
+def sentence(error: BaseException, named: Iterable[str] = ()) -> str | None:
+    """What a user reads of an ``error`` that the user can mend; None of a bug.
+
+    ``named`` are the arguments of a command: a missing file is the user's mistake where one of
+    them names the file, and ours where none does.
+    """
+    if isinstance(error, CMBurdenError):
+        return str(error)
+    if not isinstance(error, OSError):
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in MENDABLE:
+        return f"{where}{error.strerror or error}; {MENDABLE[error.errno]}"
+    wrong_path = isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError))
+    if wrong_path and str(error.filename) in {str(Path(name)) for name in named}:
+        return f"{where}{error.strerror}; name another"
+    return None
+
+
+def told(
+    main: Callable[[], int | None], prefix: str = "", named: Iterable[str] | None = None
+) -> int | None:
+    """Exit code of a command's ``main``; a user's mistake is a sentence after ``prefix``, and 2.
+
+    ``named`` are the command's arguments, those of this process unless given.
+    """
+    try:
+        return main()
+    except (CMBurdenError, OSError) as error:
+        said = sentence(error, sys.argv[1:] if named is None else named)
+        if said is None:
+            raise
+        print(f"{prefix}{said}", file=sys.stderr)
+        return 2
+
+
+class ScanError(Exception):
+    """What is wrong with one scan.
+
+    Parameters
+    ----------
+    reason : str
+        A code of ``REASONS``.
+    message : str
+        What was found, in one sentence, without the path (the record has it).
+    excluded : bool
+        True when the scan is sound but outside what is asked for (not a failure).
+    """
+
+    def __init__(self, reason: str, message: str, *, excluded: bool = False):
+        if reason not in REASONS:
+            raise KeyError(f"unknown reason code {reason!r}")
+        super().__init__(f"{message} To do: {REASONS[reason]}.")
+        self.reason = reason
+        self.excluded = excluded
+
+    @property
+    def status(self) -> str:
+        return "excluded" if self.excluded else "failed"

@@ -1,0 +1,324 @@
+"""Simulated lesions beside published ones: ``python -m cmburden.studies.distributions TRUTH OUT``.
+
+A simulator is worth what its lesions are worth: where they lie, how large they look on the scan,
+how many a person has. The published figures are constants here, each with its source.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.files import whole_file
+from cmburden.core.keys import seed_of
+from cmburden.evaluate.cases import read_truth
+
+_SOURCE = (
+    "957 microbleeds in 206 scans of the five sets that del Pozo Lerida et al. tabulate (DOU, "
+    "MOMENI, VALDO, RODEJA, CRB; jorgedelpozolerida/MicrobleedNet, data-misc/csv), SWI 66 %, T2* "
+    "34 %, radius as it shows on the scan"
+)
+#: Shares of the 957 by where they lie; 2 % are not placed. Subcortical white matter is taken as
+#: lobar, as the MARS scale has it; it may hold some deep white matter.
+PLACES = {
+    "subcortical white matter": ("lobar", 0.40),
+    "cortex and grey-white junction": ("lobar", 0.33),
+    "cerebellum": ("infratentorial", 0.08),
+    "basal ganglia": ("deep", 0.08),
+    "thalamus": ("deep", 0.05),
+    "brainstem": ("infratentorial", 0.04),
+}
+GROUPS = ("lobar", "deep", "infratentorial")
+#: Quantiles of the apparent radius, mm.
+RADIUS_MM = {0.05: 0.7, 0.25: 1.2, 0.50: 1.4, 0.75: 1.6, 0.95: 2.4}
+#: Quantiles of the number of microbleeds of a scan that has any.
+PER_POSITIVE_SCAN = {0.10: 1, 0.50: 2, 0.90: 11, 0.99: 38}
+#: Means of the five sets, smallest and largest, mm.
+SET_MEANS_MM = (1.26, 1.8)
+#: Share of people with a microbleed who have one there (UK Biobank, mean age 62, 7.0 % positive);
+#: of a population with mostly one each, so a set with more of them has larger shares.
+POSITIVE_WITH = {"lobar": 0.767, "deep": 0.180, "infratentorial": 0.145}
+_DRAWS = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One figure: ``simulated`` with its 95 % interval (bootstrap over scans), ``published``."""
+
+    about: str
+    name: str
+    simulated: float
+    low: float
+    high: float
+    published: float | None
+    digits: int
+
+
+def published_shares() -> dict[str, float]:
+    """Shares of the groups among the placed ones: they add up to 1.
+
+    >>> {name: round(share, 3) for name, share in published_shares().items()}
+    {'lobar': 0.745, 'deep': 0.133, 'infratentorial': 0.122}
+    """
+    total = sum(share for _, share in PLACES.values())
+    return {
+        group: sum(share for own, share in PLACES.values() if own == group) / total
+        for group in GROUPS
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Microbleeds:
+    """One row a microbleed: number of its ``scan``, ``group`` (None unknown), ``radius`` in mm."""
+
+    scan: np.ndarray
+    group: np.ndarray
+    radius: np.ndarray
+
+    @classmethod
+    def of(cls, truth: pd.DataFrame) -> Microbleeds:
+        """Those of a truth table (``tables.TRUTH``); mimics are left out."""
+        real = truth[truth["kind"] == "microbleed"]
+        return cls(
+            pd.factorize(real["scan_id"], sort=True)[0],
+            real["group"].astype(object).where(real["group"].notna(), None).to_numpy(),
+            real["radius_mm"].to_numpy(dtype=float, na_value=np.nan),
+        )
+
+    def drawn(self, scans: np.ndarray) -> Microbleeds:
+        """Those of ``scans``; a scan that is drawn twice is two scans."""
+        rows = [np.flatnonzero(self.scan == number) for number in range(self.scan.max() + 1)]
+        chosen = [rows[number] for number in scans]
+        all_rows = np.concatenate(chosen)
+        own = np.repeat(np.arange(len(chosen)), [len(one) for one in chosen])
+        return Microbleeds(own, self.group[all_rows], self.radius[all_rows])
+
+    def share(self, group: str) -> float:
+        """Of the microbleeds whose group is one of the three."""
+        known = np.isin(self.group.astype(str), GROUPS).sum()
+        return float((self.group == group).sum() / known) if known else np.nan
+
+    def share_of_scans(self, group: str) -> float:
+        return len(np.unique(self.scan[self.group == group])) / len(np.unique(self.scan))
+
+    def radius_at(self, q: float) -> float:
+        known = self.radius[np.isfinite(self.radius)]
+        return float(np.quantile(known, q)) if len(known) else np.nan
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Number in each scan that has any."""
+        return np.unique(self.scan, return_counts=True)[1]
+
+
+def compare(truth: pd.DataFrame) -> list[Row]:
+    """Rows of microbleeds of ``truth`` (``tables.TRUTH``) beside the published figures.
+
+    Raises
+    ------
+    CMBurdenError
+        When it holds no microbleed.
+    """
+    real = Microbleeds.of(truth)
+    if not len(real.scan):
+        raise CMBurdenError("the truth table holds no microbleed; simulate more scans")
+    result = []
+    for about, (measures, published, digits) in _STATISTICS.items():
+        for name, (value, low, high) in _with_intervals(real, about, measures).items():
+            result.append(Row(about, name, value, low, high, published.get(name), digits))
+    return result
+
+
+def _by_percent(quantiles: dict[float, float]) -> dict[str, float]:
+    return {f"{q:.0%}": value for q, value in quantiles.items()}
+
+
+#: What is compared: measures by name, published figures by name, digits.
+_STATISTICS: dict[str, tuple[dict[str, Callable], dict[str, float], int]] = {
+    "group of a microbleed, share": (
+        {group: partial(Microbleeds.share, group=group) for group in GROUPS},
+        published_shares(),
+        3,
+    ),
+    "positive scans with one there, share": (
+        {group: partial(Microbleeds.share_of_scans, group=group) for group in GROUPS},
+        POSITIVE_WITH,
+        3,
+    ),
+    "apparent radius, mm": (
+        {f"{q:.0%}": partial(Microbleeds.radius_at, q=q) for q in RADIUS_MM}
+        | {"mean": lambda real: float(np.nanmean(real.radius))},
+        _by_percent(RADIUS_MM),
+        2,
+    ),
+    "microbleeds of a positive scan": (
+        {
+            f"{q:.0%}": lambda real, q=q: float(np.quantile(real.counts, q))
+            for q in PER_POSITIVE_SCAN
+        },
+        _by_percent(PER_POSITIVE_SCAN),
+        1,
+    ),
+}
+
+
+def _with_intervals(
+    real: Microbleeds, seed: str, measures: dict[str, Callable]
+) -> dict[str, tuple[float, float, float]]:
+    """Each measure with its percentile interval: scans are drawn, lesions come with them."""
+    scans = int(real.scan.max()) + 1
+    random = np.random.default_rng(seed_of("distributions", seed))
+    drawn = []
+    for _ in range(_DRAWS):
+        sample = real.drawn(random.integers(scans, size=scans))
+        drawn.append([measure(sample) for measure in measures.values()])
+    low, high = np.nanpercentile(np.array(drawn, float), [2.5, 97.5], axis=0)
+    return {
+        name: (float(measure(real)), float(low[number]), float(high[number]))
+        for number, (name, measure) in enumerate(measures.items())
+    }
+
+
+def markdown(truth: pd.DataFrame, rows: list[Row]) -> str:
+    """distributions.md: the comparison, then radius by cohort and the other kinds."""
+    real = truth[truth["kind"] == "microbleed"]
+    lines = [
+        "# Simulated microbleeds beside published ones",
+        "",
+        f"{len(real)} microbleeds in {real['scan_id'].nunique()} of {truth['scan_id'].nunique()} "
+        "simulated scans; in brackets 95 %, bootstrap over scans. A published figure "
+        "outside of them is a difference that the choice of simulated scans does not explain; the "
+        "published ones have an error of their own, which is not known here.",
+        "",
+        "| | | simulated | published |",
+        "| --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        published = "" if row.published is None else f"{row.published:.{row.digits}f}"
+        if (row.about, row.name) == ("apparent radius, mm", "mean"):
+            published = f"{SET_MEANS_MM[0]} to {SET_MEANS_MM[1]} by set"
+        interval = f"{row.low:.{row.digits}f}-{row.high:.{row.digits}f}"
+        lines.append(
+            f"| {row.about} | {row.name} | {row.simulated:.{row.digits}f} ({interval}) "
+            f"| {published} |"
+        )
+    lines += ["", "## Apparent radius by cohort preset, mm", ""]
+    lines += ["| cohort | microbleeds | " + " | ".join(f"{q:.0%}" for q in RADIUS_MM) + " |"]
+    lines += ["| --- " * (2 + len(RADIUS_MM)) + "|"]
+    for cohort, own in real.groupby("cohort"):
+        values = " | ".join(f"{_radius_at(own, q):.2f}" for q in RADIUS_MM)
+        lines.append(f"| {cohort} | {len(own)} | {values} |")
+    others = truth[~truth["kind"].isin(["microbleed", "none"])]
+    if len(others):
+        lines += ["", "## Other kinds", "", "| kind | number | per scan | radius 5 / 50 / 95 % |"]
+        lines += ["| --- | --- | --- | --- |"]
+        for kind, own in others.groupby("kind"):
+            radius = " / ".join(f"{_radius_at(own, q):.2f}" for q in (0.05, 0.5, 0.95))
+            share = len(own) / truth["scan_id"].nunique()
+            lines.append(f"| {kind} | {len(own)} | {share:.2f} | {radius} |")
+    lines += [
+        "",
+        f"Published: {_SOURCE}. Groups: 2 % of them are not placed and left out; subcortical "
+        "white matter is counted as lobar. Positive scans with one there: UK Biobank, of people "
+        "with a microbleed (mean age 62, mostly one each). Radius: its table's grid is 0.5 mm. "
+        "None of these scans was used.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _radius_at(rows: pd.DataFrame, q: float) -> float:
+    values = rows["radius_mm"].dropna().to_numpy(dtype=float)
+    return float(np.quantile(values, q)) if len(values) else np.nan
+
+
+def picture(truth: pd.DataFrame, rows: list[Row], path: Path) -> Path:
+    """distributions.png: groups, apparent radius and number a scan, simulated and published."""
+    from matplotlib import rc_context
+
+    from cmburden.evaluate.figures import STYLE, new_figure, save
+
+    real = Microbleeds.of(truth)
+    blue, orange = "#0072B2", "#D55E00"
+    with rc_context(STYLE):
+        figure = new_figure(3.3)
+        first, second, third = figure.subplots(1, 3)
+        shares = [row for row in rows if row.about.startswith("group")]
+        place = np.arange(len(shares))
+        first.bar(
+            place - 0.2, [row.simulated for row in shares], 0.38, color=blue, label="simulated"
+        )
+        errors = [[max(row.simulated - row.low, 0) for row in shares],
+                  [max(row.high - row.simulated, 0) for row in shares]]  # fmt: skip
+        first.errorbar(
+            place - 0.2, [row.simulated for row in shares], yerr=errors, fmt="none",
+            ecolor="#222222", capsize=3, elinewidth=1,
+        )  # fmt: skip
+        first.bar(
+            place + 0.2, [row.published for row in shares], 0.38, color="white", edgecolor=orange,
+            hatch="////", label="published",
+        )  # fmt: skip
+        names = [row.name.replace("infratentorial", "infra-\ntentorial") for row in shares]
+        first.set_xticks(place, names, fontsize=8.5)
+        first.set_ylabel("share of microbleeds")
+        first.set_ylim(0, 1)
+        first.legend(loc="upper right")
+        for axes, values, published, about in (
+            (second, real.radius[np.isfinite(real.radius)], RADIUS_MM, "apparent radius, mm"),
+            (third, real.counts, PER_POSITIVE_SCAN, "count per positive scan"),
+        ):
+            values = np.sort(values)
+            axes.step(
+                np.append(values[:1], values), np.arange(len(values) + 1) / len(values),
+                color=blue, lw=1.8, where="post", label="simulated",
+            )  # fmt: skip
+            axes.plot(
+                list(published.values()), list(published), "D", color=orange, ms=6,
+                label="published", mec="white",
+            )  # fmt: skip
+            axes.set_xlabel(about, fontsize=9)
+            axes.set_ylim(0, 1.02)
+        second.set_ylabel("share at or below")
+        second.set_xlim(0, max(3.0, real.radius_at(0.99)))
+        third.set_xscale("log")
+        third.set_xticks([1, 2, 5, 10, 40], ["1", "2", "5", "10", "40"])
+        third.minorticks_off()
+        second.legend(loc="lower right")
+        figure.suptitle(
+            f"{len(real.scan)} simulated microbleeds and 957 published",
+            x=0.01,
+            ha="left",
+            fontsize=10,
+        )
+        return save(figure, path)
+
+
+def run(truth: Path, out: Path) -> list[Row]:
+    """Write ``out``/distributions.md and .png of a truth table; returns the comparison."""
+    table = read_truth(truth)
+    rows = compare(table)
+    picture(table, rows, Path(out) / "distributions.png")
+    with whole_file(Path(out) / "distributions.md") as temporary:
+        temporary.write_text(markdown(table, rows), encoding="utf-8")
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``python -m cmburden.studies.distributions TRUTH.tsv OUT``."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("truth", type=Path, help="truth.tsv of `cmburden simulate`")
+    parser.add_argument("out", type=Path, help="folder for distributions.md and distributions.png")
+    given = parser.parse_args(arguments)
+    run(given.truth, given.out)
+    print((given.out / "distributions.md").read_text(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(told(main))
