@@ -17,6 +17,8 @@ from cmburden.evaluate import figures as evaluation_figures
 from cmburden.evaluate import measures as evaluate_measures
 from cmburden.studies import evaluation_docs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):

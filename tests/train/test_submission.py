@@ -20,7 +20,7 @@ from cmburden.train.submission import Ended, Resources, StepRun
 TINY = """
 import sys, time
 from pathlib import Path
-from cmburden.errors import CMBurdenError
+from cmburden.core.errors import CMBurdenError
 
 def main(arguments):
     out, *rest = arguments
