@@ -29,7 +29,8 @@ demo: install
 quick: install
 	$(SIDE_BY_SIDE)
 
-# Coverage counts this process alone, not the jobs of Snakemake. It is read, and no gate.
+# Coverage counts this process alone, not the jobs of Snakemake. It is read, and no gate. It takes a fifth
+# more processor time in tests of tables and report (2026-11-27), less where ANTs and torch work.
 test: install
 	$(SIDE_BY_SIDE) --cov --cov-report=
 	$(BIN)/python -m pytest -m "slow or browser" --cov --cov-append --cov-report=term
