@@ -21,7 +21,7 @@ from cmburden.train.submission import Ended, Resources, StepRun
 TINY = """
 import sys, time
 from pathlib import Path
-from cmburden.errors import CMBurdenError
+from cmburden.core.errors import CMBurdenError
 from cmburden.train.submission import StepRun
 
 class TinyRun(StepRun):
@@ -287,6 +287,7 @@ def test_a_killed_local_job_is_told_from_one_that_ended(tiny, tmp_path):
     assert end.log
 
 
+@pytest.mark.slow
 def test_training_that_runs_out_of_time_ends_as_if_unbroken(tmp_path, monkeypatch):
     import torch
     from test_train import save_slabs

@@ -440,6 +440,7 @@ def test_a_widened_network_answers_as_the_narrower_one(width):
         widened(wide.state_dict(), narrow)
 
 
+@pytest.mark.slow
 def test_yolo_is_trained_from_narrower_weights_and_goes_on_where_it_was_stopped(
     tmp_path, monkeypatch
 ):
