@@ -157,14 +157,9 @@ def targets(result: dict[str, Any], benchmark: dict[str, Any], layout: Layout) -
     ]
     header = ["what", "target", "measured", "interval, 95 %", "met"]
     return (
-<<<<<<< HEAD
         markdown_table(header, [row.cells() for row in rows])
         + "\n\nThe second simulator of a lesion's signal agrees with this one "
-        "within 5 % (tests/unit/test_heldout_simulator.py)."
-=======
-        "\n".join(lines) + "\n\nThe second simulator of a lesion's signal agrees with this one "
         "within 5 % (tests/simulate/test_heldout_simulator.py)."
->>>>>>> main
     )
 
 
