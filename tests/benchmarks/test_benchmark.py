@@ -107,6 +107,7 @@ def test_scans_of_a_run_are_read(small, tmp_path):
     assert np.array_equal(volumes[0].mask, small.mask)
 
 
+@pytest.mark.slow
 def test_command_with_the_shipped_models(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "synthetic", lambda name: small)
     threads = torch.get_num_threads()

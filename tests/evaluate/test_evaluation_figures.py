@@ -18,6 +18,8 @@ from cmburden.evaluate import measures as evaluate_measures
 from cmburden.evaluate import style as evaluation_style
 from cmburden.studies import evaluation_docs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):

@@ -31,7 +31,8 @@ from cmburden.core.markdown import table as markdown_table
 from cmburden.core.paths import COHORT_TABLES, Layout
 from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 from cmburden.index import stage as index
-from cmburden.run.plan import INDEXED, Flow
+from cmburden.run.begin import BEGUN, plan_for_snakemake
+from cmburden.run.plan import Plan
 
 #: The rules' edges, over {scans} names in {buckets} buckets (by remainder: planning is the same).
 BARE = """\
@@ -181,7 +182,7 @@ def plan(folder: Path, scans: int, buckets: int, repeats: int = 1) -> dict[str, 
     ]
     ours += ["--set", f"buckets={buckets}", "--cores", "2", "-n"]
     bare = _write_bare(folder / "bare", scans, buckets)
-    flow = Flow(settings, main=False)
+    flow = plan_for_snakemake(settings, main=False)
     synthetic_results.write(layout, indexed, flow.buckets, candidates=5, lesions=1)
     jobs = _remember_ours(layout, flow, settings)
     jobs_bare = _remember_bare(folder / "bare", bare, scans, buckets)
@@ -215,7 +216,7 @@ def _write_bare(folder: Path, scans: int, buckets: int) -> list[str]:
     return [*command, "--directory", str(folder), "--cores", "2"]
 
 
-def _remember_ours(layout: Layout, flow: Flow, settings: dict[str, Any]) -> int:
+def _remember_ours(layout: Layout, flow: Plan, settings: dict[str, Any]) -> int:
     """Complete a finished run: tables, report, Snakemake's memory of every output.
 
     Returns the number of jobs.
@@ -236,7 +237,7 @@ def _remember_ours(layout: Layout, flow: Flow, settings: dict[str, Any]) -> int:
     command = ["--snakefile", str(root / "Snakefile"), "--profile", str(profile)]
     command += ["--directory", str(layout.work), "--configfile", str(resolved)]
     command += ["--nolock", "--cores", "2"]
-    return _remember(made, command, **{INDEXED: "1"})
+    return _remember(made, command, **{BEGUN: "1"})
 
 
 def _remember_bare(folder: Path, command: list[str], scans: int, buckets: int) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from cmburden.core import resources
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import write_json
+from cmburden.run.participants import Request, run
 
 COHORTS = ("adni", "aibl", "mas", "oats")
 
@@ -18,10 +19,10 @@ def prepare(folder: Path, *, participants: int, seed: int, jobs: int) -> None:
 
     Two of the participants cannot be counted: :func:`_add_bad`.
     """
-    from cmburden.simulate.cohort import run
+    from cmburden.simulate import cohort
 
     anatomy = resources.root().parent / "shared" / "anatomy"
-    run(
+    cohort.run(
         folder / "bids",
         presets=[name.upper() for name in COHORTS],
         participants=participants,
@@ -84,8 +85,14 @@ def main(args: argparse.Namespace) -> int:
 
 def _run(bids: Path, derivatives: Path, cores: int) -> int:
     """``cmburden run`` for the four cohorts; its exit code."""
-    from cmburden.run import cli
-
-    cohorts = ",".join(f"config/cohorts/{name}.yaml" for name in COHORTS)
-    command = ["run", str(bids), str(derivatives), "participant", "--cores", str(cores)]
-    return cli.main([*command, "--set", f"cohorts=[{cohorts}]", "--set", "buckets=2"])
+    return run(
+        Request(
+            bids_dir=bids,
+            output_dir=derivatives,
+            cores=cores,
+            settings=[
+                f"cohorts=[{','.join(f'config/cohorts/{name}.yaml' for name in COHORTS)}]",
+                "buckets=2",
+            ],
+        )
+    )

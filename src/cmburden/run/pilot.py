@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from cmburden.core import config as configuration
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.keys import hash_of
 from cmburden.core.markdown import table as markdown_table
@@ -23,6 +24,7 @@ from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 from cmburden.core.tables import MANIFEST
+from cmburden.run.participants import Request, nested, run
 
 #: Seconds that a SLURM job takes beside its work: Snakemake starts and parses (5-8 s measured).
 START_S = 7
@@ -369,11 +371,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """``cmburden pilot BIDS_DIR OUTPUT_DIR``."""
     from cmburden.index import tree
-    from cmburden.run import participants as run_participants
 
     if args.scans < 1 or (args.total is not None and args.total < 1):
         raise CMBurdenError("--scans and --for: give numbers of at least 1")
-    scans = tree.listing(args.bids_dir, run_participants.settings_of(args.set, args.config_file))
+    scans = tree.listing(args.bids_dir, configuration.load(nested(args.set), args.config_file))
     chosen = choose(scans, args.scans)
     number = sum(participant in set(chosen) for participant, _ in scans)
     print(f"pilot: {number} of {len(scans)} scans, of {len(chosen)} participants", flush=True)
@@ -387,15 +388,14 @@ def main(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, participants: list[str]) -> int:
     """``cmburden run`` for these participants, with the pilot's options; its exit code."""
-    from cmburden.run import cli
-
-    command = ["run", str(args.bids_dir), str(args.output_dir), "participant"]
-    command += ["--profile", args.profile]
-    for setting in args.set:
-        command += ["--set", setting]
-    if args.cores:
-        command += ["--cores", str(args.cores)]
-    if args.config_file:
-        command += ["--config-file", str(args.config_file)]
-    labels = [name.removeprefix("sub-") for name in participants]
-    return cli.main([*command, "--participant-label", *labels])
+    return run(
+        Request(
+            bids_dir=args.bids_dir,
+            output_dir=args.output_dir,
+            participant_label=[name.removeprefix("sub-") for name in participants],
+            config_file=args.config_file,
+            settings=args.set,
+            profile=args.profile,
+            cores=args.cores,
+        )
+    )
