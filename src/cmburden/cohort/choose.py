@@ -59,7 +59,7 @@ def choose_scan(
         left = kept
         if len(left) == 1:
             return left[0], ", then ".join(decided)
-    places = {suffix: place for place, suffix in enumerate(suffixes)}
+    places: dict[str | None, int] = {suffix: place for place, suffix in enumerate(suffixes)}
     ranks = [places.get(_text(scan.get("suffix")), len(places)) for scan in left]
     kept = [scan for scan, rank in zip(left, ranks, strict=True) if rank == min(ranks)]
     if len(kept) < len(left):
@@ -88,7 +88,7 @@ def _rank(scan: dict[str, Any], rule: str, among: list[dict[str, Any]]) -> float
         "longest_echo": ("echo_time_s", -1),
     }[rule]
     value = scan.get(column)
-    return sign * float(value) if _known(value) else math.inf
+    return sign * float(value) if value is not None and _known(value) else math.inf
 
 
 def _known(value: Any) -> bool:

@@ -45,7 +45,8 @@ def read(bids_dir: Path, participants: list[str]) -> Phenotypes:
 
     Rows of people who have no folder are left out and counted in ``problems``.
     """
-    bids_dir, problems = Path(bids_dir), []
+    bids_dir = Path(bids_dir)
+    problems: list[str] = []
     table = _read_tsv(bids_dir / "participants.tsv", problems)
     there = table is not None
     if not there:
@@ -185,7 +186,8 @@ def _ages(values: pd.Series, name: str, problems: list[str]) -> pd.Series:
 
 def _sessions(bids_dir: Path, participants: list[str], problems: list[str]) -> pd.DataFrame:
     """Rows of sub-*/sub-*_sessions.tsv; empty where the tree has none."""
-    found, oddities = [], {}
+    tables: list[pd.DataFrame] = []
+    oddities: dict[str, list[str]] = {}
     for participant in participants:
         path = bids_dir / participant / f"{participant}_sessions.tsv"
         here: list[str] = []
@@ -199,14 +201,14 @@ def _sessions(bids_dir: Path, participants: list[str], problems: list[str]) -> p
             bare = ~table["session_id"].str.startswith("ses-")
             table["session_id"] = table["session_id"].where(~bare, "ses-" + table["session_id"])
             table.insert(0, "participant_id", participant)
-            found.append(_standardised(table, "*_sessions.tsv", here))
+            tables.append(_standardised(table, "*_sessions.tsv", here))
         for oddity in here:
             text = oddity.replace(path.name, "*_sessions.tsv")
             oddities.setdefault(text, []).append(participant)
     problems += [f"{text} ({_some(who)})" for text, who in oddities.items()]
-    if not found:
+    if not tables:
         return pd.DataFrame({"participant_id": [], "session_id": []}, dtype=object)
-    return _typed(pd.concat(found, ignore_index=True))
+    return _typed(pd.concat(tables, ignore_index=True))
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:

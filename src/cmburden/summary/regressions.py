@@ -217,7 +217,8 @@ def _dispersion(model: _Model, wide: Fit, straight: Fit) -> Iterator[Row]:
             yield model.row(measure, method=_not(problem))
         return
     method = "overdispersion: variance = mean + alpha mean^2; Wald interval of log alpha"
-    yield model.row(alpha, *wide.alpha, method=method)
+    estimate, low, high = wide.alpha
+    yield model.row(alpha, estimate, low, high, method)
     statistic = max(2 * (wide.llf - straight.llf), 0.0)
     method = "twice the gain in log likelihood over Poisson"
     yield model.row(ratio, statistic, method=method)
@@ -299,4 +300,4 @@ def _patterns(people: _People) -> Iterator[Row]:
             part = Fit(fit.log_ratio[:, place], fit.error[:, place])
         events = int((outcome[terms.used] == codes[name]).sum())
         yield from dataclasses.replace(of_pattern, events=events).ratios(part)
-    yield from model.about(fit, len(table))
+    yield from model.about(fit, len(people.table))
