@@ -1,6 +1,7 @@
 """Section: the methods paragraph, rendered from the configuration of the run.
 
-So the paragraph cannot contradict the configuration. The paragraph names the models by their contracts.
+So the paragraph cannot contradict the configuration. The paragraph names the models by their
+contracts.
 """
 
 from __future__ import annotations
