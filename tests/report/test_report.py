@@ -121,8 +121,8 @@ def differing(page: Page, rows: dict[tuple[str, str], dict]) -> list[str]:
     for name, chart in page.charts.items():
         for trace in chart["data"]:
             for at, drawn, key, ends in points(trace):
-                scale = 100 if any("%" in str(chart["layout"].get(axis, {}).get("title"))
-                                   for axis in ("xaxis", "yaxis")) else 1  # fmt: skip
+                titles = [chart["layout"].get(axis, {}).get("title") for axis in ("xaxis", "yaxis")]
+                scale = 100 if any("%" in str(title) for title in titles) else 1
                 if trace["type"] in ("bar", "heatmap"):
                     right, scale = value(key, "n"), 1
                 elif " || " in key:

@@ -62,11 +62,9 @@ def draw(tallies: list[Tally]) -> Chart | None:
         f"those with none stand in the table{more}.",
         figure=figure,
         columns=["Definite microbleeds", *[f"Participants, {tally.contrast}" for tally in tallies]],
-        rows=[
-            [
-                str(count),
-                *[number(tally.rows[count]) if count in tally.rows else "–" for tally in tallies],
-            ]
-            for count in levels
-        ],
+        rows=[[str(count), *[_cell(tally, count) for tally in tallies]] for count in levels],
     )
+
+
+def _cell(tally: Tally, count: int) -> str:
+    return number(tally.rows[count]) if count in tally.rows else "–"

@@ -60,7 +60,7 @@ def draw(contrasts: list[Sides]) -> Chart | None:
     figure.update_layout(
         template=TEMPLATE, height=420, barmode="relative", bargap=0.25, showlegend=False
     )
-    most = max(row["n"] for one in contrasts for rows in one.rows.values() for row in rows) or 1
+    most = max(row["n"] for one, side in _columns(contrasts) for row in one.rows[side]) or 1
     ticks = sorted({0, -most, most})
     figure.update_xaxes(
         tickvals=ticks,
@@ -76,14 +76,21 @@ def draw(contrasts: list[Sides]) -> Chart | None:
         caption="Definite microbleeds by MARS region: the person’s left to the left, right to the "
         "right.",
         figure=figure,
-        columns=["Region", "Group"]
-        + [f"{one.contrast}, {side}" for one in contrasts for side, _, _ in _SIDES],
+        columns=[
+            "Region",
+            "Group",
+            *[f"{one.contrast}, {side}" for one, side in _columns(contrasts)],
+        ],
         rows=[
-            [name, region.group]
-            + [number(one.rows[side][place]) for one in contrasts for side, _, _ in _SIDES]
-            for place, (name, region) in enumerate(zip(_NAMES, REGIONS, strict=True))
+            [name, region.group, *[number(one.rows[side][at]) for one, side in _columns(contrasts)]]
+            for at, (name, region) in enumerate(zip(_NAMES, REGIONS, strict=True))
         ],
     )
+
+
+def _columns(contrasts: list[Sides]) -> list[tuple[Sides, str]]:
+    """The table's columns of numbers, in order."""
+    return [(one, side) for one in contrasts for side, _, _ in _SIDES]
 
 
 def _bars(one: Sides, side: str, sign: int, opacity: float) -> go.Bar:
