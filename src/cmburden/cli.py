@@ -106,7 +106,8 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     for name, text in ELSEWHERE.items():
         sub = commands.add_parser(name, help=text)
         if name == chosen:
-            module = importlib.import_module(f"cmburden.{name}")
+            at = {"simulate": "simulate.command"}.get(name, name)
+            module = importlib.import_module(f"cmburden.{at}")
             module.add_arguments(sub)
             sub.set_defaults(call=module.main)
     return parser
