@@ -222,7 +222,7 @@ def _write_t1w(
 
 
 def truth_rows(plan: ParticipantPlan, stem: str, scan: Simulated) -> list[dict[str, Any]]:
-    """Rows of ``tables.TRUTH``, one a source; a scan without any source has a row of kind 'none'."""
+    """Rows of ``tables.TRUTH``, one a source; a scan without any has a row of kind 'none'."""
     base: dict[str, Any] = {
         "scan_id": stem,
         "cohort": plan.cohort,

@@ -28,7 +28,6 @@ from cmburden.simulate import anatomy as an
 from cmburden.simulate import cohort, pathology, placing, sources, vessels
 from cmburden.simulate.acquisition import Acquisition
 from cmburden.simulate.grid import SUB_MM, brain_box, voxel_points
-from cmburden.simulate.physics import phase_per_ppm
 from cmburden.simulate.scan import VEIN_PPM, Given, Simulated, simulate, vessel_sources
 from cmburden.simulate.sources import Findings, Source, usual_findings
 
@@ -119,7 +118,7 @@ class Head:
 class Course:
     """A person's microbleeds by the sessions in which they are present.
 
-    ``persisting`` are present in all sessions; ``gained`` and ``lost`` are numbers at each interval.
+    ``persisting`` are present in all sessions; ``gained`` and ``lost`` count those of each interval.
     """
 
     persisting: int

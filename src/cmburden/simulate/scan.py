@@ -130,6 +130,7 @@ class _Head:
 
     @classmethod
     def on(cls, anatomy: an.Anatomy, deform: an.PointMap, grid: Grid) -> _Head:
+        """The head of ``anatomy`` on ``grid``; ``deform`` takes scan mm to anatomy mm."""
         scan_mm = voxel_points(grid.affine, grid.shape)
         points = deform(scan_mm)
         brain = an.sample(anatomy.brain, anatomy.affine, points, nearest=True).numpy() > 0.5
@@ -181,7 +182,6 @@ def simulate(
         factor = given.tissue(head.scan_mm).numpy()
     if factor is not None:
         signal *= torch.from_numpy(factor)
-
     level = float(signal.abs()[torch.from_numpy(head.anatomy.tissue)].median())
     losses = _Losses(signal, grid, acquisition, radians, level / acquisition.snr)
     if given is None:
@@ -191,19 +191,12 @@ def simulate(
         drawn = [losses.graded(source) for source in given.sources]
     receive = _receive(head.field_ppm, radians, coil(grid.shape, acquisition.shading, rng))
     image, bare, phase = _images(losses, drawn, receive, rng)
-    parenchyma = an.parenchyma(head.anatomy.labels)
-    seen = [reader.looked_at(source, image, bare, parenchyma, grid.affine) for source in drawn]
-    return Simulated(
-        image,
-        bare,
-        phase,
-        grid.affine,
-        head.anatomy.labels,
-        head.brain,
-        # Vessels are in the susceptibility map already; here they are named for the truth.
-        [*seen, *veins.crossings],
-        acquisition,
-    )
+    labels, affine = head.anatomy.labels, grid.affine
+    parenchyma = an.parenchyma(labels)
+    seen = [reader.looked_at(source, image, bare, parenchyma, affine) for source in drawn]
+    # Crossing vessels are in the susceptibility map already; the truth names them.
+    truth = [*seen, *veins.crossings]
+    return Simulated(image, bare, phase, affine, labels, head.brain, truth, acquisition)
 
 
 def _draw_veins(
