@@ -160,6 +160,18 @@ def test_the_share_of_painted_microbleeds_is_what_is_asked_for(tmp_path):
         cohort.run(tmp_path / "bids", presets=["MAS"], participants=1, seed=0, painted=2)
 
 
+def test_plans_stay_as_they_were_drawn():
+    # Scans of a seed are compared over years: the order of draws is a contract.
+    plans = cohort.plan_cohort(["MAS"], 4, [None], 4, positive_share=0.5, t1w_share=0.5)
+    assert [plan.age for plan in plans] == [68.7, 85.3, 82.1, 60.4]
+    assert [plan.n_microbleeds for plan in plans] == [0, 2, 0, 17]
+    assert [plan.sex + plan.site for plan in plans] == ["FA", "MB", "FB", "MB"]
+    assert [plan.has_t1w for plan in plans] == [False, False, True, True]
+    assert plans[0].seed == 822157685291296531
+    none = cohort.plan_cohort(["MAS"], 4, [None], 4, positive_share=0.0, t1w_share=0.5)
+    assert [plan.n_microbleeds for plan in none] == [0, 0, 0, 0]
+
+
 def test_microbleeds_lie_in_tissue_and_apart_with_published_sizes():
     made = drawing(lambda source: "microbleed").draw(Findings(microbleeds=150))
     assert len(made) == 150

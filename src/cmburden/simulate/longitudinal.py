@@ -118,7 +118,8 @@ class Head:
 class Course:
     """A person's microbleeds by the sessions in which they are present.
 
-    ``persisting`` are present in all sessions; ``gained`` and ``lost`` count those of each interval.
+    ``persisting`` of them are present in all sessions; ``gained`` and ``lost`` hold the number of
+    each interval.
     """
 
     persisting: int
