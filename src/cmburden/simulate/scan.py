@@ -158,9 +158,9 @@ def simulate(
 
     ``deform`` takes scan mm to mm of ``anatomy``. With ``given`` the person's sources, veins and
     changes of tissue are those, and ``findings`` is not used. A microbleed that this scan shows
-    grey rather than dark has the kind 'faint'; a given one that no reader would see is 'unseen' or
-    faint. Coarser ``sub_mm`` cost less time and dephase less. The module's docstring has the order
-    of draws.
+    grey rather than dark has the kind 'faint'; a given one that no reader would see is 'unseen'.
+    Coarser ``sub_mm`` cost less time and dephase less. The module's docstring has the order of
+    draws.
     """
     grid = draw_grid(brain_box(anatomy, deform), acquisition, margin_mm, sub_mm, rng)
     head = _Head.on(anatomy, deform, grid)
