@@ -1,10 +1,16 @@
-# make        set up .venv          make demo   run the demo cohort
-# make test   set up, run the tests  make lint   the style and workflow checks
+# make        set up .venv                    make demo   run the demo cohort
+# make quick  set up, run the quick tests     make test   set up, run all tests
+# make lint   set up, run the checks of style, types, rooms and workflow
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test slurm-faults lint lock evaluation scale
+# Quick tests run side by side, a process a core with one thread each. Whole runs, SLURM and the
+# browser use all cores of the machine themselves, so that they run one after the other.
+QUICK := -m "not slow and not browser"
+SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK) -n logical --maxprocesses 8
+
+.PHONY: install demo quick test slurm-faults lint lock evaluation scale
 install: $(STAMP)
 
 $(STAMP): envs/requirements.lock pyproject.toml
@@ -19,8 +25,13 @@ $(STAMP): envs/requirements.lock pyproject.toml
 demo: install
 	$(BIN)/cmburden demo demo
 
+quick: install
+	$(SIDE_BY_SIDE)
+
+# Coverage counts this process alone, not the jobs of Snakemake. It is read, and no gate.
 test: install
-	$(BIN)/python -m pytest
+	$(SIDE_BY_SIDE) --cov --cov-report=
+	$(BIN)/python -m pytest -m "slow or browser" --cov --cov-append --cov-report=term
 
 # A cancelled job and a lost node on a real SLURM: five minutes (docs/scale.md).
 slurm-faults: install
@@ -31,6 +42,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+	$(BIN)/codespell
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/house.py
 
 # About 2 hours: 120 simulated scans that no network was trained or calibrated on, 40 of another
 # simulator, and all figures of docs/evaluation.md. ANATOMY: the folder of the label maps.

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from cmburden.errors import ScanError
 from cmburden.mars import REGIONS
-from cmburden.paths import Layout
+from cmburden.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.per_scan import carry_out, skip
 from cmburden.records import Outcome, Scan, bucket_of, write_json
 from cmburden.tables import CANDIDATES, MANIFEST, REJECTED, TRUTH
 
@@ -52,6 +54,7 @@ def cohort(tmp: Path, participants: int = 40, seed: int = 0) -> Cohort:
     bids_dir, layout = tmp / "bids", Layout(tmp / "derivatives")
     bids_dir.mkdir(parents=True)
     scans, candidates, truth, phenotypes = [], [], [], []
+    config = config_of(tmp)
     for number in range(1, participants + 1):
         name = list(COHORTS)[number % 4]
         participant = f"sub-{name}{number:03d}"
@@ -67,7 +70,7 @@ def cohort(tmp: Path, participants: int = 40, seed: int = 0) -> Cohort:
         truth += real
         if number not in (3, 5):
             candidates += found
-        _records(layout, scan, number, random)
+        _records(layout, scan_object(scan, bids_dir), config, number, random)
     MANIFEST.write(layout.manifest, scans)
     REJECTED.write(layout.rejected, _rejected())
     for bucket in range(BUCKETS):
@@ -78,7 +81,8 @@ def cohort(tmp: Path, participants: int = 40, seed: int = 0) -> Cohort:
     truth_path = tmp / "truth.tsv"
     TRUTH.frame(truth).to_csv(truth_path, sep="\t", index=False, na_rep="n/a")
     _models(tmp)
-    return Cohort(bids_dir, layout, config_of(tmp), truth_path, scans, candidates)
+    write_json(layout.config, config)  # JSON is YAML
+    return Cohort(bids_dir, layout, config, truth_path, scans, candidates)
 
 
 def scan_object(row: dict, bids_dir: Path) -> Scan:
@@ -184,9 +188,12 @@ def _truth_row(scan, source, kind, place, radius) -> dict:
     }
 
 
-def _records(layout: Layout, scan: dict, number: int, random) -> None:
-    """Records of all stages; scan 3 cannot be read, scan 5 is no brain."""
-    voxel = COHORTS[scan["cohort"]][4]
+def _records(layout: Layout, scan: Scan, config: dict, number: int, random) -> None:
+    """Records of all stages, as the stages' jobs leave them, with the logs that they name.
+
+    Scan 3 cannot be read, scan 5 is no brain.
+    """
+    voxel = COHORTS[scan.cohort][4]
     measures = {
         "preprocess": {
             **dict(zip(("voxel_x_mm", "voxel_y_mm", "slice_mm"), voxel, strict=True)),
@@ -196,30 +203,34 @@ def _records(layout: Layout, scan: dict, number: int, random) -> None:
         },
         "register": {"registration_correlation": float(random.normal(0.93, 0.02))},
     }
-    for stage in ("preprocess", "register", "detect", "verify"):
-        fate = {"status": "ok"}
-        if number == 3:
-            fate = {
-                "status": "failed",
-                "reason": "truncated" if stage == "preprocess" else "upstream",
-                "message": "The file ends before its header says. To do: copy the file again.",
-                "log": f"logs/{stage}/{scan['scan_id']}.log",
-            }
-        if number == 5 and stage != "preprocess":
-            fate = {
-                "status": "excluded",
-                "reason": "registration" if stage == "register" else "upstream",
-                "message": "It could not be aligned (correlation 0.31).",
-                "log": f"logs/{stage}/{scan['scan_id']}.log",
-            }
-        Outcome(
-            stage, scan["scan_id"], seconds=1.0, measures=measures.get(stage, {}), **fate
-        ).write(layout.record(stage, scan["scan_id"]))
+    wrong = {}
+    if number == 3:
+        wrong["preprocess"] = ScanError("truncated", "The file ends before its header says.")
+        wrong["register"] = ScanError("upstream", "Not registered.")
+    if number == 5:
+        wrong["register"] = ScanError("registration", "Correlation 0.31.", excluded=True)
+
+    for stage in SCAN_STAGES:
+
+        def work(known: dict, stage: str = stage) -> None:
+            known |= measures[stage]
+            if stage in wrong:
+                raise wrong[stage]
+
+        log = _log(layout, stage, scan.scan_id)
+        outcome = carry_out(stage, 1, scan, layout, config[stage], work, log)
+    for stage in BUCKET_STAGES:
+        log = _log(layout, stage, str(bucket_of(scan.scan_id, BUCKETS)))
+        if outcome.ok:
+            done = Outcome(stage, scan.scan_id, "ok", seconds=1.0, log=log)
+            done.write(layout.record(stage, scan.scan_id))
+        else:
+            skip(stage, 1, scan, layout, outcome.status, "An earlier stage failed.", log)
     write_json(
-        layout.run_record("preprocess", scan["scan_id"]),
+        layout.run_record("preprocess", scan.scan_id),
         {
             "stage": "preprocess",
-            "unit": scan["scan_id"],
+            "unit": scan.scan_id,
             "stage_version": 1,
             "cmburden_version": "0.1.0",
             "versions": "{}",
@@ -229,6 +240,15 @@ def _records(layout: Layout, scan: dict, number: int, random) -> None:
             "seconds": 3.0,
         },
     )
+    layout.run_record("register", scan.scan_id).unlink()
+
+
+def _log(layout: Layout, stage: str, unit: str) -> str:
+    """A job's log, written; its name as records have it."""
+    path = layout.log(stage, unit)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("INFO fabricated\n")
+    return layout.log_name(stage, unit)
 
 
 def _rejected() -> list[dict]:

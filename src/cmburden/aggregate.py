@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from cmburden import burden, changes, changes_summary, phenotypes, summary
 from cmburden.contracts import contract_of
-from cmburden.errors import REASONS, CMBurdenError
+from cmburden.errors import REASONS, CMBurdenError, sentence
 from cmburden.mars import BY_NAME, REGIONS, UNKNOWN, pattern_of
 from cmburden.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
 from cmburden.records import Outcome, bucket_of, whole_file, write_json
@@ -97,7 +97,6 @@ def write_tables(
     runs: list[dict[str, Any]],
 ) -> None:
     """Write cohort/*.parquet from `scans` without its counts and the `lesions` of all scans."""
-    settings, shown = config["aggregate"], config["report"]
     lesions = lesions[lesions["scan_id"].isin(scans.loc[scans["status"] == "ok", "scan_id"])]
     scans = _with_counts(scans, lesions)
     reviews = REVIEWS.read(layout.reviews) if layout.reviews.exists() else REVIEWS.frame([])
@@ -107,7 +106,7 @@ def write_tables(
     known = phenotypes.read(Path(bids_dir), sorted(set(scans["participant_id"])))
     for problem in known.problems:
         _log.warning("%s", problem)
-    participants = _participants(scans, lesions, known, settings["choose_scan"], shown)
+    participants = _participants(scans, lesions, known, config)
 
     manifest = MANIFEST.read(layout.manifest)
     tracks, followed = changes.gather(layout, manifest, config["buckets"])
@@ -209,6 +208,8 @@ def _readable(path: Path, read: Callable, **options):
     try:
         return read(path, **options)
     except (OSError, KeyError, pa.ArrowException) as error:
+        if sentence(error):
+            raise  # a closed folder: the table itself may be sound
         raise CMBurdenError(
             f"{path}: not a readable table of candidates ({error}); remove it and run again"
         ) from error
@@ -268,7 +269,7 @@ def _fate(layout: Layout, scan_id: str, has_shard: bool, kept: int) -> dict[str,
                 "reason": outcome.reason,
                 "message": outcome.message,
                 "stage": stage,
-                "log": _relative(outcome.log, layout.root),
+                "log": outcome.log,
             }
             break
         fate["done"].append(stage)
@@ -435,8 +436,10 @@ def _counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
 # --- participants ---
 
 
-def _participants(scans, lesions, known, rules, shown) -> pd.DataFrame:
+def _participants(scans, lesions, known, config: dict[str, Any]) -> pd.DataFrame:
     """One row a participant of the tree, with the scan that stands for them and phenotypes."""
+    rules, suffixes = config["aggregate"]["choose_scan"], list(config["index"]["suffixes"])
+    shown = config["report"]
     times = _session_times(known.sessions)
     of_person: dict[str, list[dict[str, Any]]] = {}
     for scan in scans.to_dict("records"):
@@ -453,7 +456,7 @@ def _participants(scans, lesions, known, rules, shown) -> pd.DataFrame:
             if scan["status"] == "ok"
         ]
         if usable:
-            chosen, why = burden.choose_scan(usable, rules)
+            chosen, why = burden.choose_scan(usable, rules, suffixes)
             row |= {"chosen_because": why} | {name: chosen[name] for name in _OF_CHOSEN}
         else:
             chosen = _furthest(own)
@@ -571,9 +574,3 @@ def _write_sidecars(layout: Layout, participants: pd.DataFrame, described: dict[
                     column, {"Description": described.get(source, f"Column of {file}")}
                 )
         write_json(layout.table_sidecar(name), content)
-
-
-def _relative(log: str | None, root: Path) -> str | None:
-    if log and Path(log).is_absolute() and Path(log).is_relative_to(root.absolute()):
-        return Path(log).relative_to(root.absolute()).as_posix()
-    return log

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
-
-from cmburden.images import voxel_sizes
+from nibabel.affines import voxel_sizes
 
 #: RAS to LPS and back: the first two coordinates change sign.
 FLIP = np.diag([-1.0, -1.0, 1.0])
@@ -27,7 +26,7 @@ def load_ants():
 
 def ants_image(data: np.ndarray, affine: np.ndarray):
     """ANTs image (float32) of ``data`` (x, y, z) with a 4 x 4 RAS ``affine``."""
-    sizes = np.asarray(voxel_sizes(affine))
+    sizes = voxel_sizes(affine)
     left, _, right = np.linalg.svd(FLIP @ (affine[:3, :3] / sizes))
     return load_ants().from_numpy(
         np.ascontiguousarray(data, dtype=np.float32),

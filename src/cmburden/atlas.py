@@ -27,10 +27,12 @@ from scipy.spatial import cKDTree
 from cmburden import images, mars, template
 from cmburden.ants_images import ants_image, load_ants
 from cmburden.errors import told
+from cmburden.geometry import affine_of_blocks, block_means
 from cmburden.records import sha256_of_file, write_json
 
 _FOLDER = Path(__file__).parent / "data"
 ATLAS = _FOLDER / "mars_mni152.nii.gz"
+#: Sources and limits of the atlas. Of the committed file, what its build did not record is null.
 PROVENANCE = _FOLDER / "mars_mni152.json"
 #: A point outside every region belongs to the nearest region within this distance.
 REACH_MM = 10.0
@@ -170,7 +172,7 @@ def register_labels(path: Path) -> np.ndarray:
     for value, codes in _T1W.items():
         painted[[code for code in codes if code < painted.size]] = value
     t1w = ndimage.gaussian_filter(painted[labels], 1.0)
-    moving = ants_image(*template.block_means(t1w, image.affine, 2))
+    moving = ants_image(block_means(t1w, (2, 2, 2)), affine_of_blocks(image.affine, (2, 2, 2)))
     fixed = ants_image(*template.brain(2.0))
     with tempfile.TemporaryDirectory() as folder:
         found = ants.registration(
@@ -343,6 +345,7 @@ def build(anatomy: list[Path], aal: Path, aal_names: Path, cache: Path | None = 
     write_json(
         PROVENANCE,
         {
+            "sha256": sha256_of_file(ATLAS),
             "space": "MNI152NLin2009aSym, 1 mm, grid of nilearn's template",
             "values": label_map(),
             "limits_mm": LIMITS_MM,

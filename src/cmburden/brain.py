@@ -13,10 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
 from cmburden.errors import ScanError
-from cmburden.images import voxel_sizes
+from cmburden.geometry import largest_part
 
 _BOX_SHAPE = (128, 128, 128)
 _SHAPE = (256, 256, 256)
@@ -102,11 +103,10 @@ def _normalised(x, low, high):
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:
-    """The largest connected part of a mask."""
-    labels, parts = ndimage.label(mask)
-    if parts == 0:
+    """The largest connected part of a mask; ScanError where the mask is empty."""
+    if not mask.any():
         raise ScanError("not_brain", "No brain was found.")
-    return labels == np.argmax(np.bincount(labels.ravel())[1:]) + 1
+    return largest_part(mask)
 
 
 def _box(coarse: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, ...]:
@@ -129,27 +129,6 @@ def _box(coarse: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(box)
 
 
-def sphericity(mask: np.ndarray, affine: np.ndarray) -> float:
-    """Surface of the ball of the mask's volume over the mask's surface: 1 for a ball.
-
-    The surface is counted on voxel faces, each weighted by its area, and divided by 1.5: what
-    faces overestimate a smooth closed surface by, averaged over all directions.
-
-    >>> grid = np.indices((41, 41, 41)) - 20
-    >>> round(sphericity((grid**2).sum(0) < 18**2, np.eye(4)), 1)
-    1.0
-    """
-    sizes = voxel_sizes(affine)
-    voxel = float(np.prod(sizes))
-    padded = np.pad(mask, 1)
-    surface = sum(
-        np.count_nonzero(np.diff(padded.astype(np.int8), axis=axis)) * voxel / sizes[axis]
-        for axis in range(3)
-    )
-    volume = mask.sum() * voxel
-    return float(np.pi ** (1 / 3) * (6 * volume) ** (2 / 3) / (surface / 1.5))
-
-
 #: Expected height and width of a brain mask over its length, lower ends over 14 people and the
 #: real scans looked at (0.85-0.90 and 0.78-0.82), so that coverage errs upwards.
 _HEIGHT_OVER_LENGTH = 0.83
@@ -165,7 +144,7 @@ def coverage(mask: np.ndarray, affine: np.ndarray, seen: tuple[slice, ...]) -> f
     its extent along another axis lets expect; the least of the three. ``seen`` is the part of the
     grid that holds signal (``field_of_view``).
     """
-    sizes = np.asarray(voxel_sizes(affine))
+    sizes = voxel_sizes(affine)
     mask = mask[seen]
     extents, cut = [], []
     for axis in range(3):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -12,11 +11,13 @@ import numpy as np
 import pandas as pd
 
 from cmburden.errors import CMBurdenError
+from cmburden.text import natural
 
+#: The standard normal's 97.5th percentile: standard errors from an estimate to either 95 % end.
 Z95 = 1.959963984540054
 
 #: Rules of config ``aggregate.choose_scan``, applied one after another until one scan is left;
-#: a tie after the last is broken by the first scan_id.
+#: a tie after the last is broken by the order of config ``index.suffixes``, then by scan_id.
 CHOICE_RULES = {
     "most_recent_session": "the latest session (by acq_time of sessions.tsv, else by its label)",
     "first_session": "the earliest session (by acq_time of sessions.tsv, else by its label)",
@@ -28,10 +29,12 @@ CHOICE_RULES = {
 }
 
 
-def wilson(positive: int, total: int) -> tuple[float, float]:
+def wilson(positive: float, total: float) -> tuple[float, float]:
     """Wilson's 95 % interval of a proportion (Wilson 1927; Newcombe 1998, method 3).
 
-    NaN where there is nobody. The AGES study's 218 of 1962:
+    NaN where there is nobody. statsmodels' ``proportion_confint`` agrees within rounding (a test
+    compares), but its ends at no and all positives are not always exactly 0 and 1, and the last
+    bits would change in `summary.parquet`. The AGES study's 218 of 1962:
 
     >>> low, high = wilson(218, 1962)
     >>> f"{low:.3f} {high:.3f}"
@@ -112,12 +115,6 @@ def is_boston_imaging(groups: Sequence[str]) -> bool:
     return len(groups) >= 2 and set(groups) == {"lobar"}
 
 
-def natural(text: str | None) -> tuple:
-    """Sort key that puts ses-2 before ses-10; no session comes first."""
-    parts = re.split(r"(\d+)", text or "")
-    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)
-
-
 def check_rules(rules: Sequence[str]) -> None:
     unknown = [rule for rule in rules if rule not in CHOICE_RULES]
     if unknown:
@@ -127,12 +124,15 @@ def check_rules(rules: Sequence[str]) -> None:
         )
 
 
-def choose_scan(scans: list[dict[str, Any]], rules: Sequence[str]) -> tuple[dict[str, Any], str]:
+def choose_scan(
+    scans: list[dict[str, Any]], rules: Sequence[str], suffixes: Sequence[str] = ()
+) -> tuple[dict[str, Any], str]:
     """The one scan that stands for a participant, and why.
 
-    ``scans`` are usable scans of one participant (keys scan_id, session_id, contrast, slice_mm,
-    field_strength_t, echo_time_s and, where known, acq_time as ISO text). A scan whose value for
-    a rule is unknown loses against one whose value is known.
+    ``scans`` are usable scans of one participant (keys scan_id, session_id, suffix, contrast,
+    slice_mm, field_strength_t, echo_time_s and, where known, acq_time as ISO text). A scan whose
+    value for a rule is unknown loses against one whose value is known. ``suffixes``, the most
+    wanted first, decide between scans that no rule tells apart.
 
     >>> scans = [{"scan_id": "b", "contrast": "GRE"}, {"scan_id": "a", "contrast": "SWI"}]
     >>> choose_scan(scans, ["swi_first"])[1]
@@ -150,6 +150,14 @@ def choose_scan(scans: list[dict[str, Any]], rules: Sequence[str]) -> tuple[dict
         left = kept
         if len(left) == 1:
             return left[0], ", then ".join(decided)
+    places = {suffix: place for place, suffix in enumerate(suffixes)}
+    ranks = [places.get(_text(scan.get("suffix")), len(places)) for scan in left]
+    kept = [scan for scan, rank in zip(left, ranks, strict=True) if rank == min(ranks)]
+    if len(kept) < len(left):
+        decided.append("suffix order")
+    left = kept
+    if len(left) == 1:
+        return left[0], ", then ".join(decided)
     return left[0], ", then ".join([*decided, "first scan_id"])
 
 

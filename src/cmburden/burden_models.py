@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cmburden.burden import Z95
 from cmburden.covariates import EVENTS_PER_TERM, Design, design
 from cmburden.regression import (
-    Z95,
     Fit,
     background_poisson,
     logistic,

@@ -18,8 +18,8 @@ import pandas as pd
 from cmburden import burden, sessions
 from cmburden.paths import Layout
 from cmburden.records import bucket_of
-from cmburden.report_tables import grouped, plain
 from cmburden.tables import FOLLOWED_SESSIONS, TRACKS, as_records
+from cmburden.table_rows import grouped, plain
 
 #: Columns of a scan that say whether another is like it.
 _SEQUENCE = ("contrast", "field_strength_t", "echo_time_s", "slice_mm", "voxel_x_mm")

@@ -9,14 +9,13 @@ import io
 
 import numpy as np
 import pandas as pd
-from nibabel.affines import apply_affine
+from nibabel.affines import apply_affine, voxel_sizes
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from cmburden.burden import natural
-from cmburden.images import voxel_sizes
 from cmburden.paths import Layout
 from cmburden.records import whole_file
+from cmburden.text import natural
 
 CROP_MM = 32.0
 #: Half thickness of the minimum-intensity projection, mm.

@@ -26,6 +26,9 @@ EXPECTED = f"sum of 1 - p_missed over person-years, bootstrap over participants,
 def poisson_interval(number: int, exposure: float) -> tuple[float, float]:
     """Exact 95 % interval of a Poisson rate (Garwood, Biometrika 1936;28:437).
 
+    NaN without exposure. By quantiles of chi2; statsmodels' ``confint_poisson`` takes those of
+    gamma, which agree within rounding (a test compares), but not in the bits of `summary.parquet`.
+
     >>> low, high = poisson_interval(10, 1.0)
     >>> f"{low:.3f} {high:.3f}"
     '4.795 18.390'

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         return args.call(args)
 
     try:
-        return told(call, "cmburden: ")
+        return told(call, "cmburden: ", arguments)
     except KeyboardInterrupt:
         print("cmburden: stopped; run the same command again to go on", file=sys.stderr)
         return 130
@@ -199,8 +199,9 @@ def _participants(
     store.export(layout)
     derivatives.write_description(layout, bids)
     print(f"{len(scans)} scans found in {bids}", flush=True)
-    resolved = layout.work / "config.yaml"
-    resolved.write_text(yaml.safe_dump(settings, sort_keys=True))
+    resolved = layout.config
+    # In their order: that of index.suffixes says which is preferred.
+    resolved.write_text(yaml.safe_dump(settings, sort_keys=False))
     command = [
         sys.executable, "-m", "snakemake",
         "--snakefile", str(resources.root() / "Snakefile"),

@@ -35,7 +35,7 @@ def load(overrides: dict | None = None, path: Path | None = None) -> dict:
 def read_yaml(path: Path) -> dict:
     try:
         content = yaml.safe_load(Path(path).read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise CMBurdenError(f"{path}: there is no such file; name an existing one") from None
     except yaml.YAMLError as error:
         raise CMBurdenError(f"{path}: not YAML ({' '.join(str(error).split())})") from None

@@ -45,10 +45,10 @@ def load(folder: Path) -> dict:
 
 def read(folder: Path | str) -> dict[str, Any] | None:
     """``model.json`` of ``folder``, unchecked: what reports say of a model; None where there is
-    no readable one. Relative folders start where those of the configuration do."""
+    none, or none in JSON. Relative folders start where those of the configuration do."""
     try:
         content = json.loads((resources.root() / folder / "model.json").read_text())
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return content if isinstance(content, dict) else None
 

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from cmburden import burden
+from cmburden.text import natural
 
 #: Events a term needs (Vittinghoff and McCulloch 2007, Am J Epidemiol 165:710: 5 to 9 do), and
 #: participants of each outcome that a level needs to be one of its own.
@@ -173,7 +173,7 @@ def _columns(rows, codes, name, classes, two_sided, left_out) -> list[tuple[str,
     np.add.at(numbers, (place, codes), 1)
     smallest = (numbers if two_sided else numbers[:, 1:]).min(axis=1)
     people = dict(zip(names, numbers.sum(axis=1), strict=True))
-    events = dict(sorted(zip(names, smallest, strict=True), key=lambda e: burden.natural(e[0])))
+    events = dict(sorted(zip(names, smallest, strict=True), key=lambda e: natural(e[0])))
     levels = names[place].astype(object)
     common = [level for level, number in events.items() if number >= EVENTS_PER_TERM]
     if not common:
@@ -196,7 +196,7 @@ def _columns(rows, codes, name, classes, two_sided, left_out) -> list[tuple[str,
                 f"{into}",
             )
         )
-    shown = [level for level in sorted(set(levels), key=burden.natural) if level != reference]
+    shown = [level for level in sorted(set(levels), key=natural) if level != reference]
     return [(f"{name}={level} against {reference}", (levels == level) * 1.0) for level in shown]
 
 

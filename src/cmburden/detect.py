@@ -20,6 +20,7 @@ from cmburden.cnn.describe import describe
 from cmburden.cnn.network import SpotNet
 from cmburden.errors import CMBurdenError, ScanError
 from cmburden.paths import Layout
+from cmburden.per_scan import skip
 from cmburden.records import Outcome, Scan, hash_of, sha256_of_file, whole_file
 from cmburden.yolo.views import stacked
 
@@ -47,7 +48,9 @@ class Detector:
         )  # fmt: skip
 
 
-def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:
+def run(
+    scans: list[Scan], layout: Layout, settings: dict, bucket: int, log: str | None = None
+) -> None:
     """Candidates of a bucket's scans: the shard, a record a scan, and cached crops and extents.
 
     Raises
@@ -64,10 +67,8 @@ def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:
     for scan in scans:
         before = Outcome.read(layout.record("preprocess", scan.scan_id))
         if not before.ok:
-            Outcome(
-                STAGE, scan.scan_id, before.status, "upstream",
-                "Not searched: preprocess did not succeed.", version=VERSION,
-            ).write(layout.record(STAGE, scan.scan_id))  # fmt: skip
+            message = "Not searched: preprocess did not succeed."
+            skip(STAGE, VERSION, scan, layout, before.status, message, log)
             continue
         key = hash_of(
             VERSION, what, contracts.weights_hash(contract),
@@ -83,8 +84,9 @@ def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:
                 failures += 1
                 _LOG.error("%s: %s", scan.scan_id, error)
                 Outcome(
-                    STAGE, scan.scan_id, error.status, error.reason, str(error), version=VERSION
-                ).write(layout.record(STAGE, scan.scan_id))
+                    STAGE, scan.scan_id, error.status, error.reason, str(error),
+                    version=VERSION, log=log,
+                ).write(layout.record(STAGE, scan.scan_id))  # fmt: skip
                 if failures >= settings["max_failures_in_a_row"]:
                     raise CMBurdenError(
                         f"bucket {bucket}: {failures} scans failed in a row, last {scan.scan_id} "
@@ -98,7 +100,7 @@ def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:
         _LOG.info("%s: %d candidates", scan.scan_id, len(found))
         Outcome(
             STAGE, scan.scan_id, "ok", seconds=round(time.monotonic() - started, 3),
-            version=VERSION, measures={"cache_key": key, "n_candidates": len(found)},
+            version=VERSION, log=log, measures={"cache_key": key, "n_candidates": len(found)},
         ).write(layout.record(STAGE, scan.scan_id))  # fmt: skip
     tables.CANDIDATES.write(
         layout.bucket(STAGE, bucket), pd.concat(shard) if shard else tables.CANDIDATES.frame([])

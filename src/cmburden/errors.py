@@ -1,14 +1,17 @@
 """The two kinds of failure: a user's or machine's problem stops; a scan's problem is recorded.
 
 ``CMBurdenError`` is what a user can mend (configuration, paths, labels): the command line prints
-its sentence and exits 2. ``ScanError`` says what is wrong with one scan: a stage turns it into a
-record with a reason code and the cohort goes on.
+its sentence and exits 2. So it does with a full disk or a closed folder (``MENDABLE``); any other
+``OSError`` is a bug and keeps its traceback. ``ScanError`` says what is wrong with one scan: a
+stage turns it into a record with a reason code and the cohort goes on.
 """
 
 from __future__ import annotations
 
+import errno
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 #: Every reason a scan can fail or be excluded for: code -> what to do about it.
 REASONS: dict[str, str] = {
@@ -42,20 +45,50 @@ class CMBurdenError(Exception):
     """A mistake that the user can mend; ``str(error)`` is one sentence: what, where, what to do."""
 
 
-def sentence(error: CMBurdenError | OSError) -> str:
-    """What a user reads of an error. Full disks and closed folders come from anywhere."""
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}; free it and run again: what is done is kept"
-    return str(error)
+#: What a user does about an error of the system: errno -> advice. Any other is a bug, or is caught
+#: where it is understood: no advice about disks would be true of it.
+MENDABLE: dict[int, str] = {
+    errno.ENOSPC: "free space there and run again: what is done is kept",
+    errno.EDQUOT: "free space within the quota and run again: what is done is kept",
+    errno.EACCES: "give yourself the permission, or name another place, and run again",
+    errno.EPERM: "let the owner allow this, or name another place, and run again",
+    errno.EROFS: "name a place that is not mounted read-only, and run again",
+}
 
 
-def told(main: Callable[[], int | None], prefix: str = "") -> int | None:
-    """Exit code of a command's ``main``; a user's mistake is a sentence after ``prefix``, and 2."""
+def sentence(error: BaseException, named: Iterable[str] = ()) -> str | None:
+    """What a user reads of an ``error`` that the user can mend; None of a bug.
+
+    ``named`` are the arguments of a command: a missing file is the user's mistake where one of
+    them names the file, and ours where none does.
+    """
+    if isinstance(error, CMBurdenError):
+        return str(error)
+    if not isinstance(error, OSError):
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in MENDABLE:
+        return f"{where}{error.strerror or error}; {MENDABLE[error.errno]}"
+    wrong_path = isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError))
+    if wrong_path and str(error.filename) in {str(Path(name)) for name in named}:
+        return f"{where}{error.strerror}; name another"
+    return None
+
+
+def told(
+    main: Callable[[], int | None], prefix: str = "", named: Iterable[str] | None = None
+) -> int | None:
+    """Exit code of a command's ``main``; a user's mistake is a sentence after ``prefix``, and 2.
+
+    ``named`` are the command's arguments, those of this process unless given.
+    """
     try:
         return main()
     except (CMBurdenError, OSError) as error:
-        print(f"{prefix}{sentence(error)}", file=sys.stderr)
+        said = sentence(error, sys.argv[1:] if named is None else named)
+        if said is None:
+            raise
+        print(f"{prefix}{said}", file=sys.stderr)
         return 2
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
-from cmburden import burden, contracts
+from cmburden import burden, contracts, resources
 from cmburden.errors import CMBurdenError
 from cmburden.matching import hits_by_score, hungarian, only_near
 from cmburden.paths import Layout
 from cmburden.probability import logistic, network_logits
-from cmburden.tables import CANDIDATES, LESIONS, SCANS, TRUTH
+from cmburden.tables import CANDIDATES, LESIONS, RUNS, SCANS, TRUTH
 
 #: Stages of the ablation: the names of their scores, in the order that data flows.
 STAGES = ("cnn", "cnn_yolo", "final")
@@ -32,6 +33,7 @@ class Cases:
     decided, right; those at faint microbleeds are not among them. ``mimics``: kind, called; the
     faint ones as well. ``people``: how many participants. ``counted``: what was read and what was
     not. ``combination``: the model of the score ``cnn_yolo``, None for the geometric mean.
+    ``detector_threshold``: where the run's CNN is sure by its contract, None where that is unknown.
     """
 
     scans: pd.DataFrame
@@ -41,6 +43,7 @@ class Cases:
     people: int
     counted: dict[str, Any]
     combination: dict[str, Any] | None = None
+    detector_threshold: float | None = None
 
     def only(self, variable: str, level: str) -> Cases:
         """The cases of one cohort or contrast; participants keep their numbers."""
@@ -85,7 +88,8 @@ def gather(layout: Layout, truth: pd.DataFrame) -> Cases:
         When no scan of the truth table was read.
     """
     scans = SCANS.read(layout.table("scans"))
-    combination = _combination(scans)
+    combination = _combination(scans, contract_of_run(layout, "verify"))
+    thresholds = contract_of_run(layout, "detect").get("thresholds") or {}
     candidates = _decided(
         CANDIDATES.read(layout.candidates), LESIONS.read(layout.table("lesions")), combination
     )
@@ -109,6 +113,7 @@ def gather(layout: Layout, truth: pd.DataFrame) -> Cases:
         *rows,
         people=len(people),
         combination=combination,
+        detector_threshold=thresholds.get("p_cnn"),
         counted={
             "in_truth": int(truth["scan_id"].nunique()),
             "read": len(read),
@@ -125,12 +130,39 @@ def gather(layout: Layout, truth: pd.DataFrame) -> Cases:
     )
 
 
-def _combination(scans: pd.DataFrame) -> dict[str, Any] | None:
+def model_folder(layout: Layout, stage: str) -> Path | None:
+    """Folder of the model that the run in an output folder used for ``stage`` (detect, verify).
+
+    The run's own configuration names the folder; None where there is no such configuration.
+    """
+    try:
+        settings = yaml.safe_load(layout.config.read_text())
+        return resources.root() / settings[stage]["model"]
+    except (FileNotFoundError, yaml.YAMLError, KeyError, TypeError):
+        return None
+
+
+def contract_of_run(layout: Layout, stage: str) -> dict[str, Any]:
+    """The contract of the model that the run in an output folder used for ``stage``.
+
+    Empty where the model is gone, or where its folder now holds other weights than ``runs``
+    records: the contract of another model says nothing of this run.
+    """
+    folder = model_folder(layout, stage)
+    contract = contracts.read(folder) if folder else None
+    if not contract:
+        return {}
+    runs = RUNS.read(layout.table("runs"))
+    recorded = set(runs.loc[runs["stage"] == stage, "weights_sha256"].dropna())
+    weights = contracts.weights_hash(contract) if "weights" in contract else None
+    return contract if recorded <= {weights} else {}
+
+
+def _combination(scans: pd.DataFrame, contract: dict[str, Any]) -> dict[str, Any] | None:
     """``cnn_yolo_model`` of the verifier's contract; None where it has none.
 
     None too where another verifier made the scans: the coefficients belong to its scores.
     """
-    contract = contracts.read("models/verifier") or {}
     made_by = set(scans["verifier_id"].dropna())
     return contract.get("cnn_yolo_model") if made_by == {contract.get("id")} else None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cmburden import agreement, contracts
+from cmburden import agreement
 from cmburden.evaluate_cases import STAGES, Cases
 from cmburden.evaluate_measures import estimates, lesion, ratio
 from cmburden.records import seed_of
@@ -159,7 +159,6 @@ def ablation(cases: Cases) -> dict[str, Any]:
     everybody[np.unique(cases.scans["person"])] = 1
     whole = lesion(cases, "all")
     target = whole["sensitivity"]["estimate"]
-    detector = (contracts.read("models/detector") or {}).get("thresholds") or {}
     curves = {stage: curve_of(cases, stage) for stage in STAGES}
     effect = _with_intervals(cases, curves)
     result: dict[str, Any] = {"target_sensitivity": target}
@@ -177,8 +176,8 @@ def ablation(cases: Cases) -> dict[str, Any]:
                 "sensitivity": target,
                 "fp_per_scan": whole["fp_per_scan"]["estimate"],
             }
-        elif stage == "cnn" and isinstance(detector.get("p_cnn"), (int, float)):
-            entry["own"] = _at(fp, tp, score, float(detector["p_cnn"]))
+        elif stage == "cnn" and cases.detector_threshold is not None:
+            entry["own"] = _at(fp, tp, score, cases.detector_threshold)
         result[stage] = entry
     result["yolo_effect"] = effect | {
         "allowed_loss": ALLOWED_LOSS,

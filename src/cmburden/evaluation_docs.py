@@ -14,7 +14,8 @@ from typing import Any
 
 from cmburden import evaluation_page, resources, timings
 from cmburden.errors import CMBurdenError, told
-from cmburden.paths import Layout
+from cmburden.evaluate_cases import contract_of_run, model_folder
+from cmburden.paths import BUCKET_STAGES, Layout
 from cmburden.records import whole_file
 
 #: Parts that are put one after the other; each has a heading of its own.
@@ -55,7 +56,7 @@ def write(evaluation: Path, docs: Path) -> Path:
         f"`make evaluation ANATOMY=...` makes this whole page. Run on {made:%Y-%m-%d}{_commit()}; "
         f"{benchmark['models']['detector']}, {benchmark['models']['verifier']}.",
         "## Targets",
-        targets(result, benchmark),
+        targets(result, benchmark, Layout(evaluation / "derivatives")),
         *(_part(figures / name) for name in PARTS),
         "## Scans of another simulator",
         evaluation_page.another(json.loads((evaluation / PLAIN).read_text())),
@@ -89,8 +90,11 @@ def _part(path: Path) -> str:
     return re.sub(r"\]\((\w+\.png)\)", rf"]({_PICTURES}/\1)", text)
 
 
-def targets(result: dict[str, Any], benchmark: dict[str, Any]) -> str:
-    """What the networks are to reach, and what they do, each met or not."""
+def targets(result: dict[str, Any], benchmark: dict[str, Any], layout: Layout) -> str:
+    """What the networks are to reach, and what they do, each met or not.
+
+    ``layout`` is the run that was evaluated: its models' contracts and weights count.
+    """
     effect = result["ablation"]["yolo_effect"]
     found, wrong = (result["lesion"]["all"][name] for name in ("sensitivity", "fp_per_scan"))
     rows = [
@@ -103,7 +107,7 @@ def targets(result: dict[str, Any], benchmark: dict[str, Any]) -> str:
             wrong["estimate"], lambda v: v <= 0.3, _interval(wrong),
         ),
     ]  # fmt: skip
-    left_out = _contract("detector").get("left_out_acquisitions", [])
+    left_out = contract_of_run(layout, "detect").get("left_out_acquisitions", [])
     for stratum, stages in result["froc_strata"].items():
         if not stratum.startswith("cohort="):
             continue
@@ -136,7 +140,7 @@ def targets(result: dict[str, Any], benchmark: dict[str, Any]) -> str:
     error = result["calibration"]["all"]["from_0.02"]["expected_calibration_error"]
     icc = result["count"]["all"]["icc_2_1"]
     seconds = benchmark["median"]["seconds"]
-    size = sum(p.stat().st_size for p in (resources.root() / "models").glob("*/*.pt")) / 1e6
+    size = _weights_mb(layout)
     rows += [
         _row("expected calibration error, probability 0.02 and more", "<= 0.05",
              error["estimate"], lambda v: v <= 0.05, _interval(error)),
@@ -165,8 +169,15 @@ def _interval(entry: dict[str, float | None]) -> str:
     return f"{entry['ci_low']:.3f} to {entry['ci_high']:.3f}"
 
 
-def _contract(kind: str) -> dict[str, Any]:
-    return json.loads((resources.root() / "models" / kind / "model.json").read_text())
+def _weights_mb(layout: Layout) -> float | None:
+    """Size of the weights of both of the run's models; None where one of them is gone."""
+    size = 0
+    for stage in BUCKET_STAGES:
+        folder, contract = model_folder(layout, stage), contract_of_run(layout, stage)
+        if folder is None or not contract.get("weights"):
+            return None
+        size += sum((folder / name).stat().st_size for name in contract["weights"])
+    return size / 1e6
 
 
 def main(arguments: list[str] | None = None) -> int:

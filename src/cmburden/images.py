@@ -14,9 +14,11 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 from cmburden import annex
 from cmburden.errors import ScanError
+from cmburden.geometry import slice_axis
 from cmburden.records import whole_file
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -40,7 +42,8 @@ class Volume:
     @property
     def zooms(self) -> tuple[float, float, float]:
         """Voxel size in mm along x, y, z."""
-        return voxel_sizes(self.affine)
+        x, y, z = (float(size) for size in voxel_sizes(self.affine))
+        return x, y, z
 
     @property
     def slice_axis(self) -> int:
@@ -57,35 +60,14 @@ class Volume:
         return self.zooms[self.slice_axis]
 
 
-def voxel_sizes(affine: np.ndarray) -> tuple[float, float, float]:
-    """Lengths of the three columns of a 4 x 4 affine, in mm.
-
-    >>> voxel_sizes(np.diag([-1.0, 2, 3, 1]))
-    (1.0, 2.0, 3.0)
-    """
-    x, y, z = (float(size) for size in np.linalg.norm(np.asarray(affine)[:3, :3], axis=0))
-    return x, y, z
-
-
-def slice_axis(affine: np.ndarray) -> int:
-    """Axis through plane: that of the largest voxel size, the last of equals (z).
-
-    >>> slice_axis(np.diag([0.9, 4.0, 0.9, 1])), slice_axis(np.eye(4))
-    (1, 2)
-    """
-    sizes = np.round(voxel_sizes(affine), 3)
-    return int(2 - np.argmax(sizes[::-1]))
-
-
 def load_volume(path: Path, *, phase_allowed: bool = False) -> Volume:
     """Read a NIfTI-1 or NIfTI-2 image, compressed or not, as a 3D volume in canonical RAS.
 
     Raises
     ------
     ScanError
-        not_present, empty_file, unreadable, truncated, not_3d, not_finite, constant, voxel_size;
-        is_phase
-        unless ``phase_allowed``.
+        With one of these reasons: not_present, empty_file, unreadable, truncated, not_3d,
+        not_finite, constant, voxel_size; also is_phase, unless ``phase_allowed``.
     """
     image = _parse(_read_bytes(Path(path)))
     affine, orientation = _sound_affine(image.header)

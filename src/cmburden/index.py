@@ -25,6 +25,8 @@ from cmburden.tables import MANIFEST, REJECTED
 STAGE = "index"
 VERSION = 1
 IMAGES = (".nii.gz", ".nii")
+#: Parts of a path that bids2table gives beside the entities.
+_NO_ENTITIES = ("datatype", "suffix", "ext")
 #: Suffixes that look like the wanted sequences without being searched: they get a reason.
 RELATED = {"T2starw", "MEGRE", "swi", "SWI", "GRE", "minIP", "mIP", "T2starmap", "Chimap", "T2star"}
 _FIELDS = ("EchoTime", "MagneticFieldStrength", "Manufacturer", "ImageType")
@@ -115,7 +117,7 @@ def listing(bids_dir: Path, config: dict) -> list[tuple[str, str]]:
 
 
 def read_scans(manifest: Path, bids_dir: Path) -> list[Scan]:
-    """The scans of a manifest, by falling id order of the table (sorted by scan_id)."""
+    """Read the manifest's scans, in ascending order of ``scan_id``."""
     bids_dir = Path(bids_dir).absolute()
     scans = []
     for row in pq.read_table(manifest, partitioning=None).to_pylist():
@@ -133,7 +135,6 @@ def read_scans(manifest: Path, bids_dir: Path) -> list[Scan]:
                 phase_path=bids_dir / row["phase_path"] if row["phase_path"] else None,
                 echo_time_s=row["echo_time_s"],
                 field_strength_t=row["field_strength_t"],
-                manufacturer=row["manufacturer"],
                 content_key=row["content_key"],
             )
         )
@@ -163,22 +164,23 @@ def _list(bids_dir: Path, skip_validation: bool) -> list[dict]:
         paths = [p.relative_to(bids_dir).as_posix() for p in bids_dir.glob("sub-*/**/*.nii*")]
     images = []
     for path in sorted(set(paths)):
-        ending = next((e for e in IMAGES if path.endswith(e)), None)
-        if ending is None or not path.startswith("sub-") or path.split("/")[-2] == "func":
+        name = bids2table.parse_bids_entities(path)
+        if name.get("ext") not in IMAGES or "sub" not in name:
             continue
-        stem = path.rsplit("/", 1)[-1][: -len(ending)]
-        *pairs, suffix = stem.split("_")
-        entities = [tuple(pair.split("-", 1)) for pair in pairs if "-" in pair]
-        own = dict(entities)
-        if "sub" not in own:
+        if not path.startswith("sub-") or path.split("/")[-2] == "func":
             continue
         images.append(
             {
-                "path": path, "stem": stem, "suffix": suffix, "entities": entities,
-                "sub": own["sub"], "ses": own.get("ses"), "part": own.get("part"),
-                "echo": own.get("echo"),
+                "path": path,
+                "stem": path.rsplit("/", 1)[-1].removesuffix(name["ext"]),
+                "suffix": name.get("suffix"),
+                "entities": [pair for pair in name.items() if pair[0] not in _NO_ENTITIES],
+                "sub": name["sub"],
+                "ses": name.get("ses"),
+                "part": name.get("part"),
+                "echo": name.get("echo"),
             }
-        )  # fmt: skip
+        )
     return images
 
 
@@ -186,7 +188,7 @@ def _dataset_name(bids_dir: Path) -> str:
     try:
         content = json.loads((bids_dir / "dataset_description.json").read_text())
         return str(content.get("Name") or bids_dir.name)
-    except (OSError, json.JSONDecodeError):
+    except (FileNotFoundError, json.JSONDecodeError):
         return bids_dir.name
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import sys
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from cmburden.errors import CMBurdenError, sentence
 from cmburden.records import locked
+from cmburden.threads import bound_threads
 from cmburden.workflow import Flow
 
 #: A quarter of the time that a bucket's job is given (workflow/rules/detect.smk).
@@ -23,15 +23,17 @@ def logged(log: str, threads: int = 1):
 
     What a user can mend ends the job with a sentence among Snakemake's messages.
     """
-    for name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(threads)
+    bound_threads(threads)
     # A log that cannot be written (full disk) is not to hide why the job fails.
     logging.raiseExceptions = False
     try:
         with _into(Path(log)):
             yield
     except (CMBurdenError, OSError) as error:
-        sys.exit(f"cmburden: {sentence(error)}; log: {Path(log).resolve()}")
+        said = sentence(error)
+        if said is None:
+            raise
+        sys.exit(f"cmburden: {said}; log: {Path(log).resolve()}")
 
 
 @contextmanager
@@ -60,7 +62,8 @@ def scan_job(stage: str, snakemake) -> None:
     with logged(snakemake.log[0], snakemake.threads):
         module = importlib.import_module(f"cmburden.{stage}")
         scan = flow.scans[snakemake.wildcards.scan]
-        outcome = module.run(scan, flow.layout, flow.config[stage])
+        log = flow.layout.log_name(stage, scan.scan_id)
+        outcome = module.run(scan, flow.layout, flow.config[stage], log)
         logging.info("%s: %s %s", scan.scan_id, outcome.status, outcome.message or "")
 
 
@@ -70,12 +73,10 @@ def bucket_job(stage: str, snakemake) -> None:
     bucket = snakemake.wildcards.bucket
     lock = flow.layout.bucket_lock(stage, bucket)
     with logged(snakemake.log[0], snakemake.threads), _alone(lock):
-        import torch
-
-        torch.set_num_threads(snakemake.threads)
         module = importlib.import_module(f"cmburden.{stage}")
         scans = [flow.scans[scan_id] for scan_id in flow.buckets[bucket]]
-        module.run(scans, flow.layout, flow.config[stage], int(bucket))
+        log = flow.layout.log_name(stage, bucket)
+        module.run(scans, flow.layout, flow.config[stage], int(bucket), log)
 
 
 def longitudinal_job(snakemake) -> None:
@@ -116,6 +117,8 @@ def aggregate_job(snakemake) -> None:
     with logged(snakemake.log[0]):
         from cmburden import aggregate
 
+        if flow.bids is None:
+            raise CMBurdenError("config bids_dir: names no folder; name the BIDS folder")
         aggregate.run(flow.layout, flow.bids, flow.config)
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from PIL import Image
 from scipy import ndimage
 
-from cmburden.images import voxel_sizes
 from cmburden.montage import CROP_MM, PROJECTION_HALF_MM
 from cmburden.records import whole_file
 
@@ -58,7 +58,7 @@ def draw(
 
 def _tiles(volume: np.ndarray, affine: np.ndarray, lesion: dict[str, Any]) -> list[np.ndarray]:
     """The four tiles of a lesion, each (TILE, TILE) in 0..1."""
-    spacing = np.asarray(voxel_sizes(affine), float)
+    spacing = voxel_sizes(affine)
     point = [lesion["x_mm"], lesion["y_mm"], lesion["z_mm"], 1.0]
     centre = (np.linalg.inv(affine) @ np.asarray(point, float))[:3]
     offsets = (np.arange(TILE) - (TILE - 1) / 2) * (CROP_MM / TILE)

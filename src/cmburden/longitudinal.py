@@ -33,6 +33,7 @@ from cmburden.records import (
     sha256_of_file,
     write_json,
 )
+from cmburden.text import natural
 from cmburden.tracks import Rates, link, look
 
 STAGE = "longitudinal"
@@ -281,7 +282,7 @@ def presence(participant: str, visits: list[Visit], settings: dict, rates: Rates
 def _first(track: dict[int, int], visits, lesions) -> tuple:
     """Sort key of tracks: the first session by label that shows it, and its number there."""
     keys = [
-        (burden.natural(visits[k].scan.session_id), int(lesions[k].iloc[row]["lesion_id"]))
+        (natural(visits[k].scan.session_id), int(lesions[k].iloc[row]["lesion_id"]))
         for k, row in track.items()
     ]
     return min(keys)

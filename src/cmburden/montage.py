@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
@@ -88,7 +89,7 @@ def lesion_montage(
 
 def _crops(volume, affine, lesion) -> tuple[np.ndarray, np.ndarray]:
     """Slice and projection of one lesion, each (_CROP, _CROP) in 0..1, rows from front to back."""
-    spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    spacing = voxel_sizes(affine)
     centre = np.array([lesion["x_mm"], lesion["y_mm"], lesion["z_mm"], 1.0], dtype=float)
     i, j, k = (np.linalg.inv(affine) @ centre)[:3]
     offsets = (np.arange(_CROP) - (_CROP - 1) / 2) * (CROP_MM / _CROP)

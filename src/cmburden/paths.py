@@ -42,6 +42,11 @@ class Layout:
     def bidsignore(self) -> Path:
         return self.root / ".bidsignore"
 
+    @property
+    def config(self) -> Path:
+        """The configuration of the last run, with every default (YAML)."""
+        return self.work / "config.yaml"
+
     # --- index ---
     @property
     def manifest(self) -> Path:
@@ -49,7 +54,7 @@ class Layout:
 
     @property
     def rejected(self) -> Path:
-        """Files that looked at but are no scan, each with its reason."""
+        """Files that were considered but are not scans, each with a reason code."""
         return self.work / "rejected.parquet"
 
     @property
@@ -204,6 +209,10 @@ class Layout:
     # --- logs and benchmarks ---
     def log(self, rule: str, unit: str = "all") -> Path:
         return self.logs / rule / f"{unit}.log"
+
+    def log_name(self, rule: str, unit: str = "all") -> str:
+        """The log as records and tables name it: relative to the output folder."""
+        return self.log(rule, unit).relative_to(self.root).as_posix()
 
     def benchmark(self, rule: str, unit: str = "all") -> Path:
         return self.logs / "benchmarks" / rule / f"{unit}.tsv"

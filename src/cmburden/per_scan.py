@@ -1,4 +1,4 @@
-"""What the stages that take one scan at a time have in common: their time and their record."""
+"""What stages have in common: the record of a scan, and the time of a stage that takes one scan."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ def carry_out(
     layout: Layout,
     settings: dict,
     work: Callable[[dict], str | None],
+    log: str | None = None,
 ) -> Outcome:
     """Do ``work(measures)`` and write the scan's record and run file of ``stage``.
 
     ``work`` fills ``measures`` and returns a warning or None; what is wrong with the scan, a
-    ``ScanError``, becomes the outcome's status and reason.
+    ``ScanError``, becomes the outcome's status and reason. ``log`` is the job's log as
+    ``Layout.log_name`` names it.
     """
     started = time.perf_counter()
     measures: dict = {}
@@ -41,7 +43,22 @@ def carry_out(
         message,
         round(seconds, 2),
         version,
+        log,
         measures=measures,
     )
     outcome.write(layout.record(stage, scan.scan_id))
     return outcome
+
+
+def skip(
+    stage: str,
+    version: int,
+    scan: Scan,
+    layout: Layout,
+    status: str,
+    message: str,
+    log: str | None = None,
+) -> None:
+    """Write the record of a scan that ``stage`` skips: an earlier stage ended with ``status``."""
+    outcome = Outcome(stage, scan.scan_id, status, "upstream", message, version=version, log=log)
+    outcome.write(layout.record(stage, scan.scan_id))

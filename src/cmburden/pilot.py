@@ -16,6 +16,7 @@ import pandas as pd
 import yaml
 
 from cmburden.errors import CMBurdenError
+from cmburden.markdown import table as markdown_table
 from cmburden.paths import BUCKET_STAGES, SCAN_STAGES, Layout
 from cmburden.records import Outcome, hash_of
 from cmburden.tables import MANIFEST
@@ -94,7 +95,7 @@ def choose(scans: list[tuple[str, str]], number: int) -> list[str]:
     >>> sum(int(name[4:]) % 5 == 0 for name in chosen), len(chosen)
     (2, 10)
     """
-    by_participant = defaultdict(Counter)
+    by_participant: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for participant, suffix in scans:
         by_participant[participant][suffix] += 1
     whole = Counter(suffix for _, suffix in scans)
@@ -205,7 +206,8 @@ def _peak(jobs: pd.DataFrame) -> float:
 
 def disk(layout: Layout, scans: int) -> tuple[DiskCost, ...]:
     """Files below OUTPUT_DIR by kind, for each of ``scans`` scans."""
-    size, number = Counter(), Counter()
+    size: Counter[str] = Counter()
+    number: Counter[str] = Counter()
     for path in layout.root.rglob("*"):
         if path.is_file() and not path.is_symlink():
             below = path.relative_to(layout.root)
@@ -226,24 +228,33 @@ def disk(layout: Layout, scans: int) -> tuple[DiskCost, ...]:
 def markdown(cost: Cost, *, on_slurm: bool) -> str:
     """The estimate as two tables and what follows from them."""
     jobs = sum(stage.jobs for stage in cost.stages)
-    lines = [
-        f"{cost.scans} scans, from {cost.measured} that were run:",
-        "",
-        "| stage | jobs | seconds a scan | CPU-hours | GPU-hours | peak memory, MB |",
-        "|---|---|---|---|---|---|",
+    rows = [
+        [
+            s.stage,
+            s.jobs,
+            f"{s.seconds_a_scan:.1f}",
+            f"{s.hours:.1f}",
+            f"{s.gpu_hours:.1f}",
+            f"{s.max_rss_mb:.0f}",
+        ]
+        for s in cost.stages
     ]
-    for s in cost.stages:
-        lines.append(
-            f"| {s.stage} | {s.jobs} | {s.seconds_a_scan:.1f} | {s.hours:.1f} "
-            f"| {s.gpu_hours:.1f} | {s.max_rss_mb:.0f} |"
-        )
     start = jobs * START_S / 3600 if on_slurm else 0.0
     if on_slurm:
         a_scan = jobs * START_S / cost.scans
-        lines.append(f"| start of jobs, {START_S} s each | | {a_scan:.1f} | {start:.1f} | | |")
+        rows.append(
+            [f"start of jobs, {START_S} s each", "", f"{a_scan:.1f}", f"{start:.1f}", "", ""]
+        )
     hours = sum(s.hours for s in cost.stages) + start
     gpu_hours = sum(s.gpu_hours for s in cost.stages)
-    lines += [f"| all | {jobs} | | {hours:.1f} | {gpu_hours:.1f} | |", ""]
+    rows.append(["all", jobs, "", f"{hours:.1f}", f"{gpu_hours:.1f}", ""])
+    header = ["stage", "jobs", "seconds a scan", "CPU-hours", "GPU-hours", "peak memory, MB"]
+    lines = [
+        f"{cost.scans} scans, from {cost.measured} that were run:",
+        "",
+        markdown_table(header, rows),
+        "",
+    ]
     busy = [s.busy for s in cost.stages if s.busy is not None]
     if busy and min(busy) < LEAST_BUSY:
         lines += [
@@ -268,12 +279,13 @@ def markdown(cost: Cost, *, on_slurm: bool) -> str:
 def disk_markdown(kinds: tuple[DiskCost, ...], scans: int) -> str:
     """A row a kind of file, all of them, and what is left where work/ and logs/ are removed."""
     kept = [d for d in kinds if "(work)" not in d.kind and d.kind != "logs"]
-    rows = [(d.kind, [d]) for d in kinds] + [("all", kinds), ("all without work/ and logs/", kept)]
-    lines = ["| files | MB a scan | files a scan | GB in all |", "|---|---|---|---|"]
-    for name, those in rows:
-        size, files = sum(d.bytes_a_scan for d in those), sum(d.files_a_scan for d in those)
-        lines.append(f"| {name} | {size / 1e6:.2f} | {files:.1f} | {size * scans / 1e9:.1f} |")
-    return "\n".join(lines)
+    groups = [(d.kind, [d]) for d in kinds]
+    groups += [("all", list(kinds)), ("all without work/ and logs/", kept)]
+    rows = []
+    for name, costs in groups:
+        size, files = sum(d.bytes_a_scan for d in costs), sum(d.files_a_scan for d in costs)
+        rows.append([name, f"{size / 1e6:.2f}", f"{files:.1f}", f"{size * scans / 1e9:.1f}"])
+    return markdown_table(["files", "MB a scan", "files a scan", "GB in all"], rows)
 
 
 # --- the command ---

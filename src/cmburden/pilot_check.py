@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cmburden.errors import CMBurdenError, told
+from cmburden.markdown import table as markdown_table
 from cmburden.paths import BUCKET_STAGES, SCAN_STAGES, Layout
 from cmburden.records import Outcome
 from cmburden.tables import MANIFEST
@@ -59,12 +60,13 @@ def off(of_scans: pd.DataFrame, pilot: int, run: int, draws: int, seed: int = 0)
 
 
 def markdown(of_scans: pd.DataFrame, found: pd.DataFrame) -> str:
-    lines = ["| | mean, s | off, median | off, 95 % of draws |", "|---|---|---|---|"]
+    """The estimate's error by stage in Markdown: tables of :func:`seconds` and :func:`off`."""
+    rows = []
     for name in found.columns:
         low, middle, high = found[name].quantile([0.025, 0.5, 0.975])
         mean = f"{of_scans[name].mean():.1f}" if name in of_scans else ""
-        lines.append(f"| {name} | {mean} | {middle:+.0%} | {low:+.0%} to {high:+.0%} |")
-    return "\n".join(lines)
+        rows.append([name, mean, f"{middle:+.0%}", f"{low:+.0%} to {high:+.0%}"])
+    return markdown_table(["", "mean, s", "off, median", "off, 95 % of draws"], rows)
 
 
 def main(arguments: list[str] | None = None) -> int:

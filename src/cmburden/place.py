@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
 from cmburden.mars import region_of
@@ -21,12 +22,12 @@ def places(
     ``points_mm`` (n, 3) scanner RAS; ``regions`` (x, y, z) as `_desc-MARS_dseg`, ``affine`` its.
     Ties in distance go to the smaller label, so that nothing is left to chance.
     """
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = voxel_sizes(affine)
     inverse = np.linalg.inv(affine)
     reach = np.ceil(REACH_MM / spacing).astype(int)
     found = []
     for point in np.asarray(points_mm, float).reshape(-1, 3):
-        at = inverse[:3, :3] @ point + inverse[:3, 3]
+        at = apply_affine(inverse, point)
         nearest = np.round(at).astype(int)
         label = 0
         if ((nearest >= 0) & (nearest < regions.shape)).all():

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from cmburden import brain, images
+from cmburden import brain, geometry, images
 from cmburden.ants_images import ants_image, load_ants
 from cmburden.errors import ScanError
 from cmburden.images import Volume
@@ -30,11 +30,11 @@ _LEAST_SPHERICITY = 0.70
 _BIAS_SPACING_MM = 6.0
 
 
-def run(scan: Scan, layout: Layout, settings: dict) -> Outcome:
+def run(scan: Scan, layout: Layout, settings: dict, log: str | None = None) -> Outcome:
     """Preprocess one scan; what is wrong with it becomes the outcome's reason."""
     return carry_out(
         STAGE, VERSION, scan, layout, settings,
-        lambda measures: _preprocess(scan, layout, settings, measures),
+        lambda measures: _preprocess(scan, layout, settings, measures), log,
     )  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def check_field(volume: Volume, seen: tuple[slice, ...]) -> None:
 def shape_measures(mask: np.ndarray, volume: Volume, seen: tuple[slice, ...]) -> dict:
     return {
         "brain_volume_ml": round(float(mask.sum() * np.prod(volume.zooms)) / 1000, 1),
-        "mask_compactness": round(brain.sphericity(mask, volume.affine), 4),
+        "mask_compactness": round(geometry.sphericity(mask, volume.zooms), 4),
         "coverage": round(brain.coverage(mask, volume.affine, seen), 4),
     }
 
@@ -161,10 +161,7 @@ def bias_field(volume: Volume, mask: np.ndarray) -> np.ndarray:
     """
     ants = load_ants()
     factors = [max(1, round(_BIAS_SPACING_MM / size)) for size in volume.zooms]
-    box = tuple(
-        slice(max(0, part.start - factor), part.stop + factor)
-        for part, factor in zip(ndimage.find_objects(mask.astype(np.int8))[0], factors, strict=True)
-    )
+    box = geometry.box(mask, factors)
     small, small_mask, affine = _block_means(volume, mask, box, factors)
     inside = small_mask > 0.5
     image = ants_image(np.maximum(small, 1e-6 * small.max()), affine)
@@ -195,24 +192,19 @@ def bias_field(volume: Volume, mask: np.ndarray) -> np.ndarray:
 def _block_means(
     volume: Volume, mask: np.ndarray, box: tuple[slice, ...], factors: list[int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means of volume and mask over blocks of ``factors`` voxels in a box, and their affine."""
-    shape = mask[box].shape
-    counts = [-(-size // factor) for size, factor in zip(shape, factors, strict=True)]
+    """Means of volume and mask over blocks of ``factors`` voxels in a box, and their affine.
+
+    The last block of an axis is filled up with the box's outermost plane.
+    """
     padding = [
-        (0, count * factor - size)
-        for count, factor, size in zip(counts, factors, shape, strict=True)
+        (0, -(part.stop - part.start) % factor) for part, factor in zip(box, factors, strict=True)
     ]
-    blocks = [length for pair in zip(counts, factors, strict=True) for length in pair]
-
-    def means(array: np.ndarray) -> np.ndarray:
-        padded = np.pad(array.astype(np.float32), padding, mode="edge")
-        return padded.reshape(blocks).mean((1, 3, 5))
-
-    affine = volume.affine.copy()
-    starts = np.asarray([part.start for part in box])
-    affine[:3, 3] += affine[:3, :3] @ (starts + (np.asarray(factors) - 1) / 2)
-    affine[:3, :3] = affine[:3, :3] * factors
-    return means(volume.data[box]), means(mask[box]), affine
+    data, inside = (
+        geometry.block_means(np.pad(array[box].astype(np.float32), padding, mode="edge"), factors)
+        for array in (volume.data, mask)
+    )
+    starts = [part.start for part in box]
+    return data, inside, geometry.affine_of_blocks(volume.affine, factors, starts)
 
 
 def intensity_measures(
@@ -238,7 +230,7 @@ def background_noise(raw: np.ndarray, mask: np.ndarray) -> float | None:
     air a magnitude has a Rayleigh distribution (Gudbjartsson and Patz 1995), whose median is 1.177
     of the noise's standard deviation; the lower half is below tissue whatever the head's share.
     """
-    box = ndimage.find_objects(mask.astype(np.int8))[0]
+    box = geometry.box(mask)
     outside = np.ones(mask.shape, dtype=bool)
     outside[box] = False
     values = raw[outside]

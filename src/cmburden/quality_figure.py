@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from cmburden import mars
-from cmburden.images import voxel_sizes
 from cmburden.records import whole_file
 
 #: One colour a region; the right side is drawn a little darker.

@@ -36,7 +36,6 @@ class Scan:
     phase_path: Path | None = None
     echo_time_s: float | None = None
     field_strength_t: float | None = None
-    manufacturer: str | None = None
     content_key: str = ""
 
 
@@ -45,6 +44,8 @@ class Outcome:
     """What became of one scan in one stage; written as JSON, read by every later stage.
 
     ``measures`` holds plain numbers (QC measures of the stage); null where it did not succeed.
+    ``log`` is the log of the job that wrote the record, relative to the output folder; None where
+    the stage ran without a job, and in records of before logs were named.
     """
 
     stage: str

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
-from cmburden import atlas, brain, images, preprocess, template
+from cmburden import atlas, brain, geometry, images, preprocess, template
 from cmburden.ants_images import FLIP, ants_image, load_ants
 from cmburden.errors import ScanError
 from cmburden.images import Volume
@@ -69,11 +70,11 @@ def sample(field: np.ndarray, voxels: np.ndarray) -> np.ndarray:
     )
 
 
-def run(scan: Scan, layout: Layout, settings: dict) -> Outcome:
+def run(scan: Scan, layout: Layout, settings: dict, log: str | None = None) -> Outcome:
     """Register one scan; what is wrong with it becomes the outcome's reason."""
     return carry_out(
         STAGE, VERSION, scan, layout, settings,
-        lambda measures: _register(scan, layout, settings, measures),
+        lambda measures: _register(scan, layout, settings, measures), log,
     )  # fmt: skip
 
 
@@ -216,7 +217,7 @@ def _check_overlap(
 
 def block_grid(shape: tuple[int, ...], affine: np.ndarray, spacing: float) -> np.ndarray:
     """Voxel coordinates (n, 3) of a grid of about ``spacing`` mm over a volume of ``shape``."""
-    sizes = images.voxel_sizes(affine)
+    sizes = voxel_sizes(affine)
     axes = [
         np.arange(0, length, max(1, round(spacing / size)))
         for length, size in zip(shape, sizes, strict=True)
@@ -236,10 +237,10 @@ def compact(
         matrix, offset = matrix @ first.matrix, matrix @ first.offset + offset
     if second.field is None:
         return Transform(matrix, offset)
-    sizes = np.asarray(images.voxel_sizes(affine))
-    box = ndimage.find_objects(mask.astype(np.int8))[0]
-    low = np.array([part.start for part in box]) - 16 / sizes
-    high = np.array([part.stop for part in box]) + 16 / sizes
+    sizes = voxel_sizes(affine)
+    inside = geometry.box(mask)
+    low = np.array([part.start for part in inside]) - 16 / sizes
+    high = np.array([part.stop for part in inside]) + 16 / sizes
     step = _FIELD_SPACING_MM / sizes
     shape = tuple(int(count) for count in np.ceil((high - low) / step) + 1)
     to_ras = affine @ np.vstack([np.column_stack([np.diag(step), low]), [0, 0, 0, 1]])
@@ -264,17 +265,13 @@ def matrix_and_offset(transform) -> tuple[np.ndarray, np.ndarray]:
 def coarse_brain(data: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> tuple:
     """The masked brain on voxels of 2 mm, scaled to a median of 1, cut to its surroundings: the
     volume and its affine."""
-    sizes = np.asarray(images.voxel_sizes(affine))
-    box = tuple(
-        slice(max(0, part.start - round(12 / size)), part.stop + round(12 / size))
-        for part, size in zip(ndimage.find_objects(mask.astype(np.int8))[0], sizes, strict=True)
-    )
+    sizes = voxel_sizes(affine)
+    box = geometry.box(mask, np.round(12 / sizes))
     masked = np.where(mask[box], data[box], 0).astype(np.float32)
     masked /= np.median(masked[mask[box]])
     # The brightest vessels and fat left in the mask would stretch the histogram's bins.
     masked = np.clip(masked, 0, 2.5)
-    start = affine.copy()
-    start[:3, 3] += affine[:3, :3] @ [part.start for part in box]
+    start = geometry.cropped(affine, box)
     fine = np.maximum(_SPACING_MM / sizes, 1)
     blurred = ndimage.gaussian_filter(masked, np.where(fine > 1, 0.42 * fine, 0))
     step = _SPACING_MM / sizes
@@ -304,9 +301,9 @@ def alignment(
     best, so it holds for any contrast. On a grid of 4 mm over the scan, outside of the brain too:
     what tells a brain in its place from one out of place is mostly its outline.
     """
-    box = ndimage.find_objects(mask.astype(np.int8))[0]
+    box = geometry.box(mask)
     voxels = block_grid(mask.shape, affine, _FIELD_SPACING_MM)
-    margin = 12 / np.asarray(images.voxel_sizes(affine))
+    margin = 12 / voxel_sizes(affine)
     near = np.all(
         (voxels >= [part.start for part in box] - margin)
         & (voxels < [part.stop for part in box] + margin),
@@ -316,7 +313,7 @@ def alignment(
     index = tuple(voxels.astype(int).T)
     smooth = ndimage.uniform_filter(
         np.where(mask, data, 0).astype(np.float32),
-        [max(1, round(_FIELD_SPACING_MM / size)) for size in images.voxel_sizes(affine)],
+        [max(1, round(_FIELD_SPACING_MM / size)) for size in voxel_sizes(affine)],
     )[index]
     points = transform(nib.affines.apply_affine(affine, voxels))
     explained = template.tissues_at(points, _SPACING_MM)

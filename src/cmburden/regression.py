@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-Z95 = 1.959963984540054
+from cmburden.burden import Z95
+
 #: Beyond this a log ratio per standard deviation is no finding but two groups that never mix.
 _SEPARATED = 8.0
 

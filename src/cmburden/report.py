@@ -10,12 +10,12 @@ import base64
 import functools
 import json
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
+from plotly.offline import get_plotlyjs
 
 import cmburden
 from cmburden import (
@@ -32,7 +32,8 @@ from cmburden import (
 from cmburden.contracts import contract_of
 from cmburden.paths import Layout
 from cmburden.records import whole_file
-from cmburden.report_tables import ReportTables, decimal, grouped, interval, number, of, share
+from cmburden.report_tables import ReportTables, decimal, interval, number, of, share
+from cmburden.table_rows import grouped
 
 STAGE = "report"
 VERSION = 2
@@ -236,8 +237,7 @@ def _pictures(rows, tables: ReportTables, layout: Layout) -> dict[str, Any]:
 @functools.cache
 def _plotly() -> str:
     """Plotly's script, of the pinned package. Nothing in it may end the script element."""
-    path = Path(find_spec("plotly").origin).parent / "package_data" / "plotly.min.js"
-    return path.read_text(encoding="utf-8").replace("</script", "<\\/script")
+    return get_plotlyjs().replace("</script", "<\\/script")
 
 
 def _script_json(content: Any) -> str:

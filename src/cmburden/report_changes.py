@@ -12,8 +12,9 @@ import jinja2
 from cmburden import burden
 from cmburden.paths import Layout
 from cmburden.records import whole_file
-from cmburden.report_tables import ReportTables, grouped
+from cmburden.report_tables import ReportTables
 from cmburden.tables import CHANGES, PAIRS, as_records
+from cmburden.table_rows import grouped
 
 _MOST_ROWS = 200
 _ORDER = {"new": 0, "lost": 1, "not comparable": 2, "persisting": 3}

@@ -17,8 +17,8 @@ from cmburden.report_tables import (
     interval,
     number,
     of,
-    plain,
 )
+from cmburden.table_rows import plain
 
 #: Most rows of a table of the page; all stand in the Parquet table.
 MOST_ROWS = 500

@@ -18,9 +18,8 @@ from cmburden.report_tables import (
     ReportTables,
     decimal,
     figure,
-    grouped,
-    plain,
 )
+from cmburden.table_rows import grouped, plain
 
 
 class People:

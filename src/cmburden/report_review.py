@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from cmburden.paths import Layout
-from cmburden.report_tables import ReportTables, plain
+from cmburden.report_tables import ReportTables
 from cmburden.tables import REVIEWED
+from cmburden.table_rows import plain
 
 #: Measure after ``review ``: how the report calls it, and whether it is a share.
 _FIGURES = {

@@ -12,7 +12,8 @@ from markupsafe import Markup, escape
 
 from cmburden.paths import Layout
 from cmburden.records import Scan
-from cmburden.tables import LESIONS, MANIFEST, PARTICIPANTS, RUNS, SCANS, SUMMARY, as_records
+from cmburden.tables import LESIONS, MANIFEST, PARTICIPANTS, RUNS, SCANS, SUMMARY
+from cmburden.table_rows import plain
 
 _NOTHING = {"estimate": None, "ci_low": None, "ci_high": None, "n": 0, "denominator": 0}
 #: Column of `scans`: its title, the factor to the title's unit, and decimals.
@@ -137,19 +138,6 @@ def of(row: dict[str, Any]) -> Markup:
 def of_measure(text: str) -> Markup:
     """A number that is part of a measure's name, such as a threshold."""
     return Markup('<span data-source="measure">{}</span>').format(text)
-
-
-def grouped(table: pd.DataFrame, column: str) -> dict[str, list[dict[str, Any]]]:
-    """Rows of ``table`` by a column, with None for missing."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in as_records(table):
-        groups.setdefault(row[column], []).append(row)
-    return groups
-
-
-def plain(value: Any) -> Any:
-    """``value`` with pandas' missing values as None."""
-    return None if pd.isna(value) else value
 
 
 def decimal(value: float | None, digits: int = 2) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from cmburden.burden import natural
+from cmburden.text import natural
 
 #: What must agree between two scans for their lesions to be compared: column, words, unit, factor.
 _NUMBERS = (

@@ -30,6 +30,7 @@ from cmburden.summary_rows import row as _row
 from cmburden.summary_rows import share as _share
 from cmburden.summary_rows import tally as _tally
 from cmburden.tables import GROUPS, PATTERNS, QC
+from cmburden.text import natural
 
 _DRAWS = 1000
 BOOTSTRAP = f"percentile bootstrap over participants, {_DRAWS} draws"
@@ -145,7 +146,7 @@ def stratum_order(stratum: str) -> tuple:
 
 def _level_order(name: str) -> tuple:
     """Age bands by age, other levels by natural order, unknown last."""
-    return (name == MISSING, name.startswith(">="), not name.startswith("<"), burden.natural(name))
+    return (name == MISSING, name.startswith(">="), not name.startswith("<"), natural(name))
 
 
 def _flow(members, usable):
@@ -349,6 +350,7 @@ def _published():
 
 def _operating_points(config):
     """Thresholds and expected performance, from the contracts of the models."""
+    method = "the model's contract, on its validation set"
     for stage in ("detect", "verify"):
         contract = contract_of(config, stage)
         if not contract:
@@ -356,7 +358,6 @@ def _operating_points(config):
         stratum = f"model={contract.get('id', stage)}"
         for kind in ("thresholds", "metrics"):
             for name, value in _numbers(contract.get(kind)):
-                method = "the model's contract, on its validation set"
                 yield {"stratum": stratum} | _row(f"{kind} {name}", value, 0, method=method)
         for point in (contract.get("metrics") or {}).get("froc") or []:
             row = _row(

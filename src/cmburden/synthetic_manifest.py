@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from bids2table import parse_bids_entities
 
 from cmburden.records import bucket_of, hash_of, seed_of, write_json
 from cmburden.tables import MANIFEST
@@ -63,19 +64,18 @@ def manifest_rows(scans: int, buckets: int, seed: int = 0) -> list[dict]:
     rows = []
     for name in names(scans, seed):
         stem = name.rsplit("/", 1)[1].removesuffix(".nii.gz")
-        *pairs, suffix = stem.split("_")
-        entities = [pair.split("-", 1) for pair in pairs]
-        swi = suffix == "swi"
+        entities = parse_bids_entities(name)
+        swi = entities["suffix"] == "swi"
         rows.append(
             {
                 "scan_id": stem,
                 "cohort": "synthetic",
-                "participant_id": pairs[0],
-                "session_id": pairs[1],
-                "suffix": suffix,
+                "participant_id": f"sub-{entities['sub']}",
+                "session_id": f"ses-{entities['ses']}",
+                "suffix": entities["suffix"],
                 "contrast": "SWI" if swi else "GRE",
                 "path": name,
-                "entities": json.dumps(entities),
+                "entities": json.dumps([[key, entities[key]] for key in ("sub", "ses")]),
                 "echo_time_s": 0.0225 if swi else 0.02,
                 "field_strength_t": 3.0,
                 "manufacturer": "Synthetic",

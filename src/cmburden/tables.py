@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cmburden.errors import CMBurdenError
+from cmburden.errors import CMBurdenError, sentence
 from cmburden.records import whole_file
 
 PARQUET = {"compression": "zstd", "version": "2.6"}
@@ -131,6 +131,8 @@ class Table:
                 f"{path}: is not there; was the output folder's run finished?"
             ) from error
         except (OSError, pa.ArrowInvalid) as error:
+            if sentence(error):
+                raise  # a closed folder: the table itself may be sound
             raise CMBurdenError(
                 f"{path}: not a readable Parquet table ({error}); remove it and run again"
             ) from error
@@ -160,7 +162,7 @@ GROUPS = ("lobar", "deep", "infratentorial", "unknown")
 STATUSES = ("ok", "failed", "excluded")
 LABELS = ("definite", "possible")
 CHANGES_OF_A_LESION = ("new", "persisting", "lost", "not comparable")
-HEMISPHERES = ("left", "right", "midline", "unknown")
+HEMISPHERES = ("left", "right", "unknown")
 
 _SCAN = (
     _c("scan_id", "str", "Name of the source image without extension", required=True),
@@ -181,7 +183,7 @@ _GEOMETRY = (
 QC = (
     _c("brain_volume_ml", "float", "Volume of the brain mask", "ml"),
     _c("mask_compactness", "float", "Sphericity of the brain mask, 1 for a sphere"),
-    _c("coverage", "float", "Share of the brain's height that the field of view holds"),
+    _c("coverage", "float", "Share of the brain's extent in the field of view, least axis"),
     _c("snr", "float", "Median brain signal over the robust spread of the background noise"),
     _c("contrast_csf_tissue", "float", "95th percentile over median of the signal in the brain"),
     _c("dark_fraction", "float", "Share of brain voxels below 0.4 of the median: veins, dropout"),
@@ -433,6 +435,8 @@ PARTICIPANTS = Table(
 #: a scan read free-hand (shown without detections) is said to be read. ``note`` decides nothing.
 DECISIONS = ("accept", "reject", "add", "read", "note")
 MODES = ("review", "free-hand")
+#: The reader whose decisions settle what other readers dispute.
+CONSENSUS = "consensus"
 #: Orders in which detections are shown.
 ORDERS = ("useful", "random", "scan")
 

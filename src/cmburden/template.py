@@ -12,6 +12,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from cmburden.geometry import affine_of_blocks, block_means
+
 _NAME = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 
 
@@ -22,22 +24,12 @@ def read(part: str) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(image.dataobj, dtype=np.float32), image.affine
 
 
-def block_means(data: np.ndarray, affine: np.ndarray, factor: int) -> tuple:
-    """``data`` (x, y, z) averaged over cubes of ``factor`` voxels, and the affine of the cubes."""
-    shape = [length // factor for length in data.shape]
-    cut = data[tuple(slice(0, length * factor) for length in shape)]
-    blocks = [size for length in shape for size in (length, factor)]
-    coarse = affine.copy()
-    coarse[:3, 3] += affine[:3, :3] @ np.full(3, (factor - 1) / 2)
-    coarse[:3, :3] *= factor
-    return cut.reshape(blocks).mean((1, 3, 5)), coarse
-
-
 @functools.cache
 def brain(spacing: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """T1-weighted brain at a whole number of mm, white matter at about 1, and its affine."""
     data, affine = read("t1")
-    return block_means(data / 200.0, affine, round(spacing))
+    factors = [round(spacing)] * 3
+    return block_means(data / 200.0, factors), affine_of_blocks(affine, factors)
 
 
 @functools.cache
@@ -46,11 +38,11 @@ def tissues(spacing: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     inside, affine = read("t1")
     inside = (inside > 0).astype(np.float32)
     grey, white = (read(part)[0] / 255.0 * inside for part in ("gm", "wm"))
+    factors = [round(spacing)] * 3
     parts = [
-        block_means(part, affine, round(spacing))
-        for part in (grey, white, np.clip(inside - grey - white, 0, 1))
+        block_means(part, factors) for part in (grey, white, np.clip(inside - grey - white, 0, 1))
     ]
-    return np.stack([part for part, _ in parts], axis=-1), parts[0][1]
+    return np.stack(parts, axis=-1), affine_of_blocks(affine, factors)
 
 
 def tissues_at(points_mm: np.ndarray, spacing: float) -> np.ndarray:

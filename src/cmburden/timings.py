@@ -9,6 +9,7 @@ import pandas as pd
 
 from cmburden import pilot
 from cmburden.errors import CMBurdenError
+from cmburden.markdown import table as markdown_table
 from cmburden.paths import BUCKET_STAGES, SCAN_STAGES, Layout
 from cmburden.records import Outcome
 
@@ -50,13 +51,19 @@ def _row(stage: str, paths: list[Path], scans: int | None) -> dict | None:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    lines = ["| stage | jobs | seconds a scan | share | peak memory, MB |", "|---|---|---|---|---|"]
-    for row in table.itertuples():
-        lines.append(
-            f"| {row.stage} | {row.jobs} | {row.seconds:.1f} | {row.share:.0%} "
-            f"| {row.max_rss_mb:.0f} |"
-        )
-    return "\n".join([*lines, f"| all | | {table['seconds'].sum():.1f} | | |"])
+    """Table ``by_stage`` in Markdown, with a last row of all stages."""
+    rows = [
+        [
+            row.stage,
+            row.jobs,
+            f"{row.seconds:.1f}",
+            f"{row.share:.0%}",
+            f"{row.max_rss_mb:.0f}",
+        ]
+        for row in table.itertuples()
+    ]
+    rows.append(["all", "", f"{table['seconds'].sum():.1f}", "", ""])
+    return markdown_table(["stage", "jobs", "seconds a scan", "share", "peak memory, MB"], rows)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

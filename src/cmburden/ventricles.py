@@ -86,7 +86,7 @@ def _distance(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """Distance of every voxel to the nearest of ``mask``, mm; far where there is none."""
     if not mask.any():
         return np.full(mask.shape, 1e3)
-    return ndimage.distance_transform_edt(~mask, np.linalg.norm(affine[:3, :3], axis=0))
+    return ndimage.distance_transform_edt(~mask, nib.affines.voxel_sizes(affine))
 
 
 def _grown(mask: np.ndarray, affine: np.ndarray, by_mm: float) -> np.ndarray:

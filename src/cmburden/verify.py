@@ -30,6 +30,7 @@ from cmburden import (
 )
 from cmburden.montage import lesion_montage
 from cmburden.paths import Layout
+from cmburden.per_scan import skip
 from cmburden.place import places, ventricle_distance
 from cmburden.probability import design, probability
 from cmburden.records import Outcome, Scan, hash_of, whole_file, write_json
@@ -79,7 +80,9 @@ def thresholds_of(contract: dict, settings: dict) -> dict[str, float]:
     return {name: float(chosen[name]) for name in tables.LABELS}
 
 
-def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:
+def run(
+    scans: list[Scan], layout: Layout, settings: dict, bucket: int, log: str | None = None
+) -> None:
     """Verify a bucket's candidates: the shard, and each scan's lesions, labels and montage."""
     began = time.monotonic()
     folder = resources.root() / settings["model"]
@@ -92,10 +95,8 @@ def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:
         started = time.monotonic()
         status = _upstream(layout, scan)
         if status:
-            Outcome(
-                STAGE, scan.scan_id, status, "upstream",
-                "Not verified: an earlier stage did not succeed.", version=VERSION,
-            ).write(layout.record(STAGE, scan.scan_id))  # fmt: skip
+            message = "Not verified: an earlier stage did not succeed."
+            skip(STAGE, VERSION, scan, layout, status, message, log)
             continue
         found = candidates[candidates["scan_id"] == scan.scan_id].reset_index(drop=True)
         detect_key = Outcome.read(layout.record("detect", scan.scan_id)).measures["cache_key"]
@@ -116,7 +117,7 @@ def run(scans: list[Scan], layout: Layout, settings: dict, bucket: int) -> None:
         _LOG.info("%s: %d of %d candidates kept", scan.scan_id, len(kept), len(judged))
         Outcome(
             STAGE, scan.scan_id, "ok", seconds=round(time.monotonic() - started, 3),
-            version=VERSION, measures={"n_kept": len(kept)},
+            version=VERSION, log=log, measures={"n_kept": len(kept)},
         ).write(layout.record(STAGE, scan.scan_id))  # fmt: skip
     tables.CANDIDATES.write(
         layout.bucket(STAGE, bucket), pd.concat(shard) if shard else tables.CANDIDATES.frame([]),

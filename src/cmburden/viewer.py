@@ -14,8 +14,9 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 
-from cmburden.images import voxel_sizes
+from cmburden.geometry import box, cropped
 from cmburden.records import whole_file
 
 _MARGIN_MM = 6.0
@@ -38,32 +39,21 @@ def write(
     All arrays (x, y, z) lie on one grid with ``affine`` (voxel index to scanner RAS mm); ``volume``
     has the brain at about 1. Each becomes a gzipped NIfTI-1 in base64. Same input, same bytes.
     """
-    box = _box(mask | (lesions > 0), voxel_sizes(affine))
-    moved = affine.copy()
-    moved[:3, 3] += affine[:3, :3] @ [side.start for side in box]
-    greys = np.clip(volume[box] / _WHITE, 0, 1) * (_GREYS - 1)
+    inside = mask | (lesions > 0)
+    if not inside.any():
+        inside = np.ones(inside.shape, dtype=bool)
+    part = box(inside, np.ceil(_MARGIN_MM / voxel_sizes(affine)))
+    moved = cropped(affine, part)
+    greys = np.clip(volume[part] / _WHITE, 0, 1) * (_GREYS - 1)
     parts = {
         "scan": _packed(np.rint(greys).astype(np.uint8), moved, slope=_WHITE / (_GREYS - 1)),
-        "mask": _packed(mask[box].astype(np.uint8), moved),
-        "regions": _packed(regions[box].astype(np.uint8), moved),
-        "lesions": _packed(lesions[box].astype(np.int16), moved),
+        "mask": _packed(mask[part].astype(np.uint8), moved),
+        "regions": _packed(regions[part].astype(np.uint8), moved),
+        "lesions": _packed(lesions[part].astype(np.int16), moved),
     }
     text = f"cmburdenViewer({json.dumps(scan_id)}, {json.dumps(parts)});\n"
     with whole_file(path) as temporary:
         temporary.write_text(text)
-
-
-def _box(inside: np.ndarray, sizes) -> tuple[slice, ...]:
-    """Slices that hold ``inside`` with a margin; the whole grid where it is empty."""
-    if not inside.any():
-        return tuple(slice(0, length) for length in inside.shape)
-    sides = []
-    for axis, size in enumerate(sizes):
-        there = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
-        margin = int(np.ceil(_MARGIN_MM / size))
-        low, high = max(0, there[0] - margin), min(inside.shape[axis], there[-1] + 1 + margin)
-        sides.append(slice(int(low), int(high)))
-    return tuple(sides)
 
 
 def _packed(data: np.ndarray, affine: np.ndarray, slope: float | None = None) -> str:

@@ -22,6 +22,10 @@ from cmburden.sessions import with_several
 
 #: Set by the command line for the Snakemake that it starts.
 INDEXED = "CMBURDEN_INDEXED"
+#: Settings that no longer exist: stage -> (place, key, value). No code ever read them, but they
+#: stand in the parameters of older output folders, whose scans would all run again without them.
+#: Snakemake compares the text of a parameter, so that the place counts too.
+RETIRED = {"preprocess": [(1, "use_t1w_mask", False)]}
 
 
 def collect_seldom() -> None:
@@ -55,12 +59,12 @@ class Flow:
     def __init__(self, overrides: dict, *, main: bool):
         if main:
             collect_seldom()
+        defaults = configuration.read_yaml(resources.root() / "config" / "config.yaml")
+        self._default_suffixes = list(defaults["index"]["suffixes"])
         self.config = (
             configuration.load(dict(overrides))
             if main
-            else configuration.merge(
-                configuration.read_yaml(resources.root() / "config" / "config.yaml"), overrides
-            )
+            else configuration.merge(defaults, overrides)
         )
         self.bids = Path(self.config["bids_dir"]) if self.config["bids_dir"] else None
         output = Path(self.config["output_dir"] or "derivatives")
@@ -148,11 +152,15 @@ class Flow:
                 self.bids / "participants.tsv",
                 *sorted(self.bids.glob("sub-*/*_sessions.tsv")),
             ]
+        # The order of suffixes decides between scans that the rules leave. The default order is no
+        # part of the parameter, so that output folders of before run nothing again.
+        suffixes = list(self.config["index"]["suffixes"])
+        order = {} if suffixes == self._default_suffixes else {"suffixes": suffixes}
         return {
             "files": [sha256_of_file(path) for path in files if path.exists()],
             "version": stage_version("aggregate"),
             "settings": [self.config[name] for name in ("aggregate", "longitudinal", "report")],
-        }
+        } | order
 
     def of_report(self) -> dict:
         return {"version": stage_version("report"), "settings": self.config["report"]}
@@ -164,5 +172,7 @@ class Flow:
     def _stage(self, stage: str) -> dict:
         # Where the work is done and where the model lies change no result; which model it is, is
         # told by its contract's checksum.
-        settings = {k: v for k, v in self.config[stage].items() if k not in ("device", "model")}
-        return {"stage": stage, "version": stage_version(stage), "settings": settings}
+        settings = [(k, v) for k, v in self.config[stage].items() if k not in ("device", "model")]
+        for place, key, value in RETIRED.get(stage, ()):
+            settings.insert(place, (key, value))
+        return {"stage": stage, "version": stage_version(stage), "settings": dict(settings)}

@@ -11,7 +11,7 @@ import pytest
 
 from cmburden import aggregate, phenotypes, summary
 from cmburden.errors import REASONS, CMBurdenError
-from cmburden.records import Outcome, bucket_of
+from cmburden.records import Outcome, bucket_of, write_json
 from cmburden.tables import (
     ALL,
     CANDIDATES,
@@ -299,12 +299,24 @@ def test_messy_participants_are_put_right_and_told_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\n\n", "name\tage\nx\t3\n", "participant_id\n", "participant_id,age\n01,70\n"]
+    ("text", "problem"),
+    [
+        ("", "participants.tsv is empty"),
+        ("\n\n", "participants.tsv is empty"),
+        ("name\tage\nx\t3\n", "has no column participant_id"),
+        ("participant_id\n", "lacks 3 participant(s) of the tree"),
+    ],
 )
-def test_useless_participants_tsv_stops_nothing(tmp_path, text):
+def test_useless_participants_tsv_stops_nothing(tmp_path, text, problem):
     table, problems = read(tmp_path, text)
-    assert problems
-    assert "age" not in table or table["age"].tolist() == [70.0]
+    assert problem in problems[0]
+    assert len(table) == 0
+
+
+def test_commas_for_tabs_are_read_and_told(tmp_path):
+    table, problems = read(tmp_path, "participant_id,age\n01,70\n")
+    assert "separated by commas" in problems[0]
+    assert table["age"].to_dict() == {"sub-01": 70.0}
 
 
 def test_no_participants_tsv_gives_null_phenotypes(small):
@@ -353,3 +365,15 @@ def test_candidates_in_parts_are_the_same_table(small, monkeypatch):
     assert pq.read_table(small.layout.candidates).equals(whole)
     assert small.layout.table("lesions").read_bytes() == lesions
     assert not list(small.layout.work.glob(".candidates-*"))
+
+
+def test_a_contract_with_a_curve_and_no_other_number(tmp_path):
+    """The curve's rows need no thresholds and no metrics before them."""
+    made = fabricate.cohort(tmp_path, participants=6)
+    contract = {"id": "bare", "metrics": {"froc": [[0.1, 0.85]]}}
+    write_json(tmp_path / "models" / "detector" / "model.json", contract)
+    aggregate.run(made.layout, made.bids_dir, made.config)
+    rows = SUMMARY.read(made.layout.table("summary")).set_index(["stratum", "measure"])
+    row = rows.loc[("model=bare", "froc fp_per_scan=0.1")]
+    assert row["estimate"] == 0.85
+    assert row["method"] == "sensitivity; the model's contract, on its validation set"

@@ -114,3 +114,22 @@ def test_a_tie_is_broken_by_scan_id_whatever_the_order():
 def test_unknown_rule_is_named():
     with pytest.raises(CMBurdenError, match="'nicest' unknown; choose among most_recent_session"):
         burden.choose_scan([scan("a")], ["nicest"])
+
+
+@pytest.mark.parametrize(
+    ("suffixes", "best", "why"),
+    [
+        (["T2starw", "MEGRE"], "b_T2starw", "thinnest_slice, then suffix order"),
+        (["MEGRE", "T2starw"], "a_MEGRE", "thinnest_slice, then suffix order"),
+        (["swi"], "a_MEGRE", "thinnest_slice, then first scan_id"),
+        ([], "a_MEGRE", "thinnest_slice, then first scan_id"),
+    ],
+)
+def test_the_order_of_suffixes_decides_where_no_rule_does(suffixes, best, why):
+    scans = [
+        scan("a_MEGRE", suffix="MEGRE", slice_mm=2.0),
+        scan("b_T2starw", suffix="T2starw", slice_mm=2.0),
+        scan("c_swi", suffix="swi", slice_mm=3.0),
+    ]
+    chosen, because = burden.choose_scan(scans, ["thinnest_slice"], suffixes)
+    assert (chosen["scan_id"], because) == (best, why)

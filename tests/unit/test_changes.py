@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import poisson
+from statsmodels.stats.rates import confint_poisson
 
 from cmburden import changes, changes_summary, config
-from cmburden.report_tables import grouped
 from cmburden.tables import (
     CHANGES,
     FOLLOWED_SESSIONS,
@@ -16,6 +16,7 @@ from cmburden.tables import (
     SCANS,
     TRACKS,
 )
+from cmburden.table_rows import grouped
 
 SETTINGS = config.load()["longitudinal"]
 GRE = {"contrast": "GRE", "field_strength_t": 3.0, "echo_time_s": 0.02, "slice_mm": 4.0,
@@ -250,6 +251,13 @@ def test_rates_and_shares():
     assert (clustered["ci_low"], clustered["ci_high"]) == (0.0, 1.5)
     shares = [found[f"aria-h-style new={label}"]["n"] for label in ("0", "1-4", "5-9", ">=10")]
     assert shares == [1, 2, 0, 0]
+
+
+@pytest.mark.parametrize("number", [0, 1, 7, 200])
+def test_poisson_interval_agrees_with_statsmodels(number):
+    assert changes_summary.poisson_interval(number, 3.7) == pytest.approx(
+        confint_poisson(number, 3.7, method="exact-c"), rel=1e-9
+    )
 
 
 def test_no_times_no_rate():

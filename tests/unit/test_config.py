@@ -1,5 +1,6 @@
 """The configuration: defaults pass, every problem is named at once, the manual knows every key."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 
 from cmburden import config
 from cmburden.errors import REASONS, CMBurdenError
+from cmburden.records import Scan
+from cmburden.workflow import Flow
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,6 +31,94 @@ def test_every_key_is_in_the_manual_and_has_a_default():
         value = defaults
         for part in key.split("."):
             value = value[part]
+
+
+def keys_read(source: str) -> set[str]:
+    """Keys that Python ``source`` reads from the configuration or from a section of it.
+
+    Read: ``settings["key"]``, ``config["section"]["key"]``, ``flow.config.get("key")``, the same
+    with the keys of a literal tuple that a comprehension goes through, and a call that takes the
+    settings and the key, such as ``labels(config, "key")``. What names a key without taking it
+    from the settings (a comment, a template, a message, another mapping) reads nothing.
+    """
+    read = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+            if holds_settings(node.value):
+                read |= constants(node.slice)
+        elif isinstance(node, ast.Call):
+            taken = [*node.args, node.func.value if hasattr(node.func, "value") else node.func]
+            if any(map(holds_settings, taken)):
+                read |= set().union(*map(constants, node.args))
+        elif isinstance(node, ast.DictComp):
+            of_settings = isinstance(node.value, ast.Subscript) and holds_settings(node.value.value)
+            literal = node.generators[0].iter
+            if of_settings and isinstance(literal, ast.Tuple):
+                read |= set().union(*map(constants, literal.elts))
+    return read
+
+
+def holds_settings(node: ast.AST) -> bool:
+    """``config``, ``settings``, ``flow.config``, or a section of one of them."""
+    if isinstance(node, ast.Subscript):
+        return holds_settings(node.value)
+    name = getattr(node, "id", None) or getattr(node, "attr", None)
+    return name in ("config", "settings")
+
+
+def constants(node: ast.AST) -> set[str]:
+    return {node.value} if isinstance(node, ast.Constant) and isinstance(node.value, str) else set()
+
+
+def test_code_reads_every_key():
+    """A key that nothing reads does nothing, whatever the manual says of it."""
+    schema = config.read_yaml(ROOT / "config" / "schemas" / "config.schema.yaml")
+    read = set()
+    for module in (ROOT / "src").rglob("*.py"):
+        read |= keys_read(module.read_text())
+    named = {key for key in keys(schema["properties"]) if key.count(".") <= 1}
+    assert len(named) > 40
+    assert {key for key in named if key.rpartition(".")[2] not in read} == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "read"),
+    [
+        ('x = settings["a"]', {"a"}),
+        ('x = flow.config["a"].get("b")', {"a", "b"}),
+        ('x = {k: settings[k] for k in ("a", "b")}', {"a", "b"}),
+        ('x = labels(config, "a")', {"a"}),
+        ('settings["a"] = 1', set()),
+        ('x = entry["a"]; print("a")  # settings["a"]', set()),
+        ('"""settings["a"]"""', set()),
+    ],
+)
+def test_what_counts_as_reading_a_key(source, read):
+    assert keys_read(source) == read
+
+
+def test_a_retired_setting_runs_nothing_again(tmp_path):
+    """The text that Snakemake compares, as it was before preprocess.use_t1w_mask went."""
+    flow = Flow({"output_dir": str(tmp_path)}, main=False)
+    name = "sub-1_T2starw"
+    flow.scans[name] = Scan(name, "A", "sub-1", None, "T2starw", "GRE", tmp_path, (("sub", "1"),))
+    assert repr(flow.of_scan("preprocess", name)["settings"]) == (
+        "{'max_voxel_mm': [2.5, 7.0], 'use_t1w_mask': False, 'bias_correction': True, "
+        "'min_brain_ml': 700, 'max_brain_ml': 2200, 'min_coverage': 0.6}"
+    )
+
+
+def test_the_order_of_suffixes_is_a_part_of_the_tables_parameter(tmp_path):
+    """The default order is not named, so that older folders' tables are not made again."""
+
+    def parameter(suffixes: dict) -> dict:
+        settings = {"output_dir": str(tmp_path), "index": {"suffixes": suffixes}}
+        return Flow(settings, main=False).of_cohort()
+
+    default = config.load()["index"]["suffixes"]
+    assert set(parameter(default)) == {"files", "version", "settings"}
+    other = dict(reversed(default.items()))
+    assert parameter(other)["suffixes"] == ["GRE", "SWI", "swi", "MEGRE", "T2starw"]
 
 
 def test_all_problems_in_one_message():

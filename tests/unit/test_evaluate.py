@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+from pathlib import Path
 
 import fabricate
 import numpy as np
@@ -10,10 +11,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from cmburden import aggregate, agreement, evaluate, evaluate_measures
+from cmburden import aggregate, agreement, evaluate, evaluate_cases, evaluate_measures
 from cmburden.errors import CMBurdenError
 from cmburden.matching import hits_by_score, hungarian
 from cmburden.paths import Layout
+from cmburden.records import write_json
 from cmburden.tables import CANDIDATES, LESIONS, SCANS, TRUTH
 
 
@@ -31,12 +33,12 @@ def few_draws():
 def test_icc_of_shrout_and_fleiss():
     # Shrout and Fleiss 1979, table 2: six targets, four judges; ICC(2,1) = .29.
     ratings = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
-    assert round(agreement.icc_2_1(np.array(ratings)), 2) == 0.29
+    assert round(agreement.icc(np.array(ratings)).estimate, 2) == 0.29
 
 
 def test_icc_knows_full_agreement_and_no_variance():
-    assert agreement.icc_2_1(np.array([[1, 1], [4, 4], [9, 9]])) == pytest.approx(1)
-    assert math.isnan(agreement.icc_2_1(np.zeros((5, 2))))
+    assert agreement.icc(np.array([[1, 1], [4, 4], [9, 9]])).estimate == pytest.approx(1)
+    assert math.isnan(agreement.icc(np.zeros((5, 2))).estimate)
 
 
 def test_weighted_kappa_of_the_dermatologists():
@@ -54,6 +56,22 @@ def test_weighted_kappa_agrees_with_sklearn():
     for weights in ("linear", "quadratic"):
         expected = cohen_kappa_score(first, second, weights=weights)
         assert agreement.weighted_kappa(table, weights) == pytest.approx(expected)
+
+
+def test_weighted_kappa_is_cohens_formula():
+    random = np.random.default_rng(1)
+    distance = np.abs(np.subtract.outer(range(4), range(4)))
+    for _ in range(200):
+        table = random.integers(0, 20, (4, 4))
+        expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+        for weights, cost in (("linear", distance), ("quadratic", distance**2)):
+            kappa = 1 - (cost * table).sum() / (cost * expected).sum()
+            assert agreement.weighted_kappa(table, weights) == pytest.approx(kappa, abs=1e-12)
+
+
+def test_weighted_kappa_of_one_rating_or_none_is_unknown():
+    for table in (np.zeros((4, 4)), np.diag([0, 7, 0, 0])):
+        assert math.isnan(agreement.weighted_kappa(table))
 
 
 def test_auc_agrees_with_sklearn_ties_included():
@@ -324,3 +342,25 @@ def test_whole_cohort(tmp_path):
     scans = SCANS.read(made.layout.table("scans"))
     lesion = result["lesion"]["all"]
     assert lesion["tp"] + lesion["fp"] == scans["n_cmb"].sum()
+
+
+def test_contracts_are_those_of_the_run(tmp_path):
+    """The shipped models have other thresholds: an evaluation of other models asks theirs."""
+    made = fabricate.cohort(tmp_path / "cohort", participants=6)
+    detector = Path(made.config["detect"]["model"]) / "model.json"
+    contract = json.loads(detector.read_text()) | {"weights": {"d.pt": "a" * 64}}
+    contract["thresholds"] = {"p_cnn": 0.77}
+    write_json(detector, contract)
+    record = made.layout.run_record("detect", "bucket-0")
+    run = {"stage": "detect", "unit": "bucket-0", "stage_version": 1, "cmburden_version": "0"}
+    write_json(record, run | {"versions": "{}", "config_sha256": "c", "weights_sha256": "a" * 64,
+                              "device": "cpu", "seconds": 1.0})  # fmt: skip
+    aggregate.run(made.layout, made.bids_dir, made.config)
+    result = evaluate.run(made.layout.root, made.truth, tmp_path / "out")
+    assert result["ablation"]["cnn"]["own"]["threshold"] == 0.77
+    # The folder now holds other weights than those that the run used.
+    write_json(detector, contract | {"weights": {"d.pt": "b" * 64}})
+    assert evaluate_cases.contract_of_run(made.layout, "detect") == {}
+    assert evaluate_cases.contract_of_run(made.layout, "verify")["id"] == "cmb-verifier"
+    made.layout.config.unlink()
+    assert evaluate_cases.contract_of_run(made.layout, "verify") == {}

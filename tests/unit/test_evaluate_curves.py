@@ -213,13 +213,12 @@ def test_score_of_both_networks():
     assert np.all((found > 0) & (found < 1))
 
 
-def test_model_of_both_is_used_for_the_verifier_that_it_belongs_to(monkeypatch):
+def test_model_of_both_is_used_for_the_verifier_that_it_belongs_to():
     model = {"coefficient": [1.0, 1.0], "intercept": 0.0}
     contract = {"id": "v2", "cnn_yolo_model": model}
-    monkeypatch.setattr(evaluate_cases.contracts, "read", lambda folder: contract)
 
     def of(*ids):
-        return evaluate_cases._combination(pd.DataFrame({"verifier_id": [*ids, None]}))
+        return evaluate_cases._combination(pd.DataFrame({"verifier_id": [*ids, None]}), contract)
 
     assert of("v2", "v2") == model
     assert of("v1") is None and of("v1", "v2") is None and of() is None

@@ -68,6 +68,24 @@ def test_suffixes_parts_echoes_and_sessions(tmp_path):
     }
 
 
+def test_entities_are_those_of_the_name_as_written(tmp_path):
+    names = [
+        "sub-01/ses-a/anat/sub-01_ses-a_acq-0.5mm-iso_run-02_T2starw.nii.gz",
+        "sub-02/anat/sub-02_run-1_acq-x_loose_T2starw.nii",
+        "sub-02/anat/sub-02_T2starw.old.nii.gz",
+    ]
+    scans, _ = indexed(tree(tmp_path / "bids", names), tmp_path)
+    assert {name: scan.entities for name, scan in scans.items()} == {
+        "sub-01_ses-a_acq-0.5mm-iso_run-02_T2starw": (
+            ("sub", "01"),
+            ("ses", "a"),
+            ("acq", "0.5mm-iso"),
+            ("run", "02"),
+        ),
+        "sub-02_run-1_acq-x_loose_T2starw": (("sub", "02"), ("run", "1"), ("acq", "x")),
+    }
+
+
 def test_the_longest_echo_within_the_range_is_searched(tmp_path):
     bids = tree(tmp_path / "bids", [f"sub-01/anat/sub-01_echo-{n}_MEGRE.nii.gz" for n in (1, 2, 3)])
     for number, seconds in ((1, 0.008), (2, 0.021), (3, 0.055)):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from nibabel.affines import apply_affine
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from cmburden import midspace
 from cmburden.midspace import Session, consistent, in_view, middle_of, register_pair, synchronise
@@ -30,6 +31,24 @@ def test_the_middle_of_the_inverses_is_the_inverse_of_the_middle(seed):
     middle, back = middle_of(one, other), middle_of(np.linalg.inv(one), np.linalg.inv(other))
     assert np.allclose(middle @ back, np.eye(4), atol=1e-9)
     assert np.allclose(middle, middle_of(other, one), atol=1e-9)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-6, 0.05])
+def test_the_nearest_rotation_and_the_mean_are_scipys(noise):
+    rng = np.random.default_rng(4)
+    turns = Rotation.random(40, random_state=5)
+    for turn in turns.as_matrix() + rng.normal(0, noise, (40, 3, 3)):
+        assert np.allclose(
+            midspace.nearest_rotation(turn), Rotation.from_matrix(turn).as_matrix(), atol=1e-12
+        )
+    assert np.allclose(
+        midspace.nearest_rotation(turns.as_matrix().sum(0)), turns.mean().as_matrix(), atol=1e-12
+    )
+
+
+def test_of_a_reflection_the_nearest_rotation_is_one_too():
+    nearest = midspace.nearest_rotation(np.diag([1.0, 1.0, -0.5]))
+    assert np.allclose(nearest, np.eye(3))
 
 
 def between(poses) -> dict:

@@ -116,7 +116,7 @@ def test_larger_buckets_than_an_hour_are_said(layout):
     said = pilot.markdown(pilot.estimate(layout, 7200), on_slurm=True)
     # 7,205 s a bucket.
     assert "would take 2.0 hours; set buckets=5 for one of an hour" in said
-    assert "| start of jobs, 7 s each | |" in said
+    assert "| start of jobs, 7 s each |  |" in said
 
 
 def test_nothing_was_run(tmp_path):

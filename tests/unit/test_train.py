@@ -127,12 +127,15 @@ def test_a_patch_knows_where_its_voxels_are(slabs):
     detector.load_slabs(slabs, loaded)
     one = loaded["slab-0000.npz"]
     rng = np.random.default_rng(5)
+    seen = 0
     for _ in range(30):
         patch = detector.draw_patch(one, np.array([[30, 44, 8]]), rng)
         # The middle of each lesion is where the truth is highest, whatever was mirrored.
         for at in np.argwhere(patch.truth >= 1):
             distance = np.linalg.norm((one.centre - patch.in_slab(at)) * one.spacing, axis=1)
             assert distance.min() < 2.6
+            seen += 1
+    assert seen > 0
 
 
 def test_hard_places_are_false_alarms_in_the_slab(slabs):
@@ -331,6 +334,22 @@ def test_a_released_model_is_what_the_pipeline_loads(tmp_path):
     assert "width 0.25 and 0.375" in card and "| definite | 0.4 |" in card
     with pytest.raises(CMBurdenError, match="one file of weights, not 2"):
         release.release("detector", both, tmp_path / "fitted.json", tmp_path / "d", "9.0.0")
+
+
+def test_a_contract_names_the_architecture_and_no_module(tmp_path):
+    """Modules move; what a network is stays."""
+    torch.save(SpotNet(4).state_dict(), tmp_path / "d.pt")
+    metrics = {"candidates_per_scan": 80.0, "sensitivity_of_candidates": 0.9, "scans": 3}
+    write_json(tmp_path / "fitted.json", {"metrics": metrics})
+    folder = tmp_path / "detector"
+    contract = release.release(
+        "detector", [tmp_path / "d.pt"], tmp_path / "fitted.json", folder, "9.0.0"
+    )
+    assert "cmburden." not in json.dumps(contract)
+    said = contract["architecture"]
+    assert said.startswith("SpotNet, a 3D fully convolutional network: in-plane")
+    assert "4 channels at half resolution, 8 at a quarter" in said
+    assert f"**Architecture.** {said}." in (folder / "README.md").read_text()
 
 
 def test_a_mirrored_view_has_the_same_scores():

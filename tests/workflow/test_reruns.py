@@ -214,6 +214,11 @@ def title(study):
     yield {"options": ["--set", "report.title=Other"]}
 
 
+@change("the order of suffixes")
+def suffix_order(study):
+    yield {"options": ["--set", "index.suffixes={SWI: SWI, swi: SWI, T2starw: GRE}"]}
+
+
 @change("a threshold")
 def threshold(study):
     yield {"options": ["--set", "verify.thresholds.definite=0.9"]}

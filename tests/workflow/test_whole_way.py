@@ -76,7 +76,9 @@ def test_every_scan_went_through(output):
 def test_volumes_agree_with_tables(output):
     lesions = pd.read_parquet(output / "cohort/lesions.parquet")
     scans = pd.read_parquet(output / "cohort/scans.parquet").set_index("scan_id")
-    for path in output.glob("sub-*/**/*_label-CMB_dseg.nii.gz"):
+    paths = list(output.glob("sub-*/**/*_label-CMB_dseg.nii.gz"))
+    assert len(paths) == len(scans) == 4
+    for path in paths:
         image = nib.load(path)
         labels = np.asarray(image.dataobj)
         mask = path.with_name(path.name.replace("label-CMB_dseg", "desc-brain_mask"))

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import torch
+from nibabel.affines import apply_affine
 from scipy import ndimage
 
 from cmburden.cnn.grid import NetworkVolume, to_network
@@ -101,7 +102,7 @@ def find_candidates(
         patch = probability[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
         patch = np.where(patch > 0.3 * score[at], patch, 0)
         centre = low + np.array(ndimage.center_of_mass(patch))
-        mm = volume.affine[:3, :3] @ centre + volume.affine[:3, 3]
+        mm = apply_affine(volume.affine, centre)
         # A flat top has maxima far apart, whose centres of mass are not.
         if any(np.linalg.norm(mm - other.centre_mm) < MERGE_MM for other in found):
             continue

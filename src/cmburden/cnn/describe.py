@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
-from cmburden.cnn.grid import slices_last
 from cmburden.cnn.shape import measure
+from cmburden.geometry import slices_last
 from cmburden.yolo.views import view
 
 
@@ -16,8 +17,7 @@ def describe(volume, mask, affine, candidates) -> tuple[list[dict], list, list]:
     ``volume`` and ``mask`` (x, y, z) on the scan's canonical grid; the depth below the brain's
     surface is taken once for all candidates.
     """
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    depth = ndimage.distance_transform_edt(mask, spacing).astype(np.float32)
+    depth = ndimage.distance_transform_edt(mask, voxel_sizes(affine)).astype(np.float32)
     order = slices_last(affine)
     turned, turned_affine = volume.transpose(order), affine[:, [*order, 3]]
     rows, pictures, voxels = [], [], []

@@ -9,7 +9,10 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from scipy import ndimage
+
+from cmburden.geometry import box, slices_last
 
 PLANE_MM = 0.75
 MIN_SLICE_MM = 1.5
@@ -29,19 +32,6 @@ class NetworkVolume:
     spacing_mm: tuple[float, float, float]
 
 
-def slices_last(affine: np.ndarray) -> list[int]:
-    """Order of the axes that puts the largest voxel size last: slices lie across it.
-
-    Ties (isotropic scans) go to the later axis, which is axial in canonical orientation.
-
-    >>> slices_last(np.diag([1, 4, 1, 1])), slices_last(np.eye(4))
-    ([0, 2, 1], [0, 1, 2])
-    """
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    axis = 2 - int(np.argmax(np.round(spacing[::-1], 3)))
-    return [a for a in range(3) if a != axis] + [axis]
-
-
 def to_network(
     volume: np.ndarray, mask: np.ndarray, affine: np.ndarray, margin_mm: float = 6.0
 ) -> NetworkVolume:
@@ -50,21 +40,16 @@ def to_network(
     ``volume`` (x, y, z) has median 1 in the brain; ``mask`` bool of the same shape; ``affine`` to
     scanner RAS mm. The axis of the largest voxel size becomes the last.
     """
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = voxel_sizes(affine)
     order = slices_last(affine)
     volume, mask = volume.transpose(order), mask.transpose(order)
     spacing = spacing[order]
     affine = affine[:, [*order, 3]]
 
-    where = np.argwhere(mask)
-    if not len(where):
-        raise ValueError("the brain mask is empty")
-    pad = np.ceil(margin_mm / spacing).astype(int)
-    low = np.maximum(where.min(0) - pad, 0)
-    high = np.minimum(where.max(0) + 1 + pad, volume.shape)
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    image = np.clip(volume[box].astype(np.float32), 0, CLIP)
-    inside = mask[box].astype(np.float32)
+    part = box(mask, np.ceil(margin_mm / spacing))
+    low = np.array([side.start for side in part])
+    image = np.clip(volume[part].astype(np.float32), 0, CLIP)
+    inside = mask[part].astype(np.float32)
 
     target = np.array([PLANE_MM, PLANE_MM, max(MIN_SLICE_MM, spacing[2])])
     shape = np.maximum(np.round(np.array(image.shape) * spacing / target), 1).astype(int)

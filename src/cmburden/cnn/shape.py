@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from scipy import ndimage
 from skimage.morphology import h_minima
 from skimage.segmentation import watershed
 
-from cmburden.cnn.grid import slices_last
+from cmburden.geometry import slices_last, sphericity
 
 #: Half-width of the neighbourhood that is looked at.
 REACH_MM = 9.0
@@ -48,7 +49,7 @@ def measure(
     ``volume`` (x, y, z) has median 1 in the brain; ``depth_mm`` of the same shape is the distance
     to the outside of the brain mask. Through thick slices the extent is as blocky as they are.
     """
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = voxel_sizes(affine)
     at = np.linalg.inv(affine)[:3, :3] @ (np.asarray(centre_mm) - affine[:3, 3])
     reach = np.maximum(2, np.ceil(REACH_MM / spacing)).astype(int)
     low = np.maximum(np.round(at).astype(int) - reach, 0)
@@ -79,7 +80,7 @@ def measure(
         contrast,
         _tubularity(patch, spacing, seed),
         float(depth_mm[tuple(low + seed)]),
-        _sphericity(extent, spacing),
+        sphericity(extent, spacing),
         _through_plane(extent, spacing),
         float(np.median(patch[shell])) if shell.any() else around,
         np.argwhere(extent) + low,
@@ -126,21 +127,6 @@ def _elongation(extent: np.ndarray, spacing: np.ndarray) -> float:
     spread = np.cov(points.T) + np.diag(spacing[list(others)] ** 2) / 12
     values = np.linalg.eigvalsh(spread)
     return float(np.sqrt(values[1] / max(values[0], 1e-6)))
-
-
-def _sphericity(extent: np.ndarray, spacing: np.ndarray) -> float:
-    """Surface of the ball of equal volume over the extent's own, both counted in voxel faces.
-
-    A ball's surface in faces is 1.5 times its own (the mean of |x|+|y|+|z| over directions), so a
-    round extent has about 1 and a line less.
-    """
-    padded = np.pad(extent, 1)
-    faces = sum(
-        np.abs(np.diff(padded.astype(np.int8), axis=axis)).sum() * spacing.prod() / spacing[axis]
-        for axis in range(3)
-    )
-    volume = float(extent.sum() * spacing.prod())
-    return float(1.5 * np.cbrt(36 * np.pi * volume**2) / faces)
 
 
 def _through_plane(extent: np.ndarray, spacing: np.ndarray) -> float:

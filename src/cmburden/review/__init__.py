@@ -6,7 +6,7 @@ import argparse
 import secrets
 from pathlib import Path
 
-from cmburden.tables import ORDERS
+from cmburden.tables import CONSENSUS, ORDERS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +83,7 @@ def _serve(layout, reader: str, options, port: int) -> int:
     if not session.items:
         raise CMBurdenError(
             f"{layout.root}: nothing is in dispute"
-            if reader == store.CONSENSUS
+            if reader == CONSENSUS
             else f"{layout.root}: holds no definite or possible lesion; read scans with --free-hand"
         )
     token = secrets.token_urlsafe(32)

@@ -10,7 +10,7 @@ from cmburden.errors import CMBurdenError
 from cmburden.records import whole_file, write_json
 from cmburden.review import settle, store
 from cmburden.review.worklist import Study
-from cmburden.tables import REVIEWED, REVIEWS
+from cmburden.tables import CONSENSUS, REVIEWED, REVIEWS
 
 #: A reader's class as a kind of labelled lesion; a border is no lesion: it is found by itself.
 KINDS = {
@@ -65,7 +65,7 @@ def main(study: Study, folder: Path) -> int:
     if not len(table):
         raise CMBurdenError(
             f"{study.layout.root}: no scan is settled yet; finish the lesions of a scan, or let "
-            f"--reader {store.CONSENSUS} settle what is in dispute"
+            f"--reader {CONSENSUS} settle what is in dispute"
         )
     target = Path(folder) / "labels.tsv"
     with whole_file(target) as temporary:

@@ -1,6 +1,7 @@
-"""What a review says of detections, of readers and of the software, as rows of `summary`.
+"""How good the detections are and how well the readers agree, as rows of `summary`.
 
-Sensitivity and specificity come from scans read free-hand only: who is shown detections sees those.
+Sensitivity and specificity come only from scans read free-hand. A reader to whom detections are
+shown seldom finds other lesions, so that a review of detections overestimates the sensitivity.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ SOFTWARE = "software"
 _CLUSTERED = "Wilson 95 % interval at the effective number of lesions (Rao and Scott 1992)"
 _HAND = "scans read free-hand, without detections shown"
 _TRUTH = "first; truth is the readers' last word on them"
+#: Errors of presence: number of scans by name, as `correction.presence_counts` gives them.
+PresenceErrors = dict[str, int]
 
 
 def rows(
@@ -32,45 +35,51 @@ def rows(
     lesions: pd.DataFrame,
     config: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    """Rows of `summary` for all scans and each contrast; none where nobody reviewed.
+    """Rows of `summary` for all scans and each contrast; none if nobody reviewed.
 
-    What depends on how well microbleeds show is not given for GRE and SWI together.
+    ``reviews``, ``scans`` and ``lesions`` are the cohort's tables. Measures that depend on how well
+    microbleeds show are not given for GRE and SWI together.
     """
     if not len(verdicts.counts):
         return []
     read = scans[scans["status"] == "ok"]
-    found = []
     strata = [("all", read)]
-    strata += [(f"contrast={name}", own) for name, own in read.groupby("contrast", sort=True)]
-    for stratum, own in strata:
-        ids = set(own["scan_id"])
-        places = verdicts.places[verdicts.places["scan_id"].isin(ids)]
-        kept = lesions[lesions["scan_id"].isin(ids)]
-        judged = reviews[reviews["scan_id"].isin(ids)]
-        readings = verdicts.readings[verdicts.readings["scan_id"].isin(ids)]
+    strata += [(f"contrast={name}", part) for name, part in read.groupby("contrast", sort=True)]
+    result = []
+    for stratum, part in strata:
+        ids = set(part["scan_id"])
+        places, detections, decisions, readings = (
+            table[table["scan_id"].isin(ids)]
+            for table in (verdicts.places, lesions, reviews, verdicts.readings)
+        )
         if not len(places) and not len(readings):
             continue
-        mine = [
-            *_progress(own, places, kept),
-            *_agreement(own, readings, config["report"]["bins"]),
+        estimates = [
+            *_progress(part, places, detections),
+            *_agreement(part, readings, config["report"]["bins"]),
         ]
-        if own["contrast"].nunique() == 1:
-            mine += [*_ppv(places, kept, judged), *_presence(own), *_errors(own, places, readings)]
-        found += [{"stratum": stratum} | one for one in mine]
-    return found
+        if part["contrast"].nunique() == 1:
+            estimates += _ppv(places, detections, decisions)
+            estimates += _presence(part)
+            estimates += _errors(part, places, readings)
+        result += [{"stratum": stratum} | estimate for estimate in estimates]
+    return result
 
 
-def _row(measure: str, *values, **further) -> dict[str, Any]:
-    return row(f"review {measure}", *values, **further)
+def _row(measure: str, *values: Any) -> dict[str, Any]:
+    return row(f"review {measure}", *values)
 
 
 def _share(measure: str, positive: int, total: int, method: str) -> dict[str, Any]:
     return share(f"review {measure}", positive, total, method)
 
 
-def _progress(scans, places, kept) -> Iterator[dict[str, Any]]:
-    judged = places[places["label"].isin(LABELS) & places["microbleed"].notna()]
-    yield _row("lesions settled", len(judged), len(judged), len(kept))
+def _progress(
+    scans: pd.DataFrame, places: pd.DataFrame, lesions: pd.DataFrame
+) -> Iterator[dict[str, Any]]:
+    """How much of the cohort the readers settled."""
+    settled = places[places["label"].isin(LABELS) & places["microbleed"].notna()]
+    yield _row("lesions settled", len(settled), len(settled), len(lesions))
     disputed = int((places["settled"] == "disputed").sum())
     yield _row("lesions disputed", disputed, disputed, len(places))
     added = places[places["label"].isna() & places["microbleed"].eq(True)]
@@ -79,13 +88,15 @@ def _progress(scans, places, kept) -> Iterator[dict[str, Any]]:
     yield _row("scans reviewed", whole, whole, len(scans))
 
 
-def _ppv(places, kept, reviews) -> Iterator[dict[str, Any]]:
+def _ppv(
+    places: pd.DataFrame, lesions: pd.DataFrame, reviews: pd.DataFrame
+) -> Iterator[dict[str, Any]]:
     """Of the software's lesions that readers settled, the share that are microbleeds."""
-    shown = reviews[reviews["decision"].isin(["accept", "reject"])]
-    ordered = bool(len(shown)) and (shown["ordering"] != "random").any()
+    judgements = reviews[reviews["decision"].isin(["accept", "reject"])]
+    ordered = bool((judgements["ordering"] != "random").any())
     for label, name in (("definite", "ppv"), ("possible", "ppv possible")):
         settled = places[(places["label"] == label) & places["microbleed"].notna()]
-        total, due = len(settled), int((kept["label"] == label).sum())
+        total, due = len(settled), int((lesions["label"] == label).sum())
         method = f"{total} of {due} {label} lesions settled; {_CLUSTERED}"
         if total < due and ordered:
             method += "; not finished and not in random order: not a fair sample of them"
@@ -96,10 +107,11 @@ def _ppv(places, kept, reviews) -> Iterator[dict[str, Any]]:
 
 
 def clustered_wilson(positive: np.ndarray, cluster: np.ndarray) -> tuple[float, float]:
-    """Wilson's interval of a share of lesions that are clustered in participants.
+    """Wilson's 95 % interval of a share of lesions that are clustered in participants.
 
-    At n / deff, deff the variance of the ratio estimate over that of independent lesions, at least
-    1. Rao and Scott, Biometrics 1992;48:577. NaN where there are none.
+    ``positive`` (n,): 1 or 0 for each lesion; ``cluster`` (n,): its participant. The interval is
+    that of n / deff lesions (Rao and Scott, Biometrics 1992;48:577). The design effect deff is the
+    variance of the ratio estimate over that of independent lesions, at least 1. NaN if n is 0.
 
     >>> low, high = clustered_wilson(np.repeat([1.0, 0.0], 50), np.repeat([1, 2, 3, 4], 25))
     >>> low < 0.15 < 0.85 < high  # as few as four people say little
@@ -118,70 +130,84 @@ def clustered_wilson(positive: np.ndarray, cluster: np.ndarray) -> tuple[float, 
     return burden.wilson(share * n / effect, n / effect)
 
 
-def _presence(scans) -> Iterator[dict[str, Any]]:
-    """Presence after review: what lesions the software reports count only where readers agree."""
+def _presence(scans: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Presence after review, over the scans whose number of microbleeds is settled."""
     none = (scans["n_cmb"].fillna(0) + scans["n_possible"].fillna(0)) == 0
-    # A scan whose kept lesions are all macrohaemorrhages has lesions to be judged too.
+    # A scan whose only lesions are macrohaemorrhages has lesions that readers must judge.
     none &= scans["n_macrohaemorrhage"].fillna(0) == 0
     unread = none & scans["n_cmb_reviewed"].isna() & ~(scans["n_review_open"] > 0)
-    known = scans["n_cmb_reviewed"].notna() | unread
-    positive = int((scans.loc[known, "n_cmb_reviewed"].fillna(0) > 0).sum())
+    settled = scans["n_cmb_reviewed"].notna() | unread
+    positive = int((scans.loc[settled, "n_cmb_reviewed"].fillna(0) > 0).sum())
     method = (
         f"scans with all lesions settled, of {len(scans)}; {int(unread.sum())} without a "
         "definite or possible lesion count as without, unread; share, Wilson 95 % interval"
     )
-    yield _share("presence", positive, int(known.sum()), method)
+    yield _share("presence", positive, int(settled.sum()), method)
 
 
-def detector_errors(verdicts: Verdicts, scans: pd.DataFrame) -> dict[str, dict[str, dict]]:
+def detector_errors(
+    verdicts: Verdicts, scans: pd.DataFrame
+) -> dict[str, dict[str, PresenceErrors]]:
     """The software's errors of presence in this cohort, as `correction.rows` takes them.
 
     By threshold and contrast, over scans read free-hand without an open dispute.
     """
-    found: dict[str, dict[str, dict]] = {"presence": {}, "presence_possible": {}}
-    for contrast, own in scans.groupby("contrast", sort=True):
-        errors = _scan_errors(own, verdicts.readings)
+    result: dict[str, dict[str, PresenceErrors]] = {"presence": {}, "presence_possible": {}}
+    for contrast, part in scans.groupby("contrast", sort=True):
+        errors = _scan_errors(part, verdicts.readings)
         for name, key in (("definite", "presence"), ("possible", "presence_possible")):
             if errors[name]["positive_scans"] + errors[name]["negative_scans"]:
-                found[key][str(contrast)] = errors[name]
-    return found
+                result[key][str(contrast)] = errors[name]
+    return result
 
 
-def _scan_errors(scans: pd.DataFrame, readings: pd.DataFrame) -> dict[str, dict[str, int]]:
-    hand = set(readings.loc[readings["free_hand"].astype(bool), "scan_id"])
-    sample = scans[scans["scan_id"].isin(hand) & scans["n_cmb_reviewed"].notna()]
+def _read_free_hand(readings: pd.DataFrame) -> set[str]:
+    """Scans that a reader read free-hand."""
+    return set(readings.loc[readings["free_hand"].astype(bool), "scan_id"])
+
+
+def _scan_errors(scans: pd.DataFrame, readings: pd.DataFrame) -> dict[str, PresenceErrors]:
+    """By label, the errors of presence of the software over scans read free-hand and settled."""
+    is_sample = scans["scan_id"].isin(_read_free_hand(readings))
+    sample = scans[is_sample & scans["n_cmb_reviewed"].notna()]
     real = (sample["n_cmb_reviewed"] > 0).to_numpy(bool)
-    errors = {}
-    for name, calls in (
-        ("definite", sample["n_cmb"]),
-        ("possible", sample["n_cmb"] + sample["n_possible"]),
-    ):
-        said = (calls > 0).to_numpy(bool)
-        errors[name] = presence_counts(said, real)
-    return errors
+    numbers = {
+        "definite": sample["n_cmb"],
+        "possible": sample["n_cmb"] + sample["n_possible"],
+    }
+    return {
+        label: presence_counts((number > 0).to_numpy(bool), real)
+        for label, number in numbers.items()
+    }
 
 
-def _errors(scans, places, readings) -> Iterator[dict[str, Any]]:
-    hand = set(readings.loc[readings["free_hand"].astype(bool), "scan_id"])
+def _errors(
+    scans: pd.DataFrame, places: pd.DataFrame, readings: pd.DataFrame
+) -> Iterator[dict[str, Any]]:
+    """Errors of the software by scan and by lesion, over scans read free-hand."""
+    hand = _read_free_hand(readings)
     errors = _scan_errors(scans, readings)["definite"]
     method = f"presence (definite) by scan; {_HAND} {_TRUTH}; Wilson 95 % interval"
     yield _share("sensitivity", errors["positive_found"], errors["positive_scans"], method)
     yield _share("specificity", errors["negative_clean"], errors["negative_scans"], method)
-    own = places[places["scan_id"].isin(hand)]
-    # Only what was marked unprompted: a reader who is shown a detection finds what it shows.
-    real = own[own["microbleed"].eq(True) & own["free_hand"].astype(bool)]
-    seen = (real["label"] == "definite").astype(float)
-    low, high = clustered_wilson(seen.to_numpy(), real["participant_id"].to_numpy())
-    mean = float(seen.mean()) if len(real) else None
+    sample = places[places["scan_id"].isin(hand)]
+    # Only the lesions that were marked without detections shown: a reader who is shown a detection
+    # agrees with the detection more often.
+    real = sample[sample["microbleed"].eq(True) & sample["free_hand"].astype(bool)]
+    hits = (real["label"] == "definite").astype(float)
+    low, high = clustered_wilson(hits.to_numpy(), real["participant_id"].to_numpy())
+    mean = float(hits.mean()) if len(real) else None
     method = f"definite within 3 mm or the lesion, of those marked free-hand; {_CLUSTERED}"
-    yield _row("lesion sensitivity", mean, int(seen.sum()), len(real), method, low, high)
-    wrong = int(((own["label"] == "definite") & own["microbleed"].eq(False)).sum())
+    yield _row("lesion sensitivity", mean, int(hits.sum()), len(real), method, low, high)
+    wrong = int(((sample["label"] == "definite") & sample["microbleed"].eq(False)).sum())
     method = f"definite and not held for a microbleed; {_HAND}"
     rate = wrong / len(hand) if hand else None
     yield _row("false positives per scan", rate, wrong, len(hand), method)
 
 
-def _agreement(scans, readings, edges) -> Iterator[dict[str, Any]]:
+def _agreement(
+    scans: pd.DataFrame, readings: pd.DataFrame, edges: list[int]
+) -> Iterator[dict[str, Any]]:
     """Kappa and ICC of each two readers, and of each reader and the software."""
     counts = readings.pivot(index="scan_id", columns="reader", values="n_cmb")
     names = sorted(counts.columns)
@@ -198,15 +224,15 @@ def _agreement(scans, readings, edges) -> Iterator[dict[str, Any]]:
             over += "; who is shown detections agrees with them more"
         a, b = both[first], both[second]
         who = f"{first} / {second}"
-        found = agreement.kappa((a > 0).tolist(), (b > 0).tolist(), levels=[False, True])
-        yield _agreed(f"kappa presence: {who}", found, f"Cohen's kappa over {over}")
-        binned = [burden.binned(v, edges, labels).tolist() for v in (a, b)]
-        found = agreement.kappa(*binned, weights="quadratic", levels=labels)
+        kappa = agreement.kappa((a > 0).tolist(), (b > 0).tolist(), levels=[False, True])
+        yield _with_interval(f"kappa presence: {who}", kappa, f"Cohen's kappa over {over}")
+        bins_a, bins_b = (burden.binned(v, edges, labels).tolist() for v in (a, b))
+        kappa = agreement.kappa(bins_a, bins_b, weights="quadratic", levels=labels)
         method = f"Cohen's kappa, quadratic weights, bins {', '.join(labels)}, over {over}"
-        yield _agreed(f"weighted kappa bins: {who}", found, method)
-        found = agreement.icc(both.to_numpy(float))
-        yield _agreed(f"icc count: {who}", found, f"ICC(2,1) over {over}")
+        yield _with_interval(f"weighted kappa bins: {who}", kappa, method)
+        icc = agreement.icc(both.to_numpy(float))
+        yield _with_interval(f"icc count: {who}", icc, f"ICC(2,1) over {over}")
 
 
-def _agreed(measure: str, found: agreement.Estimate, method: str) -> dict[str, Any]:
-    return _row(measure, found.estimate, found.n, None, method, found.ci_low, found.ci_high)
+def _with_interval(measure: str, result: agreement.Estimate, method: str) -> dict[str, Any]:
+    return _row(measure, result.estimate, result.n, None, method, result.ci_low, result.ci_high)

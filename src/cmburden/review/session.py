@@ -14,8 +14,9 @@ import numpy as np
 
 from cmburden.matching import HIT_MM
 from cmburden.review.pictures import Pictures
-from cmburden.review.store import CONSENSUS, Store
+from cmburden.review.store import Store
 from cmburden.review.worklist import Item, Options, Study, worklist
+from cmburden.tables import CONSENSUS
 from cmburden.yolo.views import CLASSES
 
 #: What the classes are called on the screen; the first is the lesion looked for.

@@ -20,8 +20,6 @@ from cmburden.paths import Layout
 from cmburden.records import write_json
 from cmburden.tables import REVIEWS, as_records
 
-#: The reader whose decisions settle what others dispute.
-CONSENSUS = "consensus"
 _READER = re.compile(r"[A-Za-z0-9]{1,32}")
 _VERSION = 1
 #: Columns of a decision, in the table's order: those of the contract but the reader, who is the

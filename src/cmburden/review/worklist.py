@@ -16,7 +16,7 @@ from cmburden.index import read_scans
 from cmburden.paths import Layout
 from cmburden.records import Scan, seed_of
 from cmburden.review import settle, store
-from cmburden.tables import LABELS, ORDERS, REVIEWS, SCANS, as_records
+from cmburden.tables import CONSENSUS, LABELS, ORDERS, REVIEWS, SCANS, as_records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +109,7 @@ def bids_dir(layout: Layout) -> Path:
 
 def worklist(study: Study, reader: str, options: Options) -> list[Item]:
     """Free-hand scans first, then candidates; for consensus what the readers dispute."""
-    if reader == store.CONSENSUS:
+    if reader == CONSENSUS:
         return _disputed(study)
     return [*_free_hand(study, options), *_candidates(study, reader, options)]
 
@@ -152,7 +152,7 @@ def boundary(candidates: pd.DataFrame) -> float:
 def _disputed(study: Study) -> list[Item]:
     path = store.export(study.layout)
     reviews = REVIEWS.read(path) if path else REVIEWS.frame([])
-    others = reviews[reviews["reader"] != store.CONSENSUS]
+    others = reviews[reviews["reader"] != CONSENSUS]
     candidates = settle.candidates_of(study.layout, set(others["scan_id"]))
     verdicts = settle.settle(others, candidates, study.table)
     if not len(verdicts.places):

@@ -140,7 +140,7 @@ def write(
     with whole_file(truth) as temporary:
         TRUTH.frame(real).to_csv(temporary, sep="\t", index=False, na_rep="n/a")
     derivatives.write_description(layout, bids_dir)
-    write_json(layout.work / "config.yaml", settings)  # JSON is YAML
+    write_json(layout.config, settings)  # JSON is YAML
     columns = [name for name in SCANS.names if name in scans]
     nothing = REJECTED.frame([])
     aggregate.write_tables(layout, bids_dir, settings, scans[columns], lesions, nothing, [])
@@ -346,7 +346,6 @@ def _outcome(scan_id: str, quality: dict[str, float], fate: Fate | None) -> dict
         "reason": fate.reason,
         "stage": fate.stage,
         "message": f"Simulated fault. To do: {REASONS[fate.reason]}.",
-        "log": f"logs/{fate.stage}/{scan_id}.log",
     }
 
 

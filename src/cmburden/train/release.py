@@ -15,9 +15,9 @@ from cmburden.yolo.model import width_of
 from cmburden.yolo.views import CHANNELS, CLASSES, VIEW_MM, VIEW_PIXELS
 
 TRAINING_DATA = (
-    "Simulated GRE and SWI slabs (cmburden.train.dataset and .mine) over label maps 01-10 of the "
-    "SynthSeg training label maps (BBillot/SynthSeg, Apache-2.0) and the MNI152 template; of the "
-    "14 real people's anatomies 11-12 and new scans of 01-10 served calibration, 13-14 evaluation. "
+    "Simulated GRE and SWI slabs over label maps 01-10 of the SynthSeg training label maps "
+    "(BBillot/SynthSeg, Apache-2.0) and the MNI152 template; of the 14 real people's anatomies "
+    "11-12 and new scans of 01-10 served calibration, 13-14 evaluation. "
     "Random acquisitions (1.5-7 T, echo 10-40 ms, 0.4-1.2 mm, slices 0.8-6 mm) and varied presets "
     "in equal parts; some of the microbleeds painted as ellipsoids, without physics. No real scan "
     "and no real microbleed was used."
@@ -69,7 +69,9 @@ def release(
     if kind == "detector":
         channels = load_tensors(targets[0])["entry.weight"].shape[0]
         contract |= {
-            "architecture": "SpotNet (cmburden.cnn.network)",
+            "architecture": "SpotNet, a 3D fully convolutional network: in-plane pixels folded "
+            f"2 x 2 into {channels} channels at half resolution, {2 * channels} at a quarter, "
+            "slices never pooled",
             "input": {
                 "channels": channels,
                 "spacing_mm": [0.75, 0.75, "as acquired, at least 1.5"],

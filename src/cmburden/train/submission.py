@@ -26,6 +26,7 @@ import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError
 
 from cmburden.errors import CMBurdenError, sentence
+from cmburden.threads import bound_threads
 from cmburden.train import selection
 
 EXECUTORS = ("none", "debug", "local", "slurm")
@@ -66,12 +67,15 @@ class StepRun:
 
     def __call__(self) -> Ended:
         if self.threads:
-            _bound_threads(self.threads)
+            bound_threads(self.threads)
         try:
             return Ended(importlib.import_module(self.module).main(list(self.arguments)))
         except (CMBurdenError, OSError) as error:
-            print(f"cmburden: {sentence(error)}", file=sys.stderr)
-            return Ended(2, sentence(error))
+            said = sentence(error, self.arguments)
+            if said is None:
+                raise
+            print(f"cmburden: {said}", file=sys.stderr)
+            return Ended(2, said)
         except SystemExit as error:
             # argparse leaves with 2. Anything else is submitit's handler, on its way out.
             if error.code != 2:
@@ -81,14 +85,6 @@ class StepRun:
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """The same call: what was learnt is in OUT already."""
         return submitit.helpers.DelayedSubmission(self)
-
-
-def _bound_threads(number: int) -> None:
-    for name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(number)
-    import torch
-
-    torch.set_num_threads(number)
 
 
 @dataclasses.dataclass(frozen=True)

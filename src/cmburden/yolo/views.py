@@ -8,6 +8,7 @@ both sides, which a slice and a projection of half a head show. All are channels
 from __future__ import annotations
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
 VIEW_MM = 20.0
@@ -38,7 +39,7 @@ def view(volume: np.ndarray, affine: np.ndarray, centre_mm: np.ndarray) -> np.nd
     ``volume`` (x, y, z) has median 1 in the brain, its slices lie across the last axis. Rows of
     the picture run along x, columns along y.
     """
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = voxel_sizes(affine)
     at = np.linalg.inv(affine)[:3, :3] @ (np.asarray(centre_mm) - affine[:3, 3])
     span, on = (max(1, round(mm / float(spacing[2]))) for mm in (PROJECTION_MM, BESIDE_MM))
     middle = int(np.clip(round(at[2]), 0, volume.shape[2] - 1))

@@ -1,0 +1,135 @@
+"""Geometry of a volume: the slice axis, boxes, block means, parts of a mask and their roundness.
+
+Pure functions on arrays. An affine is 4 x 4, voxel index to scanner RAS mm; a mask is bool
+(x, y, z). ``nibabel.affines`` has the rest: ``voxel_sizes``, ``apply_affine``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from nibabel.affines import voxel_sizes
+from scipy import ndimage
+from skimage.transform import downscale_local_mean
+
+#: Voxel sizes are compared to this many decimals of a millimetre: the rest is rounding in headers.
+_SIZE_DECIMALS = 3
+#: Area of voxel faces over that of the smooth surface: the mean of |x| + |y| + |z| over directions.
+_FACES_OVER_SURFACE = 1.5
+
+
+def slice_axis(affine: np.ndarray) -> int:
+    """Axis through plane: that of the largest voxel size, the last of equals (z).
+
+    >>> slice_axis(np.diag([0.9, 4.0, 0.9, 1])), slice_axis(np.eye(4))
+    (1, 2)
+    """
+    sizes = np.round(voxel_sizes(affine), _SIZE_DECIMALS)
+    return int(2 - np.argmax(sizes[::-1]))
+
+
+def slices_last(affine: np.ndarray) -> list[int]:
+    """Order of the axes that puts the slice axis last and leaves the two others as they are.
+
+    >>> slices_last(np.diag([1, 4, 1, 1])), slices_last(np.eye(4))
+    ([0, 2, 1], [0, 1, 2])
+    """
+    axis = slice_axis(affine)
+    return [other for other in range(3) if other != axis] + [axis]
+
+
+def box(mask: np.ndarray, margin: float | Sequence[int] | np.ndarray = 0) -> tuple[slice, ...]:
+    """The smallest box that holds ``mask``, wider by ``margin`` voxels at either end of each axis.
+
+    ``margin``: one whole number, or one an axis; a margin in mm is the caller's to round. The box
+    ends where the grid ends.
+
+    Raises
+    ------
+    ValueError
+        Where the mask is empty.
+
+    >>> mask = np.zeros((9, 9, 9), bool)
+    >>> mask[4, 5:7, 8] = True
+    >>> box(mask, [0, 1, 2])
+    (slice(4, 5, None), slice(4, 8, None), slice(6, 9, None))
+    """
+    inside = ndimage.find_objects(np.asarray(mask, dtype=np.int8))
+    if not inside:
+        raise ValueError("the mask is empty")
+    margins = np.broadcast_to(np.asarray(margin, dtype=int), 3)
+    return tuple(
+        slice(max(0, part.start - int(by)), min(length, part.stop + int(by)))
+        for part, by, length in zip(inside[0], margins, mask.shape, strict=True)
+    )
+
+
+def cropped(affine: np.ndarray, part: Sequence[slice]) -> np.ndarray:
+    """Affine of a box of a volume that has ``affine``; of the slices only the starts count.
+
+    >>> cropped(np.diag([1.0, 2, 3, 1]), (slice(1, 4), slice(2, 4), slice(3, 4)))[:3, 3].tolist()
+    [1.0, 4.0, 9.0]
+    """
+    moved = affine.copy()
+    moved[:3, 3] += affine[:3, :3] @ [side.start for side in part]
+    return moved
+
+
+def block_means(data: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+    """Means of ``data`` over blocks of ``factors`` voxels; what fills no whole block is left out.
+
+    >>> block_means(np.arange(16.0).reshape(4, 2, 2), (2, 2, 1)).tolist()
+    [[[3.0, 4.0]], [[11.0, 12.0]]]
+    """
+    whole = tuple(
+        slice(0, length // factor * factor)
+        for length, factor in zip(data.shape, factors, strict=True)
+    )
+    return downscale_local_mean(data[whole], tuple(factors))
+
+
+def affine_of_blocks(
+    affine: np.ndarray, factors: Sequence[int], start: Sequence[int] = (0, 0, 0)
+) -> np.ndarray:
+    """Affine of blocks of ``factors`` voxels, the first of which begins at voxel ``start``.
+
+    >>> blocks = affine_of_blocks(np.eye(4), (2, 2, 1))
+    >>> blocks[:3, 3].tolist(), voxel_sizes(blocks).tolist()
+    ([0.5, 0.5, 0.0], [2.0, 2.0, 1.0])
+    """
+    coarse = affine.copy()
+    coarse[:3, 3] += affine[:3, :3] @ (np.asarray(start) + (np.asarray(factors) - 1) / 2)
+    coarse[:3, :3] *= factors
+    return coarse
+
+
+def largest_part(mask: np.ndarray) -> np.ndarray:
+    """The largest part of ``mask`` that is connected by faces, of equals the first; empty of none.
+
+    >>> largest_part(np.array([1, 0, 1, 1, 0, 1, 1]) > 0).astype(int).tolist()
+    [0, 0, 1, 1, 0, 0, 0]
+    """
+    labels, parts = ndimage.label(mask)
+    if parts == 0:
+        return np.zeros(np.shape(mask), dtype=bool)
+    return labels == np.argmax(np.bincount(labels.ravel())[1:]) + 1
+
+
+def sphericity(mask: np.ndarray, sizes: Sequence[float] | np.ndarray) -> float:
+    """Surface of the ball of the mask's volume over the mask's surface: about 1 for a ball.
+
+    ``sizes``: of a voxel along the three axes, mm. The surface is counted on voxel faces, each by
+    its area, and divided by 1.5, by which faces overestimate a smooth closed surface.
+
+    >>> grid = np.indices((41, 41, 41)) - 20
+    >>> round(sphericity((grid**2).sum(0) < 18**2, (1, 1, 1)), 1)
+    1.0
+    """
+    sizes = np.asarray(sizes, dtype=float)
+    padded = np.pad(mask, 1).astype(np.int8)
+    faces = sum(
+        np.abs(np.diff(padded, axis=axis)).sum() * sizes.prod() / sizes[axis] for axis in range(3)
+    )
+    volume = float(np.sum(mask) * sizes.prod())
+    return float(_FACES_OVER_SURFACE * np.cbrt(36 * np.pi * volume**2) / faces)

@@ -1,0 +1,20 @@
+"""Marks by folder: who adds a test to a folder need not remember the mark."""
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+#: Marks of all tests in a folder beside this file (pyproject.toml says what each means).
+MARKS = {"browser": ("browser",), "slurm": ("slurm", "slow"), "workflow": ("slow",)}
+
+# Doctests are collected from every module, and the folders' conftest.py have one module name.
+collect_ignore = ["conftest.py"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test the marks of its folder."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            for mark in MARKS.get(item.path.relative_to(HERE).parts[0], ()):
+                item.add_marker(mark)
