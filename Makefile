@@ -54,10 +54,10 @@ evaluation: install
 		--people 13-14 --positive-share 0.5 --t1w-share 0.25 --seed 2038
 	$(BIN)/cmburden run evaluation/bids evaluation/derivatives participant --cores 2 --set buckets=4
 	$(BIN)/cmburden evaluate evaluation/derivatives evaluation/truth.tsv --out evaluation/figures
-	$(BIN)/python -m cmburden.simulate.distributions evaluation/truth.tsv evaluation/figures
-	$(BIN)/python -m cmburden.benchmark --derivatives evaluation/derivatives --threads 2 \
+	$(BIN)/python -m cmburden.studies.distributions evaluation/truth.tsv evaluation/figures
+	$(BIN)/python -m cmburden.benchmarks.one_scan --derivatives evaluation/derivatives --threads 2 \
 		--out evaluation/figures
-	$(BIN)/python -m cmburden.evaluate_anatomy $(ANATOMY)/seg_13.nii.gz $(ANATOMY)/seg_14.nii.gz \
+	$(BIN)/python -m cmburden.studies.anatomy $(ANATOMY)/seg_13.nii.gz $(ANATOMY)/seg_14.nii.gz \
 		--out evaluation/figures
 	$(BIN)/python -m cmburden.simulate.plain evaluation/plain/bids --participants 10 \
 		--anatomy $(ANATOMY) --people 13-14 --seed 2
@@ -65,13 +65,13 @@ evaluation: install
 		--cores 2 --set buckets=4
 	$(BIN)/cmburden evaluate evaluation/plain/derivatives evaluation/plain/truth.tsv \
 		--out evaluation/plain/figures
-	$(BIN)/python -m cmburden.evaluation_docs evaluation docs
+	$(BIN)/python -m cmburden.studies.evaluation_docs evaluation docs
 
 # What planning and tables cost at thousands of scans: the figures of docs/scale.md.
 scale: install
-	$(BIN)/python -m cmburden.scale_benchmark plan
-	$(BIN)/python -m cmburden.scale_benchmark plan --scans 20000
-	$(BIN)/python -m cmburden.scale_benchmark tables
+	$(BIN)/python -m cmburden.benchmarks.cohort plan
+	$(BIN)/python -m cmburden.benchmarks.cohort plan --scans 20000
+	$(BIN)/python -m cmburden.benchmarks.cohort tables
 
 # The lock is what is installed, without what torch itself brings.
 lock:

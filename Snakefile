@@ -1,7 +1,7 @@
 # CMBurden: cohort-level cerebral microbleed burden. All logic is in src/cmburden.
 from snakemake.utils import min_version
 
-from cmburden.workflow import Flow
+from cmburden.run.plan import Flow
 
 min_version("9.0")
 

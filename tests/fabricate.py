@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from cmburden.errors import ScanError
-from cmburden.mars import REGIONS
-from cmburden.paths import BUCKET_STAGES, SCAN_STAGES, Layout
-from cmburden.per_scan import carry_out, skip
-from cmburden.records import Outcome, Scan, bucket_of, write_json
-from cmburden.tables import CANDIDATES, MANIFEST, REJECTED, TRUTH
+from cmburden.core.carry_out import carry_out, skip
+from cmburden.core.errors import ScanError
+from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.core.scan import Outcome, Scan, bucket_of, write_json
+from cmburden.core.tables import CANDIDATES, MANIFEST, REJECTED, TRUTH
+from cmburden.space.regions import REGIONS
 
 _CONFIG = Path(__file__).parents[1] / "config" / "config.yaml"
 BUCKETS = 4

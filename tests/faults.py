@@ -1,6 +1,6 @@
 """What tests of interrupted runs look at: the cache of per-scan results, which outlives jobs."""
 
-from cmburden.paths import BUCKET_STAGES, Layout
+from cmburden.core.paths import BUCKET_STAGES, Layout
 
 
 def inferred(layout: Layout) -> dict[str, tuple[int, int]]:

@@ -7,10 +7,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from cmburden import images
-from cmburden.paths import Layout
-from cmburden.records import Outcome, Scan, bucket_of, write_json
-from cmburden.tables import CANDIDATES
+from cmburden.core.paths import Layout
+from cmburden.core.scan import Outcome, Scan, bucket_of, write_json
+from cmburden.core.tables import CANDIDATES
+from cmburden.images import volume as images
 
 BUCKETS = 2
 SHAPE, VOXEL_MM = (40, 44, 24), (3.0, 3.0, 5.0)

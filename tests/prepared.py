@@ -11,10 +11,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from cmburden import config, images, index
-from cmburden.paths import Layout
-from cmburden.records import Outcome, Scan
-from cmburden.register import Transform, save_transform
+from cmburden.core import config
+from cmburden.core.paths import Layout
+from cmburden.core.scan import Outcome, Scan
+from cmburden.images import volume as images
+from cmburden.index import stage as index
+from cmburden.register.stage import Transform, save_transform
 
 SHAPE, ZOOMS = (112, 128, 28), (1.0, 1.0, 3.0)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import fabricate
 import numpy as np
 
-from cmburden import images
-from cmburden.paths import Layout
-from cmburden.records import Scan, seed_of
-from cmburden.tables import CANDIDATES, SCANS
+from cmburden.core.paths import Layout
+from cmburden.core.scan import Scan, seed_of
+from cmburden.core.tables import CANDIDATES, SCANS
+from cmburden.images import volume as images
 
 #: Holds the candidates, which lie within 60 mm of the middle on every axis.
 SHAPE, SPACING = (58, 64, 30), (2.5, 2.5, 5.0)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from cmburden.cnn.network import SpotNet
-from cmburden.probability import FEATURES
-from cmburden.records import sha256_of_file, whole_file, write_json
-from cmburden.yolo.model import untrained
-from cmburden.yolo.views import CLASSES, VIEW_MM
+from cmburden.core.scan import sha256_of_file, whole_file, write_json
+from cmburden.detect.network import SpotNet
+from cmburden.images.views import CLASSES, VIEW_MM
+from cmburden.verify.network import untrained
+from cmburden.verify.probability import FEATURES
 
 WIDTH = 4
 

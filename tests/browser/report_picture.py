@@ -1,7 +1,7 @@
 """docs/report.png: ``python tests/browser/report_picture.py REPORT.html OUT.png``.
 
 Screenshots of parts of a report, side by side, as Chromium shows them. The report of the docs is
-that of ``python -m cmburden.simulate.table_cohort OUT --report``.
+that of ``python -m cmburden.studies.table_cohort OUT --report``.
 """
 
 from __future__ import annotations

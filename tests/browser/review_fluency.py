@@ -24,8 +24,8 @@ import reviewable
 from conftest import CHROMIUM
 from test_review_page import Server
 
-from cmburden.paths import Layout
-from cmburden.tables import CANDIDATES, MANIFEST, SCANS
+from cmburden.core.paths import Layout
+from cmburden.core.tables import CANDIDATES, MANIFEST, SCANS
 
 SHAPE, SPACING = (240, 256, 80), (0.93, 0.93, 1.75)
 LIMIT_MS = 150

@@ -9,7 +9,9 @@ from test_pages import CHROMIUM, laid_out
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from test_report_changes import LESIONS, fabricate, follow
 
-from cmburden import aggregate, report, report_changes
+from cmburden.cohort import stage as aggregate
+from cmburden.report import changes as report_changes
+from cmburden.report import stage as report
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 

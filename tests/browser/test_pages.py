@@ -8,7 +8,8 @@ from pathlib import Path
 import fabricate
 import pytest
 
-from cmburden import aggregate, report
+from cmburden.cohort import stage as aggregate
+from cmburden.report import stage as report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")

@@ -5,7 +5,8 @@ import re
 import fabricate
 import pytest
 
-from cmburden import aggregate, report
+from cmburden.cohort import stage as aggregate
+from cmburden.report import stage as report
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,10 @@ import reviewable
 import tiny_models
 from steps import jobs, run
 
-from cmburden.index import read_scans
-from cmburden.paths import Layout
-from cmburden.records import Outcome, bucket_of
-from cmburden.tables import CANDIDATES
+from cmburden.core.paths import Layout
+from cmburden.core.scan import Outcome, bucket_of
+from cmburden.core.tables import CANDIDATES
+from cmburden.index.stage import read_scans
 
 SCANS, LESIONS = 2, 10
 SECONDS = 60_000
@@ -33,7 +33,15 @@ class Server:
     """``cmburden review`` in a process of its own."""
 
     def __init__(self, output: Path, reader: str, *options: str):
-        command = [sys.executable, "-m", "cmburden.cli", "review", str(output), "--reader", reader]
+        command = [
+            sys.executable,
+            "-m",
+            "cmburden.run.cli",
+            "review",
+            str(output),
+            "--reader",
+            reader,
+        ]
         self.process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
         self.address = None
         for line in self.process.stdout:

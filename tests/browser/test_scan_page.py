@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmburden import aggregate, lesion_planes, report, viewer
-from cmburden.tables import LESIONS
+from cmburden.cohort import stage as aggregate
+from cmburden.core.tables import LESIONS
+from cmburden.report import stage as report
+from cmburden.verify import planes as lesion_planes
+from cmburden.verify import viewer
 
 PERSON = "sub-OATS007"
 #: Voxels of 2 x 2 x 3 mm, not cubes, and turned by 0.3 rad about x and 0.1 about z: a viewer that

@@ -14,8 +14,9 @@ import tiny_models
 import yaml
 from cluster import ACCOUNT
 
-from cmburden import cli, resources
-from cmburden.paths import COHORT_TABLES
+from cmburden.core import resources
+from cmburden.core.paths import COHORT_TABLES
+from cmburden.run import cli
 from cmburden.simulate.cohort import run as simulate
 
 #: Looks for the end of jobs every few seconds: they are short here.

@@ -17,8 +17,9 @@ import tiny_models
 from cluster import ACCOUNT
 from faults import detected, inferred
 
-from cmburden import cli, resources
-from cmburden.paths import COHORT_TABLES, Layout
+from cmburden.core import resources
+from cmburden.core.paths import COHORT_TABLES, Layout
+from cmburden.run import cli
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("CMBURDEN_SLURM_FAULTS"), reason="by hand: make slurm-faults"
@@ -64,7 +65,7 @@ def test_a_cancelled_job_and_a_lost_node(study, cluster):
 
     log = (study / "run.txt").open("w+")
     run = subprocess.Popen(
-        [sys.executable, "-m", "cmburden.cli",
+        [sys.executable, "-m", "cmburden.run.cli",
          *arguments(study, "out", "--profile", str(study / "profile"), "--",
                     "--slurm-init-seconds-before-status-checks", "3")],
         stdout=log, stderr=subprocess.STDOUT,

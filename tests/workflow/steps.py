@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cmburden import cli
+from cmburden.run import cli
 
 RULES = ("preprocess", "register", "detect", "verify", "longitudinal", "aggregate", "report",
          "check")  # fmt: skip
@@ -26,7 +26,7 @@ def jobs(folder: Path, *further: str, source: Path | None = None) -> dict[str, i
     ``source`` is the ``src`` folder of another checkout, whose package and workflow then plan.
     """
     command = [
-        sys.executable, "-m", "cmburden.cli", "run", str(folder / "bids"), str(folder / "out"),
+        sys.executable, "-m", "cmburden.run.cli", "run", str(folder / "bids"), str(folder / "out"),
         "participant", "--set", "buckets=2", "-n", *further,
     ]  # fmt: skip
     environment = os.environ | ({"PYTHONPATH": str(source)} if source else {})

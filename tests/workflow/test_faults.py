@@ -18,8 +18,8 @@ import pytest
 import tiny_models
 from faults import detected, inferred
 
-from cmburden import cli
-from cmburden.paths import COHORT_TABLES, Layout
+from cmburden.core.paths import COHORT_TABLES, Layout
+from cmburden.run import cli
 
 SCANS = 6
 
@@ -58,7 +58,7 @@ def arguments(study: Path, out: Path) -> list[str]:
 
 def start(study: Path, out: Path) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "cmburden.cli", *arguments(study, out)],
+        [sys.executable, "-m", "cmburden.run.cli", *arguments(study, out)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 

@@ -18,9 +18,9 @@ import pytest
 import tiny_models
 from steps import jobs, run
 
-from cmburden import resources
-from cmburden.paths import Layout
-from cmburden.records import bucket_of
+from cmburden.core import resources
+from cmburden.core.paths import Layout
+from cmburden.core.scan import bucket_of
 from cmburden.review.store import Store
 
 PAGE = resources.root() / "docs" / "reruns.md"

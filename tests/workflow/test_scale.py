@@ -1,13 +1,16 @@
 """Planning at scale: the dry run stays near that of a bare Snakefile with as many jobs; tables too.
 
-A hundred scans here; ``python -m cmburden.scale_benchmark`` does thousands (docs/scale.md).
+A hundred scans here; ``python -m cmburden.benchmarks.cohort`` does thousands (docs/scale.md).
 """
 
 import pytest
 
-from cmburden import config, index, scale_benchmark, synthetic_manifest
-from cmburden.paths import Layout
-from cmburden.tables import MANIFEST
+from cmburden.benchmarks import cohort as scale_benchmark
+from cmburden.benchmarks import pretend_tree as synthetic_manifest
+from cmburden.core import config
+from cmburden.core.paths import Layout
+from cmburden.core.tables import MANIFEST
+from cmburden.index import stage as index
 
 SCANS, BUCKETS = 100, 4
 

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from steps import run, validator_errors
 
-from cmburden import cli, timings
-from cmburden.paths import COHORT_TABLES, Layout
+from cmburden.core.paths import COHORT_TABLES, Layout
+from cmburden.run import cli, timings
 from cmburden.simulate.cohort import run as simulate
 
 LISTING = Path(__file__).with_name("whole_way.txt")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from steps import jobs, run, validator_errors
 
-from cmburden import cli
+from cmburden.run import cli
 
 
 @pytest.fixture(scope="module")

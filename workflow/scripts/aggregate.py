@@ -1,3 +1,3 @@
-from cmburden import jobs
+from cmburden.run import jobs
 
 jobs.aggregate_job(snakemake)  # noqa: F821

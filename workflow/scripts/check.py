@@ -1,3 +1,3 @@
-from cmburden import jobs
+from cmburden.run import jobs
 
 jobs.check_job(snakemake)  # noqa: F821

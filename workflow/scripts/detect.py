@@ -1,3 +1,3 @@
-from cmburden import jobs
+from cmburden.run import jobs
 
 jobs.bucket_job("detect", snakemake)  # noqa: F821

@@ -1,3 +1,3 @@
-from cmburden import jobs
+from cmburden.run import jobs
 
 jobs.scan_job("preprocess", snakemake)  # noqa: F821

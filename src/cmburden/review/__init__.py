@@ -6,7 +6,7 @@ import argparse
 import secrets
 from pathlib import Path
 
-from cmburden.tables import CONSENSUS, ORDERS
+from cmburden.core.tables import CONSENSUS, ORDERS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,13 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from cmburden.errors import CMBurdenError
-    from cmburden.paths import Layout
+    from cmburden.core.errors import CMBurdenError
+    from cmburden.core.paths import Layout
     from cmburden.review.worklist import Options, Study
 
     layout = Layout(args.output_dir)
     if args.export_labels:
-        from cmburden.review import labels
+        from cmburden.review import export_labels as labels
 
         return labels.main(Study.read(layout), args.export_labels)
     if not args.reader:
@@ -73,7 +73,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _serve(layout, reader: str, options, port: int) -> int:
-    from cmburden.errors import CMBurdenError
+    from cmburden.core.errors import CMBurdenError
     from cmburden.review import server, store
     from cmburden.review.session import Session
     from cmburden.review.worklist import Study

@@ -18,11 +18,11 @@ from collections.abc import Iterable
 import nibabel as nib
 import numpy as np
 
-from cmburden import images
-from cmburden.errors import CMBurdenError, ScanError
-from cmburden.paths import Layout
-from cmburden.place import places
-from cmburden.records import Scan, hash_of, whole_file
+from cmburden.core.errors import CMBurdenError, ScanError
+from cmburden.core.paths import Layout
+from cmburden.core.scan import Scan, hash_of, whole_file
+from cmburden.images import volume as images
+from cmburden.verify.place import places
 
 #: Half the side of a block.
 HALF_MM = 30.0

@@ -27,7 +27,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cmburden import RESEARCH_USE_ONLY
-from cmburden.errors import CMBurdenError
+from cmburden.core.errors import CMBurdenError
 from cmburden.review.session import Refused, Session
 
 HOSTS = ("127.0.0.1", "localhost")

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from cmburden.matching import HIT_MM
+from cmburden.core.tables import CONSENSUS
+from cmburden.images.views import CLASSES
 from cmburden.review.pictures import Pictures
 from cmburden.review.store import Store
 from cmburden.review.worklist import Item, Options, Study, worklist
-from cmburden.tables import CONSENSUS
-from cmburden.yolo.views import CLASSES
+from cmburden.stats.matching import HIT_MM
 
 #: What the classes are called on the screen; the first is the lesion looked for.
 CLASS_WORDS = {

@@ -15,10 +15,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from cmburden.errors import CMBurdenError
-from cmburden.paths import Layout
-from cmburden.records import write_json
-from cmburden.tables import REVIEWS, as_records
+from cmburden.core.errors import CMBurdenError
+from cmburden.core.paths import Layout
+from cmburden.core.scan import write_json
+from cmburden.core.tables import REVIEWS, as_records
 
 _READER = re.compile(r"[A-Za-z0-9]{1,32}")
 _VERSION = 1

@@ -11,12 +11,13 @@ import pandas as pd
 import pyarrow.compute as pc
 import yaml
 
-from cmburden.errors import CMBurdenError
-from cmburden.index import read_scans
-from cmburden.paths import Layout
-from cmburden.records import Scan, seed_of
-from cmburden.review import settle, store
-from cmburden.tables import CONSENSUS, LABELS, ORDERS, REVIEWS, SCANS, as_records
+from cmburden.cohort import verdicts as settle
+from cmburden.core.errors import CMBurdenError
+from cmburden.core.paths import Layout
+from cmburden.core.scan import Scan, seed_of
+from cmburden.core.tables import CONSENSUS, LABELS, ORDERS, REVIEWS, SCANS, as_records
+from cmburden.index.stage import read_scans
+from cmburden.review import store
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from cmburden.errors import CMBurdenError
+from cmburden.core.errors import CMBurdenError
 
 Codes = tuple[int, ...]
 
@@ -238,7 +238,8 @@ def _label_brain(
     affine: np.ndarray,
 ) -> None:
     """Write the codes of the template's brain into ``labels``, by tissue and by the atlas."""
-    from cmburden import atlas, mars
+    from cmburden.space import regions as mars
+    from cmburden.studies import build_atlas as atlas
 
     across = np.arange(grey.shape[0]) * affine[0, 0] + affine[0, 3]
     right = np.broadcast_to((across > 0)[:, None, None], grey.shape)

@@ -22,9 +22,10 @@ import pandas as pd
 import torch
 from scipy import ndimage, stats
 
-from cmburden import images, tables
-from cmburden.errors import CMBurdenError
-from cmburden.records import seed_of, whole_file, write_json
+from cmburden.core import tables
+from cmburden.core.errors import CMBurdenError
+from cmburden.core.scan import seed_of, whole_file, write_json
+from cmburden.images import volume as images
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
 from cmburden.simulate.scan import Simulated, simulate

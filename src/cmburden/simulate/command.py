@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Write the cohort that ``args`` name, and say how many scans and microbleeds it holds."""
-    from cmburden.simulate import cohort, longitudinal
+    from cmburden.simulate import cohort
+    from cmburden.simulate import courses as longitudinal
 
     shared = {
         "presets": args.presets,

@@ -22,8 +22,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.measure import block_reduce
 
-from cmburden import tables
-from cmburden.errors import told
+from cmburden.core import tables
+from cmburden.core.errors import told
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
 from cmburden.simulate import cohort, reader, sources

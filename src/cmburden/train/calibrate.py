@@ -16,16 +16,16 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from cmburden.agreement import expected_calibration_error
-from cmburden.correction import presence_counts
-from cmburden.errors import CMBurdenError, told
-from cmburden.evaluate_cases import placed, read_truth
-from cmburden.evaluate_curves import sensitivity_at
-from cmburden.matching import hungarian, only_near
-from cmburden.paths import Layout
-from cmburden.probability import FEATURES, design, network_logits
-from cmburden.records import seed_of, write_json
-from cmburden.tables import CANDIDATES, SCANS
+from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.paths import Layout
+from cmburden.core.scan import seed_of, write_json
+from cmburden.core.tables import CANDIDATES, SCANS
+from cmburden.evaluate.cases import placed, read_truth
+from cmburden.evaluate.curves import sensitivity_at
+from cmburden.stats.agreement import expected_calibration_error
+from cmburden.stats.matching import hungarian, only_near
+from cmburden.summary.correction import presence_counts
+from cmburden.verify.probability import FEATURES, design, network_logits
 
 #: Operating points: definite at this many false positives a scan, possible at that.
 FALSE_POSITIVES = {"definite": 0.25, "possible": 1.5}

@@ -10,9 +10,9 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from cmburden.cnn.grid import to_network
-from cmburden.errors import CMBurdenError, told
-from cmburden.records import seed_of, whole_file
+from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.scan import seed_of, whole_file
+from cmburden.detect.grid import to_network
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
 from cmburden.simulate.scan import simulate

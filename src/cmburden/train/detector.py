@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from cmburden.cnn.candidates import search
-from cmburden.cnn.network import SpotNet
-from cmburden.errors import CMBurdenError, told
-from cmburden.matching import hits_by_score, only_near
-from cmburden.models import choose_device, load_tensors
-from cmburden.records import whole_file, write_json
+from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.scan import whole_file, write_json
+from cmburden.detect.candidates import search
+from cmburden.detect.network import SpotNet
+from cmburden.models.weights import choose_device, load_tensors
+from cmburden.stats.matching import hits_by_score, only_near
 from cmburden.train import selection
 
 #: Voxels of a training patch on the network's grid.
@@ -318,7 +318,7 @@ def _picture(curve: list, checks: list, path: Path) -> None:
     """Training loss, and sensitivity on the validation slabs, by step."""
     from matplotlib import rc_context
 
-    from cmburden.evaluation_figures import STYLE, new_figure, save
+    from cmburden.evaluate.figures import STYLE, new_figure, save
 
     with rc_context(STYLE):
         figure = new_figure(3.2)

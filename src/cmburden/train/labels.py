@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from cmburden import images
-from cmburden.errors import CMBurdenError, ScanError, told
-from cmburden.index import read_scans
-from cmburden.paths import Layout
-from cmburden.preprocess import load_result
-from cmburden.records import Scan, whole_file
-from cmburden.tables import SCANS
+from cmburden.core.errors import CMBurdenError, ScanError, told
+from cmburden.core.paths import Layout
+from cmburden.core.scan import Scan, whole_file
+from cmburden.core.tables import SCANS
+from cmburden.images import volume as images
+from cmburden.index.stage import read_scans
+from cmburden.preprocess.stage import load_result
 
 #: Radius of a microbleed whose reader gave none, mm.
 RADIUS_MM = 1.4

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from cmburden import config, resources
-from cmburden.cnn.candidates import search
-from cmburden.cnn.describe import describe
-from cmburden.cnn.grid import slices_last
-from cmburden.cnn.network import SpotNet
-from cmburden.errors import told
-from cmburden.matching import hungarian
-from cmburden.models import choose_device, load_tensors
-from cmburden.records import whole_file
-from cmburden.yolo.views import CLASSES, VIEW_MM, stacked
+from cmburden.core import config, resources
+from cmburden.core.errors import told
+from cmburden.core.scan import whole_file
+from cmburden.detect.candidates import search
+from cmburden.detect.describe import describe
+from cmburden.detect.grid import slices_last
+from cmburden.detect.network import SpotNet
+from cmburden.images.views import CLASSES, VIEW_MM, stacked
+from cmburden.models.weights import choose_device, load_tensors
+from cmburden.stats.matching import hungarian
 
 #: Sources' kinds as YOLO classes; a candidate of no source is a vessel, or border near the edge.
 #: 'faint' is no class: what readers would argue about teaches nothing.

@@ -8,11 +8,11 @@ import shutil
 from pathlib import Path
 
 from cmburden import __version__
-from cmburden.errors import CMBurdenError, told
-from cmburden.models import load_tensors
-from cmburden.records import sha256_of_file, whole_file, write_json
-from cmburden.yolo.model import width_of
-from cmburden.yolo.views import CHANNELS, CLASSES, VIEW_MM, VIEW_PIXELS
+from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.scan import sha256_of_file, whole_file, write_json
+from cmburden.images.views import CHANNELS, CLASSES, VIEW_MM, VIEW_PIXELS
+from cmburden.models.weights import load_tensors
+from cmburden.verify.network import width_of
 
 TRAINING_DATA = (
     "Simulated GRE and SWI slabs over label maps 01-10 of the SynthSeg training label maps "

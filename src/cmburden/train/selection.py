@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmburden.errors import CMBurdenError
+from cmburden.core.errors import CMBurdenError
 
 #: Acquisitions drawn at random have this name: there is no such cohort to leave out.
 RANDOM = "random"

@@ -25,8 +25,8 @@ from pathlib import Path
 import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError
 
-from cmburden.errors import CMBurdenError, sentence
-from cmburden.threads import bound_threads
+from cmburden.core.errors import CMBurdenError, sentence
+from cmburden.core.threads import bound_threads
 from cmburden.train import selection
 
 EXECUTORS = ("none", "debug", "local", "slurm")

@@ -12,13 +12,13 @@ import torch
 import yaml
 from PIL import Image
 
-from cmburden import quiet  # noqa: F401  (before ultralytics: it must not reach for the network)
-from cmburden.errors import CMBurdenError, told
-from cmburden.records import whole_file
+from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.scan import whole_file
+from cmburden.images.views import CHANNELS, CLASSES, OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
 from cmburden.train import selection
 from cmburden.train.widen import widened
-from cmburden.yolo import model
-from cmburden.yolo.views import CHANNELS, CLASSES, OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
+from cmburden.verify import network as model
+from cmburden.verify import offline as quiet  # noqa: F401  (before ultralytics: it must not reach for the network)
 
 #: Of negatives that the CNN gives less than this, one in ``SPARSE`` is kept: they are most, and
 #: the CNN has all but decided them already.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from cmburden.errors import CMBurdenError
+from cmburden.core.errors import CMBurdenError
 
 #: YOLO11's attention reads its channels by heads: they are copied whole. Layers and their channels
 #: a head: of query, key and value (32 + 32 + 64), of values alone; at a layer's input.

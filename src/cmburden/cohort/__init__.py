@@ -1,0 +1,1 @@
+"""Records and shards in; cohort/*.parquet out (stage aggregate)."""

@@ -1,0 +1,1 @@
+"""The ground: scan, outcome, files, keys, paths, stages, contracts of tables, configuration."""

@@ -1,0 +1,218 @@
+"""The one path builder: every file that CMBurden writes has its name here and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cmburden.core.scan import Scan
+
+#: Stages that work per scan and per bucket, in the order that data flows.
+SCAN_STAGES = ("preprocess", "register")
+BUCKET_STAGES = ("detect", "verify")
+#: Suffixes that BIDS allows for raw T2*-weighted images. Others become part of ``acq``, since a
+#: participant's T2starw and swi scans would else give derivatives of one name.
+BIDS_SUFFIXES = ("T2starw", "MEGRE")
+COHORT_TABLES = (
+    "scans", "lesions", "counts", "participants", "changes", "pairs", "summary", "runs",
+    "reviewed",
+)  # fmt: skip
+
+
+class Layout:
+    """Names of all files below ``output_dir``.
+
+    >>> layout = Layout("out")
+    >>> layout.record("preprocess", "sub-01_T2starw").as_posix()
+    'out/work/records/preprocess/sub-01_T2starw.json'
+    """
+
+    def __init__(self, output_dir: Path | str):
+        self.root = Path(output_dir)
+        self.work = self.root / "work"
+        self.logs = self.root / "logs"
+        self.cohort = self.root / "cohort"
+        self.report_dir = self.root / "report"
+
+    # --- the dataset ---
+    @property
+    def description(self) -> Path:
+        return self.root / "dataset_description.json"
+
+    @property
+    def bidsignore(self) -> Path:
+        return self.root / ".bidsignore"
+
+    @property
+    def config(self) -> Path:
+        """The configuration of the last run, with every default (YAML)."""
+        return self.work / "config.yaml"
+
+    # --- index ---
+    @property
+    def manifest(self) -> Path:
+        return self.work / "manifest.parquet"
+
+    @property
+    def rejected(self) -> Path:
+        """Files that were considered but are not scans, each with a reason code."""
+        return self.work / "rejected.parquet"
+
+    @property
+    def index_cache(self) -> Path:
+        return self.work / "cache" / "index.parquet"
+
+    # --- derivatives of a scan ---
+    def subject_dir(self, scan: Scan) -> Path:
+        folder = self.root / scan.participant_id
+        return folder / scan.session_id if scan.session_id else folder
+
+    def stem(self, scan: Scan) -> str:
+        """``sub-.._ses-..`` and so on from the source's entities, without suffix."""
+        entities = dict(scan.entities)
+        if scan.suffix not in BIDS_SUFFIXES:
+            entities["acq"] = entities.get("acq", "") + scan.suffix
+            order = ["sub", "ses", "task", "acq"]
+            entities = {k: entities[k] for k in order if k in entities} | entities
+        return "_".join(f"{key}-{value}" for key, value in entities.items())
+
+    def _anat(self, scan: Scan, ending: str) -> Path:
+        return self.subject_dir(scan) / "anat" / f"{self.stem(scan)}_{ending}"
+
+    def brain_mask(self, scan: Scan) -> Path:
+        return self._anat(scan, "desc-brain_mask.nii.gz")
+
+    def preproc(self, scan: Scan) -> Path:
+        return self._anat(scan, f"desc-preproc_{scan.suffix}.nii.gz")
+
+    def regions(self, scan: Scan) -> Path:
+        return self._anat(scan, "desc-MARS_dseg.nii.gz")
+
+    def lesion_labels(self, scan: Scan) -> Path:
+        return self._anat(scan, "label-CMB_dseg.nii.gz")
+
+    def lesion_table(self, scan: Scan) -> Path:
+        return self._anat(scan, "desc-CMB_lesions.tsv")
+
+    def lesion_sidecar(self, scan: Scan) -> Path:
+        return self._anat(scan, "desc-CMB_lesions.json")
+
+    def montage(self, scan: Scan) -> Path:
+        return self.subject_dir(scan) / "figures" / f"{self.stem(scan)}_desc-CMB_montage.png"
+
+    def quality_figure(self, scan: Scan) -> Path:
+        """Brain mask and regions over the scan."""
+        return self.subject_dir(scan) / "figures" / f"{self.stem(scan)}_desc-QC_montage.png"
+
+    def lesion_planes(self, scan: Scan) -> Path:
+        """Each lesion in three planes and projected, a row a lesion."""
+        return self.subject_dir(scan) / "figures" / f"{self.stem(scan)}_desc-planes_montage.png"
+
+    def viewer(self, scan: Scan) -> Path:
+        """The scan as the viewer of its page takes it."""
+        return self.subject_dir(scan) / "figures" / f"{self.stem(scan)}_desc-viewer.js"
+
+    # --- derivatives of a participant with several sessions ---
+    def change_figure(self, participant_id: str, track_id: int | str) -> Path:
+        """A lesion in all sessions side by side."""
+        name = f"{participant_id}_desc-change{track_id}_montage.png"
+        return self.root / participant_id / "figures" / name
+
+    # --- work: disposable, but resume lives here ---
+    def transform(self, scan_id: str, part: str) -> Path:
+        """``part``: 'affine.mat', 'warp.nii.gz' or 'inversewarp.nii.gz' of scan-to-MNI."""
+        return self.work / "transforms" / f"{scan_id}_{part}"
+
+    def record(self, stage: str, scan_id: str) -> Path:
+        return self.work / "records" / stage / f"{scan_id}.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one command that works on this folder."""
+        return self.work / ".lock"
+
+    def cached(self, stage: str, key: str, ending: str = "parquet") -> Path:
+        return self.work / "cache" / stage / key[:2] / f"{key}.{ending}"
+
+    def bucket(self, stage: str, bucket: int | str) -> Path:
+        """Shard of a bucket; ``bucket`` may be a wildcard such as '{bucket}'."""
+        return self.work / stage / f"bucket-{bucket}.parquet"
+
+    def followed(self, bucket: int | str) -> Path:
+        """Sessions of the participants of a bucket of `longitudinal`; its tracks are
+        ``bucket('longitudinal', bucket)``."""
+        return self.work / "longitudinal" / f"sessions-{bucket}.parquet"
+
+    def people(self, bucket: int | str) -> Path:
+        """Key of what a bucket of `longitudinal` rests on."""
+        return self.work / "longitudinal" / f"people-{bucket}.txt"
+
+    def bucket_lock(self, stage: str, bucket: int | str) -> Path:
+        """Held by the one job that works on the bucket."""
+        return self.work / stage / f".bucket-{bucket}.lock"
+
+    def run_record(self, stage: str, unit: str) -> Path:
+        """Versions, hashes, device and seconds of one stage's run."""
+        return self.work / "runs" / stage / f"{unit}.json"
+
+    # --- cohort ---
+    def table(self, name: str) -> Path:
+        return self.cohort / f"{name}.parquet"
+
+    def table_sidecar(self, name: str) -> Path:
+        """Column descriptions of a cohort table."""
+        return self.cohort / f"{name}.json"
+
+    @property
+    def reviews(self) -> Path:
+        """What readers decided: what ``cmburden review`` exports and aggregate reads."""
+        return self.table("reviews")
+
+    def reader_file(self, reader: str) -> Path:
+        """A reader's decisions with their history (SQLite). Not in work/: nothing can remake it."""
+        return self.root / "reviews" / f"{reader}.sqlite"
+
+    @property
+    def phenotype_problems(self) -> Path:
+        """What was odd in participants.tsv and sessions.tsv, a list of sentences."""
+        return self.work / "phenotype_problems.json"
+
+    @property
+    def candidates(self) -> Path:
+        return self.work / "candidates.parquet"
+
+    @property
+    def report(self) -> Path:
+        return self.report_dir / "index.html"
+
+    @property
+    def bibliography(self) -> Path:
+        """What the report's methods cite."""
+        return self.report_dir / "references.bib"
+
+    @property
+    def viewer_script(self) -> Path:
+        """NiiVue, which the pages of all participants share."""
+        return self.report_dir / "niivue.js"
+
+    def subject_page(self, participant_id: str) -> Path:
+        return self.root / f"{participant_id}.html"
+
+    def changes_page(self, participant_id: str) -> Path:
+        """Sessions side by side; the name is one that .bidsignore passes by."""
+        return self.root / f"{participant_id}_changes.html"
+
+    @property
+    def checked(self) -> Path:
+        """Made last, where no more scans failed than aggregate.max_failed_fraction allows."""
+        return self.work / "checked.json"
+
+    # --- logs and benchmarks ---
+    def log(self, rule: str, unit: str = "all") -> Path:
+        return self.logs / rule / f"{unit}.log"
+
+    def log_name(self, rule: str, unit: str = "all") -> str:
+        """The log as records and tables name it: relative to the output folder."""
+        return self.log(rule, unit).relative_to(self.root).as_posix()
+
+    def benchmark(self, rule: str, unit: str = "all") -> Path:
+        return self.logs / "benchmarks" / rule / f"{unit}.tsv"

@@ -1,0 +1,1 @@
+"""Volume in; candidates of the 3D CNN out."""

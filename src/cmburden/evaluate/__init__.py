@@ -1,0 +1,1 @@
+"""Predictions and truth in; measures, figures and a page out."""

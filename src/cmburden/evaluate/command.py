@@ -1,0 +1,134 @@
+"""Predictions against a truth table: lesions, candidates, scans, counts, cohorts, each stage.
+
+The conventions are written into the result itself, beside the figures (``CONVENTIONS``). Gathering
+is in `evaluate_cases`, measures are in `evaluate_measures` and `evaluate_curves`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmburden.core.paths import Layout
+from cmburden.core.scan import whole_file, write_json
+from cmburden.evaluate import curves as evaluate_curves
+from cmburden.evaluate import measures as evaluate_measures
+from cmburden.evaluate import page as evaluation_page
+from cmburden.evaluate.cases import Cases, gather, read_truth
+from cmburden.evaluate.curves import ALLOWED_LOSS, BINS, CLEAR_NEGATIVE
+from cmburden.evaluate.measures import DRAWS, by_stratum
+
+CONVENTIONS = {
+    "hit": "one-to-one (Hungarian) matching of centres in scanner mm; a hit lies within "
+    "max(3 mm, radius of the lesion); half the slice thickness is not added",
+    "prediction": "a lesion labelled definite that is no macrohaemorrhage; 'possible' counts "
+    "neither way",
+    "faint": "a bleed that is grey rather than dark in the image, MARS's possible: a call on it is "
+    "neither right nor wrong, and it is not missed; counts and presence do hold the call",
+    "froc": "sensitivity at a number of false positives per scan as the score's threshold falls; "
+    "lesions too large for a microbleed are not taken out",
+    "calibration": "the final probability against whether a candidate is true (as under candidate; "
+    f"a second one on a microbleed is not), in {BINS} bins of equal width; most candidates are "
+    f"clear negatives, which makes the error over all of them kind: the one from a probability of "
+    f"{CLEAR_NEGATIVE:g} on is the one to read; microbleeds without a candidate take no part; in a "
+    "small sample the error is overestimated, and its bootstrap interval more so; by chance: what "
+    "it would be on average were every probability right",
+    "ablation": "each stage at the point with the fewest false positives that reaches the "
+    "sensitivity of the whole at 'definite'; YOLO's own effect: the CNN alone there, and both "
+    f"networks where at most {ALLOWED_LOSS:g} less sensitivity is asked of them; in every "
+    "bootstrap draw all are found anew",
+    "candidate": "cases are the candidates of the CNN; a candidate is true where the largest "
+    "one-to-one matching, taken by falling probability, gives it a microbleed; the decision is "
+    "'definite'; microbleeds without a candidate are false negatives in sensitivity, balanced "
+    "accuracy and F1; AUC is over candidates alone, by probability",
+    "scan": "presence: at least one microbleed; score of a scan: its highest probability; kappa: "
+    "quadratic weights over bins 0, 1, 2-4, >=5",
+    "count": "ICC(2,1), absolute agreement; Bland-Altman of log(1 + count), predicted - true",
+    "prevalence": "Rogan-Gladen with sensitivity and specificity of the other cohorts' scans, "
+    "since those of the same scans would give the truth back",
+    "interval": f"95 %, percentile bootstrap over participants, {DRAWS} draws, seeded",
+    "not read": "failed and excluded scans take no part; their number and that of their "
+    "microbleeds is given",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("derivatives", type=Path, help="output folder of `cmburden run`")
+    parser.add_argument("truth", type=Path, help="truth table (TSV), such as truth.tsv of the demo")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for evaluation.json and evaluation.md"
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    result = run(args.derivatives, args.truth, args.out)
+    print(evaluation_page.seed_table(result))
+    print(f"{args.out / 'evaluation.md'}")
+    return 0
+
+
+def run(derivatives: Path, truth: Path, out: Path) -> dict[str, Any]:
+    """Evaluate and write ``out``/evaluation.json, evaluation.md and the figures that it links to.
+
+    Returns what the JSON holds.
+
+    Raises
+    ------
+    CMBurdenError
+        When the truth table cannot be used, or none of its scans was read.
+    """
+    # Matplotlib's start takes a second that other commands need not wait for.
+    from cmburden.evaluate import figures as evaluation_figures
+
+    result = _plain(_measured(gather(Layout(derivatives), read_truth(truth))))
+    write_json(out / "evaluation.json", result)
+    evaluation_figures.draw(result, out)
+    with whole_file(out / "evaluation.md") as temporary:
+        temporary.write_text(evaluation_page.markdown(result), encoding="utf-8")
+    return result
+
+
+def _measured(cases: Cases) -> dict[str, Any]:
+    froc = by_stratum(cases, evaluate_curves.froc)
+    points = {
+        stratum: {stage: entry["points"] for stage, entry in stages.items()}
+        for stratum, stages in froc.items()
+    }
+    return {
+        "conventions": CONVENTIONS,
+        "scans": cases.counted,
+        "per_scan": evaluate_measures.per_scan(cases),
+        "lesion": by_stratum(cases, evaluate_measures.lesion),
+        "lesion_parts": evaluate_measures.parts(cases),
+        "froc": points.pop("all"),
+        "froc_strata": points,
+        "froc_curves": {
+            stratum: {stage: entry["curve"] for stage, entry in stages.items()}
+            for stratum, stages in froc.items()
+        },
+        "calibration": by_stratum(cases, evaluate_curves.calibration),
+        "candidate": by_stratum(cases, evaluate_measures.candidate),
+        "scan": by_stratum(cases, evaluate_measures.scan),
+        "count": by_stratum(cases, evaluate_measures.count),
+        "prevalence": evaluate_measures.prevalence(cases),
+        "ablation": evaluate_curves.ablation(cases),
+        "mimics": evaluate_measures.mimics(cases),
+        "seed": evaluation_page.SEED,
+    }
+
+
+def _plain(content: Any) -> Any:
+    """JSON's types: no NaN, no numpy numbers."""
+    if isinstance(content, dict):
+        return {str(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_plain(value) for value in content]
+    if isinstance(content, (np.integer, np.floating)):
+        content = content.item()
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content

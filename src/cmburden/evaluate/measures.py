@@ -1,0 +1,231 @@
+"""Measures of an evaluation: lesions, candidates, scans, counts, prevalence, with intervals.
+
+Each measure takes cases and a name for its seed, and gives plain numbers and estimates:
+``{"estimate", "ci_low", "ci_high"}``, by percentile bootstrap over participants.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cmburden.core.scan import seed_of
+from cmburden.evaluate.cases import Cases
+from cmburden.stats import agreement
+
+DRAWS = 1000
+BIN_EDGES = (0, 1, 2, 5)
+DIAMETERS = (("<3 mm", 0.0, 3.0), ("3-5 mm", 3.0, 5.0), (">5 mm", 5.0, math.inf))
+
+
+def by_stratum(cases: Cases, measure: Callable) -> dict[str, Any]:
+    """``measure`` over all scans, each cohort and each contrast."""
+    found = {"all": measure(cases, "all")}
+    for variable in ("cohort", "contrast"):
+        for level in cases.levels(variable):
+            found[f"{variable}={level}"] = measure(cases.only(variable, level), level)
+    return found
+
+
+def estimates(
+    cases: Cases, seed: str, statistics: Callable[[np.ndarray], dict[str, float]]
+) -> dict[str, dict[str, float]]:
+    """Each statistic with its interval.
+
+    ``statistics`` takes how often each participant is in the sample (shape (people,)), and is
+    called with ones for the estimate.
+    """
+    there = np.unique(cases.scans["person"])
+    ones = np.zeros(cases.people, int)
+    ones[there] = 1
+    point = statistics(ones)
+    random = np.random.default_rng(seed_of("evaluate", seed))
+    draws = []
+    for _ in range(DRAWS):
+        drawn = random.choice(there, size=len(there))
+        draws.append(list(statistics(np.bincount(drawn, minlength=cases.people)).values()))
+    table = np.array(draws, dtype=float)
+    result = {}
+    for number, (name, value) in enumerate(point.items()):
+        column = table[:, number][np.isfinite(table[:, number])]
+        low, high = np.percentile(column, [2.5, 97.5]) if len(column) else (math.nan, math.nan)
+        result[name] = {"estimate": value, "ci_low": low, "ci_high": high}
+    return result
+
+
+def ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole else math.nan
+
+
+def _f1(tp: float, fp: float, fn: float) -> float:
+    return ratio(2 * tp, 2 * tp + fp + fn)
+
+
+def lesion(cases: Cases, seed: str) -> dict[str, Any]:
+    scans = cases.scans
+    person, tp, fp, real = (scans[name].to_numpy() for name in ("person", "tp", "fp", "n_true"))
+    clean = real == 0
+
+    def statistics(weight):
+        w = weight[person]
+        hits, wrong, all_real = (w * tp).sum(), (w * fp).sum(), (w * real).sum()
+        return {
+            "sensitivity": ratio(hits, all_real),
+            "precision": ratio(hits, hits + wrong),
+            "f1": _f1(hits, wrong, all_real - hits),
+            "fp_per_scan": ratio(wrong, w.sum()),
+            "fp_per_scan_without_microbleeds": ratio((w * fp)[clean].sum(), w[clean].sum()),
+        }
+
+    numbers = {
+        "scans": len(scans),
+        "scans_without_microbleeds": int(clean.sum()),
+        "microbleeds": int(real.sum()),
+        "tp": int(tp.sum()),
+        "fp": int(fp.sum()),
+    }
+    return numbers | estimates(cases, f"lesion {seed}", statistics)
+
+
+def parts(cases: Cases) -> dict[str, Any]:
+    """Sensitivity by group, region and diameter of the microbleeds; false positives by group."""
+    real = cases.real
+    result: dict[str, Any] = {"group": {}, "region": {}, "diameter": {}, "fp_group": {}}
+
+    def sensitivity(rows: pd.DataFrame, seed: str) -> dict[str, Any]:
+        person, found = rows["person"].to_numpy(), rows["found"].to_numpy()
+
+        def statistics(weight):
+            w = weight[person]
+            return {"sensitivity": ratio((w * found).sum(), w.sum())}
+
+        own = estimates(cases, seed, statistics)
+        return {"microbleeds": len(rows), "tp": int(found.sum())} | own
+
+    for variable in ("group", "region"):
+        for level in sorted(set(real[variable].dropna())):
+            result[variable][level] = sensitivity(real[real[variable] == level], level)
+    for name, low, high in DIAMETERS:
+        inside = (real["diameter"] >= low) & (real["diameter"] < high)
+        result["diameter"][name] = sensitivity(real[inside], name)
+    wrong = cases.candidates[cases.candidates["decided"] & ~cases.candidates["right"]]
+    for group, rows in wrong.groupby("group"):
+        result["fp_group"][group] = {"fp": len(rows), "fp_per_scan": len(rows) / len(cases.scans)}
+    return result
+
+
+def candidate(cases: Cases, seed: str) -> dict[str, Any]:
+    rows = cases.candidates
+    person, score = rows["person"].to_numpy(), rows["final"].to_numpy()
+    true, decided = rows["hit_final"].to_numpy(), rows["decided"].to_numpy()
+    people = cases.scans["person"].to_numpy()
+    real = cases.scans["n_true"].to_numpy()
+
+    def statistics(weight):
+        w = weight[person]
+        tp, fp = (w * (true & decided)).sum(), (w * (~true & decided)).sum()
+        tn = (w * (~true & ~decided)).sum()
+        all_real = (weight[people] * real).sum()
+        sensitivity, specificity = ratio(tp, all_real), ratio(tn, tn + fp)
+        again = np.repeat(np.arange(len(w)), w)
+        return {
+            "balanced_accuracy": (sensitivity + specificity) / 2,
+            "auc": agreement.auc(score[again], true[again]),
+            "precision": ratio(tp, tp + fp),
+            "sensitivity": sensitivity,
+            "f1": _f1(tp, fp, all_real - tp),
+            "specificity": specificity,
+        }
+
+    numbers = {
+        "candidates": len(rows),
+        "true_candidates": int(true.sum()),
+        "microbleeds_without_candidate": int(real.sum() - true.sum()),
+    }
+    return numbers | estimates(cases, f"candidate {seed}", statistics)
+
+
+def scan(cases: Cases, seed: str) -> dict[str, Any]:
+    scans = cases.scans
+    person, top = scans["person"].to_numpy(), scans["top"].to_numpy()
+    real, pred = scans["n_true"].to_numpy(), scans["n_pred"].to_numpy()
+    bins = len(BIN_EDGES)
+    real_bin, pred_bin = (np.searchsorted(BIN_EDGES, n, side="right") - 1 for n in (real, pred))
+
+    def statistics(weight):
+        w = weight[person]
+        again = np.repeat(np.arange(len(w)), w)
+        table = np.zeros((bins, bins))
+        np.add.at(table, (real_bin, pred_bin), w)
+        return {
+            "sensitivity": ratio((w * ((real > 0) & (pred > 0))).sum(), (w * (real > 0)).sum()),
+            "specificity": ratio((w * ((real == 0) & (pred == 0))).sum(), (w * (real == 0)).sum()),
+            "auc": agreement.auc(top[again], real[again] > 0),
+            "weighted_kappa": agreement.weighted_kappa(table),
+        }
+
+    numbers = {"scans": len(scans), "with_microbleeds": int((real > 0).sum())}
+    return numbers | estimates(cases, f"scan {seed}", statistics)
+
+
+def count(cases: Cases, seed: str) -> dict[str, Any]:
+    scans = cases.scans
+    person = scans["person"].to_numpy()
+    real, pred = (scans[name].to_numpy(dtype=float) for name in ("n_true", "n_pred"))
+
+    def statistics(weight):
+        again = np.repeat(np.arange(len(real)), weight[person])
+        difference = agreement.bland_altman(np.log1p(pred[again]), np.log1p(real[again]))
+        return {
+            "icc_2_1": agreement.icc(np.column_stack([pred[again], real[again]])).estimate,
+            "mean_absolute_error": float(np.abs(pred - real)[again].mean()),
+            "log1p_bias": difference["bias"],
+            "log1p_lower": difference["lower"],
+            "log1p_upper": difference["upper"],
+        }
+
+    return {"scans": len(scans)} | estimates(cases, f"count {seed}", statistics)
+
+
+def prevalence(cases: Cases) -> dict[str, Any]:
+    """True, apparent and corrected prevalence of scans, by cohort; Se and Sp from the others."""
+    scans = cases.scans
+    person, cohort = scans["person"].to_numpy(), scans["cohort"].to_numpy()
+    real, pred = (scans[name].to_numpy() > 0 for name in ("n_true", "n_pred"))
+    found = {}
+    for name in sorted(set(cohort)):
+        own = cohort == name
+
+        def statistics(weight, own=own):
+            w = weight[person]
+            other = w * ~own
+            sensitivity = ratio((other * (real & pred)).sum(), (other * real).sum())
+            specificity = ratio((other * (~real & ~pred)).sum(), (other * ~real).sum())
+            apparent = ratio((w * own * pred).sum(), (w * own).sum())
+            return {
+                "true": ratio((w * own * real).sum(), (w * own).sum()),
+                "apparent": apparent,
+                "corrected": agreement.rogan_gladen(apparent, sensitivity, specificity),
+            }
+
+        # The draws are over everybody: the other cohorts' error is part of the uncertainty.
+        found[name] = {"scans": int(own.sum())} | estimates(cases, f"prevalence {name}", statistics)
+    return found
+
+
+def per_scan(cases: Cases) -> list[dict[str, Any]]:
+    """Each scan's true and predicted count: what the figure of the counts shows."""
+    columns = ["scan_id", "cohort", "contrast", "n_true", "n_pred"]
+    return cases.scans[columns].to_dict("records")
+
+
+def mimics(cases: Cases) -> dict[str, Any]:
+    """How many mimics of each kind were called a definite microbleed."""
+    return {
+        kind: {"mimics": len(rows), "called": int(rows["called"].sum())}
+        for kind, rows in cases.mimics.groupby("kind")
+    }

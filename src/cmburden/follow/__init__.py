@@ -1,0 +1,1 @@
+"""Lesions of a participant's sessions in; tracks out."""

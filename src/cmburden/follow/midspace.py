@@ -1,0 +1,208 @@
+"""Where the sessions of one participant meet: a rigid mid-space that favours none of them.
+
+Each pair of sessions is registered both ways and the two results are averaged on the group of rigid
+motions, so the motion from one to the other is the inverse of that back (Reuter, Rosas and Fischl,
+NeuroImage 2010;53:1181: a registration with one image as the target treats the two unequally, and
+what differs is then taken for change). The pairs' motions are brought together into one pose a
+session by spectral synchronisation (Arie-Nachimson et al., 3DIMPVT 2012), whose frame is the mean
+of the scanners' frames. So nothing depends on which session is first, and a pair is not registered
+again when a third session comes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from itertools import combinations
+
+import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
+from scipy import linalg, ndimage
+
+from cmburden.register.stage import block_grid, brain_image, matrix_and_offset
+from cmburden.space.ants import FLIP, affine_of, load_ants
+
+#: A result of other settings or code is not taken from the cache.
+VERSION = 1
+_GRID_MM = 4.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """A preprocessed scan: ``data`` and brain ``mask`` (x, y, z), ``affine`` voxel to RAS mm."""
+
+    data: np.ndarray
+    mask: np.ndarray
+    affine: np.ndarray
+
+    @property
+    def centre(self) -> np.ndarray:
+        """Middle of the brain, RAS mm."""
+        return apply_affine(self.affine, np.array(ndimage.center_of_mass(self.mask)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """``motion`` (4 x 4): RAS mm of the first session to those of the second. ``overlap``: share of
+    brain that is brain in the other, where the other's field of view reaches; ``correlation`` of
+    the signal within both brains."""
+
+    motion: np.ndarray
+    overlap: float
+    correlation: float
+
+
+def register_pair(one: Session, other: Session) -> Pair:
+    """Rigid motion between two sessions of a participant.
+
+    That of (other, one) is its inverse, whichever session is named first.
+    """
+    images = [brain_image(session.data, session.mask, session.affine) for session in (one, other)]
+    motion = middle_of(_rigid(*images), np.linalg.inv(_rigid(*images[::-1])))
+    back = np.linalg.inv(motion)
+    overlap = (_overlap(one, other, motion) + _overlap(other, one, back)) / 2
+    alike = (_correlation(*images, motion) + _correlation(*images[::-1], back)) / 2
+    return Pair(motion, float(overlap), float(alike))
+
+
+def _rigid(fixed, moving) -> np.ndarray:
+    """4 x 4 in RAS that takes points of ``fixed`` to ``moving``, both ANTs images."""
+    ants = load_ants()
+    with tempfile.TemporaryDirectory() as folder:
+        found = ants.registration(
+            fixed, moving, "Rigid", aff_metric="mattes", aff_iterations=(500, 250, 100, 0),
+            random_seed=1, outprefix=f"{folder}/rigid_",
+        )  # fmt: skip
+        matrix, offset = matrix_and_offset(ants.read_transform(found["fwdtransforms"][0]))
+    motion = np.eye(4)
+    motion[:3, :3] = nearest_rotation(FLIP @ matrix @ FLIP)
+    motion[:3, 3] = FLIP @ offset
+    return motion
+
+
+def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
+    """The rotation (3 x 3) nearest to ``matrix`` in the Frobenius norm.
+
+    Of a sum of rotations the nearest rotation is their mean.
+    SciPy's ``Rotation.from_matrix`` gives the same to 1e-15, but differs in the bits of the cached
+    motions and refuses a matrix with a negative determinant.
+    """
+    left, _, right = np.linalg.svd(matrix)
+    sign = np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
+    return left @ sign @ right
+
+
+def middle_of(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The rigid motion half-way from ``one`` to ``other`` (4 x 4) along the group's geodesic.
+
+    The middle of the inverses is the inverse of the middle, which no mean of entries gives.
+
+    >>> turn = np.array([[0.0, -1, 0, 4], [1, 0, 0, 0], [0, 0, 1, 2], [0, 0, 0, 1]])
+    >>> half = middle_of(np.eye(4), turn)
+    >>> bool(np.allclose(half @ half, turn))
+    True
+    """
+    half = np.real(linalg.sqrtm(np.linalg.inv(one) @ other))
+    result = one @ half
+    result[:3, :3] = nearest_rotation(result[:3, :3])
+    result[3] = [0, 0, 0, 1]
+    return result
+
+
+def _overlap(one: Session, other: Session, motion: np.ndarray) -> float:
+    voxels = block_grid(one.mask.shape, one.affine, _GRID_MM)
+    voxels = voxels[one.mask[tuple(voxels.astype(int).T)] > 0]
+    inside, brain = in_view(apply_affine(motion @ one.affine, voxels), other.mask, other.affine)
+    return float(brain[inside].mean()) if inside.any() else 0.0
+
+
+def in_view(
+    points: np.ndarray, mask: np.ndarray, affine: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which ``points`` (n, 3) in RAS mm lie in the field of view, and which in the brain mask."""
+    index = np.round(apply_affine(np.linalg.inv(affine), np.reshape(points, (-1, 3)))).astype(int)
+    inside = ((index >= 0) & (index < mask.shape)).all(1)
+    brain = np.zeros(len(index), bool)
+    brain[inside] = mask[tuple(index[inside].T)] > 0
+    return inside, brain
+
+
+def _correlation(fixed, moving, motion: np.ndarray) -> float:
+    """Correlation of two prepared brains where both are brain."""
+    here, there = fixed.numpy(), moving.numpy()
+    index = np.argwhere(here > 0)
+    to_there = np.linalg.inv(affine_of(moving)) @ motion @ affine_of(fixed)
+    found = ndimage.map_coordinates(there, apply_affine(to_there, index).T, order=1)
+    both = found > 0
+    if both.sum() < 1000:
+        return 0.0
+    return float(np.corrcoef(here[tuple(index[both].T)], found[both])[0, 1])
+
+
+def synchronise(
+    motions: dict[tuple[int, int], np.ndarray], centres: np.ndarray
+) -> list[np.ndarray]:
+    """Pose (4 x 4, RAS mm of the scan to the mid-space) of each of n sessions.
+
+    Parameters
+    ----------
+    motions : dict
+        For each i < j the motion (4 x 4) from i to j.
+    centres : array, shape (n, 3)
+        Middle of each session's brain; the mid-space's origin is chosen so that their mean stays.
+    """
+    number = len(centres)
+    if number == 1:
+        return [np.eye(4)]
+    every = np.eye(3 * number)
+    for (i, j), motion in motions.items():
+        every[3 * j : 3 * j + 3, 3 * i : 3 * i + 3] = motion[:3, :3]
+        every[3 * i : 3 * i + 3, 3 * j : 3 * j + 3] = motion[:3, :3].T
+    _, vectors = np.linalg.eigh(every)
+    top = vectors[:, -3:].reshape(number, 3, 3)
+    if np.linalg.det(top).sum() < 0:
+        top = top * np.array([1.0, 1.0, -1.0])
+    turns = np.stack([nearest_rotation(block).T for block in top])
+    # The frame is free: that in which the mean of the sessions' turns is no turn.
+    turns = nearest_rotation(turns.sum(0)).T @ turns
+    rows, right = [], []
+    for (i, j), motion in motions.items():
+        row = np.zeros(number)
+        row[i], row[j] = 1, -1
+        rows.append(row)
+        # Where the turns do not agree wholly, it matters at which point: the middle of both brains.
+        here = np.stack([centres[i], apply_affine(np.linalg.inv(motion), centres[j])])
+        there = np.stack([apply_affine(motion, centres[i]), centres[j]])
+        right.append((there @ turns[j].T - here @ turns[i].T).mean(0))
+    rows.append(np.ones(number))
+    right.append(sum(c - turn @ c for c, turn in zip(centres, turns, strict=True)))
+    shifts, *_ = np.linalg.lstsq(np.array(rows), np.array(right), rcond=None)
+    poses = np.tile(np.eye(4), (number, 1, 1))
+    poses[:, :3, :3], poses[:, :3, 3] = turns, shifts
+    return list(poses)
+
+
+def consistent(bad: set[tuple[int, int]], number: int) -> list[int]:
+    """Of ``number`` sessions those that go together: while pairs are ``bad``, the session with the
+    most of them is left out, of equals the last.
+
+    >>> consistent({(0, 2), (1, 2)}, 3), consistent({(0, 1)}, 2)
+    ([0, 1], [0])
+    """
+    kept = list(range(number))
+    while True:
+        left = [pair for pair in combinations(kept, 2) if pair in bad]
+        if not left:
+            return kept
+        kept.remove(max(kept, key=lambda k: (sum(k in pair for pair in left), k)))
+
+
+def spread(affine: np.ndarray, pose: np.ndarray, error_mm: float) -> np.ndarray:
+    """Covariance (3 x 3, mm2, mid-space) of the position that a scan gives a lesion.
+
+    A centre is known to a voxel (uniform: size squared / 12 along its axes) and a registration and
+    a detection to ``error_mm`` along any.
+    """
+    sizes = voxel_sizes(affine)
+    axes = pose[:3, :3] @ (affine[:3, :3] / sizes)
+    return axes @ np.diag(sizes**2 / 12) @ axes.T + error_mm**2 * np.eye(3)

@@ -1,0 +1,1 @@
+"""One volume: read whole, its geometry, its brain, views of a place, pictures."""

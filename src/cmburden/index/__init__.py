@@ -1,0 +1,1 @@
+"""BIDS tree in; manifest.parquet and rejected.parquet out."""

@@ -1,0 +1,1 @@
+"""A model's folder: contract, weights, device."""

@@ -1,0 +1,32 @@
+"""Networks' weights and where they run: tensors only are read (no pickled code)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from cmburden.core.errors import CMBurdenError
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """State dict of ``path`` in single precision (weights are stored in half)."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto``: a GPU if there is one, else the CPU; anything else as torch names it."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise CMBurdenError(f"device {name!r} is unknown; use auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise CMBurdenError(f"device {name!r} asked for, but no GPU is visible; use auto or cpu")
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,0 +1,1 @@
+"""Scan in; volume of median 1 and brain mask out."""

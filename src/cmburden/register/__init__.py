@@ -1,0 +1,1 @@
+"""Volume in; transform to MNI152 and regions out."""

@@ -1,0 +1,167 @@
+"""Change over sessions in the report: a section of the cohort's page, and a page a participant with
+the sessions side by side at each lesion. From the tables alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from cmburden.cohort import choose as burden
+from cmburden.core.paths import Layout
+from cmburden.core.rows import grouped
+from cmburden.core.scan import whole_file
+from cmburden.core.tables import CHANGES, PAIRS, as_records
+from cmburden.report.tables import ReportTables
+
+_MOST_ROWS = 200
+_ORDER = {"new": 0, "lost": 1, "not comparable": 2, "persisting": 3}
+#: What a call rests on, as a reader says it.
+_WHY = {
+    "found in both": "found in both",
+    "score": "found in one; the score at its place in the other says that it was missed",
+    "found before and after": "not found in between, but before and after",
+    "not found": "not found in the other",
+    "not in view": "outside the other session's brain mask",
+}
+
+
+def section(tables: ReportTables, layout: Layout, config: dict[str, Any]) -> dict[str, Any] | None:
+    """What `_changes.html.j2` shows as ``changes``; None where nobody has several sessions."""
+    people = tables.estimate("all", "participants with several sessions")
+    if not people["n"]:
+        return None
+    pairs = PAIRS.read(layout.table("pairs"))
+    strata = [("All", "all")] if len(tables.contrasts()) < 2 else []
+    strata += tables.contrasts()
+    rows = [
+        _stratum(tables, name, stratum, config)
+        for name, stratum in strata
+        if tables.count(stratum, "participants with several sessions")
+    ]
+    flagged = pairs[pairs["consecutive"].astype(bool) & ~pairs["comparable"].astype(bool)]
+    with_new = pairs[(pairs["n_new"] > 0) & pairs["consecutive"].astype(bool)]
+    with_new = with_new[with_new["comparable"].astype(bool)]
+    return {
+        "people": people,
+        "sessions": [
+            {"status": row["measure"].removeprefix("sessions status="), "row": row}
+            for row in tables.starting("all", "sessions status=")
+        ],
+        "pairs": tables.estimate("all", "session pairs"),
+        "untimed": tables.estimate("all", "session pairs without a time between"),
+        "strata": rows,
+        "bins": [label.replace(">=", "≥").replace("-", "–") for label in _bins(config)],
+        "flagged": as_records(flagged.head(_MOST_ROWS)),
+        "flagged_left": max(0, len(flagged) - _MOST_ROWS),
+        "gained": as_records(with_new.head(_MOST_ROWS)),
+        "gained_left": max(0, len(with_new) - _MOST_ROWS),
+        "links": {name: f"../{layout.changes_page(name).name}" for name in pairs["participant_id"]},
+        **_settings(config),
+    }
+
+
+def _bins(config: dict[str, Any]) -> list[str]:
+    return burden.bin_labels(config["longitudinal"]["bins"])
+
+
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    own = config["longitudinal"]
+    return {
+        "max_mm": f"{own['max_distance_mm']:g}",
+        "prior": f"{own['prior_there']:g}",
+        "missed_from": f"{own['missed_from']:g}",
+        "tolerance": f"{100 * own['tolerance']:g}",
+    }
+
+
+def _stratum(tables: ReportTables, name: str, stratum: str, config) -> dict[str, Any]:
+    def estimate(measure: str) -> dict[str, Any]:
+        return tables.estimate(stratum, measure)
+
+    return {
+        "name": name,
+        "compared": estimate("participants compared"),
+        "with_new": estimate("participants with a new lesion"),
+        "new": estimate("lesions new"),
+        "persisting": estimate("lesions persisting"),
+        "once": estimate("lesions persisting, found in one session only"),
+        "lost": estimate("lesions lost"),
+        "not_comparable": estimate("lesions not comparable"),
+        "years": estimate("person-years"),
+        "rate": estimate("new lesions per person-year"),
+        "clustered": estimate("new lesions per person-year, clustered"),
+        "weighted": estimate("new lesions per person-year, weighted by 1 - p_missed"),
+        "categories": [estimate(f"aria-h-style new={label}") for label in _bins(config)],
+    }
+
+
+def write_pages(
+    pages: jinja2.Environment, shared: dict[str, Any], layout: Layout, config: dict[str, Any]
+) -> list[str]:
+    """A page for each participant of `pairs`; returns who has one. Pages of before that nobody has
+    any more are removed.
+
+    ``shared`` are title and version, ``pages`` the report's environment with its filters.
+    """
+    pairs = grouped(PAIRS.read(layout.table("pairs")), "participant_id")
+    changes = grouped(CHANGES.read(layout.table("changes")), "participant_id")
+    page = pages.get_template("changes.html.j2")
+    for name in sorted(pairs):
+        content = participant(name, pairs[name], changes.get(name, []), layout)
+        with whole_file(layout.changes_page(name)) as temporary:
+            temporary.write_text(
+                page.render(shared | content | _settings(config)), encoding="utf-8"
+            )
+    pattern: Path = layout.changes_page("sub-*")
+    for path in pattern.parent.glob(pattern.name):
+        if path.name not in {layout.changes_page(name).name for name in pairs}:
+            path.unlink()
+    return sorted(pairs)
+
+
+def participant(
+    name: str, pairs: list[dict[str, Any]], changes: list[dict[str, Any]], layout: Layout
+) -> dict[str, Any]:
+    """Content of `changes.html.j2`: each pair with its lesions, what changed first; then pictures,
+    one a lesion."""
+    by_pair: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in changes:
+        row |= {"why_words": _WHY[row["why"]]}
+        by_pair.setdefault((row["scan_id_1"], row["scan_id_2"]), []).append(row)
+    shown = []
+    for pair in pairs:
+        rows = by_pair.get((pair["scan_id_1"], pair["scan_id_2"]), [])
+        rows.sort(key=lambda row: (_ORDER[row["change"]], row["label"], row["track_id"]))
+        shown.append(pair | {"rows": rows, "names": _names(pair)})
+    shown.sort(key=lambda pair: (not pair["consecutive"], pair["scan_id_1"], pair["scan_id_2"]))
+    lesions: dict[int, dict[str, Any]] = {}
+    for pair in shown:
+        for row in pair["rows"]:
+            path = layout.change_figure(name, row["track_id"])
+            one = lesions.setdefault(
+                row["track_id"],
+                {
+                    "track_id": row["track_id"],
+                    "region": row["region"],
+                    "hemisphere": row["hemisphere"],
+                    "calls": [],
+                    "order": _ORDER[row["change"]],
+                    "picture": path.relative_to(layout.root).as_posix() if path.exists() else None,
+                },
+            )
+            one["order"] = min(one["order"], _ORDER[row["change"]])
+            if pair["consecutive"]:
+                one["calls"].append(f"{row['change']} {' to '.join(pair['names'])}")
+    return {
+        "participant": name,
+        "pairs": shown,
+        "lesions": sorted(lesions.values(), key=lambda row: (row["order"], row["track_id"])),
+    }
+
+
+def _names(pair: dict[str, Any]) -> tuple[str, str]:
+    first, second = (pair[f"session_id_{k}"] or pair[f"scan_id_{k}"] for k in (1, 2))
+    return first, second

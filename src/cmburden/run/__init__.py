@@ -1,0 +1,1 @@
+"""Command line, plan for Snakemake, jobs, status, pilot, demo."""

@@ -1,0 +1,1 @@
+"""Where a voxel lies in the head: ANTs, transforms, template, atlas, MARS regions."""

@@ -1,0 +1,1 @@
+"""Pure statistics on arrays: intervals, agreement, regression, matching of points."""

@@ -1,0 +1,1 @@
+"""Questions answered once, and the code that answers them again; left out of the wheel."""

@@ -1,0 +1,1 @@
+"""Tables in; estimates out, every number that the report prints."""

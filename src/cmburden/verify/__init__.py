@@ -1,0 +1,1 @@
+"""Candidates in; lesions out (YOLO, shape, place)."""

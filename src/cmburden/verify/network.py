@@ -1,0 +1,104 @@
+"""The verifier: ultralytics' YOLO11 with our weights, read without pickled code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cmburden.core.errors import CMBurdenError
+from cmburden.detect.candidates import MIRRORED
+from cmburden.images.views import CHANNELS, CLASSES, OTHER_WAY, VIEW_MM, VIEW_PIXELS
+from cmburden.models.weights import load_tensors
+from cmburden.verify import offline as quiet  # noqa: F401  (before ultralytics: it must not reach for the network)
+
+ARCHITECTURE = "yolo11n.yaml"
+#: What is trained, between ultralytics' n (0.25) and s (0.5).
+WIDTH = 0.375
+_FIRST_LAYER, _FIRST_CHANNELS = "model.0.conv.weight", 64
+#: Views are enlarged to so many pixels, and their middle is looked at. Training changes the size of
+#: what it shows at random, and a network that learnt so is right more often where all is somewhat
+#: larger (Touvron et al., NeurIPS 2019, arXiv:1906.06423); measured in docs/weights.md.
+ENLARGED_PIXELS = 108
+#: A box counts for the candidate when its centre is this near to the view's centre.
+NEAR_MM = 3.0
+
+
+def design(width: float = WIDTH) -> dict:
+    """Ultralytics' description of YOLO11n, but with ``width`` in place of 0.25 of the channels."""
+    from ultralytics.nn.tasks import yaml_model_load
+
+    described = yaml_model_load(ARCHITECTURE)
+    depth, _, most = described["scales"][described["scale"]]
+    return described | {"scales": {described["scale"]: [depth, width, most]}}
+
+
+def untrained(width: float = WIDTH) -> torch.nn.Module:
+    """The network of a ``width``, with random weights."""
+    from ultralytics.nn.tasks import DetectionModel
+
+    return DetectionModel(design(width), ch=len(CHANNELS), nc=len(CLASSES), verbose=False)
+
+
+def width_of(tensors: dict[str, torch.Tensor]) -> float:
+    """The width of the network that ``tensors`` are of; 0 where they are of no YOLO."""
+    return len(tensors.get(_FIRST_LAYER, ())) / _FIRST_CHANNELS
+
+
+def read(weights: Path) -> torch.nn.Module:
+    """The network of ``weights``, as wide as they are; CMBurdenError for another version's."""
+    tensors = load_tensors(weights)
+    network = untrained(width_of(tensors) or WIDTH)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CMBurdenError(
+            f"{weights}: not weights of this version's YOLO ({len(CHANNELS)} channels, "
+            f"{len(CLASSES)} classes); name those of this version"
+        ) from error
+    return network
+
+
+def build(weights: Path) -> torch.nn.Module:
+    """The network of ``weights``, to be asked and not to be trained."""
+    return read(weights).eval().fuse(verbose=False)
+
+
+@torch.inference_mode()
+def class_scores(
+    networks: list[torch.nn.Module], views: np.ndarray, device: torch.device, batch: int = 64
+) -> np.ndarray:
+    """(n, classes): the best score of each class among boxes about the centre of each view.
+
+    ``views`` (n, *SHAPE) uint8. All predictions are read, without suppression: the question is
+    not where boxes are but what lies at the centre. Each view, enlarged, is seen as it is and
+    mirrored, in plane as the CNN sees scans and through the slices: scores are the logistic of the
+    mean logit over these eight and over ``networks``.
+    """
+    found = np.zeros((len(views), len(CLASSES)), np.float32)
+    for start in range(0, len(views), batch):
+        images = torch.from_numpy(views[start : start + batch]).to(device)
+        images = _enlarged(images.permute(0, 3, 1, 2).float() / 255)
+        seen = [way.flip(axes) for way in (images, images[:, OTHER_WAY]) for axes in MIRRORED]
+        logits = [torch.logit(_centred(network(one)), 1e-4) for network in networks for one in seen]
+        found[start : start + batch] = torch.sigmoid(torch.stack(logits).mean(0)).cpu().numpy()
+    return found
+
+
+def _enlarged(images: torch.Tensor) -> torch.Tensor:
+    """The middle of ``images`` (n, channels, VIEW_PIXELS, VIEW_PIXELS), enlarged; as large."""
+    margin = (ENLARGED_PIXELS - VIEW_PIXELS) // 2
+    larger = torch.nn.functional.interpolate(images, size=ENLARGED_PIXELS, mode="bilinear")
+    return larger[..., margin:-margin, margin:-margin]
+
+
+def _centred(output) -> torch.Tensor:
+    """(n, classes): the best score of each class of boxes about the middle, 0 where there is none.
+
+    The middle is its own mirror image, so this holds for a mirrored view too.
+    """
+    output = output[0] if isinstance(output, (tuple, list)) else output
+    near = NEAR_MM / VIEW_MM * VIEW_PIXELS
+    centred = ((output[:, :2] - VIEW_PIXELS / 2).abs() < near).all(1, keepdim=True)
+    return torch.where(centred, output[:, 4:], torch.zeros_like(output[:, 4:])).amax(2)

@@ -1,0 +1,68 @@
+"""What the interactive viewer of a scan's page needs, as one script file beside the figures.
+
+A page opened by a double click may not fetch a file (browsers refuse it under ``file:``), but it
+may load a script. So the scan travels as a script that hands over small NIfTI files: cropped to
+the brain, in 64 greys. It is loaded when the reader asks for the viewer, not before.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.affines import voxel_sizes
+
+from cmburden.core.scan import whole_file
+from cmburden.images.geometry import box, cropped
+
+_MARGIN_MM = 6.0
+#: Greys of the scan, from 0 to ``_WHITE`` times the median of the brain.
+_GREYS = 64
+_WHITE = 2.0
+
+
+def write(
+    path: Path,
+    scan_id: str,
+    volume: np.ndarray,
+    mask: np.ndarray,
+    regions: np.ndarray,
+    lesions: np.ndarray,
+    affine: np.ndarray,
+) -> None:
+    """Write the script of a scan: ``cmburdenViewer(scan_id, {scan, mask, regions, lesions})``.
+
+    All arrays (x, y, z) lie on one grid with ``affine`` (voxel index to scanner RAS mm); ``volume``
+    has the brain at about 1. Each becomes a gzipped NIfTI-1 in base64. Same input, same bytes.
+    """
+    inside = mask | (lesions > 0)
+    if not inside.any():
+        inside = np.ones(inside.shape, dtype=bool)
+    part = box(inside, np.ceil(_MARGIN_MM / voxel_sizes(affine)))
+    moved = cropped(affine, part)
+    greys = np.clip(volume[part] / _WHITE, 0, 1) * (_GREYS - 1)
+    parts = {
+        "scan": _packed(np.rint(greys).astype(np.uint8), moved, slope=_WHITE / (_GREYS - 1)),
+        "mask": _packed(mask[part].astype(np.uint8), moved),
+        "regions": _packed(regions[part].astype(np.uint8), moved),
+        "lesions": _packed(lesions[part].astype(np.int16), moved),
+    }
+    text = f"cmburdenViewer({json.dumps(scan_id)}, {json.dumps(parts)});\n"
+    with whole_file(path) as temporary:
+        temporary.write_text(text)
+
+
+def _packed(data: np.ndarray, affine: np.ndarray, slope: float | None = None) -> str:
+    image = nib.Nifti1Image(data, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1)
+    content = bytearray(image.to_bytes())
+    if slope is not None:
+        # nibabel would rescale the array; the header alone is to say what a grey means.
+        content[112:120] = np.array([slope, 0], image.header.endianness + "f4").tobytes()
+    return base64.b64encode(gzip.compress(bytes(content), 4, mtime=0)).decode()

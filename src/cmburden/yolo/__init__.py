@@ -1,1 +1,0 @@
-"""The YOLO stage: 2D views of candidates and the network that tells microbleeds from mimics."""

@@ -1,0 +1,135 @@
+"""Bins, patterns, Wilson intervals and the choice of scan, against published figures."""
+
+import math
+
+import pandas as pd
+import pytest
+from statsmodels.stats.proportion import proportion_confint
+
+from cmburden.cohort import choose as burden
+from cmburden.core.errors import CMBurdenError
+from cmburden.space.regions import pattern_of
+
+
+def test_wilson_gives_the_interval_that_ages_published():
+    # AGES-Reykjavik: 218 of 1962 people, 11.1 % (9.8-12.6).
+    low, high = burden.wilson(218, 1962)
+    assert round(100 * 218 / 1962, 1) == 11.1
+    assert (round(100 * low, 1), round(100 * high, 1)) == (9.8, 12.6)
+
+
+@pytest.mark.parametrize(
+    # Newcombe 1998, Statistics in Medicine 17:857, table I, method 3 (score).
+    ("positive", "total", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_gives_newcombes_table(positive, total, low, high):
+    got = burden.wilson(positive, total)
+    assert (round(got[0], 4), round(got[1], 4)) == (low, high)
+
+
+@pytest.mark.parametrize(("positive", "total"), [(0, 1), (1, 1), (7, 9), (500, 20000)])
+def test_wilson_agrees_with_statsmodels(positive, total):
+    assert burden.wilson(positive, total) == pytest.approx(
+        proportion_confint(positive, total, method="wilson"), abs=1e-12
+    )
+
+
+def test_wilson_of_nobody_is_unknown():
+    assert all(math.isnan(end) for end in burden.wilson(0, 0))
+
+
+def test_bins_cover_the_schemes_of_the_field():
+    assert burden.bin_labels([0, 1, 2, 5]) == ["0", "1", "2-4", ">=5"]
+    assert burden.bin_labels([0, 1, 5, 10]) == ["0", "1-4", "5-9", ">=10"]
+    counts = pd.Series([0, 1, 2, 4, 5, 99, None], dtype="Int64")
+    labels = burden.binned(counts, [0, 1, 2, 5], burden.bin_labels([0, 1, 2, 5]))
+    assert labels.tolist()[:6] == ["0", "1", "2-4", "2-4", ">=5", ">=5"]
+    assert labels.isna().tolist() == [False] * 6 + [True]
+
+
+def test_edges_must_rise():
+    with pytest.raises(CMBurdenError, match=r"report\.bins: give rising lower edges"):
+        burden.checked_edges([0, 2, 2], "report.bins")
+
+
+@pytest.mark.parametrize(
+    ("groups", "pattern", "boston"),
+    [
+        ([], "none", False),
+        (["lobar"], "strictly lobar", False),
+        (["lobar", "lobar"], "strictly lobar", True),
+        (["lobar", "lobar", "infratentorial"], "mixed", False),
+        (["deep"], "strictly deep/infratentorial", False),
+        (["deep", "infratentorial"], "strictly deep/infratentorial", False),
+        (["unknown", "unknown"], "mixed", False),
+    ],
+)
+def test_pattern_and_boston_item(groups, pattern, boston):
+    assert pattern_of(groups) == pattern
+    assert burden.is_boston_imaging(groups) is boston
+
+
+def scan(scan_id, **more):
+    return {"scan_id": scan_id, "session_id": None, "contrast": "GRE"} | more
+
+
+def test_choice_of_scan_follows_the_rules_in_order():
+    scans = [
+        scan("old_swi", session_id="ses-2", contrast="SWI", slice_mm=1.0),
+        scan("new_gre", session_id="ses-10", contrast="GRE", slice_mm=4.0),
+        scan("new_swi_thick", session_id="ses-10", contrast="SWI", slice_mm=3.0),
+        scan("new_swi_thin", session_id="ses-10", contrast="SWI", slice_mm=2.0),
+    ]
+    rules = ["most_recent_session", "swi_first", "thinnest_slice"]
+    best, why = burden.choose_scan(scans, rules)
+    assert best["scan_id"] == "new_swi_thin"
+    assert why == "most_recent_session, then swi_first, then thinnest_slice"
+    assert burden.choose_scan(scans, ["gre_first"])[0]["scan_id"] == "new_gre"
+    assert burden.choose_scan(scans, ["first_session"])[0]["scan_id"] == "old_swi"
+
+
+def test_dates_win_over_session_labels_and_unknown_loses():
+    scans = [
+        scan("a", session_id="ses-1", acq_time="2019-05-01T10:00:00", slice_mm=None),
+        scan("b", session_id="ses-2", acq_time="2012-05-01T10:00:00", slice_mm=2.0),
+    ]
+    assert burden.choose_scan(scans, ["most_recent_session"])[0]["scan_id"] == "a"
+    assert burden.choose_scan(scans, ["thinnest_slice"])[0]["scan_id"] == "b"
+
+
+def test_a_tie_is_broken_by_scan_id_whatever_the_order():
+    scans = [scan("b"), scan("a"), scan("c")]
+    for order in (scans, scans[::-1]):
+        best, why = burden.choose_scan(order, ["swi_first"])
+        assert (best["scan_id"], why) == ("a", "first scan_id")
+    assert burden.choose_scan(scans[:1], [])[1] == "only usable scan"
+
+
+def test_unknown_rule_is_named():
+    with pytest.raises(CMBurdenError, match="'nicest' unknown; choose among most_recent_session"):
+        burden.choose_scan([scan("a")], ["nicest"])
+
+
+@pytest.mark.parametrize(
+    ("suffixes", "best", "why"),
+    [
+        (["T2starw", "MEGRE"], "b_T2starw", "thinnest_slice, then suffix order"),
+        (["MEGRE", "T2starw"], "a_MEGRE", "thinnest_slice, then suffix order"),
+        (["swi"], "a_MEGRE", "thinnest_slice, then first scan_id"),
+        ([], "a_MEGRE", "thinnest_slice, then first scan_id"),
+    ],
+)
+def test_the_order_of_suffixes_decides_where_no_rule_does(suffixes, best, why):
+    scans = [
+        scan("a_MEGRE", suffix="MEGRE", slice_mm=2.0),
+        scan("b_T2starw", suffix="T2starw", slice_mm=2.0),
+        scan("c_swi", suffix="swi", slice_mm=3.0),
+    ]
+    chosen, because = burden.choose_scan(scans, ["thinnest_slice"], suffixes)
+    assert (chosen["scan_id"], because) == (best, why)

@@ -1,0 +1,287 @@
+"""Change over sessions: calls, pairs, times, categories and rates on cases with known answers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import poisson
+from statsmodels.stats.rates import confint_poisson
+
+from cmburden.cohort import changes
+from cmburden.core import config
+from cmburden.core.rows import grouped
+from cmburden.core.tables import (
+    CHANGES,
+    FOLLOWED_SESSIONS,
+    LESIONS,
+    PAIRS,
+    PARTICIPANTS,
+    SCANS,
+    TRACKS,
+)
+from cmburden.summary import changes as changes_summary
+
+SETTINGS = config.load()["longitudinal"]
+GRE = {"contrast": "GRE", "field_strength_t": 3.0, "echo_time_s": 0.02, "slice_mm": 4.0,
+       "voxel_x_mm": 0.9}  # fmt: skip
+NAME = "sub-1"
+
+
+def scan_id(session: int, participant: str = NAME) -> str:
+    return f"{participant}_ses-{session}_T2starw"
+
+
+def track(number: int, *there, p=0.0, in_view=True, label="definite", participant=NAME) -> list:
+    """Rows of TRACKS: for each session True where found, else False."""
+    return [
+        {
+            "participant_id": participant, "track_id": number,
+            "scan_id": scan_id(k, participant), "session_id": f"ses-{k}", "found": found,
+            "lesion_id": number if found else None, "label": label if found else None,
+            "probability": 0.9 if found else None, "x_mm": 10.0 * number, "y_mm": 0.0, "z_mm": 0.0,
+            "middle_x_mm": 10.0 * number + k / 10, "middle_y_mm": 0.0, "middle_z_mm": 0.0,
+            "in_view": found or in_view, "p_there": 1.0 if found else p,
+            "candidate_probability": None if found else 0.03,
+            "candidate_mm": None if found else 1.0,
+            "region": "frontal", "group": "lobar", "hemisphere": "left",
+        }
+        for k, found in enumerate(there, start=1)
+    ]  # fmt: skip
+
+
+def visits(number: int, participant: str = NAME, **status) -> list[dict]:
+    return [
+        {"participant_id": participant, "session_id": f"ses-{k}",
+         "scan_id": scan_id(k, participant), "status": "followed"} | status
+        for k in range(1, number + 1)
+    ]  # fmt: skip
+
+
+def made(tracks, followed, sequences=None, phenotypes=None, large=()):
+    """(pairs, changes) as frames of their contracts."""
+    scans = [
+        {"scan_id": row["scan_id"], "cohort": "c", "participant_id": row["participant_id"],
+         "status": "ok"} | GRE | (sequences or {}).get(row["session_id"], {})
+        for row in followed
+    ]  # fmt: skip
+    lesions = LESIONS.frame([]) if not large else pd.DataFrame(
+        [{"scan_id": s, "lesion_id": n, "macrohaemorrhage": True} for s, n in large]
+    )  # fmt: skip
+    pairs, rows = changes.of_cohort(
+        TRACKS.frame(tracks), FOLLOWED_SESSIONS.frame(followed), SCANS.frame(scans), lesions,
+        pd.DataFrame(phenotypes or []), SETTINGS,
+    )  # fmt: skip
+    return PAIRS.frame(pairs), CHANGES.frame(rows)
+
+
+def calls(rows: pd.DataFrame, one: int, other: int) -> dict[int, tuple[str, str]]:
+    own = rows[(rows["scan_id_1"] == scan_id(one)) & (rows["scan_id_2"] == scan_id(other))]
+    return {r["track_id"]: (r["change"], r["why"]) for r in own.to_dict("records")}
+
+
+def test_every_call():
+    tracks = [
+        *track(1, True, True), *track(2, False, True), *track(3, True, False),
+        *track(4, False, True, p=0.7), *track(5, True, False, p=0.7),
+        *track(6, False, True, in_view=False), *track(7, True, False, in_view=False),
+    ]  # fmt: skip
+    pairs, rows = made(tracks, visits(2))
+    assert calls(rows, 1, 2) == {
+        1: ("persisting", "found in both"),
+        2: ("new", "not found"),
+        3: ("lost", "not found"),
+        4: ("persisting", "score"),
+        5: ("persisting", "score"),
+        6: ("not comparable", "not in view"),
+        7: ("not comparable", "not in view"),
+    }
+    pair = pairs.iloc[0]
+    counted = ["n_new", "n_persisting", "n_found_once", "n_lost", "n_not_comparable"]
+    assert pair[counted].tolist() == [1, 3, 2, 1, 2]
+    # The new one with p_missed 0, and 0.3 of the one held to be missed.
+    assert pair["expected_new"] == pytest.approx(1.3)
+    assert rows["p_missed"].tolist() == [pd.NA, 0.0, 0.0, 0.7, 0.7, 0.0, 0.0]
+    assert rows["distance_mm"].iloc[0] == pytest.approx(0.1)
+
+
+def test_found_before_and_after_is_neither_lost_nor_new():
+    pairs, rows = made(track(1, True, False, True), visits(3))
+    assert calls(rows, 1, 2) == {1: ("persisting", "found before and after")}
+    assert calls(rows, 2, 3) == {1: ("persisting", "found before and after")}
+    assert pairs["expected_new"].sum() == 0
+
+
+def test_pairs_are_the_next_and_since_baseline():
+    pairs, _ = made(track(1, True, True, True), visits(3))
+    found = list(zip(pairs["session_id_1"], pairs["session_id_2"], strict=True))
+    assert found == [("ses-1", "ses-2"), ("ses-1", "ses-3"), ("ses-2", "ses-3")]
+    assert pairs["consecutive"].tolist() == [True, False, True]
+    assert pairs["since_baseline"].tolist() == [True, True, False]
+    assert pairs["last"].tolist() == [False, True, True]
+
+
+def times(*rows) -> list[dict]:
+    return [
+        {"participant_id": NAME, "session_id": f"ses-{k}", "acq_time": when, "age": age}
+        for k, when, age in rows
+    ]
+
+
+def test_dates_say_which_session_is_earlier_not_labels():
+    dates = times((1, "2020-06-01", None), (2, "2018-06-01", None))
+    pairs, rows = made(track(1, True, False), visits(2), phenotypes=dates)
+    assert rows["change"].tolist() == ["new"]
+    assert pairs[["session_id_1", "order_from", "years_from"]].iloc[0].tolist() == [
+        "ses-2", "acq_time", "acq_time",
+    ]  # fmt: skip
+    assert pairs["years"].iloc[0] == pytest.approx(731 / 365.25, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "years", "source"),
+    [
+        (times((1, None, 70.0), (2, None, 72.5)), 2.5, "age"),
+        (times((1, "2018-06-01", 70.0), (2, None, 72.5)), 2.5, "age"),
+        (times((1, None, 70.0), (2, None, None)), None, None),
+        (times((1, None, 70.0), (2, None, 70.0)), None, None),
+        ([], None, None),
+    ],
+)
+def test_without_dates_ages_and_without_either_no_rate(rows, years, source):
+    pairs, _ = made(track(1, True, True), visits(2), phenotypes=rows)
+    pair = pairs.iloc[0]
+    assert (None if pd.isna(pair["years"]) else pair["years"]) == years
+    assert (None if pd.isna(pair["years_from"]) else pair["years_from"]) == source
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"contrast": "SWI"}, "contrast GRE, SWI"),
+        ({"field_strength_t": 1.5}, "field strength 3, 1.5 T"),
+        ({"echo_time_s": 0.03}, "echo time 20, 30 ms"),
+        ({"slice_mm": 2.0}, "slice thickness 4, 2 mm"),
+    ],
+)
+def test_other_sequences_are_flagged_and_in_no_count(other, words):
+    tracks, followed = track(1, False, True), visits(2)
+    pairs, rows = made(tracks, followed, {"ses-2": other})
+    assert pairs["difference"].tolist() == [words]
+    assert not pairs["comparable"].iloc[0] and not rows["comparable"].iloc[0]
+    assert pd.isna(pairs["aria_h_style"].iloc[0])
+    summary = estimates(pairs, followed)
+    assert summary["lesions new"]["n"] == 0
+    assert summary["session pairs of another sequence, not compared"]["n"] == 1
+
+
+def test_what_is_not_known_is_said():
+    pairs, _ = made(track(1, True, True), visits(2), {"ses-2": {"echo_time_s": None}})
+    assert pairs["comparable"].iloc[0]
+    assert pairs["not_known"].tolist() == ["echo time"]
+
+
+@pytest.mark.parametrize(
+    ("new", "label"), [(0, "0"), (1, "1-4"), (4, "1-4"), (5, "5-9"), (9, "5-9"), (10, ">=10")]
+)
+def test_categories(new, label):
+    tracks = [row for k in range(1, new + 1) for row in track(k, False, True)]
+    pairs, _ = made([*tracks, *track(99, True, True)], visits(2))
+    assert pairs["aria_h_style"].tolist() == [label]
+
+
+def test_possible_and_large_ones_are_not_counted():
+    tracks = [*track(1, False, True, label="possible"), *track(2, False, True)]
+    pairs, rows = made(tracks, visits(2), large=[(scan_id(2), 2)])
+    assert pairs[["n_new", "n_new_possible"]].iloc[0].tolist() == [0, 1]
+    assert rows["macrohaemorrhage"].tolist() == [False, True]
+
+
+def test_a_pair_without_lesions_is_a_row_with_zeros():
+    pairs, rows = made([], visits(2))
+    assert pairs["n_new"].tolist() == [0] and pairs["aria_h_style"].tolist() == ["0"]
+    assert rows.empty
+
+
+def test_rows_in_any_order_give_equal_bytes(tmp_path):
+    tracks = [*track(1, True, True, False), *track(2, False, True, True)]
+    followed = visits(3)
+    for name, rows, sessions in (("a", tracks, followed), ("b", tracks[::-1], followed[::-1])):
+        pairs, changed = made(rows, sessions)
+        PAIRS.write(tmp_path / name / "pairs", pairs)
+        CHANGES.write(tmp_path / name / "changes", changed)
+    for table in ("pairs", "changes"):
+        assert (tmp_path / "a" / table).read_bytes() == (tmp_path / "b" / table).read_bytes()
+
+
+# --- estimates ---
+
+
+def estimates(pairs, followed, stratum="all") -> dict[str, dict]:
+    names = sorted({row["participant_id"] for row in followed})
+    people = PARTICIPANTS.frame(
+        [{"participant_id": name, "cohort": "c", "contrast": "GRE", "n_scans": 2} for name in names]
+    )
+    rows = changes_summary.estimates(
+        pairs, FOLLOWED_SESSIONS.frame(followed), people, config.load()
+    )
+    return {row["measure"]: row for row in rows if row["stratum"] == stratum}
+
+
+def test_rates_and_shares():
+    tracks, followed, phenotypes = [], [], []
+    for k, new in enumerate((0, 3, 1), start=1):
+        name = f"sub-{k}"
+        followed += visits(2, name)
+        for n in range(1, new + 1):
+            tracks += track(n, False, True, participant=name)
+        if k < 3:
+            phenotypes += [
+                {"participant_id": name, "session_id": "ses-1", "acq_time": None, "age": 70.0},
+                {"participant_id": name, "session_id": "ses-2", "acq_time": None, "age": 72.0},
+            ]
+    pairs, _ = made(tracks, followed, phenotypes=phenotypes)
+    found = estimates(pairs, followed)
+    assert found["lesions new"]["n"] == 4
+    assert found["participants with a new lesion"]["estimate"] == pytest.approx(2 / 3)
+    # The third has no time between its sessions: 3 lesions in 4 person-years.
+    rate = found["new lesions per person-year"]
+    assert rate["estimate"] == pytest.approx(0.75)
+    assert found["session pairs without a time between"]["n"] == 1
+    # Garwood's interval: 2.5 % in each tail at its ends.
+    assert 1 - poisson.cdf(2, rate["ci_low"] * 4) == pytest.approx(0.025)
+    assert poisson.cdf(3, rate["ci_high"] * 4) == pytest.approx(0.025)
+    clustered = found["new lesions per person-year, clustered"]
+    assert (clustered["ci_low"], clustered["ci_high"]) == (0.0, 1.5)
+    shares = [found[f"aria-h-style new={label}"]["n"] for label in ("0", "1-4", "5-9", ">=10")]
+    assert shares == [1, 2, 0, 0]
+
+
+@pytest.mark.parametrize("number", [0, 1, 7, 200])
+def test_poisson_interval_agrees_with_statsmodels(number):
+    assert changes_summary.poisson_interval(number, 3.7) == pytest.approx(
+        confint_poisson(number, 3.7, method="exact-c"), rel=1e-9
+    )
+
+
+def test_no_times_no_rate():
+    pairs, _ = made(track(1, False, True), visits(2))
+    found = estimates(pairs, visits(2))
+    assert found["new lesions per person-year"]["estimate"] is None
+    assert found["person-years"]["estimate"] is None
+
+
+def test_nobody_with_sessions_no_rows():
+    assert estimates(PAIRS.frame([]), []) == {}
+
+
+def test_sessions_not_read_are_counted():
+    followed = [*visits(1), visits(2)[1] | {"scan_id": None, "status": "not read"}]
+    pairs, _ = made([], followed[:1])
+    assert pairs.empty
+    found = estimates(pairs, followed)
+    assert found["sessions status=not read"]["n"] == 1
+    assert np.isclose(found["participants compared"]["estimate"], 0)
+
+
+def test_grouped_rows_are_plain():
+    frame = TRACKS.frame(track(1, True, False))
+    assert grouped(frame, "participant_id")[NAME][1]["lesion_id"] is None

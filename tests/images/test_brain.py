@@ -1,0 +1,102 @@
+"""What is measured of a brain mask, against boxes and balls whose measures are known."""
+
+import numpy as np
+import pytest
+
+from cmburden.images.brain import coverage, field_of_view, sphericity
+
+#: A box of a brain, mm: right-left, back-front, down-up. Its height is 0.83 of its length.
+WIDTH, LENGTH, HEIGHT = 136.0, 180.0, 150.0
+
+
+def box_brain(zooms, view) -> tuple[np.ndarray, np.ndarray, tuple[slice, ...]]:
+    """Mask of the box brain in a field of view of ``view`` = ((low, high), ...) mm about the
+    brain's middle, affine, and the whole grid as the part that holds signal."""
+    axes = [
+        np.arange(low + size / 2, high, size) for (low, high), size in zip(view, zooms, strict=True)
+    ]
+    inside = [
+        np.abs(axis) < extent / 2
+        for axis, extent in zip(axes, (WIDTH, LENGTH, HEIGHT), strict=True)
+    ]
+    mask = inside[0][:, None, None] & inside[1][:, None] & inside[2]
+    return mask, np.diag([*zooms, 1.0]), tuple(slice(0, n) for n in mask.shape)
+
+
+WIDE = ((-100, 100), (-120, 120), (-100, 100))
+
+
+@pytest.mark.parametrize("zooms", [(2, 2, 2), (1, 1, 5), (4, 2, 2)])
+@pytest.mark.parametrize(
+    ("axis", "view", "share"),
+    [
+        (None, None, 1.0),
+        # The upper half is outside: 75 mm of 0.83 times the length.
+        (2, (-100, 0), 75 / (0.83 * LENGTH)),
+        # Cut above and below: 60 mm are left.
+        (2, (-30, 30), 60 / (0.83 * LENGTH)),
+        # The front is outside: 100 mm of the length that the width lets expect.
+        (1, (-120, 10), 100 / (WIDTH / 0.85)),
+        # One side is outside: 68 mm of 0.76 times the length.
+        (0, (-100, 0), 68 / (0.76 * LENGTH)),
+    ],
+    ids=["whole", "upper half", "slab", "front", "side"],
+)
+def test_coverage_of_a_box(zooms, axis, view, share):
+    views = [view if axis == number else WIDE[number] for number in range(3)]
+    # A voxel of 5 mm in 150.
+    assert coverage(*box_brain(zooms, views)) == pytest.approx(share, abs=0.03)
+
+
+def test_coverage_is_the_least_of_the_axes():
+    above = ((-100, 100), (-120, 120), (-100, 0))
+    both = ((-100, 0), (-120, 120), (-100, 0))
+    alone = coverage(*box_brain((2, 2, 2), above))
+    assert alone == pytest.approx(75 / (0.83 * LENGTH), abs=0.02)
+    # The side is cut too, to 0.497: just below the height's 0.502.
+    assert coverage(*box_brain((2, 2, 2), both)) == pytest.approx(68 / (0.76 * LENGTH), abs=0.02)
+
+
+def test_slices_without_signal_are_no_field_of_view():
+    """Slices of zeros about a slab: the brain ends where the signal ends, and is cut there."""
+    mask, affine, whole = box_brain((2, 2, 2), WIDE)
+    seen = (whole[0], whole[1], slice(35, 65))
+    mask[..., :35] = mask[..., 65:] = False
+    assert coverage(mask, affine, seen) == pytest.approx(60 / (0.83 * LENGTH), abs=0.02)
+    assert coverage(mask, affine, whole) == 1.0
+
+
+def test_a_vertex_that_just_leaves_the_field_of_view_is_not_cut():
+    mask, affine, seen = box_brain((2, 2, 2), WIDE)
+    # 80 mm^2 of brain in the outer plane; from 100 mm^2 on the axis counts as cut.
+    mask[50:54, 60:65, :] = True
+    assert coverage(mask, affine, seen) == 1.0
+
+
+def test_the_field_of_view_is_what_holds_signal():
+    volume = np.zeros((10, 12, 8))
+    volume[2:7, 1:12, 3:5] = np.random.default_rng(0).random((5, 11, 2)) + 1
+    assert field_of_view(volume) == (slice(2, 7), slice(1, 12), slice(3, 5))
+    # Any one value is empty, not only zero.
+    assert field_of_view(volume - 7) == (slice(2, 7), slice(1, 12), slice(3, 5))
+
+
+@pytest.mark.parametrize("zooms", [(1.0, 1.0, 1.0), (0.5, 1.0, 2.0)])
+def test_sphericity_of_a_box_is_the_analytic_one(zooms):
+    """Its faces are exact, so the 1.5 for smooth surfaces makes a cube rounder than a ball."""
+    cube = np.zeros((50, 40, 30), bool)
+    cube[tuple(slice(4, 4 + round(20 / zoom)) for zoom in zooms)] = True
+    expected = np.pi ** (1 / 3) * (6 * 20**3) ** (2 / 3) / (6 * 20**2 / 1.5)
+    assert sphericity(cube, np.diag([*zooms, 1.0])) == pytest.approx(expected)
+
+
+def test_sphericity_falls_with_parts_and_holes():
+    points = np.indices((61, 61, 61)) - 30
+    ball = np.linalg.norm(points, axis=0) < 25
+    whole = sphericity(ball, np.eye(4))
+    assert whole == pytest.approx(1.0, abs=0.03)
+    # Two equal balls have 2^(-1/3) of the sphericity of one.
+    two = np.concatenate([ball, ball])
+    assert sphericity(two, np.eye(4)) == pytest.approx(whole * 2 ** (-1 / 3), abs=0.01)
+    hollow = ball & ~(np.linalg.norm(points, axis=0) < 20)
+    assert sphericity(hollow, np.eye(4)) < 0.5

@@ -1,0 +1,122 @@
+"""A reviewed cohort through aggregate: columns, corrected prevalence, and the report's section."""
+
+import re
+
+import fabricate
+import pandas as pd
+import pytest
+
+from cmburden.cohort import stage as aggregate
+from cmburden.core.paths import COHORT_TABLES, Layout
+from cmburden.report import review as report_review
+from cmburden.report import stage as report
+from cmburden.report.tables import ReportTables
+from cmburden.review import store
+
+
+def decide(own: store.Store, row: dict, **more) -> None:
+    place = {f"{axis}_mm": row.get(f"{axis}_mm") for axis in "xyz"}
+    shown = {f"shown_{name}": value for name, value in place.items()}
+    own.decide(
+        place
+        | shown
+        | {name: row.get(name) for name in ("scan_id", "candidate_id", "region", "group")}
+        | {"mode": "review", "blinded": True, "ordering": "random", "content_key": row["key"]}
+        | more
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A and B judge every lesion and read 12 scans free-hand; they dispute the first lesion."""
+    made = fabricate.cohort(tmp_path_factory.mktemp("reviewed"), participants=24)
+    keys = {row["scan_id"]: row["content_key"] for row in made.scans}
+    kept = [row | {"key": keys[row["scan_id"]]} for row in made.candidates if row["kept"]]
+    for name in "AB":
+        own = store.Store(made.layout, name)
+        for number, row in enumerate(kept):
+            yes = row["label"] == "definite" if number else name == "A"
+            decide(own, row, decision="accept" if yes else "reject",
+                   **{"class": "microbleed" if yes else "vessel"})  # fmt: skip
+        for scan_id in sorted(keys)[:12]:
+            row = {"scan_id": scan_id, "key": keys[scan_id]}
+            decide(own, row, decision="read", mode="free-hand")
+        own.close()
+    store.export(made.layout)
+    aggregate.run(made.layout, made.bids_dir, made.config)
+    return made
+
+
+def table(layout: Layout, name: str) -> pd.DataFrame:
+    return pd.read_parquet(layout.table(name))
+
+
+def test_automatic_columns_are_those_of_a_cohort_without_review(made, tmp_path):
+    scans = table(made.layout, "scans")
+    plain = fabricate.cohort(tmp_path, participants=24)
+    aggregate.run(plain.layout, plain.bids_dir, plain.config)
+    without = table(plain.layout, "scans")
+    for name in ("n_cmb", "n_possible", "n_macrohaemorrhage", "pattern", "status"):
+        assert scans[name].equals(without[name]), name
+    for name in ("n_readers", "n_reviewed", "n_review_open", "n_cmb_reviewed"):
+        assert without[name].isna().all()
+        assert scans[name].isna().sum() < len(scans)
+    assert not len(table(plain.layout, "reviewed"))
+    measures = table(plain.layout, "summary")["measure"]
+    assert not measures.str.startswith("review ").any()
+
+
+def test_reviewed_counts_stand_beside_and_failed_scans_have_none(made):
+    scans = table(made.layout, "scans")
+    failed = scans[scans["status"] != "ok"]
+    names = ["n_readers", "n_reviewed", "n_review_open", "n_cmb_reviewed"]
+    assert failed[names].isna().all(axis=None)
+    ok = scans[scans["status"] == "ok"]
+    assert ok["n_review_open"].sum() == 1  # the disputed one
+    places = table(made.layout, "reviewed")
+    assert places["settled"].value_counts()["disputed"] == 1
+    lesions = table(made.layout, "lesions")
+    assert places["lesion_id"].notna().sum() == len(lesions)
+    counted = ok.dropna(subset="n_cmb_reviewed").set_index("scan_id")["n_cmb_reviewed"]
+    yes = places[places["microbleed"].eq(True)].groupby("scan_id").size()
+    assert counted[counted > 0].to_dict() == yes[yes.index.isin(counted.index)].to_dict()
+    people = table(made.layout, "participants").set_index("scan_id")["n_cmb_reviewed"].dropna()
+    assert people.to_dict() == counted[people.index].to_dict()
+
+
+def test_the_cohorts_own_error_corrects_its_prevalence(made):
+    summary = table(made.layout, "summary").set_index(["stratum", "measure"])
+    found = [
+        summary.loc[(f"contrast={name}", "detector sensitivity"), "method"]
+        for name in ("GRE", "SWI")
+        if (f"contrast={name}", "detector sensitivity") in summary.index
+    ]
+    assert found and all("readers' review of this cohort" in method for method in found)
+    for name in ("GRE", "SWI"):
+        mine = summary.loc[(f"contrast={name}", "review sensitivity")]
+        theirs = summary.loc[(f"contrast={name}", "detector sensitivity")]
+        assert (mine["n"], mine["denominator"]) == (theirs["n"], theirs["denominator"])
+
+
+def test_equal_decisions_give_equal_bytes(made):
+    names = [name for name in COHORT_TABLES if name != "runs"]
+    before = {name: made.layout.table(name).read_bytes() for name in names}
+    store.export(made.layout)
+    aggregate.run(made.layout, made.bids_dir, made.config)
+    assert {name: made.layout.table(name).read_bytes() for name in names} == before
+
+
+def test_the_section_says_who_agrees_and_what_is_disputed(made):
+    pages = report.environment()
+    review = report_review.context(ReportTables(made.layout), made.layout)
+    assert review["readers"] == ["A", "B"]
+    assert review["disputed_left"] == 0 and len(review["disputed"]) == 1
+    page = pages.get_template("_review.html.j2").render(review=review)
+    words = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    assert "A / B" in words and "A / software" in words
+    assert "A: microbleed; B: vessel" in words
+    disputed = table(made.layout, "reviewed").query("settled == 'disputed'").iloc[0]
+    assert disputed["scan_id"] in words
+    assert f'href="../{disputed["participant_id"]}.html"' in page
+    assert "nan" not in words and "None" not in words
+    assert not pages.get_template("_review.html.j2").render(review=None).strip()

@@ -1,0 +1,415 @@
+"""Who is shown what, and who is answered: worklists, sessions, and requests that are refused."""
+
+import dataclasses
+import gzip
+import http.client
+import json
+import threading
+
+import nibabel as nib
+import numpy as np
+import pytest
+import reviewable
+import uvicorn
+
+from cmburden.cohort import verdicts as settle
+from cmburden.core.errors import CMBurdenError
+from cmburden.core.tables import CANDIDATES, REVIEWS
+from cmburden.review import server, store
+from cmburden.review.pictures import Pictures
+from cmburden.review.session import Refused, Session
+from cmburden.review.worklist import Options, Study, boundary, worklist
+from cmburden.run import cli
+from cmburden.train import labels
+
+TOKEN = "t" * 43
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return reviewable.cohort(tmp_path_factory.mktemp("review"), participants=10)
+
+
+@pytest.fixture
+def study(made):
+    yield Study.read(made.layout)
+    for path in made.layout.reader_file("x").parent.glob("*"):
+        if not path.name.startswith("net."):
+            path.unlink()
+    made.layout.reviews.unlink(missing_ok=True)
+
+
+# --- worklists ---
+
+
+def test_useful_order_begins_at_the_threshold(study):
+    items = worklist(study, "A", Options())
+    far = [abs(item.probability - boundary(study.lesions)) for item in items]
+    assert far == sorted(far) and len(items) > 10
+    assert {item.label for item in items} == {"definite", "possible"}
+
+
+def test_random_order_is_seeded_and_of_each_reader(study):
+    one, again, other = (worklist(study, name, Options(order="random")) for name in ("A", "A", "B"))
+    assert one == again != other
+    assert set(one) == set(other)
+
+
+def test_near_misses_are_the_most_probable_of_the_rejected(study):
+    items = worklist(study, "A", Options(near_misses=3))
+    shown = [item.probability for item in items if item.label == "rejected"]
+    every = CANDIDATES.read(study.layout.candidates)
+    every = every[every["scan_id"].isin(study.scans)]
+    rejected = every.loc[every["label"] == "rejected", "probability"]
+    assert sorted(shown) == sorted(rejected)[-3:]
+
+
+def test_every_reader_reads_the_same_sample_and_a_larger_one_holds_it(study):
+    few, many = (
+        [i.scan_id for i in worklist(study, name, Options(free_hand=n)) if i.mode == "free-hand"]
+        for name, n in (("A", 2), ("B", 5))
+    )
+    assert len(few) == 2 and many[:2] == few
+
+
+def test_a_run_that_is_not_complete_is_one_sentence(tmp_path, capsys):
+    assert cli.main(["review", str(tmp_path), "--reader", "A"]) == 2
+    assert "run it first" in capsys.readouterr().err
+    assert cli.main(["review", str(tmp_path)]) == 2
+    assert "give --reader ID" in capsys.readouterr().err
+    assert cli.main(["review", str(tmp_path), "--reader", "../A"]) == 2
+    assert "letters and digits" in capsys.readouterr().err
+
+
+# --- a session ---
+
+
+def accepted(session: Session, number: int, **more) -> dict:
+    return session.decide({"item": number, "action": "accept"} | more)
+
+
+def test_a_scan_of_the_sample_hides_its_detections_until_it_is_read(study):
+    session = Session(study, "A", Options(free_hand=3))
+    sample = {i.scan_id for i in session.items if i.mode == "free-hand"}
+    locked = [i["id"] for i in session.overview()["items"] if i.get("locked")]
+    assert locked and all(session.items[n].scan_id in sample for n in locked)
+    shown = session.overview()["items"][locked[0]]
+    assert not {"at", "software", "region"} & set(shown)
+    with pytest.raises(Refused, match="free-hand first"):
+        accepted(session, locked[0])
+    scan_id = session.items[locked[0]].scan_id
+    hand = next(n for n, i in enumerate(session.items) if i.scan_id == scan_id)
+    session.decide({"item": hand, "action": "read"})
+    accepted(session, locked[0])
+
+
+def test_blind_to_the_software_means_that_nothing_of_it_is_sent(study):
+    seen, blind = (Session(study, "A", Options(blind=b)).overview() for b in (False, True))
+    assert len(seen["items"]) > 0
+    assert all("software" in item for item in seen["items"])
+    text = json.dumps(blind)
+    assert not any(word in text for word in ("probability", "p_cnn", "yolo", "definite", "label"))
+
+
+def test_blind_to_other_readers(study):
+    accepted(Session(study, "A", Options()), 0, note="surely")
+    shown = Session(study, "B", Options()).overview()
+    assert "surely" not in json.dumps(shown)
+    assert len(shown["items"]) > 0
+    assert all(item["state"] is None for item in shown["items"])
+
+
+def test_consensus_is_shown_what_is_disputed_and_settles_it(study):
+    a, b = (Session(study, name, Options()) for name in "AB")
+    for n in range(3):
+        accepted(a, n)
+        b.decide({"item": n, "action": "reject", "class": "vessel"} if n == 1 else
+                 {"item": n, "action": "accept"})  # fmt: skip
+    place = a.items[5].at
+    consensus = Session(study, "consensus", Options())
+    assert [(i.scan_id, i.at) for i in consensus.items] == [(a.items[1].scan_id, a.items[1].at)]
+    assert consensus.overview()["items"][0]["votes"] == ["microbleed", "vessel"]
+    accepted(consensus, 0)
+    reviews = REVIEWS.read(store.export(study.layout))
+    places = settle.settle(reviews, study.lesions, study.table).places
+    assert places["settled"].value_counts()["consensus"] == 1
+    assert "disputed" not in set(places["settled"])
+    assert place not in [i.at for i in consensus.items]
+
+
+def test_moved_and_added_lesions_get_their_region(study):
+    session = Session(study, "A", Options())
+    session.decide({"item": 0, "action": "accept", "at": [12.0, 3.0, 4.0]})
+    session.decide({"item": 0, "action": "add", "at": [-12.0, 3.0, 4.0], "note": "small"})
+    rows = {row["decision"]: row for row in session.store.standing()}
+    assert (rows["accept"]["region"], rows["accept"]["hemisphere"]) == ("frontal", "right")
+    assert (rows["add"]["hemisphere"], rows["add"]["note"]) == ("left", "small")
+    assert rows["accept"]["shown_x_mm"] == session.items[0].at[0]
+    item = session.overview()["items"][0]
+    assert item["state"]["at"] == [12.0, 3.0, 4.0] and len(item["marks"]) == 1
+
+
+def test_a_scan_replaced_since_is_to_be_reviewed_again(study):
+    session = Session(study, "A", Options())
+    accepted(session, 0)
+    scan_id = session.items[0].scan_id
+    other = dataclasses.replace(study.scans[scan_id], content_key="other")
+    again = dataclasses.replace(study, scans=study.scans | {scan_id: other})
+    assert Session(again, "A", Options()).overview()["items"][0]["state"] is None
+
+
+def test_undo_returns_to_the_item(study):
+    session = Session(study, "A", Options())
+    accepted(session, 4)
+    accepted(session, 2)
+    assert session.undo()["undone"] == 2 and session.undo()["undone"] == 4
+    assert session.undo()["undone"] is None
+    assert all(item["state"] is None for item in session.overview()["items"])
+
+
+WRONG = {
+    "item": [None, -1, 10**6, "0", "../0", True, 1.5, [0], {"a": 1}],
+    "action": [None, "../accept", "drop", 1, [], "read", "remove"],
+    "class": ["../vessel", "microbleeds", 1, ["vessel"]],
+    "at": ["../0", [0, 0], [0, 0, "../0"], [1e9, 0, 0], [float("nan"), 0, 0], [True, 0, 0], {}],
+    "note": [1, ["../x"], "x" * 2001],
+    "mark": [],
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_the_page_would_not_send_is_refused_and_not_stored(study, name):
+    session = Session(study, "A", Options())
+    for value in WRONG[name]:
+        sent = {"item": 0, "action": "reject"} | {name: value}
+        with pytest.raises(Refused):
+            session.decide(sent)
+    for mark in (None, "../1", 1, -1, True):
+        with pytest.raises(Refused):
+            session.decide({"item": 0, "action": "remove", "mark": mark})
+    for sent in (None, [], "x", 1):
+        with pytest.raises(Refused):
+            session.decide(sent)
+    assert session.store.standing() == []
+
+
+# --- images ---
+
+
+def unpacked(message: bytes) -> tuple[dict, list[np.ndarray]]:
+    content = gzip.decompress(message) if message[:2] == b"\x1f\x8b" else message
+    size = int.from_bytes(content[:4], "little")
+    header = json.loads(content[4 : 4 + size])
+    values = np.frombuffer(content, "<u2", offset=4 + size)
+    parts = np.split(values, len(header["channels"]))
+    return header, [part.reshape(header["shape"], order="F") for part in parts]
+
+
+def test_blocks_hold_the_volume_without_loss(made, study):
+    session = Session(study, "A", Options())
+    item = session.items[0]
+    header, (block,) = unpacked(session.pictures.block(item.scan_id, item.at))
+    image = nib.load(made.layout.preproc(study.scans[item.scan_id]))
+    box = tuple(slice(a, a + n) for a, n in zip(header["first"], header["shape"], strict=True))
+    assert np.array_equal(block * header["unit"], np.asarray(image.dataobj)[box])
+    assert np.allclose(
+        np.array(header["affine"]) @ [0, 0, 0, 1], image.affine @ [*header["first"], 1]
+    )
+    # The lesion lies in it, a dark dot.
+    at = np.rint(np.linalg.inv(header["affine"]) @ [*item.at, 1])[:3].astype(int)
+    assert block[tuple(at)] * header["unit"] < 0.6
+    header, (whole,) = unpacked(session.pictures.whole(item.scan_id))
+    assert np.array_equal(whole * header["unit"], np.asarray(image.dataobj))
+
+
+def test_phase_comes_along_where_its_grid_is_the_scans(made, study, tmp_path):
+    scan = next(iter(study.scans.values()))
+    image = nib.load(made.layout.preproc(scan))
+    phase = np.random.default_rng(0).integers(0, 4096, image.shape).astype(np.int16)
+    path = tmp_path / "phase.nii.gz"
+    nib.save(nib.Nifti1Image(phase, image.affine), path)
+    held = dataclasses.replace(scan, phase_path=path)
+    header, parts = unpacked(Pictures(made.layout, {scan.scan_id: held}).whole(scan.scan_id))
+    assert header["channels"] == ["magnitude", "phase"] and header["note"] == ""
+    assert np.allclose(
+        parts[1] / 65535 * (phase.max() - phase.min()) + phase.min(), phase, atol=0.1
+    )
+    nib.save(nib.Nifti1Image(phase[:-1], image.affine), path)
+    header, _ = unpacked(Pictures(made.layout, {scan.scan_id: held}).whole(scan.scan_id))
+    assert header["channels"] == ["magnitude"] and "grid" in header["note"]
+
+
+# --- who is answered ---
+
+
+@pytest.fixture(scope="module")
+def served(made):
+    session = Session(Study.read(made.layout), "net", Options())
+    bound = server.listening(0)
+    running = uvicorn.Server(
+        uvicorn.Config(
+            server.application(session, TOKEN), lifespan="off", ws="none", log_level="error"
+        )
+    )
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread.start()
+    yield bound.getsockname(), session
+    running.should_exit = True
+    thread.join(10)
+
+
+def ask(served, path, method="GET", token=TOKEN, host=None, body=None, **headers):
+    """Status and body of a request whose path is sent as it is."""
+    address, _ = served
+    connection = http.client.HTTPConnection(*address, timeout=30)
+    connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+    connection.putheader("Host", f"127.0.0.1:{address[1]}" if host is None else host)
+    if token is not None:
+        connection.putheader("Authorization", f"Bearer {token}")
+    content = body.encode() if body else b""
+    connection.putheader("Content-Length", str(len(content)))
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.endheaders(content)
+    answer = connection.getresponse()
+    headers = {name.lower(): value for name, value in answer.getheaders()}
+    found = answer.status, answer.read(), headers
+    connection.close()
+    return found
+
+
+PATHS = ("/", "/api/overview", "/api/block/0", "/api/scan/0", "/api/decisions", "/api/undo", "/x")
+
+
+def test_it_listens_on_the_loopback_only(served):
+    assert served[0][0] == "127.0.0.1"
+
+
+def test_with_the_token_it_answers(served):
+    status, page, headers = ask(served, f"/?token={TOKEN}", token=None)
+    assert status == 200 and b"<canvas" in page
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["cache-control"] == "no-store"
+    assert TOKEN.encode() not in page and b"https://" not in page and b"http://" not in page
+    assert ask(served, "/api/overview")[0] == 200
+    assert ask(served, "/api/block/0")[0] == 200
+    assert ask(served, "/api/scan/0", host="localhost:1")[0] == 200
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("token", [None, "", "x", TOKEN[:-1], TOKEN + "t", "é"])
+def test_without_the_token_nothing_is_answered(served, path, token):
+    for method in ("GET", "POST", "OPTIONS", "HEAD"):
+        status, content, _ = ask(served, path, method, token)
+        assert status == 403 and content in (b"Forbidden", b"")
+    assert ask(served, f"{path}?token=x", token=None)[0] == 403
+
+
+def test_the_token_in_an_address_opens_the_page_alone(served):
+    for path in PATHS[1:]:
+        assert ask(served, f"{path}?token={TOKEN}", token=None)[0] == 403
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "evil.example", "evil.example:80", "127.0.0.1.evil.example", "192.168.0.1", "[::1]"],
+)
+@pytest.mark.parametrize("path", PATHS)
+def test_another_host_is_refused_token_or_not(served, path, host):
+    assert ask(served, path, host=host)[0] == 400
+    assert ask(served, f"/?token={TOKEN}", token=None, host=host)[0] == 400
+
+
+UP = (
+    "../../../etc/passwd",
+    "..%2f..%2fetc%2fpasswd",
+    "%2e%2e/",
+    "../",
+    "0/../../x",
+    "-1",
+    "0x0",
+    "1e9",
+)
+
+
+@pytest.mark.parametrize("up", UP)
+def test_no_parameter_leads_out_of_the_dataset(served, up):
+    for path in (
+        f"/api/block/{up}",
+        f"/api/scan/{up}",
+        f"/{up}",
+        f"/api/{up}",
+        f"/api/block/0/{up}",
+    ):
+        status, content, _ = ask(served, path)
+        assert status in (400, 404), path
+        assert b"root:" not in content
+    _, session = served
+    for name in ("item", "action", "class", "at", "note", "mark"):
+        sent = {"item": 0, "action": "reject", "class": "vessel"} | {name: up}
+        status, content, _ = ask(served, "/api/decisions", "POST", body=json.dumps(sent))
+        # A note is free text and stays text.
+        assert status == (200 if name in ("note", "mark") else 400), (name, content)
+        if status == 200:
+            session.undo()
+    assert ask(served, "/api/overview?reader=" + up)[0] == 200  # parameters that mean nothing
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", "null", '"' + "x" * 20_000 + '"', "[" * 9000])
+def test_what_is_no_decision_is_refused(served, body):
+    assert ask(served, "/api/decisions", "POST", body=body)[0] == 400
+
+
+def test_methods_and_sites_that_are_not_ours(served):
+    assert ask(served, "/api/decisions")[0] == 405
+    assert ask(served, "/api/overview", "DELETE")[0] == 405
+    _, _, headers = ask(served, "/api/overview", Origin="https://evil.example")
+    assert not [name for name in headers if name.startswith("access-control")]
+
+
+# --- labels ---
+
+
+def test_exported_labels_are_read_back(made, study, capsys, tmp_path):
+    session = Session(study, "A", Options(order="scan"))
+    first = session.items[0].scan_id
+    own = [n for n, item in enumerate(session.items) if item.scan_id == first]
+    for n in own[1:]:
+        accepted(session, n)
+    session.decide({"item": own[0], "action": "reject", "class": "vessel"})
+    session.decide({"item": own[0], "action": "add", "at": [10.0, 20.0, 5.0]})
+    hand = Session(study, "B", Options(free_hand=len(study.scans)))
+    n, empty = next((n, i.scan_id) for n, i in enumerate(hand.items) if i.scan_id != first)
+    hand.decide({"item": n, "action": "read"})
+    folder = tmp_path / "labels"
+    assert cli.main(["review", str(made.layout.root), "--export-labels", str(folder)]) == 0
+    assert "not read free-hand" in capsys.readouterr().out
+    read = labels.from_table(folder / "labels.tsv", study.scans, set(), made.layout, None)
+    assert read.problems == () and set(read.lesions) == {first, empty}
+    assert read.lesions[empty] == ()
+    kinds = [lesion.kind for lesion in read.lesions[first]]
+    assert kinds.count("vessel") == 1 and kinds.count("microbleed") == len(own)
+    added = next(le for le in read.lesions[first] if le.centre == (10.0, 20.0, 5.0))
+    assert added.radius_mm == labels.RADIUS_MM
+    place = session.items[own[1]]
+    nearest = min(
+        read.lesions[first], key=lambda le: np.linalg.norm(np.subtract(le.centre, place.at))
+    )
+    assert nearest.centre == pytest.approx(place.at, abs=1e-3)
+    assert nearest.radius_mm == pytest.approx(place.diameter_mm / 2, abs=1e-3)
+
+
+def test_labels_of_nothing_settled_are_one_sentence(made, study, tmp_path, capsys):
+    command = ["review", str(made.layout.root), "--export-labels", str(tmp_path)]
+    assert cli.main(command) == 2
+    assert "nobody has reviewed" in capsys.readouterr().err
+    Session(study, "A", Options()).decide({"item": 0, "action": "note", "note": "later"})
+    assert cli.main(command) == 2
+    assert "no scan is settled" in capsys.readouterr().err
+
+
+def test_a_port_in_use_is_one_sentence():
+    bound = server.listening(0)
+    with pytest.raises(CMBurdenError, match="--port"):
+        server.listening(bound.getsockname()[1])
+    bound.close()

@@ -1,0 +1,285 @@
+"""Which change alters which job's parameters: docs/reruns.md as the plan itself sees it.
+
+`tests/workflow/test_reruns.py` walks the same table through Snakemake. Here nothing is run, and
+what reaches a job through its inputs alone (a threshold reaches the tables so) is not seen.
+"""
+
+import importlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cmburden.core import config, resources
+from cmburden.core.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
+from cmburden.core.scan import bucket_of
+from cmburden.index import stage as index
+from cmburden.run import plan as workflow
+from cmburden.run.plan import Flow
+
+#: Scans of the tree; participant 03 has two sessions.
+NAMES = (
+    "sub-01/anat/sub-01_T2starw",
+    "sub-02/anat/sub-02_T2starw",
+    "sub-03/ses-1/anat/sub-03_ses-1_T2starw",
+    "sub-03/ses-2/anat/sub-03_ses-2_T2starw",
+    "sub-04/ses-1/anat/sub-04_ses-1_swi",
+    "sub-04/ses-2/anat/sub-04_ses-2_swi",
+)
+
+
+class Study:
+    """A BIDS tree, an output folder and the settings of a run."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.settings = folder, {}
+        self.bids, self.out = folder / "bids", folder / "out"
+        for name in NAMES:
+            self.add(name)
+        (self.bids / "dataset_description.json").write_text('{"Name": "plan"}')
+        self.write_ages(70)
+
+    def add(self, name: str) -> None:
+        path = self.bids / f"{name}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+        self.sidecar(name, EchoTime=0.02)
+
+    def sidecar(self, name: str, **fields) -> None:
+        (self.bids / f"{name}.json").write_text(json.dumps(fields))
+
+    def write_ages(self, age: int) -> None:
+        (self.bids / "participants.tsv").write_text(f"participant_id\tage\nsub-01\t{age}\n")
+
+    def set(self, section: str, **values) -> None:
+        self.settings = config.merge(self.settings, {section: values})
+
+    def model(self, stage: str, **changes) -> None:
+        """Name a copy of the stage's contract, with some keys changed, in place of the model."""
+        folder = {"detect": "detector", "verify": "verifier"}[stage]
+        contract = (resources.root() / "models" / folder / "model.json").read_text()
+        copy = self.folder / "copies" / folder
+        copy.mkdir(parents=True)
+        if changes:
+            contract = json.dumps(json.loads(contract) | changes)
+        (copy / "model.json").write_text(contract)
+        self.set(stage, model=str(copy))
+
+    def flow(self) -> Flow:
+        overrides = self.settings | {"bids_dir": str(self.bids), "output_dir": str(self.out)}
+        index.run(self.bids, Layout(self.out), config.load(overrides))
+        return Flow(overrides, main=False)
+
+    def jobs(self) -> dict[str, dict[str, object]]:
+        """Of each stage, the parameters of its jobs by the job's unit."""
+        flow = self.flow()
+        jobs: dict[str, dict[str, object]] = {
+            stage: {scan: flow.of_scan(stage, scan) for scan in flow.scans} for stage in SCAN_STAGES
+        }
+        for stage in BUCKET_STAGES:
+            jobs[stage] = {bucket: flow.of_bucket(stage, bucket) for bucket in flow.buckets}
+        jobs["longitudinal"] = {bucket: flow.key_of_people(bucket) for bucket in flow.people}
+        jobs["aggregate"] = {"all": flow.of_cohort()}
+        jobs["report"] = {"all": flow.of_report()}
+        return jobs
+
+
+@pytest.fixture
+def study(tmp_path) -> Study:
+    return Study(tmp_path)
+
+
+def bump(stage: str) -> Callable[[Study, pytest.MonkeyPatch], None]:
+    def change(study, monkeypatch):
+        real = workflow.stage_version
+        monkeypatch.setattr(workflow, "stage_version", lambda name: real(name) + (name == stage))
+
+    return change
+
+
+def moved(study, monkeypatch):
+    study.bids = study.bids.rename(study.folder / "elsewhere")
+
+
+def moved_output(study, monkeypatch):
+    study.out = study.out.rename(study.folder / "output of old")
+
+
+def touched(study, monkeypatch):
+    (study.bids / f"{NAMES[0]}.nii.gz").touch()
+
+
+def unused_key(study, monkeypatch):
+    study.sidecar(NAMES[0], EchoTime=0.02, RepetitionTime=0.03)
+
+
+def echo_time(study, monkeypatch):
+    # bids2table remembers a sidecar by its path as long as the process lives.
+    moved(study, monkeypatch)
+    study.sidecar(NAMES[0], EchoTime=0.025)
+
+
+def replaced(study, monkeypatch):
+    (study.bids / f"{NAMES[2]}.nii.gz").write_bytes(b"another scan")
+
+
+def added(study, monkeypatch):
+    study.add("sub-03/ses-3/anat/sub-03_ses-3_T2starw")
+
+
+def removed(study, monkeypatch):
+    shutil.rmtree(study.bids / "sub-01")
+
+
+def setting(section: str, **values) -> Callable[[Study, pytest.MonkeyPatch], None]:
+    return lambda study, monkeypatch: study.set(section, **values)
+
+
+def weights(stage: str, **changes) -> Callable[[Study, pytest.MonkeyPatch], None]:
+    return lambda study, monkeypatch: study.model(stage, **changes)
+
+
+ALL = "all"
+ONE = {"preprocess": 1, "register": 1, "detect": 1, "verify": 1}
+#: Change, and of each stage how many jobs have other parameters than before.
+CHANGES = {
+    "nothing": (lambda study, monkeypatch: None, {}),
+    "a scan is touched": (touched, {}),
+    "a sidecar's unused key": (unused_key, {}),
+    "a sidecar's EchoTime": (echo_time, ONE | {"aggregate": 1}),
+    "a replaced scan": (replaced, ONE | {"longitudinal": 1, "aggregate": 1}),
+    "an added session": (added, ONE | {"longitudinal": 1, "aggregate": 1}),
+    "an edited age": (lambda study, monkeypatch: study.write_ages(71), {"aggregate": 1}),
+    "the report's title": (setting("report", title="Ours"), {"aggregate": 1, "report": 1}),
+    "a threshold": (
+        setting("verify", thresholds={"definite": 0.61}),
+        {"verify": ALL, "longitudinal": ALL},
+    ),
+    "how far a lesion may move": (
+        setting("longitudinal", max_distance_mm=4),
+        {"longitudinal": ALL, "aggregate": 1},
+    ),
+    "how a mask is judged": (
+        setting("preprocess", min_brain_ml=600),
+        {"preprocess": ALL, "longitudinal": ALL},
+    ),
+    "new YOLO weights": (
+        weights("verify", version="another"),
+        {"verify": ALL, "longitudinal": ALL},
+    ),
+    "new CNN weights": (
+        weights("detect", version="another"),
+        {"detect": ALL, "longitudinal": ALL},
+    ),
+    "a moved model": (weights("verify"), {}),
+    "another device": (setting("detect", device="cpu"), {}),
+    "the version of register": (bump("register"), {"register": ALL, "longitudinal": ALL}),
+    "the version of aggregate": (bump("aggregate"), {"aggregate": 1}),
+    "a moved BIDS folder": (moved, {}),
+    "a moved cohort folder": (moved_output, {}),
+}
+
+
+@pytest.mark.parametrize(("change", "expected"), CHANGES.values(), ids=CHANGES)
+def test_what_a_change_alters(change, expected, study, monkeypatch):
+    before = study.jobs()
+    change(study, monkeypatch)
+    after = study.jobs()
+    altered = {
+        stage: sum(before[stage].get(unit) != value for unit, value in jobs.items())
+        for stage, jobs in after.items()
+    }
+    assert altered == {
+        stage: len(jobs) if expected.get(stage) == ALL else expected.get(stage, 0)
+        for stage, jobs in after.items()
+    }
+
+
+def test_a_removed_participant_alters_its_bucket_and_the_tables(study):
+    study.settings["buckets"] = 1
+    before = study.jobs()
+    removed(study, None)
+    after = study.jobs()
+    assert "sub-01_T2starw" not in after["preprocess"]
+    for stage in SCAN_STAGES:
+        assert all(before[stage][scan] == value for scan, value in after[stage].items())
+    for stage in (*BUCKET_STAGES, "aggregate"):
+        assert before[stage] != after[stage]
+    assert before["longitudinal"] == after["longitudinal"]
+
+
+def test_every_scan_is_in_the_bucket_of_its_id_whatever_else_is_there(study):
+    first = study.flow()
+    study.add("sub-05/anat/sub-05_T2starw")
+    second = study.flow()
+    for flow in (first, second):
+        placed = {scan: int(b) for b, scans in flow.buckets.items() for scan in scans}
+        assert placed == {scan: bucket_of(scan, 16) for scan in flow.scans}
+    assert set(second.scans) - set(first.scans) == {"sub-05_T2starw"}
+
+
+def test_people_are_those_with_several_sessions(study):
+    flow = study.flow()
+    people = {p: [s.scan_id for s in scans] for b in flow.people.values() for p, scans in b.items()}
+    assert people == {
+        "sub-03": ["sub-03_ses-1_T2starw", "sub-03_ses-2_T2starw"],
+        "sub-04": ["sub-04_ses-1_swi", "sub-04_ses-2_swi"],
+    }
+    for bucket, own in flow.people.items():
+        assert {bucket_of(participant, 16) for participant in own} == {int(bucket)}
+        wanted = {bucket_of(scan.scan_id, 16) for scans in own.values() for scan in scans}
+        assert flow.shards_of_people(bucket) == [
+            flow.paths.bucket("verify", number) for number in sorted(wanted)
+        ]
+
+
+def test_inputs_of_the_tables_are_a_shard_a_bucket(study, monkeypatch):
+    monkeypatch.chdir(study.folder)
+    flow = study.flow()
+    # Relative to the working folder, so that a moved cohort keeps Snakemake's memory.
+    assert {path.as_posix() for path in flow.shards()} == {
+        f"out/work/verify/bucket-{bucket}.parquet" for bucket in flow.buckets
+    }
+    assert sorted(path.name for path in flow.followed()) == sorted(
+        f"{kind}-{bucket}.parquet" for kind in ("bucket", "sessions") for bucket in flow.people
+    )
+    assert [path.stem for path in flow.tables()] == list(COHORT_TABLES)
+    for bucket, scans in flow.buckets.items():
+        assert [path.stem for path in flow.records("preprocess", bucket)] == scans
+
+
+def test_readers_decisions_and_sessions_are_part_of_the_cohort(study):
+    flow = study.flow()
+    before = flow.of_cohort()
+    path = study.bids / "sub-03" / "sub-03_sessions.tsv"
+    path.write_text("session_id\tacq_time\nses-1\t2020-01-01\n")
+    with_sessions = flow.of_cohort()
+    flow.layout.reviews.parent.mkdir(parents=True, exist_ok=True)
+    flow.layout.reviews.write_bytes(b"a decision")
+    assert before != with_sessions != flow.of_cohort() != before
+
+
+def test_the_main_process_indexes_and_jobs_believe_the_manifest(study, monkeypatch):
+    overrides = {"bids_dir": str(study.bids), "output_dir": str(study.out)}
+    first = Flow(overrides, main=True)
+    assert len(first.scans) == len(NAMES)
+    study.add("sub-05/anat/sub-05_T2starw")
+    assert Flow(overrides, main=False).scans.keys() == first.scans.keys()
+    monkeypatch.setenv(workflow.INDEXED, "1")
+    assert Flow(overrides, main=True).scans.keys() == first.scans.keys()
+    monkeypatch.delenv(workflow.INDEXED)
+    assert len(Flow(overrides, main=True).scans) == len(NAMES) + 1
+
+
+def test_without_a_bids_folder_there_is_nothing_to_do(tmp_path):
+    flow = Flow({"output_dir": str(tmp_path)}, main=False)
+    assert flow.scans == {} and flow.shards() == [] and flow.followed() == []
+
+
+@pytest.mark.parametrize(
+    "stage", [*SCAN_STAGES, *BUCKET_STAGES, "longitudinal", "aggregate", "report"]
+)
+def test_the_version_in_the_plan_is_that_of_the_stage(stage):
+    assert workflow.stage_version(stage) == importlib.import_module(f"cmburden.{stage}").VERSION
