@@ -7,8 +7,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from cmburden.core.files import write_json
+from cmburden.core.keys import bucket_of
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Outcome, Scan, bucket_of, write_json
+from cmburden.core.scan import Outcome, Scan
 from cmburden.core.tables import CANDIDATES
 from cmburden.images import volume as images
 

@@ -16,7 +16,7 @@ from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.images import volume as images
 from cmburden.index import stage as index
-from cmburden.register.stage import Transform, save_transform
+from cmburden.space.transform import Transform, save_transform
 
 SHAPE, ZOOMS = (112, 128, 28), (1.0, 1.0, 3.0)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import fabricate
 import numpy as np
 
+from cmburden.core.keys import seed_of
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Scan, seed_of
+from cmburden.core.scan import Scan
 from cmburden.core.tables import CANDIDATES, SCANS
 from cmburden.images import volume as images
 

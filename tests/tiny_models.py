@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
-from cmburden.core.scan import sha256_of_file, whole_file, write_json
+from cmburden.core.files import sha256_of_file, whole_file, write_json
 from cmburden.detect.network import SpotNet
-from cmburden.images.views import CLASSES, VIEW_MM
+from cmburden.images.views import VIEW_MM
+from cmburden.models.contract import CLASSES
 from cmburden.verify.network import untrained
 from cmburden.verify.probability import FEATURES
 

@@ -20,10 +20,11 @@ import reviewable
 import tiny_models
 from steps import jobs, run
 
+from cmburden.core.keys import bucket_of
+from cmburden.core.manifest import read_scans
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Outcome, bucket_of
+from cmburden.core.scan import Outcome
 from cmburden.core.tables import CANDIDATES
-from cmburden.index.stage import read_scans
 
 SCANS, LESIONS = 2, 10
 SECONDS = 60_000

@@ -9,10 +9,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from cmburden.cohort import phenotypes
+from cmburden.cohort import candidates, phenotypes
 from cmburden.cohort import stage as aggregate
 from cmburden.core.errors import REASONS, CMBurdenError
-from cmburden.core.scan import Outcome, bucket_of, write_json
+from cmburden.core.files import write_json
+from cmburden.core.keys import bucket_of
+from cmburden.core.scan import Outcome
 from cmburden.core.tables import (
     ALL,
     CANDIDATES,
@@ -361,7 +363,7 @@ def test_candidates_in_parts_are_the_same_table(small, monkeypatch):
     aggregate.run(small.layout, small.bids_dir, small.config)
     whole = pq.read_table(small.layout.candidates)
     lesions = small.layout.table("lesions").read_bytes()
-    monkeypatch.setattr(aggregate, "_ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr(candidates, "_ROWS_AT_A_TIME", 7)
     aggregate.run(small.layout, small.bids_dir, small.config)
     assert pq.read_metadata(small.layout.candidates).num_row_groups > 3
     assert pq.read_table(small.layout.candidates).equals(whole)

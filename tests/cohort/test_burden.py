@@ -7,13 +7,16 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from cmburden.cohort import choose as burden
+from cmburden.cohort import patterns
+from cmburden.cohort.patterns import pattern_of
 from cmburden.core.errors import CMBurdenError
-from cmburden.space.regions import pattern_of
+from cmburden.stats import intervals
+from cmburden.summary import bins
 
 
 def test_wilson_gives_the_interval_that_ages_published():
     # AGES-Reykjavik: 218 of 1962 people, 11.1 % (9.8-12.6).
-    low, high = burden.wilson(218, 1962)
+    low, high = intervals.wilson(218, 1962)
     assert round(100 * 218 / 1962, 1) == 11.1
     assert (round(100 * low, 1), round(100 * high, 1)) == (9.8, 12.6)
 
@@ -29,33 +32,33 @@ def test_wilson_gives_the_interval_that_ages_published():
     ],
 )
 def test_wilson_gives_newcombes_table(positive, total, low, high):
-    got = burden.wilson(positive, total)
+    got = intervals.wilson(positive, total)
     assert (round(got[0], 4), round(got[1], 4)) == (low, high)
 
 
 @pytest.mark.parametrize(("positive", "total"), [(0, 1), (1, 1), (7, 9), (500, 20000)])
 def test_wilson_agrees_with_statsmodels(positive, total):
-    assert burden.wilson(positive, total) == pytest.approx(
+    assert intervals.wilson(positive, total) == pytest.approx(
         proportion_confint(positive, total, method="wilson"), abs=1e-12
     )
 
 
 def test_wilson_of_nobody_is_unknown():
-    assert all(math.isnan(end) for end in burden.wilson(0, 0))
+    assert all(math.isnan(end) for end in intervals.wilson(0, 0))
 
 
 def test_bins_cover_the_schemes_of_the_field():
-    assert burden.bin_labels([0, 1, 2, 5]) == ["0", "1", "2-4", ">=5"]
-    assert burden.bin_labels([0, 1, 5, 10]) == ["0", "1-4", "5-9", ">=10"]
+    assert bins.bin_labels([0, 1, 2, 5]) == ["0", "1", "2-4", ">=5"]
+    assert bins.bin_labels([0, 1, 5, 10]) == ["0", "1-4", "5-9", ">=10"]
     counts = pd.Series([0, 1, 2, 4, 5, 99, None], dtype="Int64")
-    labels = burden.binned(counts, [0, 1, 2, 5], burden.bin_labels([0, 1, 2, 5]))
+    labels = bins.binned(counts, [0, 1, 2, 5], bins.bin_labels([0, 1, 2, 5]))
     assert labels.tolist()[:6] == ["0", "1", "2-4", "2-4", ">=5", ">=5"]
     assert labels.isna().tolist() == [False] * 6 + [True]
 
 
 def test_edges_must_rise():
     with pytest.raises(CMBurdenError, match=r"report\.bins: give rising lower edges"):
-        burden.checked_edges([0, 2, 2], "report.bins")
+        bins.checked_edges([0, 2, 2], "report.bins")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +75,7 @@ def test_edges_must_rise():
 )
 def test_pattern_and_boston_item(groups, pattern, boston):
     assert pattern_of(groups) == pattern
-    assert burden.is_boston_imaging(groups) is boston
+    assert patterns.is_boston_imaging(groups) is boston
 
 
 def scan(scan_id, **more):

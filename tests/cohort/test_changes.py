@@ -18,6 +18,7 @@ from cmburden.core.tables import (
     SCANS,
     TRACKS,
 )
+from cmburden.stats import intervals
 from cmburden.summary import changes as changes_summary
 
 SETTINGS = config.load()["longitudinal"]
@@ -257,7 +258,7 @@ def test_rates_and_shares():
 
 @pytest.mark.parametrize("number", [0, 1, 7, 200])
 def test_poisson_interval_agrees_with_statsmodels(number):
-    assert changes_summary.poisson_interval(number, 3.7) == pytest.approx(
+    assert intervals.poisson_interval(number, 3.7) == pytest.approx(
         confint_poisson(number, 3.7, method="exact-c"), rel=1e-9
     )
 

@@ -13,8 +13,8 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from cmburden.cohort import stage as aggregate
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
-from cmburden.core.scan import write_json
 from cmburden.core.tables import CANDIDATES, LESIONS, SCANS, TRUTH
 from cmburden.evaluate import cases as evaluate_cases
 from cmburden.evaluate import command as evaluate

@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 from cmburden.core.errors import REASONS
-from cmburden.core.scan import bucket_of
+from cmburden.core.keys import bucket_of
+from cmburden.core.manifest import read_scans
 from cmburden.core.tables import MANIFEST
 from cmburden.images import volume as images
-from cmburden.index.stage import read_scans
 
 
 def test_load_volume_names_every_reason_that_reading_an_image_gives():

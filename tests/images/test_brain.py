@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from cmburden.images.brain import coverage, field_of_view, sphericity
+from cmburden.images.brain import coverage, field_of_view
+from cmburden.images.geometry import sphericity
 
 #: A box of a brain, mm: right-left, back-front, down-up. Its height is 0.83 of its length.
 WIDTH, LENGTH, HEIGHT = 136.0, 180.0, 150.0

@@ -6,8 +6,11 @@ import pytest
 import tiny_models
 
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.scan import write_json
+from cmburden.core.files import write_json
+from cmburden.detect import contract
 from cmburden.models import contract as contracts
+from cmburden.run import begin
+from cmburden.verify import contract as verify_contract
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +28,10 @@ def changed(folder, tmp_path, **changes):
 
 
 def test_models_that_fit(models):
-    contracts.check(
+    begin.check(
         {"detect": {"model": models / "detector"}, "verify": {"model": models / "verifier"}}
     )
-    contracts.check(
-        {"detect": {"model": "models/detector"}, "verify": {"model": "models/verifier"}}
-    )
+    begin.check({"detect": {"model": "models/detector"}, "verify": {"model": "models/verifier"}})
 
 
 @pytest.mark.parametrize(
@@ -46,14 +47,14 @@ def test_models_that_fit(models):
 def test_a_verifier_of_another_version(models, tmp_path, changes, said):
     folder = changed(models / "verifier", tmp_path, **changes)
     with pytest.raises(CMBurdenError, match=said):
-        contracts.of_verifier(folder)
+        verify_contract.of_verifier(folder)
 
 
 def test_one_model_in_the_other_s_place(models):
     with pytest.raises(CMBurdenError, match=r"detector: this is no verifier; name one in verify"):
-        contracts.of_verifier(models / "detector")
+        verify_contract.of_verifier(models / "detector")
     with pytest.raises(CMBurdenError, match=r"verifier: this is no detector; name one in detect"):
-        contracts.of_detector(models / "verifier")
+        contract.of_detector(models / "verifier")
 
 
 def test_damaged_models(models, tmp_path):

@@ -8,7 +8,8 @@ from scipy import ndimage
 from cmburden.core import config
 from cmburden.core.errors import ScanError
 from cmburden.images.volume import Volume
-from cmburden.preprocess import stage as preprocess
+from cmburden.preprocess import bias as preprocess_bias
+from cmburden.preprocess import quality
 from cmburden.space import template
 
 SETTINGS = config.load()["preprocess"]
@@ -52,7 +53,7 @@ def verdict(check, *arguments) -> tuple[str, str] | None:
     ],
 )
 def test_voxels_up_to_the_limit(zooms, passes):
-    found = verdict(preprocess.check_voxels, volume_of((4, 4, 4), zooms), SETTINGS["max_voxel_mm"])
+    found = verdict(quality.check_voxels, volume_of((4, 4, 4), zooms), SETTINGS["max_voxel_mm"])
     assert found == (None if passes else ("excluded", "voxel_size"))
 
 
@@ -69,14 +70,14 @@ def test_voxels_up_to_the_limit(zooms, passes):
 def test_a_field_of_view_that_cannot_hold_half_a_brain(seen_mm, passes):
     volume = volume_of((250, 250, 100), (1.0, 1.0, 1.0))
     seen = tuple(slice(3, 3 + length) for length in seen_mm)
-    found = verdict(preprocess.check_field, volume, seen)
+    found = verdict(quality.check_field, volume, seen)
     assert found == (None if passes else ("excluded", "coverage"))
 
 
 def test_the_field_of_view_is_counted_in_millimetres():
     volume = volume_of((60, 60, 12), (2.0, 2.0, 5.0))
-    assert verdict(preprocess.check_field, volume, box(48, 58, 12)) is None
-    assert verdict(preprocess.check_field, volume, box(47, 58, 12)) is not None
+    assert verdict(quality.check_field, volume, box(48, 58, 12)) is None
+    assert verdict(quality.check_field, volume, box(47, 58, 12)) is not None
 
 
 # --- the mask ---
@@ -105,14 +106,14 @@ SOUND = {"mask_compactness": 0.88, "coverage": 1.0, "brain_volume_ml": 1400.0}
     ],
 )
 def test_masks_that_are_no_whole_brain(measures, expected):
-    assert verdict(preprocess.check_mask, SOUND | measures, SETTINGS) == expected
+    assert verdict(quality.check_mask, SOUND | measures, SETTINGS) == expected
 
 
 def test_shape_measures_of_a_box():
     mask = np.zeros((60, 70, 30), bool)
     mask[10:50, 10:60, 5:25] = True
     volume = volume_of(mask.shape, (2.0, 2.0, 4.0))
-    measures = preprocess.shape_measures(mask, volume, box(*mask.shape))
+    measures = quality.shape_measures(mask, volume, box(*mask.shape))
     # 40 x 50 x 20 voxels of 16 mm^3.
     assert measures["brain_volume_ml"] == 640.0
     assert measures["coverage"] == 1.0
@@ -147,14 +148,14 @@ def test_a_t1w_is_told_by_its_contrast(tissues, grey, white, fluid, expected):
     shares, mask, _ = tissues
     scan = shares @ np.array([grey, white, fluid])
     scan = scan / np.median(scan[mask])
-    assert verdict(preprocess.check_polarity, scan, mask, (2.0, 2.0, 2.0)) == expected
+    assert verdict(quality.check_polarity, scan, mask, (2.0, 2.0, 2.0)) == expected
 
 
 def test_too_little_depth_says_nothing_of_the_contrast(tissues):
     shares, mask, _ = tissues
     scan = shares @ np.array([0.6, 1.0, 0.2])
     # The same voxels half as far apart: nowhere 30 mm deep.
-    found = verdict(preprocess.check_polarity, scan / np.median(scan[mask]), mask, (1.0, 1.0, 1.0))
+    found = verdict(quality.check_polarity, scan / np.median(scan[mask]), mask, (1.0, 1.0, 1.0))
     assert found is None
 
 
@@ -176,7 +177,7 @@ def test_a_known_bias_field_is_recovered(tissues, step):
     assert bias[mask].min() < 0.75 and bias[mask].max() > 1.4
     noise = np.random.default_rng(0).normal(0, 0.02, mask.shape)
     scan = np.clip((shares @ np.array([1.05, 0.95, 1.4])) * bias + noise, 0, None)
-    gain = preprocess.bias_field(Volume(scan.astype(np.float32), affine), mask)
+    gain = preprocess_bias.bias_field(Volume(scan.astype(np.float32), affine), mask)
     assert gain.shape == mask.shape
     left = gain[mask] / bias[mask]
     left /= left.mean()
@@ -189,7 +190,7 @@ def test_where_there_is_no_bias_none_is_taken_away(tissues):
     shares, mask, affine = tissues
     scan = (shares @ np.array([1.0, 1.0, 1.0])).astype(np.float32)
     scan += np.random.default_rng(0).normal(0, 0.02, mask.shape).astype(np.float32)
-    gain = preprocess.bias_field(Volume(np.clip(scan, 0, None), affine), mask)
+    gain = preprocess_bias.bias_field(Volume(np.clip(scan, 0, None), affine), mask)
     inner = ndimage.binary_erosion(mask, iterations=4)
     assert np.abs(gain[inner] - 1).max() < 0.05
 
@@ -204,11 +205,11 @@ def test_noise_of_the_air_is_that_of_the_receiver():
     mask[20:40, 20:50, 10:30] = True
     real, imaginary = rng.normal(0, 7, (2, *mask.shape))
     raw = np.hypot(np.where(mask, 500, 0) + real, imaginary).astype(np.float32)
-    assert preprocess.background_noise(raw, mask) == pytest.approx(7, rel=0.03)
+    assert quality.background_noise(raw, mask) == pytest.approx(7, rel=0.03)
     # Bone and muscle about the brain, less than half of what is outside, change little.
     raw[15:20] += 150
-    assert preprocess.background_noise(raw, mask) == pytest.approx(7, rel=0.03)
-    assert preprocess.background_noise(np.where(mask, raw, 0), mask) is None
+    assert quality.background_noise(raw, mask) == pytest.approx(7, rel=0.03)
+    assert quality.background_noise(np.where(mask, raw, 0), mask) is None
 
 
 def test_intensity_measures_by_hand():
@@ -219,7 +220,7 @@ def test_intensity_measures_by_hand():
     corrected[2:8, 2:8, 7] = 1.5
     raw = np.where(mask, 200 * corrected, 0).astype(np.float32)
     gain = np.where(np.indices(mask.shape)[0] < 5, 0.9, 1.1)
-    measures = preprocess.intensity_measures(raw, corrected, mask, gain)
+    measures = quality.intensity_measures(raw, corrected, mask, gain)
     assert measures == {
         "snr": None,
         "contrast_csf_tissue": 1.5,
@@ -227,4 +228,4 @@ def test_intensity_measures_by_hand():
         "bias_spread": 0.1,
         "median_signal": 200.0,
     }
-    assert preprocess.intensity_measures(raw, corrected, mask, np.float32(1))["bias_spread"] == 0
+    assert quality.intensity_measures(raw, corrected, mask, np.float32(1))["bias_spread"] == 0

@@ -9,7 +9,8 @@ import pytest
 from test_report import Page
 
 from cmburden.cohort import stage as aggregate
-from cmburden.core.scan import bucket_of, whole_file
+from cmburden.core.files import whole_file
+from cmburden.core.keys import bucket_of
 from cmburden.core.tables import CHANGES, FOLLOWED_SESSIONS, PAIRS, SUMMARY, TRACKS
 from cmburden.follow.figure import side_by_side
 from cmburden.report import changes as report_changes

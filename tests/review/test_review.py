@@ -9,12 +9,12 @@ import pytest
 
 from cmburden.cohort import reviewed as measures
 from cmburden.cohort import verdicts as settle
-from cmburden.cohort.choose import wilson
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
 from cmburden.core.tables import CANDIDATES, REVIEWED, REVIEWS
 from cmburden.review import store
 from cmburden.review.store import Store
+from cmburden.stats.intervals import wilson
 
 SCAN = "sub-01_T2starw"
 BASE = {

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from cmburden.core import config, resources
+from cmburden.core.keys import bucket_of
 from cmburden.core.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
-from cmburden.core.scan import bucket_of
 from cmburden.index import stage as index
 from cmburden.run import plan as workflow
 from cmburden.run.plan import Flow

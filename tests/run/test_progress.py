@@ -6,9 +6,10 @@ import time
 import pytest
 
 from cmburden.benchmarks import pretend_tree as synthetic_manifest
+from cmburden.core.files import locked
+from cmburden.core.manifest import read_scans
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Outcome, locked
-from cmburden.index.stage import read_scans
+from cmburden.core.scan import Outcome
 from cmburden.run import cli
 from cmburden.run import status as progress
 

@@ -6,10 +6,12 @@ import pytest
 from nibabel.affines import apply_affine
 from orientations import ORIENTATIONS, grid
 
-from cmburden.register.stage import Transform, alignment, regions_in_scan
+from cmburden.register.align import alignment, regions_in_scan
+from cmburden.space import atlas as space_atlas
 from cmburden.space import regions as mars
 from cmburden.space import template
 from cmburden.space.ants import FLIP
+from cmburden.space.transform import Transform
 from cmburden.studies import build_atlas as atlas
 
 IDENTITY = Transform(np.eye(3), np.zeros(3))
@@ -44,25 +46,25 @@ def moved(turn_deg, shift_mm) -> Transform:
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_places_that_are_known(place, region, side):
     x, y, z = place
-    (label,) = atlas.labels_at(np.array([[x if side == "right" else -x, y, z]]))
+    (label,) = space_atlas.labels_at(np.array([[x if side == "right" else -x, y, z]]))
     found, hemisphere = mars.region_of(int(label))
     assert (found.name, hemisphere) == (region, side)
 
 
 def test_a_point_outside_takes_the_nearest_region_within_ten_millimetres():
-    labels, affine = atlas.load()
+    labels, affine = space_atlas.load()
     # Straight up from the vertex of a column of the right hemisphere.
     column = np.argwhere(labels[118, 100] > 0).max()
     top = apply_affine(affine, (118, 100, column))
     above = top + np.array([[0, 0, 6], [0, 0, 30]])
-    assert atlas.labels_at(above).tolist() == [labels[118, 100, column], 0]
+    assert space_atlas.labels_at(above).tolist() == [labels[118, 100, column], 0]
     # Outside of the atlas's grid.
-    assert atlas.labels_at(np.array([[0, 0, 500], [1e4, 0, 0]])).tolist() == [0, 0]
-    assert atlas.labels_at(np.zeros((0, 3))).shape == (0,)
+    assert space_atlas.labels_at(np.array([[0, 0, 500], [1e4, 0, 0]])).tolist() == [0, 0]
+    assert space_atlas.labels_at(np.zeros((0, 3))).shape == (0,)
 
 
 def test_every_region_is_there_on_both_sides():
-    labels, affine = atlas.load()
+    labels, affine = space_atlas.load()
     values = {region.value for region in mars.REGIONS}
     assert set(np.unique(labels)) - {0} == values | {v + mars.RIGHT_OFFSET for v in values}
     right = apply_affine(affine, np.argwhere(labels > mars.RIGHT_OFFSET))[:, 0]
@@ -74,13 +76,13 @@ def test_every_region_is_there_on_both_sides():
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_regions_on_a_grid_are_those_of_its_points(orientation):
     affine = grid(orientation, SHAPE, ZOOMS, MIDDLE)
-    regions = atlas.regions_on(SHAPE, affine)
+    regions = space_atlas.regions_on(SHAPE, affine)
     assert regions.shape == SHAPE
     inside = np.argwhere(regions)[::37]
     assert len(inside) > 1000
     # By both ways each point takes the nearest voxel; a tie, or a point that the one way calls
     # outside, is rare.
-    expected = atlas.labels_at(apply_affine(affine, inside))
+    expected = space_atlas.labels_at(apply_affine(affine, inside))
     assert np.mean(regions[tuple(inside.T)] == expected) > 0.999
 
 
@@ -97,7 +99,7 @@ def test_regions_of_a_scan_are_those_of_mni(orientation):
     inside = np.argwhere(regions)[::37]
     assert len(inside) > 1000
     mni = transform(apply_affine(affine, inside))
-    assert np.mean(regions[tuple(inside.T)] == atlas.labels_at(mni)) > 0.999
+    assert np.mean(regions[tuple(inside.T)] == space_atlas.labels_at(mni)) > 0.999
     # The places, by the inverse rotation written out here.
     turn = nib.eulerangles.euler2mat(*np.deg2rad((5, -8, 10)))
     seen = 0

@@ -4,16 +4,17 @@ import json
 
 import numpy as np
 
-from cmburden.core.scan import sha256_of_file
+from cmburden.core.files import sha256_of_file
+from cmburden.space import atlas as space_atlas
 from cmburden.space import template
 from cmburden.studies import build_atlas as atlas
 
-PROVENANCE = json.loads(atlas.PROVENANCE.read_text())
+PROVENANCE = json.loads(space_atlas.PROVENANCE.read_text())
 
 
 def test_the_provenance_is_of_the_committed_file():
-    assert PROVENANCE["sha256"] == sha256_of_file(atlas.ATLAS)
-    labels, affine = atlas.load()
+    assert PROVENANCE["sha256"] == sha256_of_file(space_atlas.ATLAS)
+    labels, affine = space_atlas.load()
     assert {str(value) for value in np.unique(labels)} - {"0"} == set(PROVENANCE["values"])
     mask, grid = template.mask()
     assert labels.shape == mask.shape and np.array_equal(affine, grid)

@@ -11,7 +11,8 @@ from nibabel.affines import apply_affine
 from orientations import ORIENTATIONS, grid
 
 from cmburden.core.paths import Layout
-from cmburden.register.stage import (
+from cmburden.space.ants import FLIP, ants_image, load_ants
+from cmburden.space.transform import (
     Transform,
     compact,
     load_transform,
@@ -19,7 +20,6 @@ from cmburden.register.stage import (
     sample,
     save_transform,
 )
-from cmburden.space.ants import FLIP, ants_image, load_ants
 
 SHAPE, ZOOMS, MIDDLE = (50, 60, 30), (2.0, 2.0, 4.0), (3.0, -18.0, 12.0)
 #: Unit of the stored field, mm (docs of register: fields are rounded to 1/64 mm).

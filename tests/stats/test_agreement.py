@@ -8,8 +8,7 @@ from scipy import stats
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import cohen_kappa_score
 
-from cmburden.cohort import choose as burden
-from cmburden.stats import agreement
+from cmburden.stats import agreement, intervals
 
 #: Shrout and Fleiss 1979, table 2: 6 subjects, 4 judges.
 SHROUT_FLEISS = [
@@ -92,7 +91,7 @@ def test_kappa_where_it_says_nothing():
 
 def test_wilson_of_the_ages_study():
     assert round(100 * 218 / 1962, 1) == 11.1
-    low, high = burden.wilson(218, 1962)
+    low, high = intervals.wilson(218, 1962)
     assert (round(100 * low, 1), round(100 * high, 1)) == (9.8, 12.6)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmburden.cohort import choose as burden
 from cmburden.core.tables import PARTICIPANTS
+from cmburden.stats import intervals
 from cmburden.stats.agreement import rogan_gladen
 from cmburden.studies import correction as correction_study
 from cmburden.summary import correction
@@ -46,7 +46,7 @@ def test_rogan_gladen_of_published_examples():
 def test_intervals_are_the_apparent_ones_where_the_detector_is_perfect_and_well_known():
     perfect = DetectorError(10**7, 10**7, 10**7, 10**7, "an oracle")
     estimate, low, high = correction.corrected(218, 1962, perfect)
-    expected = burden.wilson(218, 1962)
+    expected = intervals.wilson(218, 1962)
     assert estimate == pytest.approx(0.1111, abs=1e-4)
     assert (low, high) == pytest.approx(expected, abs=1.5e-3)
     assert correction.lang_reiczigel(218, 1962, perfect) == pytest.approx(expected, abs=2e-3)

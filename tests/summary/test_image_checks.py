@@ -8,6 +8,7 @@ import pandas as pd
 from PIL import Image
 
 from cmburden.core.tables import LESIONS, SCANS
+from cmburden.report import brain_picture
 from cmburden.summary import image_checks, lesion_map
 from cmburden.summary.reading_list import reading_list
 
@@ -105,7 +106,7 @@ def test_cells_count_every_point_once_in_the_cell_that_holds_it():
 
 
 def test_the_map_s_slice_lies_in_its_field_of_view():
-    picture = base64.b64decode(lesion_map.slice_picture(10).partition(",")[2])
+    picture = base64.b64decode(brain_picture.slice_picture(10).partition(",")[2])
     grey = np.asarray(Image.open(io.BytesIO(picture)).convert("LA"), float)
     (x0, x1), (y0, y1) = lesion_map.EXTENT
     assert grey.shape[:2] == ((y1 - y0) // 2, (x1 - x0) // 2)

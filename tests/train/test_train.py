@@ -10,9 +10,10 @@ import torch
 from PIL import Image, ImageSequence
 
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.scan import write_json
+from cmburden.core.files import write_json
 from cmburden.detect.network import SpotNet
-from cmburden.images.views import CLASSES, OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
+from cmburden.images.views import OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
+from cmburden.models.contract import CLASSES
 from cmburden.train import calibrate, dataset, detector, mine, release, verifier
 from cmburden.train.widen import widened
 from cmburden.verify.network import (

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cmburden.register.stage import Transform
 from cmburden.space import template
+from cmburden.space.transform import Transform
 from cmburden.verify import ventricles
 from cmburden.verify.place import ventricle_distance
 

@@ -19,8 +19,8 @@ import tiny_models
 from steps import jobs, run
 
 from cmburden.core import resources
+from cmburden.core.keys import bucket_of
 from cmburden.core.paths import Layout
-from cmburden.core.scan import bucket_of
 from cmburden.review.store import Store
 
 PAGE = resources.root() / "docs" / "reruns.md"

@@ -22,10 +22,10 @@ import yaml
 
 from cmburden.benchmarks import pretend_results as synthetic_results
 from cmburden.benchmarks import pretend_tree as synthetic_manifest
-from cmburden.core import config, resources
+from cmburden.core import config, manifest, resources
 from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.files import write_json
 from cmburden.core.paths import COHORT_TABLES, Layout
-from cmburden.core.scan import write_json
 from cmburden.index import stage as index
 from cmburden.run.plan import INDEXED, Flow
 
@@ -251,7 +251,7 @@ def tables(folder: Path, scans: int, buckets: int) -> dict:
     """Make the tables of ``scans`` synthetic scans and their lesions by ``aggregate`` alone."""
     layout = Layout(folder / "out")
     synthetic_manifest.write_manifest(layout.manifest, scans, buckets)
-    found = index.read_scans(layout.manifest, folder / "bids")
+    found = manifest.read_scans(layout.manifest, folder / "bids")
     members = synthetic_results.buckets_of(found, buckets)
     lesions = synthetic_results.write(layout, found, members)
     (folder / "bids").mkdir()

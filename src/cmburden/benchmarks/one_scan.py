@@ -30,12 +30,14 @@ from cmburden import __version__
 from cmburden.core import resources
 from cmburden.core.config import load
 from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.files import whole_file, write_json
+from cmburden.core.keys import seed_of
+from cmburden.core.manifest import read_scans
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Outcome, seed_of, whole_file, write_json
+from cmburden.core.scan import Outcome
 from cmburden.detect.describe import describe
 from cmburden.detect.stage import Detector
 from cmburden.images.views import stacked
-from cmburden.index.stage import read_scans
 from cmburden.verify.stage import Verifier
 
 SHAPE, VOXEL_MM = (320, 400, 75), (0.5, 0.5, 2.0)

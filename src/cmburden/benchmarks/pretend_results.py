@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from cmburden import __version__
+from cmburden.core.keys import bucket_of, hash_of, seed_of
 from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
-from cmburden.core.scan import Scan, bucket_of, hash_of, seed_of
+from cmburden.core.scan import Scan
 from cmburden.core.tables import CANDIDATES, FEATURES
 from cmburden.space.regions import REGIONS
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from bids2table import parse_bids_entities
 
-from cmburden.core.scan import bucket_of, hash_of, seed_of, write_json
+from cmburden.core.files import write_json
+from cmburden.core.keys import bucket_of, hash_of, seed_of
 from cmburden.core.tables import MANIFEST
 
 #: Participants have one to three sessions, as longitudinal cohorts do.

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden.cohort import choose as burden
+from cmburden.core.keys import bucket_of
 from cmburden.core.paths import Layout
 from cmburden.core.rows import grouped, plain
-from cmburden.core.scan import bucket_of
-from cmburden.core.tables import FOLLOWED_SESSIONS, TRACKS, as_records
+from cmburden.core.schema import as_records
+from cmburden.core.tables import FOLLOWED_SESSIONS, TRACKS
 from cmburden.follow import sessions
+from cmburden.summary import bins as summary_bins
 
 #: Columns of a scan that say whether another is like it.
 _SEQUENCE = ("contrast", "field_strength_t", "echo_time_s", "slice_mm", "voxel_x_mm")
@@ -207,7 +208,7 @@ def _counted(rows: list[dict], as_aria_h: bool, bins: list[int]) -> dict[str, An
         r for r in definite if r["lesion_id_1"] is None and r["change"] in ("new", "persisting")
     ]
     new = number("new")
-    label = burden.binned(pd.Series([new]), bins, burden.bin_labels(bins))[0]
+    label = summary_bins.binned(pd.Series([new]), bins, summary_bins.bin_labels(bins))[0]
     possible = [r for r in rows if r["label"] == "possible" and not r["macrohaemorrhage"]]
     return {
         "n_new": new,

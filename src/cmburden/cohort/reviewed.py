@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden.cohort import choose as burden
 from cmburden.cohort.verdicts import Verdicts
 from cmburden.core.tables import LABELS
-from cmburden.stats import agreement
+from cmburden.stats import agreement, intervals
+from cmburden.summary import bins
 from cmburden.summary.correction import presence_counts
 from cmburden.summary.rows import row, share
 
@@ -128,7 +128,7 @@ def clustered_wilson(positive: np.ndarray, cluster: np.ndarray) -> tuple[float, 
         residual = np.bincount(index, positive - share)
         variance = m / (m - 1) * float((residual**2).sum()) / n**2
         effect = max(1.0, variance / (share * (1 - share) / n))
-    return burden.wilson(share * n / effect, n / effect)
+    return intervals.wilson(share * n / effect, n / effect)
 
 
 def _presence(scans: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -216,7 +216,7 @@ def _agreement(
     counts = counts.assign(**{SOFTWARE: software})
     pairs = [*combinations(names, 2), *((name, SOFTWARE) for name in names)]
     hand = readings.set_index(["scan_id", "reader"])["free_hand"].astype(bool)
-    labels = burden.bin_labels(edges)
+    labels = bins.bin_labels(edges)
     for first, second in pairs:
         both = counts[[first, second]].dropna().astype(int)
         free = int(sum(hand.get((scan_id, first), False) for scan_id in both.index))
@@ -227,7 +227,7 @@ def _agreement(
         who = f"{first} / {second}"
         kappa = agreement.kappa((a > 0).tolist(), (b > 0).tolist(), levels=[False, True])
         yield _with_interval(f"kappa presence: {who}", kappa, f"Cohen's kappa over {over}")
-        bins_a, bins_b = (burden.binned(v, edges, labels).tolist() for v in (a, b))
+        bins_a, bins_b = (bins.binned(v, edges, labels).tolist() for v in (a, b))
         kappa = agreement.kappa(bins_a, bins_b, weights="quadratic", levels=labels)
         method = f"Cohen's kappa, quadratic weights, bins {', '.join(labels)}, over {over}"
         yield _with_interval(f"weighted kappa bins: {who}", kappa, method)

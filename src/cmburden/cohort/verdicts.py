@@ -39,7 +39,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cmburden.cohort.choose import lesion_numbers
+from cmburden.core.keys import lesion_numbers
 from cmburden.core.paths import Layout
 from cmburden.core.rows import grouped
 from cmburden.core.tables import CANDIDATES, CONSENSUS, LABELS, REVIEWS

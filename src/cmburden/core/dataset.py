@@ -7,8 +7,8 @@ import logging
 from pathlib import Path
 
 from cmburden import __version__
+from cmburden.core.files import whole_file, write_json
 from cmburden.core.paths import Layout
-from cmburden.core.scan import whole_file, write_json
 
 #: Folders and names of ours that BIDS does not know.
 IGNORED = (

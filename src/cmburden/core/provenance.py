@@ -6,8 +6,9 @@ import json
 from importlib.metadata import PackageNotFoundError, version
 
 from cmburden import __version__
+from cmburden.core.files import write_json
+from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
-from cmburden.core.scan import hash_of, write_json
 
 LIBRARIES = (
     "antspyx", "deepbet", "nibabel", "numpy", "pandas", "pyarrow", "scipy", "snakemake", "torch",

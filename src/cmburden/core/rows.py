@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from cmburden.core.tables import as_records
+from cmburden.core.schema import as_records
 
 
 def plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from cmburden.detect.grid import NetworkVolume, to_network
 from cmburden.detect.network import SpotNet
+from cmburden.images.geometry import MIRRORED
 
 #: Two maxima nearer than this are one lesion.
 MERGE_MM = 3.0
@@ -24,11 +25,6 @@ class Candidate:
 
     centre_mm: tuple[float, float, float]
     p_cnn: float
-
-
-#: The network sees each scan as it is and mirrored in plane; its logits are averaged, so that left
-#: and right are judged alike. Axes of (n, channel, x, y, slice); a group, or it would not be so.
-MIRRORED = ((), (2,), (3,), (2, 3))
 
 
 def half_precision(device: torch.device) -> torch.dtype | None:

@@ -17,8 +17,11 @@ import pandas as pd
 from cmburden.core import provenance, resources, tables
 from cmburden.core.carry_out import skip
 from cmburden.core.errors import CMBurdenError, ScanError
+from cmburden.core.files import sha256_of_file, whole_file
+from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Outcome, Scan, hash_of, sha256_of_file, whole_file
+from cmburden.core.scan import Outcome, Scan
+from cmburden.detect import contract as detect_contract
 from cmburden.detect.candidates import search
 from cmburden.detect.describe import describe
 from cmburden.detect.network import SpotNet
@@ -35,7 +38,7 @@ class Detector:
     """The CNN with its contract: ``volume -> candidates``."""
 
     def __init__(self, folder: Path, device: str = "auto"):
-        self.contract = contracts.of_detector(folder)
+        self.contract = detect_contract.of_detector(folder)
         self.device = models.choose_device(device)
         self.network = SpotNet(self.contract["input"]["channels"])
         self.network.load_state_dict(
@@ -63,7 +66,7 @@ def run(
     began = time.monotonic()
     detector: Detector | None = None
     folder = resources.root() / settings["model"]
-    contract = contracts.of_detector(folder)
+    contract = detect_contract.of_detector(folder)
     what = {k: settings[k] for k in ("min_probability", "max_candidates")}
     shard, failures = [], 0
     for scan in scans:

@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from cmburden.cohort import choose as burden
-from cmburden.core import resources
+from cmburden.core import keys, resources
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
 from cmburden.core.tables import CANDIDATES, LESIONS, RUNS, SCANS, TRUTH
@@ -189,7 +188,7 @@ def _decided(
 ) -> pd.DataFrame:
     """Candidates with their scores as numbers and ``decided``: counted as a microbleed."""
     kept = candidates[candidates["label"].isin(["definite", "possible"])]
-    numbers = kept.assign(lesion_id=burden.lesion_numbers(kept))[
+    numbers = kept.assign(lesion_id=keys.lesion_numbers(kept))[
         ["scan_id", "candidate_id", "lesion_id"]
     ]
     large = lesions[["scan_id", "lesion_id", "macrohaemorrhage"]]

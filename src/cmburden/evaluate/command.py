@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from cmburden.core.files import whole_file, write_json
 from cmburden.core.paths import Layout
-from cmburden.core.scan import whole_file, write_json
 from cmburden.evaluate import curves as evaluate_curves
 from cmburden.evaluate import measures as evaluate_measures
 from cmburden.evaluate import page as evaluation_page

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cmburden.core.scan import seed_of
+from cmburden.core.keys import seed_of
 from cmburden.evaluate.cases import STAGES, Cases
 from cmburden.evaluate.measures import estimates, lesion, ratio
 from cmburden.stats import agreement

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from cmburden.core.errors import told
-from cmburden.core.scan import whole_file
+from cmburden.core.files import whole_file
 from cmburden.evaluate.measures import DIAMETERS
 
 _BLACK, _GREY = "#222222", "#777777"

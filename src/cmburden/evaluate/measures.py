@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden.core.scan import seed_of
+from cmburden.core.keys import seed_of
 from cmburden.evaluate.cases import Cases
 from cmburden.stats import agreement
 

@@ -13,8 +13,8 @@ from nibabel.affines import apply_affine, voxel_sizes
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
+from cmburden.core.files import whole_file
 from cmburden.core.paths import Layout
-from cmburden.core.scan import whole_file
 from cmburden.core.text import natural
 
 CROP_MM = 32.0

@@ -19,8 +19,8 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from scipy import linalg, ndimage
 
-from cmburden.register.stage import block_grid, brain_image, matrix_and_offset
 from cmburden.space.ants import FLIP, affine_of, load_ants
+from cmburden.space.transform import block_grid, brain_image, matrix_and_offset
 
 #: A result of other settings or code is not taken from the cache.
 VERSION = 1

@@ -21,10 +21,12 @@ import numpy as np
 import pandas as pd
 from nibabel.affines import apply_affine
 
-from cmburden.cohort import choose as burden
-from cmburden.core import provenance, resources, tables
+from cmburden.core import keys as core_keys
+from cmburden.core import provenance, resources, schema, tables
+from cmburden.core.files import sha256_of_file, write_json
+from cmburden.core.keys import bucket_of, hash_of
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Outcome, Scan, bucket_of, hash_of, sha256_of_file, write_json
+from cmburden.core.scan import Outcome, Scan
 from cmburden.core.text import natural
 from cmburden.follow import midspace, sessions
 from cmburden.follow.figure import draw
@@ -79,7 +81,7 @@ def run(
     )
 
 
-def _joined(table: tables.Table, frames: list[pd.DataFrame]) -> pd.DataFrame:
+def _joined(table: schema.Table, frames: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(frames) if frames else table.frame([])
 
 
@@ -244,7 +246,7 @@ def presence(participant: str, visits: list[Visit], settings: dict, rates: Rates
     for visit in visits:
         kept = visit.candidates["kept"].fillna(False).to_numpy(dtype=bool)
         own = visit.candidates[kept].reset_index(drop=True)
-        lesions.append(own.assign(lesion_id=burden.lesion_numbers(own)))
+        lesions.append(own.assign(lesion_id=core_keys.lesion_numbers(own)))
         rejected.append(visit.candidates[~kept].reset_index(drop=True))
     error, max_mm = settings["position_error_mm"], settings["max_distance_mm"]
     spreads = [midspace.spread(v.image.affine, v.pose, error) for v in visits]

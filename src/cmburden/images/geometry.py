@@ -133,3 +133,8 @@ def sphericity(mask: np.ndarray, sizes: Sequence[float] | np.ndarray) -> float:
     )
     volume = float(np.sum(mask) * sizes.prod())
     return float(_FACES_OVER_SURFACE * np.cbrt(36 * np.pi * volume**2) / faces)
+
+
+#: The network sees each scan as it is and mirrored in plane; its logits are averaged, so that left
+#: and right are judged alike. Axes of (n, channel, x, y, slice); a group, or it would not be so.
+MIRRORED = ((), (2,), (3,), (2, 3))

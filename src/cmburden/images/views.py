@@ -29,8 +29,6 @@ WIDE_MM = 120.0
 #: The channels of the same place with the slices in the other order.
 OTHER_WAY = (0, 1, 2, 4, 3, 6, 5, 7, 8)
 SHAPE = (VIEW_PIXELS, VIEW_PIXELS, len(CHANNELS))
-#: ``haemorrhage``: a bleed that is no microbleed (macrohaemorrhage, cavernoma).
-CLASSES = ("microbleed", "vessel", "calcification", "border", "haemorrhage")
 
 
 def view(volume: np.ndarray, affine: np.ndarray, centre_mm: np.ndarray) -> np.ndarray:

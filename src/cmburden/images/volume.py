@@ -17,7 +17,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from cmburden.core.errors import ScanError
-from cmburden.core.scan import whole_file
+from cmburden.core.files import whole_file
 from cmburden.images import annex
 from cmburden.images.geometry import slice_axis
 

@@ -11,9 +11,7 @@ from typing import Any
 
 from cmburden.core import resources
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.scan import sha256_of_file
-from cmburden.images.views import CLASSES, VIEW_MM
-from cmburden.verify.probability import FEATURES
+from cmburden.core.files import sha256_of_file
 
 REQUIRED = ("id", "version", "weights", "input", "training_data", "intended_use", "thresholds")
 
@@ -58,39 +56,9 @@ def contract_of(config: dict[str, Any], stage: str) -> dict[str, Any] | None:
     return read(config[stage]["model"])
 
 
-def of_detector(folder: Path) -> dict:
-    """The contract in ``folder``; CMBurdenError where it is of no CNN that `detect` can use."""
-    contract = load(folder)
-    if not isinstance(contract["input"].get("channels"), int):
-        raise CMBurdenError(f"{folder}: this is no detector; name one in detect.model")
-    return contract
-
-
-def of_verifier(folder: Path) -> dict:
-    """The contract in ``folder``; CMBurdenError where it is of no YOLO that `verify` can use."""
-    contract = load(folder)
-    model = contract.get("probability_model")
-    if model is None or contract.get("classes") != list(CLASSES):
-        raise CMBurdenError(f"{folder}: this is no verifier; name one in verify.model")
-    seen = contract["input"].get("millimetres")
-    if seen != VIEW_MM:
-        raise CMBurdenError(
-            f"{folder}: this YOLO was trained on views of {seen} mm, and candidates are shown "
-            f"on {VIEW_MM:g} mm; name one of this version, or train yours again"
-        )
-    if model.get("features") != list(FEATURES):
-        raise CMBurdenError(
-            f"{folder}: its probability was fitted to other measures than this version takes; "
-            "name a verifier of this version, or run cmburden train calibrate again"
-        )
-    return contract
-
-
-def check(settings: dict) -> None:
-    """CMBurdenError where a model of the configuration ``settings`` cannot be used."""
-    of_detector(resources.root() / settings["detect"]["model"])
-    of_verifier(resources.root() / settings["verify"]["model"])
-
-
 def weights_hash(contract: dict) -> str:
     return ",".join(contract["weights"][name] for name in sorted(contract["weights"]))
+
+
+#: ``haemorrhage``: a bleed that is no microbleed (macrohaemorrhage, cavernoma).
+CLASSES = ("microbleed", "vessel", "calcification", "border", "haemorrhage")

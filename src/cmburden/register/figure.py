@@ -12,7 +12,7 @@ from nibabel.affines import voxel_sizes
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from cmburden.core.scan import whole_file
+from cmburden.core.files import whole_file
 from cmburden.space import regions as mars
 
 #: One colour a region; the right side is drawn a little darker.

@@ -5,13 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from cmburden.cohort import choose as burden
 from cmburden.core.tables import GROUPS, PATTERNS
 from cmburden.report import charts as report_charts
 from cmburden.report.tables import ReportTables, number, of, share
-from cmburden.summary import estimates as summary
-from cmburden.summary.estimates import MISSING
+from cmburden.summary import bins, strata
 from cmburden.summary.published import ANCHORS, REFERENCES
+from cmburden.summary.strata import MISSING
 
 #: Reason codes as a reader says them; other codes by their own words.
 REASON_WORDS = {
@@ -126,7 +125,7 @@ def _presence(tables: ReportTables, stratum: str) -> dict[str, Any]:
 
 def _levels(tables: ReportTables, variable: str) -> list[str]:
     own = [name for name in tables.strata if name.startswith(f"{variable}=") and " & " not in name]
-    return [name.partition("=")[2] for name in sorted(own, key=summary.stratum_order)]
+    return [name.partition("=")[2] for name in sorted(own, key=strata.stratum_order)]
 
 
 def shapes(tables: ReportTables, contrasts, config) -> list[dict[str, Any]]:
@@ -147,7 +146,7 @@ def shapes(tables: ReportTables, contrasts, config) -> list[dict[str, Any]]:
     extra[1]["name"] = f"A lesion above {largest:g} mm (macrohaemorrhage)"
     positive = rows("pattern of positive=", list(PATTERNS[1:]))
     return [
-        {"name": "Count", "rows": rows("bin=", burden.bin_labels(config["report"]["bins"]))},
+        {"name": "Count", "rows": rows("bin=", bins.bin_labels(config["report"]["bins"]))},
         {"name": "Pattern, of all usable", "rows": rows("pattern=", list(PATTERNS))},
         {"name": "Pattern, of those with a definite microbleed", "rows": positive},
         {"name": "Presence", "rows": [*rows("presence group=", list(GROUPS[:3])), *extra]},
@@ -157,7 +156,7 @@ def shapes(tables: ReportTables, contrasts, config) -> list[dict[str, Any]]:
 def age_sex_site(tables: ReportTables, contrasts, config) -> dict[str, Any]:
     """Chart by age and sex, the table by age, sex and site, published figures."""
     edges = config["report"]["age_bands"]
-    middles = dict(zip(burden.age_band_labels(edges), _middles(edges), strict=True))
+    middles = dict(zip(bins.age_band_labels(edges), _middles(edges), strict=True))
     bands = [(band, middles[band]) for band in _levels(tables, "age_band") if band in middles]
     sexes = [sex for sex in _levels(tables, "sex") if sex != MISSING]
     cells = []
@@ -169,7 +168,7 @@ def age_sex_site(tables: ReportTables, contrasts, config) -> dict[str, Any]:
                     "names": [parts["contrast"], level(parts["age_band"]), parts["sex"],
                               parts["site"]],
                     "row": _presence(tables, stratum),
-                    "order": (parts["contrast"], summary.stratum_order(stratum)),
+                    "order": (parts["contrast"], strata.stratum_order(stratum)),
                 }
             )  # fmt: skip
     cells.sort(key=lambda cell: cell["order"])

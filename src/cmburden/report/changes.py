@@ -9,12 +9,13 @@ from typing import Any
 
 import jinja2
 
-from cmburden.cohort import choose as burden
+from cmburden.core.files import whole_file
 from cmburden.core.paths import Layout
 from cmburden.core.rows import grouped
-from cmburden.core.scan import whole_file
-from cmburden.core.tables import CHANGES, PAIRS, as_records
+from cmburden.core.schema import as_records
+from cmburden.core.tables import CHANGES, PAIRS
 from cmburden.report.tables import ReportTables
+from cmburden.summary import bins
 
 _MOST_ROWS = 200
 _ORDER = {"new": 0, "lost": 1, "not comparable": 2, "persisting": 3}
@@ -64,7 +65,7 @@ def section(tables: ReportTables, layout: Layout, config: dict[str, Any]) -> dic
 
 
 def _bins(config: dict[str, Any]) -> list[str]:
-    return burden.bin_labels(config["longitudinal"]["bins"])
+    return bins.bin_labels(config["longitudinal"]["bins"])
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.subplots import make_subplots
 
+from cmburden.report import brain_picture
 from cmburden.report.tables import number, of, of_measure, share
 from cmburden.space.regions import REGIONS
 from cmburden.summary import lesion_map
@@ -310,7 +311,7 @@ def brain_map(tables, name: str, stratum: str) -> Chart:
         )  # fmt: skip
         axis = "" if place == 0 else str(place + 1)
         figure.add_layout_image(
-            source=lesion_map.slice_picture(z), xref=f"x{axis}", yref=f"y{axis}", x=x0, y=y1,
+            source=brain_picture.slice_picture(z), xref=f"x{axis}", yref=f"y{axis}", x=x0, y=y1,
             sizex=x1 - x0, sizey=y1 - y0, sizing="stretch", layer="below",
         )  # fmt: skip
         figure.update_yaxes(scaleanchor=f"x{axis}", row=line, col=column)

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 import cmburden
 from cmburden.cohort import choose as burden
-from cmburden.summary import image_checks
+from cmburden.summary import bins, image_checks
 from cmburden.summary.published import ANCHORS, REFERENCES, Reference
 
 
@@ -43,7 +43,7 @@ def methods(
         verifier=_name(contracts.get("verify")),
         thresholds=thresholds,
         rules=[burden.CHOICE_RULES[rule] for rule in config["aggregate"]["choose_scan"]],
-        bins=burden.bin_labels(config["report"]["bins"]),
+        bins=bins.bin_labels(config["report"]["bins"]),
         outlying=image_checks.OUTLYING,
         models=models,
     )

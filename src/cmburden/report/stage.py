@@ -18,15 +18,14 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 import cmburden
+from cmburden.core.files import whole_file
 from cmburden.core.paths import Layout
 from cmburden.core.rows import grouped
-from cmburden.core.scan import whole_file
 from cmburden.models.contract import contract_of
+from cmburden.report import acquisition, estimates, methods, models, provenance, quality
 from cmburden.report import burden as report_burden
 from cmburden.report import changes as report_changes
 from cmburden.report import charts as report_charts
-from cmburden.report import checks as report_checks
-from cmburden.report import methods
 from cmburden.report import participants as report_participant
 from cmburden.report import review as report_review
 from cmburden.report.tables import ReportTables, decimal, interval, number, of, share
@@ -103,10 +102,10 @@ def _cohort(tables: ReportTables, layout: Layout, config, pages) -> dict[str, An
     contracts = {stage: contract_of(config, stage) for stage in ("detect", "verify")}
     contracts = {stage: contract for stage, contract in contracts.items() if contract}
     contrasts = tables.contrasts()
-    statistics = report_checks.statistics(tables)
+    statistics = estimates.statistics(tables)
     text, references = methods.methods(pages, config, contracts, bool(statistics))
     verifier = contracts.get("verify")
-    check = report_checks.to_check(tables, config, verifier)
+    check = quality.to_check(tables, config, verifier)
     definite = summary.definite_threshold(config)
     arms = [(name, stratum, tables.estimate(stratum, "presence definite"))
             for name, stratum in contrasts]  # fmt: skip
@@ -128,12 +127,12 @@ def _cohort(tables: ReportTables, layout: Layout, config, pages) -> dict[str, An
         "problems": _problems(layout),
         "contrasts": contrasts,
         "arms": arms,
-        "acquisition": report_checks.acquisition(tables),
+        "acquisition": acquisition.acquisition(tables),
         "models": [
-            report_checks.model(tables, stage, contract, config)
+            acquisition.model(tables, stage, contract, config)
             for stage, contract in contracts.items()
         ],
-        "domain": report_checks.domain(tables),
+        "domain": acquisition.domain(tables),
         "froc": verifier and report_charts.froc(tables, verifier.get("id", "verify")),
         "prevalence": contrasts and report_burden.prevalence(tables, contrasts, config),
         "counts": contrasts and report_charts.counts(tables, contrasts),
@@ -154,16 +153,16 @@ def _cohort(tables: ReportTables, layout: Layout, config, pages) -> dict[str, An
         ],
         "who": report_burden.age_sex_site(tables, contrasts, config),
         "statistics": statistics,
-        "fits": report_checks.fits(tables),
-        "correction": report_checks.correction(tables, contrasts),
+        "fits": models.fits(tables),
+        "correction": estimates.correction(tables, contrasts),
         "thresholds": report_charts.thresholds(tables, contrasts, definite),
-        "quality": report_checks.quality(tables),
+        "quality": quality.quality(tables),
         "check": check,
-        "failures": report_checks.failures(tables),
-        "every_scan": Markup(_script_json(report_checks.every_scan(tables))),
+        "failures": quality.failures(tables),
+        "every_scan": Markup(_script_json(quality.every_scan(tables))),
         "methods": text,
         "references": references,
-        "provenance": report_checks.provenance(tables),
+        "provenance": provenance.provenance(tables),
         "palette": Markup(_script_json(report_charts.PALETTE)),
         **_pictures(check["rows"], tables, layout),
     }

@@ -8,7 +8,7 @@ import pandas as pd
 
 from cmburden.cohort import verdicts as settle
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.scan import whole_file, write_json
+from cmburden.core.files import whole_file, write_json
 from cmburden.core.tables import CONSENSUS, REVIEWED, REVIEWS
 from cmburden.review import store
 from cmburden.review.worklist import Study

@@ -19,8 +19,11 @@ import nibabel as nib
 import numpy as np
 
 from cmburden.core.errors import CMBurdenError, ScanError
+from cmburden.core.files import whole_file
+from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Scan, hash_of, whole_file
+from cmburden.core.scan import Scan
+from cmburden.images import geometry
 from cmburden.images import volume as images
 from cmburden.verify.place import places
 
@@ -112,7 +115,7 @@ class Pictures:
     def _cut(self, scan_id: str, centres) -> None:
         channels, affine, note = self._volume(scan_id)
         shape = channels["magnitude"].shape
-        reach = HALF_MM / np.array(images.voxel_sizes(affine))
+        reach = HALF_MM / np.array(geometry.voxel_sizes(affine))
         for at in centres:
             middle = np.linalg.inv(affine)[:3, :3] @ (np.array(at) - affine[:3, 3])
             low = np.clip(np.floor(middle - reach), 0, np.array(shape) - 1).astype(int)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cmburden.core.tables import CONSENSUS
-from cmburden.images.views import CLASSES
+from cmburden.models.contract import CLASSES
 from cmburden.review.pictures import Pictures
 from cmburden.review.store import Store
 from cmburden.review.worklist import Item, Options, Study, worklist

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
-from cmburden.core.scan import write_json
-from cmburden.core.tables import REVIEWS, as_records
+from cmburden.core.schema import as_records
+from cmburden.core.tables import REVIEWS
 
 _READER = re.compile(r"[A-Za-z0-9]{1,32}")
 _VERSION = 1

@@ -13,10 +13,12 @@ import yaml
 
 from cmburden.cohort import verdicts as settle
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.keys import seed_of
+from cmburden.core.manifest import read_scans
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Scan, seed_of
-from cmburden.core.tables import CONSENSUS, LABELS, ORDERS, REVIEWS, SCANS, as_records
-from cmburden.index.stage import read_scans
+from cmburden.core.scan import Scan
+from cmburden.core.schema import as_records
+from cmburden.core.tables import CONSENSUS, LABELS, ORDERS, REVIEWS, SCANS
 from cmburden.review import store
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cmburden.core import resources
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.scan import write_json
+from cmburden.core.files import write_json
 
 COHORTS = ("adni", "aibl", "mas", "oats")
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from pathlib import Path
 
 from cmburden.core.errors import CMBurdenError, sentence
-from cmburden.core.scan import locked
+from cmburden.core.files import locked
 from cmburden.core.threads import bound_threads
 from cmburden.run.plan import Flow
 
@@ -135,7 +135,7 @@ def check_job(snakemake) -> None:
     flow = _flow(snakemake)
     with logged(snakemake.log[0]):
         from cmburden.cohort import stage as aggregate
-        from cmburden.core.scan import write_json
+        from cmburden.core.files import write_json
 
         aggregate.check_failed_fraction(flow.layout, flow.config)
         write_json(Path(snakemake.output[0]), {"checked": True})

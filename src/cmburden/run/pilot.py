@@ -16,9 +16,10 @@ import pandas as pd
 import yaml
 
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.keys import hash_of
 from cmburden.core.markdown import table as markdown_table
 from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
-from cmburden.core.scan import Outcome, hash_of
+from cmburden.core.scan import Outcome
 from cmburden.core.tables import MANIFEST
 
 #: What a SLURM job costs beside its work: Snakemake starts and parses (5-8 s measured).
@@ -307,12 +308,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from cmburden.index import stage as index
-    from cmburden.run import cli
+    from cmburden.index import tree
+    from cmburden.run import cli, participants
 
     if args.scans < 1 or (args.total is not None and args.total < 1):
         raise CMBurdenError("--scans and --for: give numbers of at least 1")
-    found = index.listing(args.bids_dir, cli.settings_of(args.set, args.config_file))
+    found = tree.listing(args.bids_dir, participants.settings_of(args.set, args.config_file))
     chosen = choose(found, args.scans)
     number = sum(participant in set(chosen) for participant, _ in found)
     print(f"pilot: {number} of {len(found)} scans, of {len(chosen)} participants", flush=True)

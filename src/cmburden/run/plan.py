@@ -15,10 +15,12 @@ from pathlib import Path
 
 from cmburden.core import config as configuration
 from cmburden.core import resources
+from cmburden.core.files import sha256_of_file
+from cmburden.core.keys import bucket_of, hash_of
+from cmburden.core.manifest import read_scans
 from cmburden.core.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
-from cmburden.core.scan import Scan, bucket_of, hash_of, sha256_of_file
+from cmburden.core.scan import Scan
 from cmburden.follow.sessions import with_several
-from cmburden.index.stage import read_scans
 
 #: Set by the command line for the Snakemake that it starts.
 INDEXED = "CMBURDEN_INDEXED"

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 import pyarrow.parquet as pq
 
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.files import locked
 from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
-from cmburden.core.scan import Outcome, locked
+from cmburden.core.scan import Outcome
 
 #: The pace is that of the last so many seconds: a cluster gives more or less as the day goes.
 WINDOW_S = 1800.0

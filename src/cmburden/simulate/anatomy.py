@@ -238,12 +238,12 @@ def _label_brain(
     affine: np.ndarray,
 ) -> None:
     """Write the codes of the template's brain into ``labels``, by tissue and by the atlas."""
+    from cmburden.space import atlas as space_atlas
     from cmburden.space import regions as mars
-    from cmburden.studies import build_atlas as atlas
 
     across = np.arange(grey.shape[0]) * affine[0, 0] + affine[0, 3]
     right = np.broadcast_to((across > 0)[:, None, None], grey.shape)
-    region = atlas.regions_on(grey.shape, affine) % mars.RIGHT_OFFSET
+    region = space_atlas.regions_on(grey.shape, affine) % mars.RIGHT_OFFSET
 
     def put(where: np.ndarray, left_code: int, right_code: int) -> None:
         labels[where & ~right] = left_code

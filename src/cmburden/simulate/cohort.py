@@ -22,9 +22,10 @@ import pandas as pd
 import torch
 from scipy import ndimage, stats
 
-from cmburden.core import tables
+from cmburden.core import schema, tables
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.scan import seed_of, whole_file, write_json
+from cmburden.core.files import whole_file, write_json
+from cmburden.core.keys import seed_of
 from cmburden.images import volume as images
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
@@ -298,7 +299,7 @@ def write_all(
     write: Callable[..., list[dict[str, Any]]],
     work: Sequence[tuple[Any, ...]],
     out: Path,
-    table: tables.Table,
+    table: schema.Table,
     jobs: int,
 ) -> pd.DataFrame:
     """Call ``write(*arguments)`` for each of ``work``, ``jobs`` at a time in processes.

@@ -22,7 +22,8 @@ import torch
 
 from cmburden.core import tables
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.scan import seed_of, whole_file
+from cmburden.core.files import whole_file
+from cmburden.core.keys import seed_of
 from cmburden.images import volume as images
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an

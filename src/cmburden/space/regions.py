@@ -49,18 +49,3 @@ def region_of(label: int) -> tuple[Region, str]:
         return UNKNOWN, "unknown"
     side = "right" if label > RIGHT_OFFSET else "left"
     return BY_VALUE[label % RIGHT_OFFSET], side
-
-
-def pattern_of(groups: list[str]) -> str:
-    """Pattern of a person from the groups of their definite microbleeds.
-
-    >>> pattern_of([]), pattern_of(["lobar", "deep"])
-    ('none', 'mixed')
-    """
-    known = {group for group in groups if group != "unknown"}
-    if not known:
-        # Microbleeds whose region is unknown cannot be called absent; nor can they be placed.
-        return "none" if not groups else "mixed"
-    if known == {"lobar"}:
-        return "strictly lobar"
-    return "mixed" if "lobar" in known else "strictly deep/infratentorial"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cmburden.cohort.choose import Z95
+from cmburden.stats.intervals import Z95
 
 #: Beyond this a log ratio per standard deviation is no finding but two groups that never mix.
 _SEPARATED = 8.0

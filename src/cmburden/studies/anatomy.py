@@ -17,8 +17,10 @@ import pandas as pd
 
 from cmburden.core.config import load
 from cmburden.core.errors import told
+from cmburden.core.files import whole_file
+from cmburden.core.keys import seed_of
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Scan, seed_of, whole_file
+from cmburden.core.scan import Scan
 from cmburden.images import volume as images
 from cmburden.preprocess import stage as preprocess
 from cmburden.register import stage as register
@@ -26,8 +28,9 @@ from cmburden.simulate import acquisition as presets
 from cmburden.simulate import anatomy as an
 from cmburden.simulate.scan import simulate
 from cmburden.simulate.sources import Findings
+from cmburden.space import atlas as space_atlas
 from cmburden.space import regions as mars
-from cmburden.studies import build_atlas as atlas
+from cmburden.space import transform
 
 
 def measure(path: Path, preset: str, folder: Path, settings: dict, lesions: int) -> dict:
@@ -63,7 +66,7 @@ def measure(path: Path, preset: str, folder: Path, settings: dict, lesions: int)
     if not second.ok:
         return row
     points = np.array([source.centre for source in made.sources])
-    labels = atlas.labels_at(register.load_transform(layout, scan_id)(points))
+    labels = space_atlas.labels_at(transform.load_transform(layout, scan_id)(points))
     found = [mars.region_of(int(label))[0].group for label in labels]
     row["lesions"] = len(found)
     row["right"] = sum(a == source.group for a, source in zip(found, made.sources, strict=True))

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cmburden.cohort import choose as burden
 from cmburden.core.errors import told
-from cmburden.core.scan import seed_of, write_json
+from cmburden.core.files import write_json
+from cmburden.core.keys import seed_of
+from cmburden.stats import intervals as stats_intervals
 from cmburden.stats.agreement import rogan_gladen
 from cmburden.studies.population import DetectorModel, Population, validate
 from cmburden.summary import correction
@@ -112,7 +113,7 @@ def coverage(
 def _once(called: np.ndarray, error: DetectorError, truth: float, seed: str) -> Repetition:
     """One repetition of scans that are ``called`` positive (scans,) bool."""
     positive, total = int(called.sum()), len(called)
-    low, high = burden.wilson(positive, total)
+    low, high = stats_intervals.wilson(positive, total)
     intervals = {}
     for name, interval in INTERVALS.items():
         least, most = interval(positive, total, error, seed)

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from cmburden.core.errors import CMBurdenError, told
-from cmburden.core.scan import seed_of, whole_file
+from cmburden.core.files import whole_file
+from cmburden.core.keys import seed_of
 from cmburden.evaluate.cases import read_truth
 
 if TYPE_CHECKING:

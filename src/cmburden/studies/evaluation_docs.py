@@ -14,8 +14,8 @@ from typing import Any
 
 from cmburden.core import resources
 from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.files import whole_file
 from cmburden.core.paths import BUCKET_STAGES, Layout
-from cmburden.core.scan import whole_file
 from cmburden.evaluate import page as evaluation_page
 from cmburden.evaluate.cases import contract_of_run, model_folder
 from cmburden.run import timings

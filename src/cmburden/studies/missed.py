@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden.cohort.choose import wilson
-from cmburden.core import config, tables
+from cmburden.core import config, schema, tables
 from cmburden.core.errors import told
+from cmburden.core.files import whole_file, write_json
+from cmburden.core.keys import seed_of
 from cmburden.core.paths import Layout
-from cmburden.core.scan import seed_of, whole_file, write_json
 from cmburden.evaluate import cases as evaluate_cases
 from cmburden.follow.tracks import Rates, look
 from cmburden.models.contract import contract_of
+from cmburden.stats.intervals import wilson
 from cmburden.stats.matching import hungarian
 
 _CENTRE, _MNI = ["x_mm", "y_mm", "z_mm"], ["mni_x", "mni_y", "mni_z"]
@@ -46,7 +47,7 @@ def lookup(
     empty: list[float] = []
     places: dict[str, list[tuple[str, np.ndarray]]] = {"GRE": [], "SWI": []}
     by_scan = []
-    for scan in tables.as_records(scans):
+    for scan in schema.as_records(scans):
         rows = own.get(scan["scan_id"], candidates.iloc[:0])
         kept = rows["kept"].fillna(False).to_numpy(dtype=bool)
         density = max(len(rows), 1) / (1000 * scan["brain_volume_ml"])

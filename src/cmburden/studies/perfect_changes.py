@@ -17,14 +17,16 @@ import numpy as np
 import pandas as pd
 
 from cmburden.cohort import changes
-from cmburden.cohort.choose import wilson
-from cmburden.core import config, tables
+from cmburden.core import config, schema, tables
 from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.files import whole_file, write_json
+from cmburden.core.keys import seed_of
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Scan, seed_of, whole_file, write_json
+from cmburden.core.scan import Scan
 from cmburden.follow import midspace
 from cmburden.follow import stage as longitudinal
 from cmburden.follow.tracks import Rates
+from cmburden.stats.intervals import wilson
 from cmburden.stats.matching import hungarian
 
 #: Microbleeds that are there, whether a reader would see them in that scan or not.
@@ -80,7 +82,7 @@ def score(
         own = called[(called["scan_id_1"] == one) & (called["scan_id_2"] == other)]
         found: dict[int, list[str]] = {}
         wrong = 0
-        for row in tables.as_records(own):
+        for row in schema.as_records(own):
             shown = {
                 of_lesion.get((scan, row[f"lesion_id_{k}"]))
                 for k, scan in ((1, one), (2, other))
@@ -257,7 +259,7 @@ def _one_perfect(k: int, number: int, seed: int, anatomy: Path | None, settings)
         ]
     )  # fmt: skip
     made, called = changes.of_cohort(tracks, followed, scans, lesions, pd.DataFrame(), settings)
-    rows = tables.as_records(lesions[["scan_id", "lesion_id", "x_mm", "y_mm", "z_mm"]])
+    rows = schema.as_records(lesions[["scan_id", "lesion_id", "x_mm", "y_mm", "z_mm"]])
     return {"pairs": made, "changes": called, "lesions": rows, "truth": truth}, errors
 
 

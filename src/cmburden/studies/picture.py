@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cmburden.core.errors import told
-from cmburden.core.scan import seed_of, whole_file
+from cmburden.core.files import whole_file
+from cmburden.core.keys import seed_of
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
 from cmburden.simulate import reader

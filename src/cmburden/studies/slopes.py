@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cmburden.cohort.choose import Z95
 from cmburden.core.errors import told
-from cmburden.core.scan import seed_of, write_json
+from cmburden.core.files import write_json
+from cmburden.core.keys import seed_of
 from cmburden.stats import regression
+from cmburden.stats.intervals import Z95
 from cmburden.studies.population import DetectorModel, Population
 
 #: The analyses: model, and whether it is fitted to the true or to the automated counts.

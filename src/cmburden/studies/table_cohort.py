@@ -21,11 +21,12 @@ from cmburden.cohort import stage as aggregate
 from cmburden.core import config
 from cmburden.core import dataset as derivatives
 from cmburden.core.errors import REASONS, told
+from cmburden.core.files import whole_file, write_json
+from cmburden.core.keys import bucket_of, seed_of
 from cmburden.core.paths import Layout
-from cmburden.core.scan import bucket_of, seed_of, whole_file, write_json
 from cmburden.core.tables import LESIONS, MANIFEST, REJECTED, SCANS, TRUTH
+from cmburden.space import atlas as space_atlas
 from cmburden.space import regions as mars
-from cmburden.studies import build_atlas as atlas
 from cmburden.studies.distributions import published_shares
 from cmburden.studies.population import Detections, DetectorModel, Population, validate
 
@@ -220,7 +221,7 @@ def _named(person: str, session: str | None, suffix: str) -> tuple[str, str, str
 @functools.cache
 def _voxels() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """MNI152 mm positions (n, 3) and labels (n,) of the atlas, by group."""
-    labels, affine = atlas.load()
+    labels, affine = space_atlas.load()
     where = np.argwhere(labels > 0)
     values = labels[tuple(where.T)]
     of_atlas = np.array([v for v in range(2 * mars.RIGHT_OFFSET) if _in_atlas(v)])

@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 
 from cmburden.core.errors import told
-from cmburden.core.scan import seed_of
+from cmburden.core.keys import seed_of
 from cmburden.simulate import sources
 from cmburden.simulate.acquisition import PRESETS, Acquisition
 from cmburden.simulate.sources import Source

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2
 
-from cmburden.cohort import choose as burden
-from cmburden.core.scan import seed_of
-from cmburden.summary import estimates as summary
+from cmburden.core.keys import seed_of
+from cmburden.stats.intervals import poisson_interval
+from cmburden.summary import bins as summary_bins
+from cmburden.summary import strata
 from cmburden.summary.rows import count, row, share
 
 _DRAWS = 1000
@@ -24,24 +24,6 @@ CLUSTERED = f"number over person-years, percentile bootstrap over participants, 
 EXPECTED = f"sum of 1 - p_missed over person-years, bootstrap over participants, {_DRAWS} draws"
 
 
-def poisson_interval(number: int, exposure: float) -> tuple[float, float]:
-    """Exact 95 % interval of a Poisson rate (Garwood, Biometrika 1936;28:437).
-
-    NaN without exposure. By quantiles of chi2; statsmodels' ``confint_poisson`` takes those of
-    gamma, which agree within rounding (a test compares), but not in the bits of `summary.parquet`.
-
-    >>> low, high = poisson_interval(10, 1.0)
-    >>> f"{low:.3f} {high:.3f}"
-    '4.795 18.390'
-    >>> poisson_interval(0, 2.0)[0], round(poisson_interval(0, 1.0)[1], 3)
-    (0.0, 3.689)
-    """
-    if exposure <= 0:
-        return math.nan, math.nan
-    low = chi2.ppf(0.025, 2 * number) / 2 if number else 0.0
-    return float(low / exposure), float(chi2.ppf(0.975, 2 * number + 2) / 2 / exposure)
-
-
 def estimates(
     pairs: pd.DataFrame, followed: pd.DataFrame, participants: pd.DataFrame, config: dict[str, Any]
 ) -> list[dict[str, Any]]:
@@ -49,13 +31,13 @@ def estimates(
     if followed.empty:
         return []
     rows = []
-    for stratum, members in summary.strata(participants, config["report"]["strata"]):
+    for stratum, members in strata.strata(participants, config["report"]["strata"]):
         names = set(members["participant_id"])
         own = pairs[pairs["participant_id"].isin(names)]
         visits = followed[followed["participant_id"].isin(names)]
         if visits.empty:
             continue
-        bins = burden.bin_labels(config["longitudinal"]["bins"])
+        bins = summary_bins.bin_labels(config["longitudinal"]["bins"])
         for estimate in _of_stratum(stratum, own, visits, bins):
             rows.append({"stratum": stratum} | estimate)
     return rows

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden.cohort import choose as burden
-from cmburden.cohort.choose import Z95
-from cmburden.core.scan import seed_of
+from cmburden.core.keys import seed_of
+from cmburden.stats import intervals
 from cmburden.stats.agreement import rogan_gladen
+from cmburden.stats.intervals import Z95
 from cmburden.summary.rows import WILSON, row, share
 
 DRAWS = 10_000
@@ -281,10 +281,10 @@ def _assumed(positive, total, error, words) -> Iterator[dict[str, Any]]:
     else:
         grid = []
         for part, whole in ((error.found, error.positive), (error.clean, error.negative)):
-            low, high = burden.wilson(part, whole)
+            low, high = intervals.wilson(part, whole)
             grid.append(dict.fromkeys(round(float(v), 2) for v in (low, part / whole, high)))
         because = "ends of the Wilson intervals and estimates"
-    ends = burden.wilson(positive, total)
+    ends = intervals.wilson(positive, total)
     for sensitivity in grid[0]:
         for specificity in grid[1]:
             name = (

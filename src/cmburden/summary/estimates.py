@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden.cohort import choose as burden
-from cmburden.core.scan import seed_of
+from cmburden.core.keys import seed_of
 from cmburden.core.tables import GROUPS, PATTERNS, QC
-from cmburden.core.text import natural
 from cmburden.models.contract import contract_of
 from cmburden.space.regions import REGIONS, UNKNOWN
+from cmburden.summary import bins as summary_bins
 from cmburden.summary import correction, image_checks, lesion_map, published, reading_list
 from cmburden.summary import regressions as burden_models
 from cmburden.summary.rows import COUNTED
@@ -25,6 +24,7 @@ from cmburden.summary.rows import count as _count
 from cmburden.summary.rows import row as _row
 from cmburden.summary.rows import share as _share
 from cmburden.summary.rows import tally as _tally
+from cmburden.summary.strata import crossed_strata, strata
 
 _DRAWS = 1000
 BOOTSTRAP = f"percentile bootstrap over participants, {_DRAWS} draws"
@@ -32,8 +32,6 @@ BOOTSTRAP = f"percentile bootstrap over participants, {_DRAWS} draws"
 POOLED = "not estimated: holds GRE and SWI, which show microbleeds to different degrees; see the "
 POOLED += "strata of one contrast"
 _ACQUISITION = ("echo_time_s", "field_strength_t", "voxel_x_mm", "voxel_y_mm", "slice_mm")
-#: Level of a stratum for people whose value is not known: the levels then add up to all.
-MISSING = "missing"
 
 
 def estimates(
@@ -84,65 +82,6 @@ def estimates(
     return rows
 
 
-def strata(participants: pd.DataFrame, variables: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """('all', everybody), then ('variable=level', those people) and cohort by contrast.
-
-    A variable that nobody has a value of is left out.
-    """
-    yield "all", participants
-    for variable in dict.fromkeys([*variables, "age_band"]):
-        if variable not in participants or participants[variable].isna().all():
-            continue
-        levels = participants[variable].astype("string").fillna(MISSING)
-        for level in sorted(set(levels), key=_level_order):
-            yield f"{variable}={level}", participants[levels == level]
-    known = participants[participants["contrast"].notna()]
-    for (cohort, contrast), members in known.groupby(["cohort", "contrast"], sort=True):
-        yield f"cohort={cohort} & contrast={contrast}", members
-
-
-def crossed_strata(
-    participants: pd.DataFrame, variables: list[str]
-) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Strata of one contrast: by each variable, then by age band, sex and site together.
-
-    Only the level of people whose value is known, but for the single variables.
-    """
-    names = [
-        name
-        for name in dict.fromkeys([*variables, "age_band"])
-        if name not in ("cohort", "contrast")
-        and name in participants
-        and participants[name].notna().any()
-    ]
-    together = [name for name in ("age_band", "sex", "site") if name in names]
-    sets = [(name,) for name in names]
-    # Age and sex together are the chart's; with the site they are the table's.
-    sets += [tuple(together[:size]) for size in (2, 3) if len(together) >= size]
-    for contrast, people in participants.groupby("contrast", sort=True):
-        for own in sets:
-            levels = people[list(own)].astype("string").astype(object)
-            levels = levels.fillna(MISSING) if len(own) == 1 else levels.dropna()
-            for key, rows in levels.groupby(list(own)):
-                parts = [f"{name}={value}" for name, value in zip(own, key, strict=True)]
-                yield " & ".join([f"contrast={contrast}", *parts]), people.loc[rows.index]
-
-
-def stratum_order(stratum: str) -> tuple:
-    """Sort key of strata within a variable.
-
-    >>> sorted(["age_band=missing", "age_band=>=90", "age_band=50-59", "age_band=<50"],
-    ...        key=stratum_order)
-    ['age_band=<50', 'age_band=50-59', 'age_band=>=90', 'age_band=missing']
-    """
-    return tuple(_level_order(part.partition("=")[2]) for part in stratum.split(" & "))
-
-
-def _level_order(name: str) -> tuple:
-    """Age bands by age, other levels by natural order, unknown last."""
-    return (name == MISSING, name.startswith(">="), not name.startswith("<"), natural(name))
-
-
 def _flow(members, usable):
     yield _count("participants", len(members))
     yield _share("participants usable", len(usable), len(members))
@@ -169,7 +108,7 @@ def _shapes_of_burden(usable, edges):
     for pattern in PATTERNS[1:]:
         yield _share(f"pattern of positive={pattern}", int(patterns.get(pattern, 0)), positive)
     bins = usable["cmb_bin"].value_counts()
-    for label in burden.bin_labels(edges):
+    for label in summary_bins.bin_labels(edges):
         yield _share(f"bin={label}", int(bins.get(label, 0)), len(usable))
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cmburden.cohort.choose import Z95
 from cmburden.core.tables import PATTERNS
+from cmburden.stats.intervals import Z95
 from cmburden.stats.regression import (
     Fit,
     background_poisson,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from cmburden.cohort import choose as burden
+from cmburden.stats import intervals
 
 WILSON = "share, Wilson 95 % interval"
 COUNTED = "counted"
@@ -29,7 +29,7 @@ def row(measure, estimate, n, denominator=None, method=COUNTED, low=None, high=N
 
 def share(measure: str, positive: int, total: int, method: str = WILSON) -> dict[str, Any]:
     """A share with Wilson's 95 % interval; null where there is nobody."""
-    low, high = burden.wilson(positive, total)
+    low, high = intervals.wilson(positive, total)
     return row(measure, positive / total if total else None, positive, total, method, low, high)
 
 

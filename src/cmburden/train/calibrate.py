@@ -17,8 +17,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.files import write_json
+from cmburden.core.keys import seed_of
 from cmburden.core.paths import Layout
-from cmburden.core.scan import seed_of, write_json
 from cmburden.core.tables import CANDIDATES, SCANS
 from cmburden.evaluate.cases import placed, read_truth
 from cmburden.evaluate.curves import sensitivity_at

@@ -11,7 +11,8 @@ import numpy as np
 from scipy import ndimage
 
 from cmburden.core.errors import CMBurdenError, told
-from cmburden.core.scan import seed_of, whole_file
+from cmburden.core.files import whole_file
+from cmburden.core.keys import seed_of
 from cmburden.detect.grid import to_network
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an

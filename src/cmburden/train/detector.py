@@ -14,7 +14,7 @@ import torch
 from scipy import ndimage
 
 from cmburden.core.errors import CMBurdenError, told
-from cmburden.core.scan import whole_file, write_json
+from cmburden.core.files import whole_file, write_json
 from cmburden.detect.candidates import search
 from cmburden.detect.network import SpotNet
 from cmburden.models.weights import choose_device, load_tensors

@@ -19,12 +19,14 @@ import pandas as pd
 from scipy import ndimage
 
 from cmburden.core.errors import CMBurdenError, ScanError, told
+from cmburden.core.files import whole_file
+from cmburden.core.manifest import read_scans
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Scan, whole_file
+from cmburden.core.scan import Scan
 from cmburden.core.tables import SCANS
+from cmburden.images import geometry
 from cmburden.images import volume as images
-from cmburden.index.stage import read_scans
-from cmburden.preprocess.stage import load_result
+from cmburden.images.prepared import load_result
 
 #: Radius of a microbleed whose reader gave none, mm.
 RADIUS_MM = 1.4
@@ -320,7 +322,7 @@ def _check_in_brain(lesion: Lesion, scan: Scan, layout: Layout) -> None:
     """ValueError where the brain mask has no voxel in the cube of 2 ``OUTSIDE_MM`` about it."""
     image = nib.load(layout.brain_mask(scan))
     middle = nib.affines.apply_affine(np.linalg.inv(image.affine), lesion.centre)
-    reach = OUTSIDE_MM / np.array(images.voxel_sizes(image.affine))
+    reach = OUTSIDE_MM / np.array(geometry.voxel_sizes(image.affine))
     low = np.maximum(np.floor(middle - reach), 0).astype(int)
     high = np.minimum(np.ceil(middle + reach) + 1, image.shape).astype(int)
     box = tuple(slice(a, max(a, b)) for a, b in zip(low, high, strict=True))

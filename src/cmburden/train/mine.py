@@ -10,12 +10,13 @@ import numpy as np
 
 from cmburden.core import config, resources
 from cmburden.core.errors import told
-from cmburden.core.scan import whole_file
+from cmburden.core.files import whole_file
 from cmburden.detect.candidates import search
 from cmburden.detect.describe import describe
-from cmburden.detect.grid import slices_last
 from cmburden.detect.network import SpotNet
-from cmburden.images.views import CLASSES, VIEW_MM, stacked
+from cmburden.images.geometry import slices_last
+from cmburden.images.views import VIEW_MM, stacked
+from cmburden.models.contract import CLASSES
 from cmburden.models.weights import choose_device, load_tensors
 from cmburden.stats.matching import hungarian
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from cmburden import __version__
 from cmburden.core.errors import CMBurdenError, told
-from cmburden.core.scan import sha256_of_file, whole_file, write_json
-from cmburden.images.views import CHANNELS, CLASSES, VIEW_MM, VIEW_PIXELS
+from cmburden.core.files import sha256_of_file, whole_file, write_json
+from cmburden.images.views import CHANNELS, VIEW_MM, VIEW_PIXELS
+from cmburden.models.contract import CLASSES
 from cmburden.models.weights import load_tensors
 from cmburden.verify.network import width_of
 

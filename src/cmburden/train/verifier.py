@@ -13,8 +13,9 @@ import yaml
 from PIL import Image
 
 from cmburden.core.errors import CMBurdenError, told
-from cmburden.core.scan import whole_file
-from cmburden.images.views import CHANNELS, CLASSES, OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
+from cmburden.core.files import whole_file
+from cmburden.images.views import CHANNELS, OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
+from cmburden.models.contract import CLASSES
 from cmburden.train import selection
 from cmburden.train.widen import widened
 from cmburden.verify import network as model

@@ -15,7 +15,7 @@ from nibabel.affines import voxel_sizes
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from cmburden.core.scan import whole_file
+from cmburden.core.files import whole_file
 
 MAX_LESIONS = 12
 CROP_MM = 30.0

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from cmburden.core.errors import CMBurdenError
-from cmburden.detect.candidates import MIRRORED
-from cmburden.images.views import CHANNELS, CLASSES, OTHER_WAY, VIEW_MM, VIEW_PIXELS
+from cmburden.images.geometry import MIRRORED
+from cmburden.images.views import CHANNELS, OTHER_WAY, VIEW_MM, VIEW_PIXELS
+from cmburden.models.contract import CLASSES
 from cmburden.models.weights import load_tensors
 from cmburden.verify import offline as quiet  # noqa: F401  (before ultralytics: it must not reach for the network)
 

@@ -57,14 +57,14 @@ def _ventricle_map() -> tuple[np.ndarray, np.ndarray]:
     """
     from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template
 
-    from cmburden.studies import build_atlas as atlas
+    from cmburden.space import atlas as space_atlas
 
     image = load_mni152_gm_template(resolution=2)
     tissue = np.asarray(image.dataobj) + np.asarray(
         load_mni152_wm_template(resolution=2).dataobj
     )  # fmt: skip
     brain = ndimage.binary_fill_holes(ndimage.binary_closing(tissue > 0.3, iterations=3))
-    mars = atlas.regions_on(tissue.shape, image.affine) % 100
+    mars = space_atlas.regions_on(tissue.shape, image.affine) % 100
     hollow = brain & (tissue < 0.4) & ~np.isin(mars, (1, 2))
     hollow &= ndimage.distance_transform_edt(brain, 2.0) > 20
     parts, _ = ndimage.label(hollow)

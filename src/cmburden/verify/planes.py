@@ -16,7 +16,7 @@ from nibabel.affines import voxel_sizes
 from PIL import Image
 from scipy import ndimage
 
-from cmburden.core.scan import whole_file
+from cmburden.core.files import whole_file
 from cmburden.verify.montage import CROP_MM, PROJECTION_HALF_MM
 
 #: Tiles of a row, in their order. ``plane`` axes are those of the canonical voxel grid.

@@ -10,24 +10,26 @@ import dataclasses
 import logging
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from cmburden.cohort import choose as burden
-from cmburden.core import provenance, resources, tables
+from cmburden.core import keys, provenance, resources, tables
 from cmburden.core.carry_out import skip
+from cmburden.core.files import whole_file, write_json
+from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Outcome, Scan, hash_of, whole_file, write_json
+from cmburden.core.scan import Outcome, Scan
 from cmburden.images import volume as images
-from cmburden.images.views import CLASSES
+from cmburden.images.prepared import Brain
 from cmburden.models import contract as contracts
 from cmburden.models import weights as models
-from cmburden.preprocess import stage as preprocess
-from cmburden.register.stage import load_transform
+from cmburden.models.contract import CLASSES
+from cmburden.space.transform import load_transform
+from cmburden.verify import contract as verify_contract
 from cmburden.verify import planes as lesion_planes
 from cmburden.verify import ventricles, viewer
+from cmburden.verify.contract import thresholds_of
 from cmburden.verify.montage import lesion_montage
 from cmburden.verify.place import places, ventricle_distance
 from cmburden.verify.probability import design, probability
@@ -43,7 +45,7 @@ class Verifier:
     def __init__(self, folder: Path, device: str = "auto"):
         from cmburden.verify import network as model
 
-        self.contract = contracts.of_verifier(folder)
+        self.contract = verify_contract.of_verifier(folder)
         self.device = models.choose_device(device)
         self.networks = [
             model.build(Path(folder) / name).to(self.device) for name in self.contract["weights"]
@@ -54,34 +56,13 @@ class Verifier:
         return self._score(self.networks, views, self.device)
 
 
-class Brain(NamedTuple):
-    """What earlier stages wrote of a scan: ``volume``, ``mask`` (bool) and MARS ``regions``, all
-    (x, y, z), and their ``affine`` to scanner RAS mm."""
-
-    volume: np.ndarray
-    mask: np.ndarray
-    regions: np.ndarray
-    affine: np.ndarray
-
-    @classmethod
-    def read(cls, scan: Scan, layout: Layout) -> Brain:
-        volume, mask, affine = preprocess.load_result(scan, layout)
-        return cls(volume, mask, images.read_derivative(layout.regions(scan))[0], affine)
-
-
-def thresholds_of(contract: dict, settings: dict) -> dict[str, float]:
-    """Definite and possible: the contract's, or the configuration's where it names them."""
-    chosen = dict(contract["thresholds"]) | (settings.get("thresholds") or {})
-    return {name: float(chosen[name]) for name in tables.LABELS}
-
-
 def run(
     scans: list[Scan], layout: Layout, settings: dict, bucket: int, log: str | None = None
 ) -> None:
     """Verify a bucket's candidates: the shard, and each scan's lesions, labels and montage."""
     began = time.monotonic()
     folder = resources.root() / settings["model"]
-    contract = contracts.of_verifier(folder)
+    contract = verify_contract.of_verifier(folder)
     thresholds = thresholds_of(contract, settings)
     verifier: Verifier | None = None
     shard = []
@@ -211,7 +192,7 @@ def _write_scan(scan: Scan, layout: Layout, brain: Brain, judged, voxels, owner)
     """The scan's label volume, lesion table with sidecar, and what its page shows."""
     volume, mask, regions, affine = brain
     lesions = judged[judged["kept"]].copy()
-    lesions["lesion_id"] = burden.lesion_numbers(lesions)
+    lesions["lesion_id"] = keys.lesion_numbers(lesions)
     lesions["participant_id"], lesions["session_id"] = scan.participant_id, scan.session_id
     labels = np.zeros(volume.shape, np.int16)
     for _, lesion in lesions.sort_values("lesion_id", ascending=False).iterrows():

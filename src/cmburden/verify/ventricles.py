@@ -14,8 +14,8 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from cmburden.register.stage import Transform, coarse_brain
 from cmburden.space import template
+from cmburden.space.transform import Transform, coarse_brain
 from cmburden.verify.place import ventricle_distance
 
 #: So far from the template's ventricles fluid is still taken for theirs.

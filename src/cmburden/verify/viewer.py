@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 
-from cmburden.core.scan import whole_file
+from cmburden.core.files import whole_file
 from cmburden.images.geometry import box, cropped
 
 _MARGIN_MM = 6.0

@@ -1,0 +1,105 @@
+"""Candidates of all scans, sorted in parts, and the lesions among them."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cmburden.core import keys as core_keys
+from cmburden.core.errors import CMBurdenError, sentence
+from cmburden.core.files import whole_file
+from cmburden.core.paths import Layout
+from cmburden.core.schema import PARQUET
+from cmburden.core.tables import (
+    CANDIDATES,
+    LABELS,
+    LESIONS,
+)
+from cmburden.space.regions import UNKNOWN
+
+STAGE = "aggregate"
+
+
+_log = logging.getLogger(__name__)
+
+
+#: Candidates in memory at a time, about 300 bytes each with what sorting them takes.
+_ROWS_AT_A_TIME = 400_000
+
+
+def _candidates(layout: Layout, manifest: pd.DataFrame) -> tuple[pd.DataFrame, set[int]]:
+    """Write work/candidates.parquet; return its kept rows and the buckets that have a shard.
+
+    The candidates of a cohort are millions: each shard is dealt out to files of some scans each,
+    and these are sorted one after another, so that no more than a part is in memory. The lesions
+    among them are few.
+    """
+    paths = {int(b): layout.bucket("verify", b) for b in sorted(set(manifest["bucket"]))}
+    paths = {bucket: path for bucket, path in paths.items() if path.exists()}
+    rows = sum(_readable(path, pq.read_metadata).num_rows for path in paths.values())
+    # Which scans are a part depends on the cohort alone: equal input, equal bytes.
+    parts = max(1, -(-rows // _ROWS_AT_A_TIME))
+    schema = CANDIDATES.schema()
+    kept = [schema.empty_table()]
+    with tempfile.TemporaryDirectory(prefix=".candidates-", dir=layout.work) as folder:
+        files = [Path(folder) / f"{number}.arrow" for number in range(parts)]
+        _deal_out(list(paths.values()), sorted(manifest["scan_id"]), files)
+        with (
+            whole_file(layout.candidates) as temporary,
+            pq.ParquetWriter(temporary, schema, **PARQUET) as writer,
+        ):
+            for number, file in enumerate(files, start=1):
+                part = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+                part = part.sort_by([(name, "ascending") for name in CANDIDATES.key])
+                writer.write_table(part)
+                kept.append(part.filter(pc.is_in(part["label"], value_set=pa.array(LABELS))))
+                _log.info("candidates: part %d of %d", number, parts)
+    return CANDIDATES.frame(pa.concat_tables(kept).to_pandas()), set(paths)
+
+
+def _deal_out(shards: list[Path], scan_ids: list[str], files: list[Path]) -> None:
+    """Write candidates of ``scan_ids`` (sorted) to ``files``, equally many scans to each.
+
+    What a shard holds of scans that are no longer in the tree is left out.
+    """
+    schema, wanted = CANDIDATES.schema(), pa.array(scan_ids, pa.string())
+    share = max(1, -(-len(scan_ids) // len(files)))
+    with ExitStack() as stack:
+        writers = [stack.enter_context(pa.ipc.new_file(str(file), schema)) for file in files]
+        for path in shards:
+            shard = _readable(path, pq.read_table, columns=CANDIDATES.names, partitioning=None)
+            place = pc.index_in(shard["scan_id"], value_set=wanted)
+            there = place.is_valid()
+            shard, place = shard.filter(there).cast(schema), pc.divide(place.filter(there), share)
+            for number in place.unique().to_pylist():
+                writers[number].write_table(shard.filter(pc.equal(place, number)))
+
+
+def _readable(path: Path, read: Callable, **options):
+    try:
+        return read(path, **options)
+    except (OSError, KeyError, pa.ArrowException) as error:
+        if sentence(error):
+            raise  # a closed folder: the table itself may be sound
+        raise CMBurdenError(
+            f"{path}: not a readable table of candidates ({error}); remove it and run again"
+        ) from error
+
+
+def _lesions(kept: pd.DataFrame, manifest: pd.DataFrame, largest_mm: float) -> pd.DataFrame:
+    """Rows of `lesions` from the kept candidates."""
+    lesions = kept.merge(
+        manifest[["scan_id", "participant_id", "session_id"]], on="scan_id", validate="many_to_one"
+    )
+    lesions["lesion_id"] = core_keys.lesion_numbers(lesions)
+    lesions["macrohaemorrhage"] = (lesions["diameter_mm"] > largest_mm).fillna(False)
+    place = {"region": UNKNOWN.name, "group": UNKNOWN.group, "hemisphere": "unknown"}
+    return lesions.fillna(place)[LESIONS.names]

@@ -1,0 +1,42 @@
+"""Keys that say what a result was made from, and the numbers drawn from ids."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pandas as pd
+
+
+def hash_of(*parts: Any) -> str:
+    """sha256 over the JSON of ``parts`` (bytes by their own digest): the key of a cached result."""
+    digest = hashlib.sha256()
+    for part in parts:
+        content = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode()
+        digest.update(len(content).to_bytes(8, "little"))
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def bucket_of(scan_id: str, buckets: int) -> int:
+    """Bucket 0..buckets-1 of a scan by its id alone: a new scan disturbs only its own bucket."""
+    return int.from_bytes(hashlib.sha256(scan_id.encode()).digest()[:8], "big") % buckets
+
+
+def seed_of(*parts: Any) -> int:
+    """A 63-bit seed from ids, so that results do not depend on the order of work."""
+    return int(hash_of(*parts)[:15], 16)
+
+
+def lesion_numbers(kept: pd.DataFrame) -> pd.Series:
+    """Lesion ids of kept candidates: 1, 2 ... within a scan by rising candidate_id.
+
+    The value of a lesion in ``_label-CMB_dseg.nii.gz`` and its ``lesion_id`` in every table.
+
+    >>> kept = pd.DataFrame({"scan_id": ["a", "b", "a"], "candidate_id": [7, 2, 3]})
+    >>> lesion_numbers(kept).tolist()
+    [2, 1, 1]
+    """
+    rank = kept.groupby("scan_id")["candidate_id"].rank(method="first")
+    return rank.astype("Int64")

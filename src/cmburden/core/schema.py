@@ -1,0 +1,154 @@
+"""A table's contract: columns, types, null rules; source of schema and sidecar."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cmburden.core.errors import CMBurdenError, sentence
+from cmburden.core.files import whole_file
+
+PARQUET = {"compression": "zstd", "version": "2.6"}
+
+
+_TYPES = {
+    "str": pa.string(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "bool": pa.bool_(),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    name: str
+    kind: str  # str | int | float | bool
+    description: str
+    unit: str = ""
+    nullable: bool = True
+    levels: tuple[str, ...] = ()
+
+
+def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of ``table`` as dictionaries, None for missing: pandas' nulls do not compare."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    name: str
+    row: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    #: True where further columns may follow (phenotypes, features): they keep their own type.
+    open: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    def schema(self) -> pa.Schema:
+        return pa.schema(
+            [
+                pa.field(
+                    column.name,
+                    _TYPES[column.kind],
+                    nullable=column.nullable,
+                    metadata={"description": column.description, "unit": column.unit},
+                )
+                for column in self.columns
+            ]
+        )
+
+    def sidecar(self) -> dict[str, dict]:
+        """BIDS sidecar: one entry a column with Description, Units and Levels."""
+        described = {}
+        for column in self.columns:
+            entry: dict = {"Description": column.description}
+            if column.unit:
+                entry["Units"] = column.unit
+            if column.levels:
+                entry["Levels"] = {level: level for level in column.levels}
+            described[column.name] = entry
+        return described
+
+    def frame(self, rows: pd.DataFrame | list[dict]) -> pd.DataFrame:
+        """``rows`` as a frame with the contract's columns, types and order, sorted by key."""
+        return self.arrow(rows).to_pandas(types_mapper=_pandas_type)
+
+    def arrow(self, rows: pd.DataFrame | list[dict]) -> pa.Table:
+        """``rows`` as an Arrow table of the contract; raises where they break it."""
+        table = pd.DataFrame(rows)
+        extra = [name for name in table.columns if name not in self.names]
+        if extra and not self.open:
+            raise ValueError(f"table {self.name}: columns not in the contract: {extra}")
+        arrays, fields = [], []
+        for column, field in zip(self.columns, self.schema(), strict=True):
+            values = table[column.name] if column.name in table else [None] * len(table)
+            array = pa.array(values, type=_TYPES[column.kind], from_pandas=True)
+            if array.null_count and not column.nullable:
+                raise ValueError(f"table {self.name}: {column.name} holds {array.null_count} nulls")
+            if column.levels:
+                unknown = set(array.to_pylist()) - set(column.levels) - {None}
+                if unknown:
+                    raise ValueError(f"table {self.name}: {column.name} holds {sorted(unknown)}")
+            arrays.append(array)
+            fields.append(field)
+        for name in extra:
+            array = pa.array(table[name], from_pandas=True)
+            if pa.types.is_null(array.type):
+                array = array.cast(pa.string())
+            arrays.append(array)
+            fields.append(pa.field(name, array.type))
+        result = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+        return result.sort_by([(name, "ascending") for name in self.key])
+
+    def write(
+        self,
+        path: Path,
+        rows: pd.DataFrame | list[dict],
+        *,
+        note: dict[str, str] | None = None,
+    ) -> None:
+        """Write Parquet by rename, sorted by key, without timestamps: equal rows, equal bytes.
+
+        ``note`` goes into the file's metadata.
+        """
+        table = self.arrow(rows).replace_schema_metadata(note)
+        with whole_file(path) as temporary:
+            pq.write_table(table, temporary, **PARQUET)
+
+    def read(self, path: Path) -> pd.DataFrame:
+        """Read a table that ``write`` wrote; nullable pandas types (missing is not zero)."""
+        try:
+            table = pq.read_table(path, partitioning=None)
+        except FileNotFoundError as error:
+            raise CMBurdenError(
+                f"{path}: is not there; was the output folder's run finished?"
+            ) from error
+        except (OSError, pa.ArrowInvalid) as error:
+            if sentence(error):
+                raise  # a closed folder: the table itself may be sound
+            raise CMBurdenError(
+                f"{path}: not a readable Parquet table ({error}); remove it and run again"
+            ) from error
+        missing = [name for name in self.names if name not in table.column_names]
+        if missing:
+            raise CMBurdenError(
+                f"{path}: columns {missing} are missing; it is of another version, run again"
+            )
+        return table.to_pandas(types_mapper=_pandas_type)
+
+
+def _pandas_type(kind: pa.DataType):
+    return {
+        pa.int64(): pd.Int64Dtype(),
+        pa.float64(): pd.Float64Dtype(),
+        pa.bool_(): pd.BooleanDtype(),
+        pa.string(): pd.StringDtype(),
+    }.get(kind)

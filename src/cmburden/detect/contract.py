@@ -1,0 +1,16 @@
+"""The detector's contract: what `detect` asks of a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cmburden.core.errors import CMBurdenError
+from cmburden.models.contract import load
+
+
+def of_detector(folder: Path) -> dict:
+    """The contract in ``folder``; CMBurdenError where it is of no CNN that `detect` can use."""
+    contract = load(folder)
+    if not isinstance(contract["input"].get("channels"), int):
+        raise CMBurdenError(f"{folder}: this is no detector; name one in detect.model")
+    return contract
