@@ -27,6 +27,7 @@ def test_a_ball_takes_its_volume_however_the_slices_lie(voxel):
     assert nib.affines.apply_affine(affine, where) == pytest.approx(centre, abs=max(voxel) / 2)
 
 
+@pytest.mark.slow
 def test_a_scan_shows_the_microbleeds_that_it_names():
     person = an.load(None)
     coarse = dataclasses.replace(aq.PRESETS["AIBL"], voxel_mm=(1.5, 1.5, 4.0))

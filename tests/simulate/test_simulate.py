@@ -377,6 +377,7 @@ def test_the_smaller_against_the_voxel_the_fewer_are_seen():
     assert share["OATS"] < share["MAS"] and share["MAS"] > 0.95
 
 
+@pytest.mark.slow
 def test_a_slab_is_simulated_whole_and_drawn(tmp_path):
     """Every part of the simulator at once, on the template: coarse voxels, to be quick."""
     acquisition = dataclasses.replace(

@@ -77,6 +77,7 @@ def test_walks_go_on_from_point_to_point():
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="needs ../shared")
+@pytest.mark.slow
 def test_simulated_veins_are_as_straight_as_a_real_scans():
     volume = load_volume(REAL)
     real = straightness.pieces(volume.data, volume.zooms)

@@ -9,6 +9,8 @@ from cmburden.report import stage as report
 from cmburden.studies import table_cohort
 from cmburden.studies.population import DetectorModel, Population, validate
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):

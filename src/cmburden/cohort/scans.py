@@ -11,8 +11,9 @@ import pandas as pd
 from cmburden.cohort import verdicts as settle
 from cmburden.cohort.patterns import pattern_of
 from cmburden.core.errors import REASONS
-from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
+from cmburden.core.stages import RECORDED_STAGES
 from cmburden.core.tables import (
     CANDIDATES,
     COUNTS,
@@ -22,13 +23,10 @@ from cmburden.core.tables import (
 from cmburden.models.contract import contract_of
 from cmburden.space.regions import BY_NAME, REGIONS, UNKNOWN
 
-STAGE = "aggregate"
-
-
 _log = logging.getLogger(__name__)
 
 
-_STAGES = (*SCAN_STAGES, *BUCKET_STAGES)
+_STAGES = RECORDED_STAGES
 
 
 #: Reasons for which a file that would have been a scan is one that failed.
@@ -131,10 +129,8 @@ def _without_scan(rejected, taken, cohorts) -> list[dict[str, Any]]:
 
 def _telling(files: pd.DataFrame) -> dict[str, Any]:
     """The row of `rejected` that says why a participant has no scan."""
-    for reason in ("filtered", "cohort"):
-        chosen = files[files["reason"] == reason]
-        if len(chosen) == len(files):
-            return chosen.iloc[0].to_dict()
+    if (files["reason"] == "filtered").all():
+        return files.iloc[0].to_dict()
     chosen = files[files["reason"] == "no_scan"]
     if len(chosen):
         return chosen.iloc[0].to_dict()

@@ -6,15 +6,18 @@ killed half-way, or that gained a scan, infers only what is missing.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import torch
 
-from cmburden.core import provenance, resources, tables
+from cmburden.core import provenance, resources, stages, tables
 from cmburden.core.carry_out import skip
 from cmburden.core.errors import CMBurdenError, ScanError
 from cmburden.core.files import sha256_of_file, whole_file
@@ -22,15 +25,14 @@ from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.detect import contract as detect_contract
-from cmburden.detect.candidates import search
+from cmburden.detect.candidates import Candidate, search
 from cmburden.detect.describe import describe
 from cmburden.detect.network import SpotNet
 from cmburden.images.views import stacked
 from cmburden.models import contract as contracts
 from cmburden.models import weights as models
 
-STAGE = "detect"
-VERSION = 7
+STAGE, VERSION = stages.DETECT.name, stages.DETECT.version
 _LOG = logging.getLogger(__name__)
 
 
@@ -51,6 +53,41 @@ class Detector:
             self.network, volume, mask, affine, self.device,
             minimum=minimum, maximum_number=maximum_number,
         )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """n candidates of a scan, with their measures (rows of the table), views and extents.
+
+    ``views``: n arrays of ``cmburden.images.views.SHAPE``; ``voxels``: n arrays (m, 3) of indices.
+    """
+
+    candidates: list[Candidate]
+    rows: list[dict[str, Any]]
+    views: list[np.ndarray]
+    voxels: list[np.ndarray]
+
+
+def search_and_describe(
+    network: SpotNet,
+    volume: np.ndarray,
+    mask: np.ndarray,
+    affine: np.ndarray,
+    device: torch.device,
+    *,
+    minimum: float,
+    maximum_number: int,
+) -> Described:
+    """Candidates of a scan, for the stage and for training alike.
+
+    ``volume`` (x, y, z) float32 has median 1 in ``mask`` (bool); ``affine`` leads to scanner RAS
+    mm. At most ``maximum_number`` candidates have a probability of ``minimum`` or more.
+    """
+    candidates = search(
+        network, volume, mask, affine, device, minimum=minimum, maximum_number=maximum_number
+    )
+    rows, views, voxels = describe(volume, mask, affine, candidates)
+    return Described(candidates, rows, views, voxels)
 
 
 def run(
@@ -127,19 +164,23 @@ def _search(scan, layout: Layout, detector: Detector, what: dict, result: Path, 
         raise ScanError(
             "unreadable", f"The preprocessed volume cannot be read ({error})."
         ) from error
-    found = detector(
-        volume, mask, image.affine,
-        minimum=what["min_probability"], maximum_number=what["max_candidates"],
-    )  # fmt: skip
-    rows, pictures, voxels = describe(volume, mask, image.affine, found)
+    described = search_and_describe(
+        detector.network,
+        volume,
+        mask,
+        image.affine,
+        detector.device,
+        minimum=what["min_probability"],
+        maximum_number=what["max_candidates"],
+    )
     with whole_file(views) as temporary, temporary.open("wb") as stream:
-        owner = np.repeat(np.arange(len(voxels)), [len(v) for v in voxels])
+        owner = np.repeat(np.arange(len(described.voxels)), [len(v) for v in described.voxels])
         np.savez_compressed(
             stream,
-            views=stacked(pictures),
-            voxels=np.concatenate([np.zeros((0, 3)), *voxels]).astype(np.int16),
+            views=stacked(described.views),
+            voxels=np.concatenate([np.zeros((0, 3)), *described.voxels]).astype(np.int16),
             owner=owner.astype(np.int32),
         )
-    for number, row in enumerate(rows):
+    for number, row in enumerate(described.rows):
         row |= {"scan_id": scan.scan_id, "candidate_id": number}
-    tables.CANDIDATES.write(result, tables.CANDIDATES.frame(rows))
+    tables.CANDIDATES.write(result, tables.CANDIDATES.frame(described.rows))

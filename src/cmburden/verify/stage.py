@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cmburden.core import keys, provenance, resources, tables
+from cmburden.core import keys, provenance, resources, stages, tables
 from cmburden.core.carry_out import skip
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.keys import hash_of
@@ -34,8 +34,7 @@ from cmburden.verify.montage import lesion_montage
 from cmburden.verify.place import places, ventricle_distance
 from cmburden.verify.probability import design, probability
 
-STAGE = "verify"
-VERSION = 9
+STAGE, VERSION = stages.VERIFY.name, stages.VERIFY.version
 _LOG = logging.getLogger(__name__)
 
 
