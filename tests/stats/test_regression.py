@@ -137,8 +137,10 @@ def test_the_population_is_found_again():
     people, scans = tables(3000, seed=2)
     found = models(people, scans, false_positives={"GRE": 0.0, "SWI": 0.0})
     for term, truth in (
-        ("age per decade", 2.0), ("sex=M against F", 1.25), ("contrast=SWI against GRE", 1.5),
-    ):  # fmt: skip
+        ("age per decade", 2.0),
+        ("sex=M against F", 1.25),
+        ("contrast=SWI against GRE", 1.5),
+    ):
         row = found.loc[f"rate ratio count: {term}"]
         error = np.log(row["ci_high"] / row["ci_low"]) / (2 * 1.96)
         assert abs(np.log(row["estimate"] / truth)) < 3 * error < 0.5, term

@@ -15,8 +15,14 @@ from cmburden.core.tables import (
 from cmburden.summary import bins
 
 _OF_CHOSEN = (
-    "scan_id", "session_id", "n_cmb", "n_possible", "n_macrohaemorrhage", "pattern", *_REVIEWED,
-)  # fmt: skip
+    "scan_id",
+    "session_id",
+    "n_cmb",
+    "n_possible",
+    "n_macrohaemorrhage",
+    "pattern",
+    *_REVIEWED,
+)
 
 
 def participant_rows(scans, lesions, known, config: dict[str, Any]) -> pd.DataFrame:
