@@ -64,12 +64,16 @@ def test_first_stage_that_is_not_ok_decides(done):
     scans = SCANS.read(done.layout.table("scans")).set_index("scan_id")
     broken, odd = done.scans[3]["scan_id"], done.scans[5]["scan_id"]
     assert scans.loc[broken, ["status", "reason", "stage"]].tolist() == [
-        "failed", "truncated", "preprocess",
-    ]  # fmt: skip
+        "failed",
+        "truncated",
+        "preprocess",
+    ]
     assert scans.loc[broken, "log"] == f"logs/preprocess/{broken}.log"
     assert scans.loc[odd, ["status", "reason", "stage"]].tolist() == [
-        "excluded", "registration", "register",
-    ]  # fmt: skip
+        "excluded",
+        "registration",
+        "register",
+    ]
     # What a stage measured before another failed is kept.
     assert scans.loc[odd, "brain_volume_ml"] > 500
     assert scans.loc[odd, "detector_id"] is pd.NA
@@ -176,8 +180,10 @@ def test_cells_of_the_map_hold_every_definite_microbleed(done):
 def test_published_figures_are_those_of_the_papers(done):
     row = value(done.layout, "published=AGES-Reykjavik", "presence")
     assert [round(100 * row[name], 1) for name in ("estimate", "ci_low", "ci_high")] == [
-        11.1, 9.8, 12.6,
-    ]  # fmt: skip
+        11.1,
+        9.8,
+        12.6,
+    ]
 
 
 def test_means_and_medians_are_those_of_the_participants(done):
@@ -221,8 +227,10 @@ def test_unfinished_run_is_recorded_not_raised(small):
     aggregate.run(small.layout, small.bids_dir, small.config)
     scans = SCANS.read(small.layout.table("scans")).set_index("scan_id")
     assert scans.loc[scan_id, ["status", "reason", "stage"]].tolist() == [
-        "failed", "not_run", "detect",
-    ]  # fmt: skip
+        "failed",
+        "not_run",
+        "detect",
+    ]
     assert scans.loc[small.scans[2]["scan_id"], "reason"] == "not_run"
     assert scans.loc[scan_id, "n_cmb"] is pd.NA
     assert set(scans["reason"].dropna()) <= set(REASONS)
@@ -303,8 +311,15 @@ def test_messy_participants_are_put_right_and_told_once(tmp_path):
     assert table["sex"].tolist()[:2] == ["F", "M"]
     assert table["APOE4"].dtype == "Int64"
     text = "\n".join(problems)
-    for part in ("'sub-' is put before 1", "several different rows", "90+", "seventy",
-                 "'Gender' is taken as sex", "line(s) 5", "sub-99"):  # fmt: skip
+    for part in (
+        "'sub-' is put before 1",
+        "several different rows",
+        "90+",
+        "seventy",
+        "'Gender' is taken as sex",
+        "line(s) 5",
+        "sub-99",
+    ):
         assert part in text, part
     assert len(problems) == len(set(problems))
 

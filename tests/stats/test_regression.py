@@ -7,7 +7,7 @@ import pytest
 from cmburden.core.tables import PARTICIPANTS, SCANS
 from cmburden.stats import regression
 from cmburden.studies import slopes as slope_study
-from cmburden.studies.population import Detector, Population
+from cmburden.studies.population import DetectorModel, Population
 from cmburden.summary import covariates
 from cmburden.summary import regressions as burden_models
 
@@ -137,8 +137,10 @@ def test_the_population_is_found_again():
     people, scans = tables(3000, seed=2)
     found = models(people, scans, false_positives={"GRE": 0.0, "SWI": 0.0})
     for term, truth in (
-        ("age per decade", 2.0), ("sex=M against F", 1.25), ("contrast=SWI against GRE", 1.5),
-    ):  # fmt: skip
+        ("age per decade", 2.0),
+        ("sex=M against F", 1.25),
+        ("contrast=SWI against GRE", 1.5),
+    ):
         row = found.loc[f"rate ratio count: {term}"]
         error = np.log(row["ci_high"] / row["ci_low"]) / (2 * 1.96)
         assert abs(np.log(row["estimate"] / truth)) < 3 * error < 0.5, term
@@ -267,7 +269,7 @@ def test_design_has_full_rank_whatever_is_asked_for():
 
 def test_automated_counts_flatten_the_age_slope():
     # The study itself (20 cohorts of 5,000) is a command: docs/statistics.md.
-    wrong = Detector(false_positives=(0.5, 0.5))
+    wrong = DetectorModel(false_positives=(0.5, 0.5))
     found = {(s.model, s.counts): s for s in slope_study.slopes(4, 1500, 2, detector=wrong)}
     true = found["rate ratio, Poisson", "true counts"].ratio
     said = found["rate ratio, Poisson", "automated counts"].ratio

@@ -19,6 +19,7 @@ from cmburden.cohort.participants import participant_rows
 from cmburden.cohort.phenotypes import read as read_phenotypes
 from cmburden.cohort.runs import stage_runs
 from cmburden.cohort.scans import (
+    Shards,
     read_verdicts,
     region_counts,
     scan_rows,
@@ -70,10 +71,10 @@ def run(layout: Layout, bids_dir: Path, config: dict[str, Any]) -> None:
     manifest = MANIFEST.read(layout.manifest)
     rejected = REJECTED.read(layout.rejected) if layout.rejected.exists() else REJECTED.frame([])
 
-    candidates, present = gather_candidates(layout, manifest)
+    candidates, buckets = gather_candidates(layout, manifest)
     lesions = lesions_of(candidates, manifest, settings["macrohaemorrhage_mm"])
-    n_candidates = candidates["scan_id"].value_counts().to_dict()
-    scans = scan_rows(layout, manifest, rejected, present, n_candidates, config)
+    shards = Shards(buckets, candidates["scan_id"].value_counts().to_dict())
+    scans = scan_rows(layout, manifest, rejected, shards, config)
     records = Records(scans, lesions, rejected, stage_runs(layout, manifest, config["buckets"]))
     write_tables(layout, bids_dir, config, records)
 

@@ -78,49 +78,60 @@ def choose(
 
     Of several echoes of a scan one is chosen. Sidecars are read of possible scans only.
     """
-    rejected: list[Rejection] = []
-
-    def reject(image: BidsFile, reason: str, fact: str) -> None:
-        rejected.append(Rejection(image.path, image.session, reason, fact))
-
-    series: dict[tuple, list[ChosenScan]] = defaultdict(list)
-    first_of_name: dict[str, BidsFile] = {}
-    t1w = [i for i in images if i.suffix == "T1w" and i.may_be_magnitude]
-    t1w = [i for i in t1w if passes(i, rules.t1w_filter)]
-    for image in images:
-        verdict = _rejection_by_name(image, rules)
-        if verdict is not None:
-            reject(image, *verdict)
-        if verdict is not None or image.suffix not in rules.suffixes:
-            continue
-        sidecar = read_sidecar(image)
-        if image.part is None and _says_phase(sidecar):
-            reject(image, "part_phase", "Its sidecar's ImageType says phase.")
-            continue
-        first = first_of_name.setdefault(image.stem, image)
-        if first is not image:
-            reject(image, "duplicate", f"Same name as {first.path}.")
-            continue
-        same = tuple(pair for pair in image.entities if pair[0] != "echo")
-        scan = ChosenScan(image, sidecar, _nearest_session(t1w, image))
-        series[same, image.suffix].append(scan)
+    possible, rejected = _possible(images, rules, read_sidecar)
     scans = []
-    for echoes in series.values():
+    for echoes in _series(possible):
         best = _best_echo(echoes, rules.echo_time_ms)
         for scan in echoes:
             if scan is not best:
-                echo = scan.image.echo
-                reject(scan.image, "echo_not_chosen", f"Echo {echo} is not the one searched.")
+                fact = f"Echo {scan.image.echo} is not the one searched."
+                rejected.append(_rejection(scan.image, "echo_not_chosen", fact))
         if rules.require_t1w and best.t1w is None:
             fact = "The participant has no T1w and index.require_t1w is on."
-            reject(best.image, "filtered", fact)
+            rejected.append(_rejection(best.image, "filtered", fact))
         else:
             scans.append(best)
     if not scans:
-        label = images[0].subject
         fact = f"No usable GRE or SWI scan; the images are {suffixes_of(images)}."
-        rejected.append(Rejection(f"sub-{label}", None, "no_scan", fact))
+        rejected.append(Rejection(f"sub-{images[0].subject}", None, "no_scan", fact))
     return scans, rejected
+
+
+def _rejection(image: BidsFile, reason: str, fact: str) -> Rejection:
+    return Rejection(image.path, image.session, reason, fact)
+
+
+def _possible(
+    images: Sequence[BidsFile], rules: Rules, read_sidecar: Callable[[BidsFile], Sidecar]
+) -> tuple[list[ChosenScan], list[Rejection]]:
+    """Images that are scans by name and sidecar, all echoes; and the rejections of others."""
+    t1w = [i for i in images if i.suffix == "T1w" and i.may_be_magnitude]
+    t1w = [i for i in t1w if passes(i, rules.t1w_filter)]
+    possible: dict[str, ChosenScan] = {}
+    rejected: list[Rejection] = []
+    for image in images:
+        verdict = _rejection_by_name(image, rules)
+        if verdict is None and image.suffix in rules.suffixes:
+            sidecar = read_sidecar(image)
+            if image.part is None and _says_phase(sidecar):
+                verdict = "part_phase", "Its sidecar's ImageType says phase."
+            elif image.stem in possible:
+                verdict = "duplicate", f"Same name as {possible[image.stem].image.path}."
+            else:
+                scan = ChosenScan(image, sidecar, _nearest_session(t1w, image))
+                possible[image.stem] = scan
+        if verdict is not None:
+            rejected.append(_rejection(image, *verdict))
+    return list(possible.values()), rejected
+
+
+def _series(scans: Iterable[ChosenScan]) -> list[list[ChosenScan]]:
+    """Scans that differ in nothing but the echo, together."""
+    series: dict[tuple, list[ChosenScan]] = defaultdict(list)
+    for scan in scans:
+        same = tuple(pair for pair in scan.image.entities if pair[0] != "echo")
+        series[same, scan.image.suffix].append(scan)
+    return list(series.values())
 
 
 def _rejection_by_name(image: BidsFile, rules: Rules) -> tuple[str, str] | None:
