@@ -290,15 +290,22 @@ def test_equal_volumes_give_equal_bytes_that_others_read(tmp_path):
     assert np.array_equal(image.get_fdata() * 4096 % 1, np.zeros(SHAPE))
 
 
-def test_integers_with_a_unit(tmp_path):
+def test_integers_are_stored_as_they_are(tmp_path):
     stored = np.arange(-480, 480, dtype=np.int16).reshape(SHAPE)
-    images.save_volume(
-        tmp_path / "a.nii.gz", stored, RIGHT, np.int16, scale=1 / 64, intent="vector"
-    )
+    images.save_volume(tmp_path / "a.nii.gz", stored, RIGHT, np.int16, intent="vector")
     image = nib.load(tmp_path / "a.nii.gz")
     assert image.get_data_dtype() == np.int16
     assert image.header.get_intent()[0] == "vector"
-    assert np.array_equal(image.get_fdata(), stored / 64)
+    assert np.array_equal(np.asarray(image.dataobj), stored)
+
+
+def test_compression_changes_the_file_and_not_the_volume(tmp_path):
+    data = np.repeat(magnitude()[..., :1], SHAPE[2], axis=2)
+    for level in (1, 9):
+        images.save_volume(tmp_path / f"{level}.nii.gz", data, RIGHT, np.float32, compression=level)
+    small, large = (tmp_path / f"{level}.nii.gz" for level in (9, 1))
+    assert small.stat().st_size < large.stat().st_size
+    assert np.array_equal(nib.load(small).get_fdata(), nib.load(large).get_fdata())
 
 
 def test_what_is_written_is_read(tmp_path):
