@@ -104,21 +104,19 @@ def test_without_forms_x_runs_to_the_left_as_nibabel_has_it(tmp_path):
     assert np.array_equal(volume.data, magnitude()[::-1])
 
 
-@pytest.mark.parametrize(
-    "size",
-    [
-        np.nan,
-        np.inf,
-        pytest.param(
-            0.0,
-            marks=pytest.mark.xfail(
-                strict=True, reason="nibabel mends the header when it reads it: 0 becomes 1 mm"
-            ),
-        ),
-    ],
-)
-def test_without_forms_and_voxel_sizes_nothing_is_known(size, tmp_path):
-    assert reason_of(put(tmp_path / "a.nii", file_of(pixdim=(size,) * 3))) == "voxel_size"
+@pytest.mark.parametrize("size", [np.nan, np.inf, 0.0])
+@pytest.mark.parametrize("qform", [None, OTHER], ids=["no form", "qform"])
+def test_a_header_without_voxel_sizes_gives_no_geometry(qform, size, tmp_path):
+    """A qform turns and shifts; its voxel sizes are those of ``pixdim``."""
+    path = put(tmp_path / "a.nii", file_of(None, qform, pixdim=(size,) * 3))
+    assert reason_of(path) == "voxel_size"
+
+
+@pytest.mark.parametrize("size", [np.nan, 0.0])
+def test_an_sform_holds_its_own_voxel_sizes(size, tmp_path):
+    path = put(tmp_path / "a.nii", file_of(RIGHT, OTHER, pixdim=(size,) * 3))
+    volume = images.load_volume(path)
+    assert (volume.orientation, volume.zooms) == ("sform", (2.0, 2.0, 3.0))
 
 
 # --- values ---
