@@ -102,7 +102,8 @@ def of(layout: Layout, now: float | None = None) -> Progress:
     since = None if began is None else max(began, now - WINDOW_S)
     stages = []
     for stage in RECORDED_STAGES:
-        counts, seconds, recent = Counter(), [], 0
+        counts: Counter[tuple[str, str]] = Counter()
+        seconds, recent = [], 0
         for outcome, written in outcomes(layout, stage):
             if outcome.scan_id not in ids:
                 continue
