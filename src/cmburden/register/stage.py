@@ -17,8 +17,8 @@ from cmburden.core.errors import ScanError
 from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
-from cmburden.images import prepared
 from cmburden.images import volume as images
+from cmburden.images.prepared import Prepared
 from cmburden.register.align import alignment, regions_in_scan, through_t1w, to_template
 from cmburden.register.figure import draw
 from cmburden.space import atlas
@@ -44,7 +44,8 @@ def _register(scan: Scan, layout: Layout, settings: dict, measures: dict) -> str
             f"It was {before.status} at preprocess ({before.reason}).",
             excluded=before.status == "excluded",
         )
-    data, mask, affine = prepared.load_result(scan, layout)
+    prepared = Prepared.read(scan, layout)
+    data, mask, affine = prepared.volume, prepared.mask, prepared.affine
     warning = None
     transform = None
     if scan.t1w_path is not None and settings["use_t1w"]:
