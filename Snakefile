@@ -1,7 +1,7 @@
 # CMBurden: cohort-level cerebral microbleed burden. All logic is in src/cmburden.
 from snakemake.utils import min_version
 
-from cmburden.run.plan import Flow
+from cmburden.run.begin import plan_for_snakemake
 
 min_version("9.0")
 
@@ -10,7 +10,7 @@ min_version("9.0")
 container: "envs/cmburden.sif"
 
 
-flow = Flow(config, main=workflow.is_main_process)
+plan = plan_for_snakemake(config, main=workflow.is_main_process)
 
 
 wildcard_constraints:
@@ -31,4 +31,4 @@ include: "workflow/rules/evaluate.smk"
 rule all:
     default_target: True
     input:
-        flow.paths.checked,
+        plan.paths.checked,

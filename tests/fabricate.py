@@ -18,8 +18,9 @@ from cmburden.core.carry_out import Done, Job, measured
 from cmburden.core.errors import ScanError
 from cmburden.core.files import write_json
 from cmburden.core.keys import bucket_of
-from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
+from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 from cmburden.core.tables import CANDIDATES, MANIFEST, REJECTED, TRUTH
 from cmburden.space.regions import REGIONS
 

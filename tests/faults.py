@@ -1,6 +1,7 @@
 """What tests of interrupted runs look at: the cache of per-scan results, which outlives jobs."""
 
-from cmburden.core.paths import BUCKET_STAGES, Layout
+from cmburden.core.paths import Layout
+from cmburden.core.stages import BUCKET_STAGES
 
 
 def inferred(layout: Layout) -> dict[str, tuple[int, int]]:

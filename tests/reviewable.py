@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import fabricate
@@ -10,21 +11,26 @@ import numpy as np
 from cmburden.core.keys import seed_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
-from cmburden.core.tables import CANDIDATES, SCANS
+from cmburden.core.tables import CANDIDATES, SCANS, SUMMARY
 from cmburden.images import volume as images
 
-#: Holds the candidates, which lie within 60 mm of the middle on every axis.
+Triple = tuple[float, float, float]
+
+#: Voxels, and mm a voxel: holds the candidates, which lie within 60 mm of the middle on every axis.
 SHAPE, SPACING = (58, 64, 30), (2.5, 2.5, 5.0)
+#: Definite from here on, as `fabricate` labels its candidates.
+DEFINITE = 0.6
 
 
-def affine_of(shape=SHAPE, spacing=SPACING) -> np.ndarray:
+def affine_of(shape: tuple[int, int, int] = SHAPE, spacing: Triple = SPACING) -> np.ndarray:
+    """Voxel to scanner RAS mm, (4, 4): the middle of the grid is the origin."""
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = -(np.array(shape) - 1) / 2 * spacing
     return affine
 
 
 def cohort(tmp: Path, participants: int = 12) -> fabricate.Cohort:
-    """What a review reads: scans, candidates, and the volumes, masks and regions of each scan."""
+    """The files that a review reads: tables, and the volume, mask and regions of each scan."""
     made = fabricate.cohort(tmp, participants=participants)
     rows = [row for number, row in enumerate(made.scans) if number not in (3, 5)]
     SCANS.write(
@@ -32,14 +38,35 @@ def cohort(tmp: Path, participants: int = 12) -> fabricate.Cohort:
         [{k: v for k, v in row.items() if k in SCANS.names} | {"status": "ok"} for row in rows],
     )
     CANDIDATES.write(made.layout.candidates, made.candidates)
+    write_threshold(made.layout)
     for row in rows:
-        own = [c for c in made.candidates if c["scan_id"] == row["scan_id"]]
-        centres = [[c[f"{axis}_mm"] for axis in "xyz"] for c in own]
+        of_scan = [c for c in made.candidates if c["scan_id"] == row["scan_id"]]
+        centres = [[c[f"{axis}_mm"] for axis in "xyz"] for c in of_scan]
         write_images(made.layout, fabricate.scan_object(row, made.bids_dir), centres)
     return made
 
 
-def write_images(layout: Layout, scan: Scan, centres, shape=SHAPE, spacing=SPACING) -> None:
+def write_threshold(layout: Layout, **further: float) -> None:
+    """`summary` with the threshold of definite lesions, and ``further`` estimates by measure."""
+    estimates = {"thresholds definite": DEFINITE} | {
+        name.replace("_", " "): value for name, value in further.items()
+    }
+    SUMMARY.write(
+        layout.table("summary"),
+        [
+            {"stratum": "model=cmb-verifier", "measure": name, "estimate": value, "method": "m"}
+            for name, value in estimates.items()
+        ],
+    )
+
+
+def write_images(
+    layout: Layout,
+    scan: Scan,
+    centres: Iterable[Sequence[float]],
+    shape: tuple[int, int, int] = SHAPE,
+    spacing: Triple = SPACING,
+) -> None:
     """Volume, brain mask and regions (frontal) of ``scan``; ``centres`` in RAS mm."""
     random = np.random.default_rng(seed_of("reviewable", scan.scan_id))
     affine = affine_of(shape, spacing)

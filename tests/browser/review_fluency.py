@@ -65,6 +65,7 @@ def cohort(folder: Path, scans: int, lesions: int) -> Layout:
     known = [{k: v for k, v in row.items() if k in SCANS.names} | {"status": "ok"} for row in rows]
     SCANS.write(layout.table("scans"), known)
     CANDIDATES.write(layout.candidates, found)
+    reviewable.write_threshold(layout)
     return layout
 
 

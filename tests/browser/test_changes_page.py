@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_pages import CHROMIUM, laid_out
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 from test_report_changes import LESIONS, fabricate, follow
 
 from cmburden.cohort import stage as aggregate

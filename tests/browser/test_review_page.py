@@ -320,9 +320,11 @@ def test_add_move_note_undo_and_delete_by_keys(review):
     page.locator('body[data-shown="0"]').wait_for(timeout=SECONDS)
     item = standing(page)
     assert item["state"] == {
-        "decision": "reject", "class": "calcification", "at": item["state"]["at"],
+        "decision": "reject",
+        "class": "calcification",
+        "at": item["state"]["at"],
         "note": "a vein? R 2",
-    }  # fmt: skip
+    }
     page.keyboard.press("Control+z")
     page.locator("#progress", has_text=re.compile("^0 of")).wait_for(timeout=SECONDS)
     page.keyboard.press("x")

@@ -1,5 +1,8 @@
 """Change over sessions: calls, pairs, times, categories and rates on cases with known answers."""
 
+import dataclasses
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +15,6 @@ from cmburden.core.rows import grouped
 from cmburden.core.tables import (
     CHANGES,
     FOLLOWED_SESSIONS,
-    LESIONS,
     PAIRS,
     PARTICIPANTS,
     SCANS,
@@ -22,55 +24,96 @@ from cmburden.stats import intervals
 from cmburden.summary import changes as changes_summary
 
 SETTINGS = config.load()["longitudinal"]
-GRE = {"contrast": "GRE", "field_strength_t": 3.0, "echo_time_s": 0.02, "slice_mm": 4.0,
-       "voxel_x_mm": 0.9}  # fmt: skip
+GRE = {
+    "contrast": "GRE",
+    "field_strength_t": 3.0,
+    "echo_time_s": 0.02,
+    "slice_mm": 4.0,
+    "voxel_x_mm": 0.9,
+}
 NAME = "sub-1"
+COMMON = {
+    "y_mm": 0.0,
+    "z_mm": 0.0,
+    "middle_y_mm": 0.0,
+    "middle_z_mm": 0.0,
+    "region": "frontal",
+    "group": "lobar",
+    "hemisphere": "left",
+}
 
 
 def scan_id(session: int, participant: str = NAME) -> str:
     return f"{participant}_ses-{session}_T2starw"
 
 
-def track(number: int, *there, p=0.0, in_view=True, label="definite", participant=NAME) -> list:
+def track(
+    number: int,
+    *there: bool,
+    p: float = 0.0,
+    in_view: bool = True,
+    label: str = "definite",
+    participant: str = NAME,
+) -> list[dict]:
     """Rows of TRACKS: for each session True where found, else False."""
+    rows = []
+    for k, found in enumerate(there, start=1):
+        presence = {
+            "participant_id": participant,
+            "track_id": number,
+            "scan_id": scan_id(k, participant),
+            "session_id": f"ses-{k}",
+            "found": found,
+            "x_mm": 10.0 * number,
+            "middle_x_mm": 10.0 * number + k / 10,
+        }
+        if found:
+            presence |= {"lesion_id": number, "label": label, "probability": 0.9}
+            presence |= {"in_view": True, "p_there": 1.0}
+        else:
+            presence |= {"candidate_probability": 0.03, "candidate_mm": 1.0}
+            presence |= {"in_view": in_view, "p_there": p}
+        rows.append(COMMON | presence)
+    return rows
+
+
+def visits(number: int, participant: str = NAME) -> list[dict]:
     return [
         {
-            "participant_id": participant, "track_id": number,
-            "scan_id": scan_id(k, participant), "session_id": f"ses-{k}", "found": found,
-            "lesion_id": number if found else None, "label": label if found else None,
-            "probability": 0.9 if found else None, "x_mm": 10.0 * number, "y_mm": 0.0, "z_mm": 0.0,
-            "middle_x_mm": 10.0 * number + k / 10, "middle_y_mm": 0.0, "middle_z_mm": 0.0,
-            "in_view": found or in_view, "p_there": 1.0 if found else p,
-            "candidate_probability": None if found else 0.03,
-            "candidate_mm": None if found else 1.0,
-            "region": "frontal", "group": "lobar", "hemisphere": "left",
+            "participant_id": participant,
+            "session_id": f"ses-{k}",
+            "scan_id": scan_id(k, participant),
+            "status": "followed",
         }
-        for k, found in enumerate(there, start=1)
-    ]  # fmt: skip
-
-
-def visits(number: int, participant: str = NAME, **status) -> list[dict]:
-    return [
-        {"participant_id": participant, "session_id": f"ses-{k}",
-         "scan_id": scan_id(k, participant), "status": "followed"} | status
         for k in range(1, number + 1)
-    ]  # fmt: skip
+    ]
 
 
-def made(tracks, followed, sequences=None, phenotypes=None, large=()):
+def made(
+    tracks: list[dict],
+    followed: list[dict],
+    sequences: dict[str, dict] | None = None,
+    phenotypes: list[dict] | None = None,
+    large: list[tuple[str, int]] | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(pairs, changes) as frames of their contracts."""
-    scans = [
-        {"scan_id": row["scan_id"], "cohort": "c", "participant_id": row["participant_id"],
-         "status": "ok"} | GRE | (sequences or {}).get(row["session_id"], {})
-        for row in followed
-    ]  # fmt: skip
-    lesions = LESIONS.frame([]) if not large else pd.DataFrame(
-        [{"scan_id": s, "lesion_id": n, "macrohaemorrhage": True} for s, n in large]
-    )  # fmt: skip
+    scans = []
+    for row in followed:
+        scan = {"scan_id": row["scan_id"], "participant_id": row["participant_id"]}
+        sequence = GRE | (sequences or {}).get(row["session_id"], {})
+        scans.append(scan | {"cohort": "c", "status": "ok"} | sequence)
+    lesions = pd.DataFrame(
+        [{"scan_id": s, "lesion_id": n, "macrohaemorrhage": True} for s, n in large or []],
+        columns=["scan_id", "lesion_id", "macrohaemorrhage"],
+    )
     pairs, rows = changes.of_cohort(
-        TRACKS.frame(tracks), FOLLOWED_SESSIONS.frame(followed), SCANS.frame(scans), lesions,
-        pd.DataFrame(phenotypes or []), SETTINGS,
-    )  # fmt: skip
+        TRACKS.frame(tracks),
+        FOLLOWED_SESSIONS.frame(followed),
+        SCANS.frame(scans),
+        lesions,
+        pd.DataFrame(phenotypes or []),
+        SETTINGS,
+    )
     return PAIRS.frame(pairs), CHANGES.frame(rows)
 
 
@@ -79,12 +122,55 @@ def calls(rows: pd.DataFrame, one: int, other: int) -> dict[int, tuple[str, str]
     return {r["track_id"]: (r["change"], r["why"]) for r in own.to_dict("records")}
 
 
+def test_every_combination_has_its_call():
+    one_of_two = product(
+        ((True, False), (False, True)), (changes.BETWEEN, changes.SCORE, None), (True, False)
+    )
+    keys = {(first, second, held, view) for (first, second), held, view in one_of_two}
+    assert set(changes.CALLS) == keys | {(True, True, None, None)}
+    assert changes.CALLS[True, True, None, None] == ("persisting", "found in both")
+    why_held = {changes.BETWEEN: "found before and after", changes.SCORE: "score"}
+    for first, second, held, in_view in keys:
+        if held:  # in view or not
+            expected = ("persisting", why_held[held])
+        elif not in_view:
+            expected = ("not comparable", "not in view")
+        else:
+            expected = ("new" if second else "lost", "not found")
+        assert changes.CALLS[first, second, held, in_view] == expected
+
+
+def test_rows_have_the_columns_of_their_tables():
+    for row, table in ((changes.Change, CHANGES), (changes.Pair, PAIRS)):
+        assert [field.name for field in dataclasses.fields(row)] == table.names
+
+
+def test_why_a_lesion_is_held_to_be_present():
+    rows = [
+        *track(1, True, False, True, p=0.9),
+        *track(2, False, True, False, p=0.5),
+        *track(3, False, True, False, p=0.49),
+        *track(4, False, False, False, p=0.9),  # found in none: no lesion
+        *track(5, True, True),  # of a run over two sessions
+    ]
+    lesions = changes.presences(rows, [scan_id(k) for k in (1, 2, 3)], missed_from=0.5)
+    assert [[presence.held for presence in lesion] for lesion in lesions] == [
+        [None, "between", None],
+        ["score", None, "score"],
+        [None, None, None],
+    ]
+
+
 def test_every_call():
     tracks = [
-        *track(1, True, True), *track(2, False, True), *track(3, True, False),
-        *track(4, False, True, p=0.7), *track(5, True, False, p=0.7),
-        *track(6, False, True, in_view=False), *track(7, True, False, in_view=False),
-    ]  # fmt: skip
+        *track(1, True, True),
+        *track(2, False, True),
+        *track(3, True, False),
+        *track(4, False, True, p=0.7),
+        *track(5, True, False, p=0.7),
+        *track(6, False, True, in_view=False),
+        *track(7, True, False, in_view=False),
+    ]
     pairs, rows = made(tracks, visits(2))
     assert calls(rows, 1, 2) == {
         1: ("persisting", "found in both"),
@@ -131,9 +217,8 @@ def test_dates_say_which_session_is_earlier_not_labels():
     dates = times((1, "2020-06-01", None), (2, "2018-06-01", None))
     pairs, rows = made(track(1, True, False), visits(2), phenotypes=dates)
     assert rows["change"].tolist() == ["new"]
-    assert pairs[["session_id_1", "order_from", "years_from"]].iloc[0].tolist() == [
-        "ses-2", "acq_time", "acq_time",
-    ]  # fmt: skip
+    columns = ["session_id_1", "order_from", "years_from"]
+    assert pairs[columns].iloc[0].tolist() == ["ses-2", "acq_time", "acq_time"]
     assert pairs["years"].iloc[0] == pytest.approx(731 / 365.25, abs=1e-4)
 
 

@@ -104,9 +104,10 @@ def test_froc_agrees_with_counting_again_at_each_threshold():
         hit = hits_by_score(places, real, np.ones(3), scores)
         rows += [(scan, score, bool(h)) for score, h in zip(scores, hit, strict=True)]
     cases = cases_of(scans, rows)
-    fp, tp, thresholds = evaluate_curves.curve_of(cases, "final")(np.ones(5, int))
-    assert thresholds.tolist() == sorted({score for _, score, _ in rows}, reverse=True)
-    for threshold, wrong, right in zip(thresholds, fp, tp, strict=True):
+    curve = evaluate_curves.curve_of(cases, "final")(np.ones(5, int))
+    assert curve.threshold.tolist() == sorted({score for _, score, _ in rows}, reverse=True)
+    points = zip(curve.threshold, curve.fp_per_scan, curve.sensitivity, strict=True)
+    for threshold, wrong, right in points:
         above = [h for _, score, h in rows if score >= threshold]
         assert wrong == pytest.approx(above.count(False) / 5)
         assert right == pytest.approx(above.count(True) / 15)

@@ -15,6 +15,7 @@ from cmburden.core.tables import CANDIDATES, LESIONS, SCANS, TRUTH
 from cmburden.evaluate import command as evaluate
 from cmburden.evaluate import figures as evaluation_figures
 from cmburden.evaluate import measures as evaluate_measures
+from cmburden.evaluate import style as evaluation_style
 from cmburden.studies import evaluation_docs
 
 
@@ -99,7 +100,7 @@ def test_the_docs_page_takes_its_figures_from_the_results(made, tmp_path):
 
 
 def drawn(name, result):
-    figure = evaluation_figures.new_figure(4)
+    figure = evaluation_style.new_figure(4)
     evaluation_figures.FIGURES[name][1](figure, result)
     return figure.axes
 
@@ -157,6 +158,6 @@ def test_a_cohort_without_microbleeds_is_drawn(tmp_path, candidates, monkeypatch
 
 def test_an_interval_that_leaves_its_estimate_out_has_no_negative_bar():
     entry = {"estimate": 0.1, "ci_low": 0.2, "ci_high": 0.3}
-    assert evaluation_figures._error(entry).ravel().tolist() == pytest.approx([0, 0.2])
+    assert evaluation_style.error_bar(entry).ravel().tolist() == pytest.approx([0, 0.2])
     unknown = {"estimate": 0.1, "ci_low": None, "ci_high": None}
-    assert np.all(evaluation_figures._error(unknown) == 0)
+    assert np.all(evaluation_style.error_bar(unknown) == 0)

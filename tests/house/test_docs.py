@@ -65,7 +65,7 @@ def test_the_pages_of_the_repository_are_looked_at():
 
 
 def named_files(page: Path) -> set[str]:
-    """Paths of code in backticks, such as `core/tables.py` or `tests/unit/test_x.py`."""
+    """Paths of code in backticks, such as `core/tables.py` or `tests/house/test_x.py`."""
     return set(re.findall(r"`([\w./-]+/[\w.-]+\.(?:py|toml|smk|yml|md|lock))`", page.read_text()))
 
 

@@ -28,10 +28,12 @@ def changed(folder, tmp_path, **changes):
 
 
 def test_models_that_fit(models):
-    begin.check(
+    begin.check_models(
         {"detect": {"model": models / "detector"}, "verify": {"model": models / "verifier"}}
     )
-    begin.check({"detect": {"model": "models/detector"}, "verify": {"model": "models/verifier"}})
+    begin.check_models(
+        {"detect": {"model": "models/detector"}, "verify": {"model": "models/verifier"}}
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,36 +20,50 @@ from cmburden.report.tables import ReportTables
 NAME = "sub-OATS007"
 SCANS = [f"{NAME}_ses-{k}_swi" for k in (1, 2)]
 #: Found in the first, in the second, p where not found, in view.
-LESIONS = [(True, True, 0.0, True), (False, True, 0.04, True), (False, True, 0.8, True),
-           (True, False, 0.02, True), (False, True, 0.05, False)]  # fmt: skip
+LESIONS = [
+    (True, True, 0.0, True),
+    (False, True, 0.04, True),
+    (False, True, 0.8, True),
+    (True, False, 0.02, True),
+    (False, True, 0.05, False),
+]
+POSITION = {
+    "x_mm": 1.0,
+    "y_mm": 2.0,
+    "z_mm": 3.0,
+    "middle_x_mm": 1.0,
+    "middle_y_mm": 2.0,
+    "middle_z_mm": 3.0,
+    "region": "frontal",
+    "group": "lobar",
+    "hemisphere": "left",
+}
 
 
 def follow(made) -> None:
     """Shards of longitudinal, and pictures, of the participant with two sessions."""
     bucket = bucket_of(NAME, made.config["buckets"])
-    FOLLOWED_SESSIONS.write(
-        made.layout.followed(bucket),
-        [
-            {"participant_id": NAME, "session_id": f"ses-{k}", "scan_id": scan,
-             "status": "followed", "overlap": 0.96, "correlation": 0.8}
-            for k, scan in enumerate(SCANS, start=1)
-        ],
-    )  # fmt: skip
+    sessions = [
+        {
+            "participant_id": NAME,
+            "session_id": f"ses-{k}",
+            "scan_id": scan,
+            "status": "followed",
+            "overlap": 0.96,
+            "correlation": 0.8,
+        }
+        for k, scan in enumerate(SCANS, start=1)
+    ]
+    FOLLOWED_SESSIONS.write(made.layout.followed(bucket), sessions)
     rows = []
     for number, (*there, p, in_view) in enumerate(LESIONS, start=1):
         for k, found in enumerate(there):
-            rows.append(
-                {
-                    "participant_id": NAME, "track_id": number, "scan_id": SCANS[k],
-                    "session_id": f"ses-{k + 1}", "found": found,
-                    "lesion_id": number if found else None,
-                    "label": "definite" if found else None, "probability": 0.9 if found else None,
-                    "x_mm": 1.0, "y_mm": 2.0, "z_mm": 3.0, "middle_x_mm": 1.0, "middle_y_mm": 2.0,
-                    "middle_z_mm": 3.0, "in_view": found or in_view,
-                    "p_there": 1.0 if found else p, "region": "frontal", "group": "lobar",
-                    "hemisphere": "left",
-                }
-            )  # fmt: skip
+            row = {"participant_id": NAME, "track_id": number, "scan_id": SCANS[k]}
+            row |= {"session_id": f"ses-{k + 1}", "found": found, "in_view": found or in_view}
+            row |= {"p_there": 1.0 if found else p}
+            if found:
+                row |= {"lesion_id": number, "label": "definite", "probability": 0.9}
+            rows.append(POSITION | row)
         crop = np.linspace(0, 1, 128 * 128).reshape(128, 128)
         content = side_by_side([(crop, crop, f"ses-{k}", True) for k in (1, 2)])
         with whole_file(made.layout.change_figure(NAME, number)) as path:
@@ -75,9 +89,8 @@ def section(made) -> dict | None:
 
 def test_aggregate_makes_the_tables(made):
     pairs, rows = PAIRS.read(made.layout.table("pairs")), CHANGES.read(made.layout.table("changes"))
-    assert rows["change"].tolist() == [
-        "persisting", "new", "persisting", "lost", "not comparable",
-    ]  # fmt: skip
+    expected = ["persisting", "new", "persisting", "lost", "not comparable"]
+    assert rows["change"].tolist() == expected
     assert pairs["aria_h_style"].tolist() == ["1-4"]
     assert pairs["years"].iloc[0] == pytest.approx(730 / 365.25, abs=1e-4)
     for name in ("changes", "pairs"):
@@ -123,8 +136,8 @@ def test_a_page_with_both_sessions_at_each_lesion(made):
 def test_pages_of_before_go(made):
     old = made.layout.changes_page("sub-GONE")
     old.write_text("")
-    report_changes.write_pages(report.environment(), {"version": "0", "title": "T"}, made.layout,
-                               made.config)  # fmt: skip
+    shared = {"version": "0", "title": "T"}
+    report_changes.write_pages(report.environment(), shared, made.layout, made.config)
     assert not old.exists()
 
 

@@ -36,8 +36,8 @@ def made(tmp_path_factory):
         own = store.Store(made.layout, name)
         for number, row in enumerate(kept):
             yes = row["label"] == "definite" if number else name == "A"
-            decide(own, row, decision="accept" if yes else "reject",
-                   **{"class": "microbleed" if yes else "vessel"})  # fmt: skip
+            vote = {"decision": "accept", "class": "microbleed"}
+            decide(own, row, **(vote if yes else {"decision": "reject", "class": "vessel"}))
         for scan_id in sorted(keys)[:12]:
             row = {"scan_id": scan_id, "key": keys[scan_id]}
             decide(own, row, decision="read", mode="free-hand")

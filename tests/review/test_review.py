@@ -1,16 +1,20 @@
 """Decisions on disk, and the verdicts, counts and figures that follow from them."""
 
+import copy
 import os
 import signal
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cmburden.cohort import reviewed as measures
 from cmburden.cohort import verdicts as settle
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
+from cmburden.core.schema import as_records
 from cmburden.core.tables import CANDIDATES, REVIEWED, REVIEWS
 from cmburden.review import store
 from cmburden.review.store import Store
@@ -163,11 +167,18 @@ def candidates(*places, scan=SCAN) -> pd.DataFrame:
 def scans(*ids, n_cmb=0, n_possible=0, key="k") -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"scan_id": i, "participant_id": i.split("_")[0], "contrast": "GRE", "status": "ok",
-             "content_key": key, "n_cmb": n_cmb, "n_possible": n_possible}
+            {
+                "scan_id": i,
+                "participant_id": i.split("_")[0],
+                "contrast": "GRE",
+                "status": "ok",
+                "content_key": key,
+                "n_cmb": n_cmb,
+                "n_possible": n_possible,
+            }
             for i in ids or (SCAN,)
         ]
-    )  # fmt: skip
+    )
 
 
 def settled(found, *decisions, of=None) -> settle.Verdicts:
@@ -264,6 +275,17 @@ def test_decisions_find_their_lesion_after_other_weights():
     assert verdicts.counts.iloc[0]["n_cmb_reviewed"] == 2
 
 
+def test_a_former_rejection_counts_where_another_reader_marks_a_lesion():
+    """A rejected a candidate that this run has no more; B marks a lesion 1 mm beside it."""
+    verdicts = settled(
+        candidates(),
+        ("A", reject(1, (0, 0, 0), "vessel")),
+        ("B", mark(1, (1, 0, 0))),
+    )
+    assert verdicts.places["settled"].tolist() == ["disputed"]
+    assert verdicts.places["n_votes"].tolist() == [2]
+
+
 def test_a_lesion_judged_before_and_after_other_weights_counts_once():
     verdicts = settled(
         candidates(((1, 0, 0), "definite")),
@@ -307,6 +329,116 @@ def test_order_of_decisions_changes_nothing():
     pd.testing.assert_frame_equal(REVIEWED.frame(first.places), REVIEWED.frame(again.places))
 
 
+# --- verdicts, whatever the decisions ---
+
+#: A scan full of candidates and decisions: many are within 3 mm of several others.
+POINT = st.tuples(*[st.integers(-4, 4)] * 3)
+LABEL = st.sampled_from(["definite", "possible", "rejected"])
+CROWD = st.lists(st.tuples(POINT, LABEL), max_size=6, unique_by=lambda pair: pair[0])
+CLASS = st.sampled_from([None, "vessel", "border"])
+DECISION = st.one_of(
+    st.builds(accept, st.integers(1, 9), POINT),
+    st.builds(lambda n, at, to: accept(n, at, to=to), st.integers(1, 9), POINT, POINT),
+    st.builds(reject, st.integers(1, 9), POINT, CLASS),
+    st.builds(mark, st.integers(1, 9), POINT),
+    st.builds(lambda n, to: mark(n, to, mode="free-hand"), st.integers(1, 9), POINT),
+    st.just(decision(decision="read", mode="free-hand")),
+)
+READERS = st.sampled_from(["A", "B", "C", "consensus"])
+DECISIONS = st.lists(st.tuples(READERS, DECISION), max_size=12)
+
+
+def rows_of(found, decided) -> tuple[list[dict], list[dict]]:
+    """Rows of `candidates` and of `reviews`."""
+    rows = [dict.fromkeys(REVIEWS.names) | row | {"reader": reader} for reader, row in decided]
+    return as_records(candidates(*found)), rows
+
+
+def described(places: settle.Places) -> list[tuple]:
+    return [(p.position, p.moved, dict(p.votes), p.marked_by, p.verdict()) for p in places]
+
+
+@settings(deadline=None, max_examples=60)
+@given(CROWD, DECISIONS, st.randoms(use_true_random=False))
+def test_order_of_rows_changes_nothing_in_a_crowd(found, decided, random):
+    seen, rows = rows_of(found, decided)
+    before = described(settle.places_of(seen, rows))
+    random.shuffle(seen)
+    random.shuffle(rows)
+    assert described(settle.places_of(seen, rows)) == before
+
+
+@settings(deadline=None, max_examples=60)
+@given(CROWD, DECISIONS)
+def test_rows_are_left_as_they_are_and_settled_alike_again(found, decided):
+    seen, rows = rows_of(found, decided)
+    copies = copy.deepcopy((seen, rows))
+    before = described(settle.places_of(seen, rows))
+    assert (seen, rows) == copies
+    assert described(settle.places_of(seen, rows)) == before
+
+
+@settings(deadline=None, max_examples=60)
+@given(CROWD, DECISIONS)
+def test_every_reader_has_one_vote_at_a_place_and_every_lesion_is_a_place(found, decided):
+    seen, rows = rows_of(found, decided)
+    places = settle.places_of(seen, rows)
+    lesions = [row["candidate_id"] for row in seen if row["label"] != "rejected"]
+    of_lesions = [place.candidate["candidate_id"] for place in places if place.is_lesion]
+    assert of_lesions == lesions
+    for reader in "ABC":
+        votes = [place.votes[reader] for place in places if reader in place.votes]
+        judged = [v for v in votes if v != settle.NOT_MARKED]
+        assert len(judged) <= sum(r["reader"] == reader and r["decision"] != "read" for r in rows)
+        if reader in settle.free_hand_readers(rows):
+            assert len(votes) == len(places)
+
+
+@settings(deadline=None, max_examples=60)
+@given(CROWD, DECISIONS)
+def test_consensus_that_confirms_the_verdicts_changes_none(found, decided):
+    seen, rows = rows_of(found, [pair for pair in decided if pair[0] != "consensus"])
+    before = settle.places_of(seen, rows)
+    verdicts = {
+        place.candidate["candidate_id"]: place.verdict().microbleed
+        for place in before
+        if place.is_lesion
+    }
+    confirmed = [
+        ("consensus", (accept if verdicts[number] else reject)(number, at))
+        for number, (at, _) in enumerate(found, start=1)
+        if verdicts.get(number) is not None
+    ]
+    after = settle.places_of(seen, rows + rows_of([], confirmed)[1])
+    assert [p.verdict().microbleed for p in after] == [p.verdict().microbleed for p in before]
+
+
+#: For each of some lesions far apart: who judged it, and whether as a microbleed.
+VOTES = st.lists(st.dictionaries(st.sampled_from("ABC"), st.booleans()), min_size=1, max_size=5)
+#: mm by which a candidate of the next run lies elsewhere: below 3 mm in all.
+SHIFT = st.tuples(*[st.floats(-1.5, 1.5)] * 3)
+
+
+@settings(deadline=None, max_examples=60)
+@given(VOTES, st.data())
+def test_lesions_apart_get_the_majority_of_their_votes_after_other_weights(votes, data):
+    """Whoever the readers are, however the run numbers its candidates, up to 3 mm elsewhere."""
+    order = data.draw(st.permutations(range(len(votes))))
+    centres = [(20.0 * k, 0.0, 0.0) for k in range(len(votes))]
+    shifted = [tuple(np.add(centres[k], data.draw(SHIFT))) for k in order]
+    decided = [
+        (reader, (accept if yes else reject)(k + 1, centres[k]))
+        for k, of_lesion in enumerate(votes)
+        for reader, yes in of_lesion.items()
+    ]
+    places = settle.places_of(*rows_of([(at, "definite") for at in shifted], decided))
+    assert len(places) == len(votes)
+    for k, place in zip(order, places, strict=True):
+        yes, no = (list(votes[k].values()).count(vote) for vote in (True, False))
+        assert place.verdict().microbleed == (None if yes == no else yes > no)
+        assert set(place.votes) == set(votes[k])
+
+
 # --- figures ---
 
 
@@ -337,8 +469,11 @@ def cohort_of_readings():
 def test_sensitivity_and_specificity_of_the_cohort_itself():
     verdicts, of, rows = cohort_of_readings()
     assert measures.detector_errors(verdicts, of)["presence"]["GRE"] == {
-        "positive_found": 1, "positive_scans": 2, "negative_clean": 1, "negative_scans": 2,
-    }  # fmt: skip
+        "positive_found": 1,
+        "positive_scans": 2,
+        "negative_clean": 1,
+        "negative_scans": 2,
+    }
     for stratum in ("all", "contrast=GRE"):
         row = rows[stratum, "review sensitivity"]
         assert (row["estimate"], row["n"], row["denominator"]) == (0.5, 1, 2)

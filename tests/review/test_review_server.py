@@ -1,4 +1,4 @@
-"""Who is shown what, and who is answered: worklists, sessions, and requests that are refused."""
+"""Worklists, sittings, and which requests the server refuses."""
 
 import dataclasses
 import gzip
@@ -12,13 +12,13 @@ import pytest
 import reviewable
 import uvicorn
 
-from cmburden.cohort import verdicts as settle
+from cmburden.cohort import verdicts
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.tables import CANDIDATES, REVIEWS
+from cmburden.core.tables import CANDIDATES, REVIEWS, SUMMARY
 from cmburden.review import server, store
 from cmburden.review.pictures import Pictures
-from cmburden.review.session import Refused, Session
-from cmburden.review.worklist import Options, Study, boundary, worklist
+from cmburden.review.session import Refused, Sitting
+from cmburden.review.worklist import Options, Study, definite_threshold, worklist
 from cmburden.run import cli
 from cmburden.train import labels
 
@@ -44,9 +44,28 @@ def study(made):
 
 def test_useful_order_begins_at_the_threshold(study):
     items = worklist(study, "A", Options())
-    far = [abs(item.probability - boundary(study.lesions)) for item in items]
+    far = [round(abs(item.probability - reviewable.DEFINITE), 6) for item in items]
     assert far == sorted(far) and len(items) > 10
     assert {item.label for item in items} == {"definite", "possible"}
+
+
+def test_the_threshold_is_the_one_that_the_run_used(study):
+    assert definite_threshold(study.layout) == 0.6
+    reviewable.write_threshold(study.layout, thresholds_in_use_definite=0.45)
+    assert definite_threshold(study.layout) == 0.45
+    reviewable.write_threshold(study.layout)
+
+
+def test_a_run_that_recorded_no_threshold_is_one_sentence(study):
+    path = study.layout.table("summary")
+    SUMMARY.write(path, [])
+    with pytest.raises(CMBurdenError, match=r"names no threshold.*--order random or scan"):
+        worklist(study, "A", Options())
+    assert worklist(study, "A", Options(order="scan"))
+    path.unlink()
+    with pytest.raises(CMBurdenError, match="is not there"):
+        worklist(study, "A", Options())
+    reviewable.write_threshold(study.layout)
 
 
 def test_random_order_is_seeded_and_of_each_reader(study):
@@ -81,30 +100,30 @@ def test_a_run_that_is_not_complete_is_one_sentence(tmp_path, capsys):
     assert "letters and digits" in capsys.readouterr().err
 
 
-# --- a session ---
+# --- a sitting ---
 
 
-def accepted(session: Session, number: int, **more) -> dict:
-    return session.decide({"item": number, "action": "accept"} | more)
+def accepted(sitting: Sitting, number: int, **more) -> dict:
+    return sitting.decide({"item": number, "action": "accept"} | more)
 
 
 def test_a_scan_of_the_sample_hides_its_detections_until_it_is_read(study):
-    session = Session(study, "A", Options(free_hand=3))
-    sample = {i.scan_id for i in session.items if i.mode == "free-hand"}
-    locked = [i["id"] for i in session.overview()["items"] if i.get("locked")]
-    assert locked and all(session.items[n].scan_id in sample for n in locked)
-    shown = session.overview()["items"][locked[0]]
+    sitting = Sitting(study, "A", Options(free_hand=3))
+    sample = {i.scan_id for i in sitting.items if i.mode == "free-hand"}
+    locked = [i["id"] for i in sitting.overview()["items"] if i.get("locked")]
+    assert locked and all(sitting.items[n].scan_id in sample for n in locked)
+    shown = sitting.overview()["items"][locked[0]]
     assert not {"at", "software", "region"} & set(shown)
     with pytest.raises(Refused, match="free-hand first"):
-        accepted(session, locked[0])
-    scan_id = session.items[locked[0]].scan_id
-    hand = next(n for n, i in enumerate(session.items) if i.scan_id == scan_id)
-    session.decide({"item": hand, "action": "read"})
-    accepted(session, locked[0])
+        accepted(sitting, locked[0])
+    scan_id = sitting.items[locked[0]].scan_id
+    hand = next(n for n, i in enumerate(sitting.items) if i.scan_id == scan_id)
+    sitting.decide({"item": hand, "action": "read"})
+    accepted(sitting, locked[0])
 
 
 def test_blind_to_the_software_means_that_nothing_of_it_is_sent(study):
-    seen, blind = (Session(study, "A", Options(blind=b)).overview() for b in (False, True))
+    seen, blind = (Sitting(study, "A", Options(blind=b)).overview() for b in (False, True))
     assert len(seen["items"]) > 0
     assert all("software" in item for item in seen["items"])
     text = json.dumps(blind)
@@ -112,59 +131,61 @@ def test_blind_to_the_software_means_that_nothing_of_it_is_sent(study):
 
 
 def test_blind_to_other_readers(study):
-    accepted(Session(study, "A", Options()), 0, note="surely")
-    shown = Session(study, "B", Options()).overview()
+    accepted(Sitting(study, "A", Options()), 0, note="surely")
+    shown = Sitting(study, "B", Options()).overview()
     assert "surely" not in json.dumps(shown)
     assert len(shown["items"]) > 0
     assert all(item["state"] is None for item in shown["items"])
 
 
 def test_consensus_is_shown_what_is_disputed_and_settles_it(study):
-    a, b = (Session(study, name, Options()) for name in "AB")
+    a, b = (Sitting(study, name, Options()) for name in "AB")
     for n in range(3):
         accepted(a, n)
-        b.decide({"item": n, "action": "reject", "class": "vessel"} if n == 1 else
-                 {"item": n, "action": "accept"})  # fmt: skip
+        if n == 1:
+            b.decide({"item": n, "action": "reject", "class": "vessel"})
+        else:
+            accepted(b, n)
     place = a.items[5].at
-    consensus = Session(study, "consensus", Options())
+    consensus = Sitting(study, "consensus", Options())
     assert [(i.scan_id, i.at) for i in consensus.items] == [(a.items[1].scan_id, a.items[1].at)]
     assert consensus.overview()["items"][0]["votes"] == ["microbleed", "vessel"]
     accepted(consensus, 0)
     reviews = REVIEWS.read(store.export(study.layout))
-    places = settle.settle(reviews, study.lesions, study.table).places
+    places = verdicts.settle(reviews, study.lesions, study.table).places
     assert places["settled"].value_counts()["consensus"] == 1
     assert "disputed" not in set(places["settled"])
     assert place not in [i.at for i in consensus.items]
 
 
 def test_moved_and_added_lesions_get_their_region(study):
-    session = Session(study, "A", Options())
-    session.decide({"item": 0, "action": "accept", "at": [12.0, 3.0, 4.0]})
-    session.decide({"item": 0, "action": "add", "at": [-12.0, 3.0, 4.0], "note": "small"})
-    rows = {row["decision"]: row for row in session.store.standing()}
+    sitting = Sitting(study, "A", Options())
+    sitting.decide({"item": 0, "action": "accept", "at": [12.0, 3.0, 4.0]})
+    sitting.decide({"item": 0, "action": "add", "at": [-12.0, 3.0, 4.0], "note": "small"})
+    rows = {row["decision"]: row for row in sitting.store.standing()}
     assert (rows["accept"]["region"], rows["accept"]["hemisphere"]) == ("frontal", "right")
     assert (rows["add"]["hemisphere"], rows["add"]["note"]) == ("left", "small")
-    assert rows["accept"]["shown_x_mm"] == session.items[0].at[0]
-    item = session.overview()["items"][0]
+    assert rows["accept"]["shown_x_mm"] == sitting.items[0].at[0]
+    item = sitting.overview()["items"][0]
     assert item["state"]["at"] == [12.0, 3.0, 4.0] and len(item["marks"]) == 1
 
 
 def test_a_scan_replaced_since_is_to_be_reviewed_again(study):
-    session = Session(study, "A", Options())
-    accepted(session, 0)
-    scan_id = session.items[0].scan_id
+    sitting = Sitting(study, "A", Options())
+    accepted(sitting, 0)
+    scan_id = sitting.items[0].scan_id
     other = dataclasses.replace(study.scans[scan_id], content_key="other")
     again = dataclasses.replace(study, scans=study.scans | {scan_id: other})
-    assert Session(again, "A", Options()).overview()["items"][0]["state"] is None
+    assert Sitting(again, "A", Options()).overview()["items"][0]["state"] is None
 
 
 def test_undo_returns_to_the_item(study):
-    session = Session(study, "A", Options())
-    accepted(session, 4)
-    accepted(session, 2)
-    assert session.undo()["undone"] == 2 and session.undo()["undone"] == 4
-    assert session.undo()["undone"] is None
-    assert all(item["state"] is None for item in session.overview()["items"])
+    sitting = Sitting(study, "A", Options())
+    accepted(sitting, 4)
+    accepted(sitting, 2)
+    assert sitting.undo()["undone"] == 2 and sitting.undo()["undone"] == 4
+    assert sitting.undo()["undone"] is None
+    assert all(item["state"] is None for item in sitting.overview()["items"])
 
 
 WRONG = {
@@ -179,18 +200,18 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_the_page_would_not_send_is_refused_and_not_stored(study, name):
-    session = Session(study, "A", Options())
+    sitting = Sitting(study, "A", Options())
     for value in WRONG[name]:
         sent = {"item": 0, "action": "reject"} | {name: value}
         with pytest.raises(Refused):
-            session.decide(sent)
+            sitting.decide(sent)
     for mark in (None, "../1", 1, -1, True):
         with pytest.raises(Refused):
-            session.decide({"item": 0, "action": "remove", "mark": mark})
+            sitting.decide({"item": 0, "action": "remove", "mark": mark})
     for sent in (None, [], "x", 1):
         with pytest.raises(Refused):
-            session.decide(sent)
-    assert session.store.standing() == []
+            sitting.decide(sent)
+    assert sitting.store.standing() == []
 
 
 # --- images ---
@@ -206,9 +227,9 @@ def unpacked(message: bytes) -> tuple[dict, list[np.ndarray]]:
 
 
 def test_blocks_hold_the_volume_without_loss(made, study):
-    session = Session(study, "A", Options())
-    item = session.items[0]
-    header, (block,) = unpacked(session.pictures.block(item.scan_id, item.at))
+    sitting = Sitting(study, "A", Options())
+    item = sitting.items[0]
+    header, (block,) = unpacked(sitting.pictures.block(item.scan_id, item.at))
     image = nib.load(made.layout.preproc(study.scans[item.scan_id]))
     box = tuple(slice(a, a + n) for a, n in zip(header["first"], header["shape"], strict=True))
     assert np.array_equal(block * header["unit"], np.asarray(image.dataobj)[box])
@@ -218,7 +239,7 @@ def test_blocks_hold_the_volume_without_loss(made, study):
     # The lesion lies in it, a dark dot.
     at = np.rint(np.linalg.inv(header["affine"]) @ [*item.at, 1])[:3].astype(int)
     assert block[tuple(at)] * header["unit"] < 0.6
-    header, (whole,) = unpacked(session.pictures.whole(item.scan_id))
+    header, (whole,) = unpacked(sitting.pictures.whole(item.scan_id))
     assert np.array_equal(whole * header["unit"], np.asarray(image.dataobj))
 
 
@@ -244,16 +265,16 @@ def test_phase_comes_along_where_its_grid_is_the_scans(made, study, tmp_path):
 
 @pytest.fixture(scope="module")
 def served(made):
-    session = Session(Study.read(made.layout), "net", Options())
+    sitting = Sitting(Study.read(made.layout), "net", Options())
     bound = server.listening(0)
     running = uvicorn.Server(
         uvicorn.Config(
-            server.application(session, TOKEN), lifespan="off", ws="none", log_level="error"
+            server.application(sitting, TOKEN), lifespan="off", ws="none", log_level="error"
         )
     )
     thread = threading.Thread(target=running.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
-    yield bound.getsockname(), session
+    yield bound.getsockname(), sitting
     running.should_exit = True
     thread.join(10)
 
@@ -344,14 +365,14 @@ def test_no_parameter_leads_out_of_the_dataset(served, up):
         status, content, _ = ask(served, path)
         assert status in (400, 404), path
         assert b"root:" not in content
-    _, session = served
+    _, sitting = served
     for name in ("item", "action", "class", "at", "note", "mark"):
         sent = {"item": 0, "action": "reject", "class": "vessel"} | {name: up}
         status, content, _ = ask(served, "/api/decisions", "POST", body=json.dumps(sent))
         # A note is free text and stays text.
         assert status == (200 if name in ("note", "mark") else 400), (name, content)
         if status == 200:
-            session.undo()
+            sitting.undo()
     assert ask(served, "/api/overview?reader=" + up)[0] == 200  # parameters that mean nothing
 
 
@@ -371,14 +392,14 @@ def test_methods_and_sites_that_are_not_ours(served):
 
 
 def test_exported_labels_are_read_back(made, study, capsys, tmp_path):
-    session = Session(study, "A", Options(order="scan"))
-    first = session.items[0].scan_id
-    own = [n for n, item in enumerate(session.items) if item.scan_id == first]
+    sitting = Sitting(study, "A", Options(order="scan"))
+    first = sitting.items[0].scan_id
+    own = [n for n, item in enumerate(sitting.items) if item.scan_id == first]
     for n in own[1:]:
-        accepted(session, n)
-    session.decide({"item": own[0], "action": "reject", "class": "vessel"})
-    session.decide({"item": own[0], "action": "add", "at": [10.0, 20.0, 5.0]})
-    hand = Session(study, "B", Options(free_hand=len(study.scans)))
+        accepted(sitting, n)
+    sitting.decide({"item": own[0], "action": "reject", "class": "vessel"})
+    sitting.decide({"item": own[0], "action": "add", "at": [10.0, 20.0, 5.0]})
+    hand = Sitting(study, "B", Options(free_hand=len(study.scans)))
     n, empty = next((n, i.scan_id) for n, i in enumerate(hand.items) if i.scan_id != first)
     hand.decide({"item": n, "action": "read"})
     folder = tmp_path / "labels"
@@ -391,7 +412,7 @@ def test_exported_labels_are_read_back(made, study, capsys, tmp_path):
     assert kinds.count("vessel") == 1 and kinds.count("microbleed") == len(own)
     added = next(le for le in read.lesions[first] if le.centre == (10.0, 20.0, 5.0))
     assert added.radius_mm == labels.RADIUS_MM
-    place = session.items[own[1]]
+    place = sitting.items[own[1]]
     nearest = min(
         read.lesions[first], key=lambda le: np.linalg.norm(np.subtract(le.centre, place.at))
     )
@@ -403,7 +424,7 @@ def test_labels_of_nothing_settled_are_one_sentence(made, study, tmp_path, capsy
     command = ["review", str(made.layout.root), "--export-labels", str(tmp_path)]
     assert cli.main(command) == 2
     assert "nobody has reviewed" in capsys.readouterr().err
-    Session(study, "A", Options()).decide({"item": 0, "action": "note", "note": "later"})
+    Sitting(study, "A", Options()).decide({"item": 0, "action": "note", "note": "later"})
     assert cli.main(command) == 2
     assert "no scan is settled" in capsys.readouterr().err
 

@@ -11,8 +11,9 @@ import tiny_models
 
 from cmburden.cohort import stage as aggregate
 from cmburden.core import config
-from cmburden.core.paths import SCAN_STAGES, Layout
+from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
+from cmburden.core.stages import SCAN_STAGES
 from cmburden.core.tables import SCANS
 from cmburden.index import stage as index
 from cmburden.report import stage as report

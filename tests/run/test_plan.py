@@ -14,10 +14,12 @@ import pytest
 
 from cmburden.core import config, resources
 from cmburden.core.keys import bucket_of
-from cmburden.core.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
+from cmburden.core.paths import COHORT_TABLES, Layout
+from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 from cmburden.index import stage as index
 from cmburden.run import plan as workflow
-from cmburden.run.plan import Flow
+from cmburden.run.begin import BEGUN, plan_for_snakemake
+from cmburden.run.plan import Plan
 
 #: Scans of the tree; participant 03 has two sessions.
 NAMES = (
@@ -67,10 +69,10 @@ class Study:
         (copy / "model.json").write_text(contract)
         self.set(stage, model=str(copy))
 
-    def flow(self) -> Flow:
+    def flow(self) -> Plan:
         overrides = self.settings | {"bids_dir": str(self.bids), "output_dir": str(self.out)}
         index.run(self.bids, Layout(self.out), config.load(overrides))
-        return Flow(overrides, main=False)
+        return plan_for_snakemake(overrides, main=False)
 
     def jobs(self) -> dict[str, dict[str, object]]:
         """Of each stage, the parameters of its jobs by the job's unit."""
@@ -93,8 +95,8 @@ def study(tmp_path) -> Study:
 
 def bump(stage: str) -> Callable[[Study, pytest.MonkeyPatch], None]:
     def change(study, monkeypatch):
-        real = workflow.stage_version
-        monkeypatch.setattr(workflow, "stage_version", lambda name: real(name) + (name == stage))
+        real = workflow.version_of
+        monkeypatch.setattr(workflow, "version_of", lambda name: real(name) + (name == stage))
 
     return change
 
@@ -263,18 +265,18 @@ def test_readers_decisions_and_sessions_are_part_of_the_cohort(study):
 
 def test_the_main_process_indexes_and_jobs_believe_the_manifest(study, monkeypatch):
     overrides = {"bids_dir": str(study.bids), "output_dir": str(study.out)}
-    first = Flow(overrides, main=True)
+    first = plan_for_snakemake(overrides, main=True)
     assert len(first.scans) == len(NAMES)
     study.add("sub-05/anat/sub-05_T2starw")
-    assert Flow(overrides, main=False).scans.keys() == first.scans.keys()
-    monkeypatch.setenv(workflow.INDEXED, "1")
-    assert Flow(overrides, main=True).scans.keys() == first.scans.keys()
-    monkeypatch.delenv(workflow.INDEXED)
-    assert len(Flow(overrides, main=True).scans) == len(NAMES) + 1
+    assert plan_for_snakemake(overrides, main=False).scans.keys() == first.scans.keys()
+    monkeypatch.setenv(BEGUN, "1")
+    assert plan_for_snakemake(overrides, main=True).scans.keys() == first.scans.keys()
+    monkeypatch.delenv(BEGUN)
+    assert len(plan_for_snakemake(overrides, main=True).scans) == len(NAMES) + 1
 
 
 def test_without_a_bids_folder_there_is_nothing_to_do(tmp_path):
-    flow = Flow({"output_dir": str(tmp_path)}, main=False)
+    flow = plan_for_snakemake({"output_dir": str(tmp_path)}, main=False)
     assert flow.scans == {} and flow.shards() == [] and flow.followed() == []
 
 
@@ -282,4 +284,5 @@ def test_without_a_bids_folder_there_is_nothing_to_do(tmp_path):
     "stage", [*SCAN_STAGES, *BUCKET_STAGES, "longitudinal", "aggregate", "report"]
 )
 def test_the_version_in_the_plan_is_that_of_the_stage(stage):
-    assert workflow.stage_version(stage) == importlib.import_module(f"cmburden.{stage}").VERSION
+    room = {"longitudinal": "follow", "aggregate": "cohort"}.get(stage, stage)
+    assert workflow.version_of(stage) == importlib.import_module(f"cmburden.{room}.stage").VERSION

@@ -6,8 +6,9 @@ import pytest
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.tables import CHANGES, PAIRS, TRACKED_TRUTH
-from cmburden.studies import perfect_changes as evaluate_changes
-from cmburden.studies.perfect_changes import as_plain, markdown, read_truth, score, wandering
+from cmburden.studies import change_scores
+from cmburden.studies.change_scores import as_plain, markdown, score
+from cmburden.studies.perfect_changes import read_truth, wandering
 
 ONE, OTHER = "sub-1_ses-1_T2starw", "sub-1_ses-2_T2starw"
 
@@ -122,4 +123,4 @@ def test_the_edge_wanders_by_a_millimetre_or_two():
 def test_conventions_are_in_the_result():
     called, lesions = found({1: ("persisting", 20.0, 20.0)})
     result = as_plain(score(pairs(), called, lesions, truth({1: (True, True)})))
-    assert result["conventions"] == evaluate_changes.CONVENTIONS
+    assert result["conventions"] == change_scores.CONVENTIONS

@@ -270,9 +270,9 @@ def _checkout(study: Path, stage: str | None = None) -> Iterator[dict]:
         shutil.copytree(resources.root() / name, copy / name)
     shutil.copy2(resources.root() / "Snakefile", copy)
     if stage:
-        module = copy / "src" / "cmburden" / f"{stage}.py"
+        module = copy / "src" / "cmburden" / "core" / "stages.py"
         text, times = re.subn(
-            r"^VERSION = \d+$", "VERSION = 999", module.read_text(), flags=re.MULTILINE
+            rf'Stage\("{stage}", \d+,', f'Stage("{stage}", 999,', module.read_text()
         )
         assert times == 1
         module.write_text(text)

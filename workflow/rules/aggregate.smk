@@ -1,17 +1,17 @@
 rule aggregate:
     input:
-        shards=flow.shards(),
-        followed=flow.followed(),
+        shards=plan.shards(),
+        followed=plan.followed(),
     output:
-        tables=flow.tables(),
+        tables=plan.tables(),
     log:
-        flow.paths.log("aggregate"),
+        plan.paths.log("aggregate"),
     benchmark:
-        flow.paths.benchmark("aggregate")
+        plan.paths.benchmark("aggregate")
     resources:
         mem_mb=4000,
         runtime=60,
     params:
-        what=flow.of_cohort(),
+        what=plan.of_cohort(),
     script:
         "../scripts/aggregate.py"

@@ -1,17 +1,17 @@
 rule detect:
     input:
-        records=lambda w: flow.records("preprocess", w.bucket),
+        records=lambda w: plan.records("preprocess", w.bucket),
     output:
-        shard=flow.paths.bucket("detect", "{bucket}"),
+        shard=plan.paths.bucket("detect", "{bucket}"),
     log:
-        flow.paths.log("detect", "{bucket}"),
+        plan.paths.log("detect", "{bucket}"),
     benchmark:
-        flow.paths.benchmark("detect", "{bucket}")
-    threads: flow.config["threads"]
+        plan.paths.benchmark("detect", "{bucket}")
+    threads: plan.config["threads"]
     resources:
         mem_mb=lambda w, attempt: 6000 * attempt,
         runtime=lambda w, attempt: 120 * attempt,
     params:
-        what=lambda w: flow.of_bucket("detect", w.bucket),
+        what=lambda w: plan.of_bucket("detect", w.bucket),
     script:
         "../scripts/detect.py"

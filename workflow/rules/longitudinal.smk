@@ -4,27 +4,27 @@
 # parameter of a job below another that runs, and does not pass on through an ancient file.
 rule people:
     output:
-        key=flow.paths.people("{bucket}"),
+        key=plan.paths.people("{bucket}"),
     log:
-        flow.paths.log("people", "{bucket}"),
+        plan.paths.log("people", "{bucket}"),
     localrule: True
     params:
-        key=lambda w: flow.key_of_people(w.bucket),
+        key=lambda w: plan.key_of_people(w.bucket),
     shell:
         "echo {params.key} > {output.key} 2> {log}"
 
 
 rule longitudinal:
     input:
-        people=flow.paths.people("{bucket}"),
-        shards=ancient(lambda w: flow.shards_of_people(w.bucket)),
+        people=plan.paths.people("{bucket}"),
+        shards=ancient(lambda w: plan.shards_of_people(w.bucket)),
     output:
-        tracks=flow.paths.bucket("longitudinal", "{bucket}"),
-        sessions=flow.paths.followed("{bucket}"),
+        tracks=plan.paths.bucket("longitudinal", "{bucket}"),
+        sessions=plan.paths.followed("{bucket}"),
     log:
-        flow.paths.log("longitudinal", "{bucket}"),
+        plan.paths.log("longitudinal", "{bucket}"),
     benchmark:
-        flow.paths.benchmark("longitudinal", "{bucket}")
+        plan.paths.benchmark("longitudinal", "{bucket}")
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,

@@ -1,21 +1,21 @@
 rule report:
     input:
-        tables=flow.tables(),
+        tables=plan.tables(),
     output:
         page=report(
-            flow.paths.report,
+            plan.paths.report,
             category="Cohort",
             caption="../report/cohort.rst",
         ),
     log:
-        flow.paths.log("report"),
+        plan.paths.log("report"),
     benchmark:
-        flow.paths.benchmark("report")
+        plan.paths.benchmark("report")
     resources:
         mem_mb=4000,
         runtime=60,
     params:
-        what=flow.of_report(),
+        what=plan.of_report(),
     script:
         "../scripts/report.py"
 
@@ -23,14 +23,14 @@ rule report:
 # Not worth a place in a cluster's queue: it reads one column.
 rule check:
     input:
-        tables=flow.tables(),
-        page=flow.paths.report,
+        tables=plan.tables(),
+        page=plan.paths.report,
     output:
-        flow.paths.checked,
+        plan.paths.checked,
     log:
-        flow.paths.log("check"),
+        plan.paths.log("check"),
     localrule: True
     params:
-        limit=flow.config["aggregate"]["max_failed_fraction"],
+        limit=plan.config["aggregate"]["max_failed_fraction"],
     script:
         "../scripts/check.py"

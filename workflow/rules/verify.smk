@@ -1,18 +1,18 @@
 rule verify:
     input:
-        records=lambda w: flow.records("register", w.bucket),
-        candidates=flow.paths.bucket("detect", "{bucket}"),
+        records=lambda w: plan.records("register", w.bucket),
+        candidates=plan.paths.bucket("detect", "{bucket}"),
     output:
-        shard=flow.paths.bucket("verify", "{bucket}"),
+        shard=plan.paths.bucket("verify", "{bucket}"),
     log:
-        flow.paths.log("verify", "{bucket}"),
+        plan.paths.log("verify", "{bucket}"),
     benchmark:
-        flow.paths.benchmark("verify", "{bucket}")
-    threads: flow.config["threads"]
+        plan.paths.benchmark("verify", "{bucket}")
+    threads: plan.config["threads"]
     resources:
         mem_mb=lambda w, attempt: 6000 * attempt,
         runtime=lambda w, attempt: 120 * attempt,
     params:
-        what=lambda w: flow.of_bucket("verify", w.bucket),
+        what=lambda w: plan.of_bucket("verify", w.bucket),
     script:
         "../scripts/verify.py"

@@ -1,8 +1,8 @@
-"""What a cohort of thousands costs beside its images: planning, and the tables.
+"""Cost of a cohort of thousands of scans beside its images: planning, and the tables.
 
-The dry run is held against a bare Snakefile, which has as many jobs with the same edges and nothing
-else: no parameters, logs, benchmarks or resources. It is what Snakemake itself takes; the rest is
-ours. Both are planned when nothing is to do.
+The dry run is compared with that of a bare Snakefile, which has as many jobs with the same edges
+and nothing else: no parameters, logs, benchmarks or resources. Its cost is Snakemake's; the rest is
+CMBurden's. Both are planned when nothing is to do.
 """
 
 from __future__ import annotations
@@ -16,18 +16,23 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import yaml
 
 from cmburden.benchmarks import pretend_results as synthetic_results
 from cmburden.benchmarks import pretend_tree as synthetic_manifest
-from cmburden.core import config, manifest, resources
+from cmburden.core import config, resources
+from cmburden.core import manifest as core_manifest
 from cmburden.core.errors import CMBurdenError, told
 from cmburden.core.files import write_json
+from cmburden.core.markdown import table as markdown_table
 from cmburden.core.paths import COHORT_TABLES, Layout
+from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 from cmburden.index import stage as index
-from cmburden.run.plan import INDEXED, Flow
+from cmburden.run.begin import BEGUN, plan_for_snakemake
+from cmburden.run.plan import Plan
 
 #: The rules' edges, over {scans} names in {buckets} buckets (by remainder: planning is the same).
 BARE = """\
@@ -72,8 +77,15 @@ rule check:
 """
 
 
-#: Snakemake, but what is to do is held to have been done: its memory of each output is written as
-#: after a real job. ``--touch`` does the same in a tenth of a second a job, half an hour here.
+#: Age of the oldest outputs, seconds: more than there are stages, since each is a second younger.
+_AGE_S = 60
+_SCANS_A_BUCKET = 50
+_COST_HEADER = ("seconds", "processor seconds", "peak memory, MB")
+#: Scans by default, to plan and for tables.
+_SCANS = {"plan": 5000, "tables": 20000}
+
+#: Snakemake with a scheduler that runs no job: it writes Snakemake's memory of each output as after
+#: a real job. ``--touch`` does the same in a tenth of a second a job, half an hour here.
 REMEMBER = """\
 from snakemake.scheduling.job_scheduler import JobScheduler
 def schedule(self):
@@ -87,10 +99,10 @@ main()
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
+class CommandCost:
     """Wall and processor seconds of a command, the largest memory of a process of it, its output.
 
-    Wall time depends on what else the machine does, the processor's hardly.
+    Wall time depends on the machine's other work, processor time hardly.
     """
 
     seconds: float
@@ -99,8 +111,8 @@ class Measured:
     output: str
 
 
-#: A small process that starts the command and asks what it took. Linux gives a process the peak of
-#: the one that it was started from, and this one is large in tests.
+#: A small process that starts the command and reads its use of time and memory. Linux gives a
+#: process the peak of its parent, and this process is large in tests.
 _LAUNCHER = """\
 import json, resource, subprocess, sys
 code = subprocess.call(sys.argv[2:])
@@ -111,31 +123,45 @@ sys.exit(code)
 """
 
 
-def measure(command: list[str], **environment: str) -> Measured:
-    """Run ``command``; raises CMBurdenError with the last line it said where it fails."""
+def measure(command: list[str], **environment: str) -> CommandCost:
+    """Run ``command`` with these further variables of the environment.
+
+    Raises
+    ------
+    CMBurdenError
+        When the command fails, with the last line of its output.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        taken = Path(folder) / "taken.json"
+        usage = Path(folder) / "usage.json"
         began = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-c", _LAUNCHER, str(taken), *command], env=os.environ | environment,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+            [sys.executable, "-c", _LAUNCHER, str(usage), *command],
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         seconds = time.monotonic() - began
         if done.returncode:
             lines = done.stdout.strip().splitlines() or ["it said nothing"]
             raise CMBurdenError(f"{' '.join(command[:4])} ... failed: {lines[-1]}")
-        cpu, peak = json.loads(taken.read_text())
-    return Measured(round(seconds, 2), round(cpu, 2), round(peak, 1), done.stdout)
+        cpu, peak = json.loads(usage.read_text())
+    return CommandCost(round(seconds, 2), round(cpu, 2), round(peak, 1), done.stdout)
 
 
 # --- planning ---
 
 
-def plan(folder: Path, scans: int, buckets: int, repeats: int = 1) -> dict:
+def plan(folder: Path, scans: int, buckets: int, repeats: int = 1) -> dict[str, Any]:
     """Index and plan ``scans`` synthetic scans in ``folder``, and as many jobs of a bare file.
 
-    All is done: records, shards, tables and Snakemake's memory of them are there. Of ``repeats``
-    runs by turns the one of least processor time counts.
+    All is done: records, shards, tables and Snakemake's memory of them are there. The two dry runs
+    take turns. Of ``repeats`` runs of each the one of least processor time counts.
+
+    Raises
+    ------
+    CMBurdenError
+        When a job would run.
     """
     bids, layout = folder / "bids", Layout(folder / "out")
     synthetic_manifest.write_tree(bids, scans)
@@ -143,75 +169,82 @@ def plan(folder: Path, scans: int, buckets: int, repeats: int = 1) -> dict:
         {"bids_dir": str(bids), "output_dir": str(layout.root), "buckets": buckets}
     )
     began = time.process_time()
-    found = index.run(bids, layout, settings)
-    first = time.process_time() - began
+    indexed = index.run(bids, layout, settings)
+    index_seconds = time.process_time() - began
     ours = [
-        sys.executable, "-m", "cmburden.run.cli", "run", str(bids), str(layout.root), "participant",
-        "--set", f"buckets={buckets}", "--cores", "2", "-n",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "cmburden.run.cli",
+        "run",
+        str(bids),
+        str(layout.root),
+        "participant",
+    ]
+    ours += ["--set", f"buckets={buckets}", "--cores", "2", "-n"]
     bare = _write_bare(folder / "bare", scans, buckets)
-    flow = Flow(settings, main=False)
-    synthetic_results.write(layout, found, flow.buckets, candidates=5, lesions=1)
+    flow = plan_for_snakemake(settings, main=False)
+    synthetic_results.write(layout, indexed, flow.buckets, candidates=5, lesions=1)
     jobs = _remember_ours(layout, flow, settings)
     jobs_bare = _remember_bare(folder / "bare", bare, scans, buckets)
-    done = _pair(ours, [*bare, "--dry-run", "--quiet", "rules", "host"], repeats)
-    left = [jobs_of(one.pop("output")) for one in done.values()]
+    costs = _pair(ours, [*bare, "--dry-run", "--quiet", "rules", "host"], repeats)
+    left = [jobs_of(one.pop("output")) for one in costs.values()]
     if any(left):
         raise CMBurdenError(f"{left} jobs would run although all is done")
     return {
-        "scans": len(found),
+        "scans": len(indexed),
         "jobs": jobs,
         "jobs_bare": jobs_bare,
-        "index_cpu_seconds": round(first, 2),
-        **done,
+        "index_cpu_seconds": round(index_seconds, 2),
+        **costs,
         "files_a_folder": _fullest(layout.root),
     }
 
 
-def _pair(ours: list[str], bare: list[str], repeats: int) -> dict[str, dict]:
+def _pair(ours: list[str], bare: list[str], repeats: int) -> dict[str, dict[str, Any]]:
+    """The cheapest run of each command, by its name."""
     runs = [(measure(ours), measure(bare)) for _ in range(repeats)]
-    best = [min(of_one, key=lambda m: m.cpu_seconds) for of_one in zip(*runs, strict=True)]
+    best = [min(of_one, key=lambda cost: cost.cpu_seconds) for of_one in zip(*runs, strict=True)]
     return dict(zip(("ours", "bare"), map(dataclasses.asdict, best), strict=True))
 
 
 def _write_bare(folder: Path, scans: int, buckets: int) -> list[str]:
+    """Write the bare Snakefile; the command that runs it."""
     folder.mkdir()
-    (folder / "Snakefile").write_text(BARE.format(scans=scans, buckets=buckets))
-    return [
-        sys.executable, "-m", "snakemake", "--snakefile", str(folder / "Snakefile"),
-        "--directory", str(folder), "--cores", "2",
-    ]  # fmt: skip
+    snakefile = folder / "Snakefile"
+    snakefile.write_text(BARE.format(scans=scans, buckets=buckets))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
+    return [*command, "--directory", str(folder), "--cores", "2"]
 
 
-def _remember_ours(layout: Layout, flow: Flow, settings: dict) -> int:
-    """The rest of a finished run: tables, report, Snakemake's memory of every output; its jobs."""
+def _remember_ours(layout: Layout, flow: Plan, settings: dict[str, Any]) -> int:
+    """Complete a finished run: tables, report, Snakemake's memory of every output.
+
+    Returns the number of jobs.
+    """
     ends = [*map(layout.table, COHORT_TABLES), layout.report, layout.checked]
     for path in ends:
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    scans, buckets = list(flow.scans), list(flow.buckets)
     made = [
-        [layout.record("preprocess", s) for s in scans],
-        [layout.record("register", s) for s in scans],
-        [layout.bucket("detect", b) for b in buckets],
-        [layout.bucket("verify", b) for b in buckets],
+        *([layout.record(stage, scan) for scan in flow.scans] for stage in SCAN_STAGES),
+        *([layout.bucket(stage, bucket) for bucket in flow.buckets] for stage in BUCKET_STAGES),
         *([path] for path in ends),
     ]
     resolved = layout.work / "config.yaml"
     resolved.write_text(yaml.safe_dump(settings))
     root = resources.root()
-    command = [
-        "--snakefile", str(root / "Snakefile"),
-        "--profile", str(root / "workflow" / "profiles" / "default"),
-        "--directory", str(layout.work), "--configfile", str(resolved), "--nolock", "--cores", "2",
-    ]  # fmt: skip
-    return _remember(made, command, **{INDEXED: "1"})
+    profile = root / "workflow" / "profiles" / "default"
+    command = ["--snakefile", str(root / "Snakefile"), "--profile", str(profile)]
+    command += ["--directory", str(layout.work), "--configfile", str(resolved)]
+    command += ["--nolock", "--cores", "2"]
+    return _remember(made, command, **{BEGUN: "1"})
 
 
 def _remember_bare(folder: Path, command: list[str], scans: int, buckets: int) -> int:
+    """Write the outputs of the bare Snakefile and its memory of them; the number of jobs."""
     made = [
-        *([folder / stage / f"s{n}" for n in range(scans)] for stage in ("preprocess", "register")),
-        *([folder / stage / str(n) for n in range(buckets)] for stage in ("detect", "verify")),
+        *([folder / stage / f"s{n}" for n in range(scans)] for stage in SCAN_STAGES),
+        *([folder / stage / str(n) for n in range(buckets)] for stage in BUCKET_STAGES),
         *([folder / name] for name in ("tables", "report", "check")),
     ]
     for path in (path for stage in made for path in stage):
@@ -221,11 +254,13 @@ def _remember_bare(folder: Path, command: list[str], scans: int, buckets: int) -
 
 
 def _remember(made: list[list[Path]], arguments: list[str], **environment: str) -> int:
-    """Give the files of each stage the time of their making; write Snakemake's memory of them.
+    """Give the files of each stage a time of their making; write Snakemake's memory of them.
+
+    ``made`` are the outputs by stage, in the order of the stages.
 
     Returns the number of jobs.
     """
-    began = time.time() - 60
+    began = time.time() - _AGE_S
     for number, stage in enumerate(made):
         for path in stage:
             os.utime(path, (began + number, began + number))
@@ -234,38 +269,47 @@ def _remember(made: list[list[Path]], arguments: list[str], **environment: str) 
 
 
 def jobs_of(output: str) -> int:
-    """The total of Snakemake's table of jobs, without the rule `all`; 0 where nothing is to do."""
+    """The total of Snakemake's table of jobs, without the rule `all`; 0 where nothing is to do.
+
+    >>> jobs_of("job  count\\nall  1\\ndetect  3\\ntotal  4")
+    3
+    """
     rows = [line.split() for line in output.splitlines()]
     total = next((int(row[1]) for row in rows if len(row) == 2 and row[0] == "total"), 1)
     return total - 1
 
 
 def _fullest(root: Path) -> int:
+    """The largest number of files in a folder."""
     return max(len(files) for _, _, files in os.walk(root))
 
 
 # --- tables ---
 
 
-def tables(folder: Path, scans: int, buckets: int) -> dict:
-    """Make the tables of ``scans`` synthetic scans and their lesions by ``aggregate`` alone."""
-    layout = Layout(folder / "out")
+def tables(folder: Path, scans: int, buckets: int) -> dict[str, Any]:
+    """Make the tables of ``scans`` synthetic scans and their lesions by ``aggregate`` alone.
+
+    Raises
+    ------
+    CMBurdenError
+        When the table of lesions lacks some.
+    """
+    layout, bids = Layout(folder / "out"), folder / "bids"
     synthetic_manifest.write_manifest(layout.manifest, scans, buckets)
-    found = manifest.read_scans(layout.manifest, folder / "bids")
-    members = synthetic_results.buckets_of(found, buckets)
-    lesions = synthetic_results.write(layout, found, members)
-    (folder / "bids").mkdir()
-    synthetic_manifest.write_participants(folder / "bids", [s.participant_id for s in found])
+    manifest = core_manifest.read_scans(layout.manifest, bids)
+    members = synthetic_results.buckets_of(manifest, buckets)
+    lesions = synthetic_results.write(layout, manifest, members)
+    bids.mkdir()
+    synthetic_manifest.write_participants(bids, [scan.participant_id for scan in manifest])
     resolved = layout.work / "config.yaml"
-    resolved.write_text(yaml.safe_dump(config.load({"bids_dir": str(folder / "bids")})))
+    resolved.write_text(yaml.safe_dump(config.load({"bids_dir": str(bids)})))
     code = (
         "import sys, yaml; from pathlib import Path; from cmburden import aggregate;"
         "from cmburden.core.paths import Layout;"
         "aggregate.run(Layout(sys.argv[1]), Path(sys.argv[2]), yaml.safe_load(open(sys.argv[3])))"
     )
-    made = measure(
-        [sys.executable, "-c", code, str(layout.root), str(folder / "bids"), str(resolved)]
-    )
+    cost = measure([sys.executable, "-c", code, str(layout.root), str(bids), str(resolved)])
     rows = pq.read_metadata(layout.table("lesions")).num_rows
     if rows != lesions:
         raise CMBurdenError(f"{rows} lesions in the table, {lesions} were put in")
@@ -273,47 +317,46 @@ def tables(folder: Path, scans: int, buckets: int) -> dict:
         "scans": scans,
         "lesions": lesions,
         "candidates": pq.read_metadata(layout.candidates).num_rows,
-        "seconds": made.seconds,
-        "cpu_seconds": made.cpu_seconds,
-        "peak_mb": made.peak_mb,
+        "seconds": cost.seconds,
+        "cpu_seconds": cost.cpu_seconds,
+        "peak_mb": cost.peak_mb,
     }
 
 
-# --- saying it ---
+# --- as text ---
 
 
-def plan_markdown(result: dict) -> str:
+def plan_markdown(result: dict[str, Any]) -> str:
+    """A sentence and a table of the result of :func:`plan`."""
     scans, jobs = result["scans"], result["jobs"]
-    lines = [
+    ours, bare = result["ours"], result["bare"]
+    rows = [
+        ["`cmburden run -n`", *_cost_cells(ours)],
+        ["a bare Snakefile", *_cost_cells(bare)],
+        [
+            "ours over bare",
+            f"{ours['seconds'] / bare['seconds']:.2f}",
+            f"{ours['cpu_seconds'] / bare['cpu_seconds']:.2f}",
+            "",
+        ],
+    ]
+    return (
         f"{scans} scans, {jobs} jobs (a bare Snakefile: {result['jobs_bare']}); "
         f"{(jobs - 1) / scans:.3f} SLURM jobs a scan (`check` runs where Snakemake does); at most "
-        f"{result['files_a_folder']} files in a folder",
-        "",
-        "| nothing to do | seconds | processor seconds | peak memory, MB |",
-        "|---|---|---|---|",
-    ]
-    for who, what in (("ours", "`cmburden run -n`"), ("bare", "a bare Snakefile")):
-        m = result[who]
-        lines.append(
-            f"| {what} | {m['seconds']:.1f} | {m['cpu_seconds']:.1f} | {m['peak_mb']:.0f} |"
-        )
-    ours, bare = result["ours"], result["bare"]
-    lines.append(
-        f"| ours over bare | {ours['seconds'] / bare['seconds']:.2f} "
-        f"| {ours['cpu_seconds'] / bare['cpu_seconds']:.2f} | |"
+        f"{result['files_a_folder']} files in a folder\n\n"
+        + markdown_table(["nothing to do", *_COST_HEADER], rows)
     )
-    return "\n".join(lines)
 
 
-def tables_markdown(result: dict) -> str:
-    return "\n".join(
-        [
-            "| scans | lesions | candidates | seconds | processor seconds | peak memory, MB |",
-            "|---|---|---|---|---|---|",
-            f"| {result['scans']} | {result['lesions']} | {result['candidates']} "
-            f"| {result['seconds']:.1f} | {result['cpu_seconds']:.1f} | {result['peak_mb']:.0f} |",
-        ]
-    )
+def tables_markdown(result: dict[str, Any]) -> str:
+    """A table of the result of :func:`tables`."""
+    names = ["scans", "lesions", "candidates"]
+    row = [*(result[name] for name in names), *_cost_cells(result)]
+    return markdown_table([*names, *_COST_HEADER], [row])
+
+
+def _cost_cells(cost: dict[str, Any]) -> list[str]:
+    return [f"{cost['seconds']:.1f}", f"{cost['cpu_seconds']:.1f}", f"{cost['peak_mb']:.0f}"]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -326,8 +369,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="where to work, kept; else a temporary one")
     parser.add_argument("--out", type=Path, help="also write the figures there, as JSON")
     args = parser.parse_args(arguments)
-    scans = args.scans or (5000 if args.what == "plan" else 20000)
-    buckets = args.buckets or max(1, scans // 50)
+    scans = args.scans or _SCANS[args.what]
+    buckets = args.buckets or max(1, scans // _SCANS_A_BUCKET)
     with tempfile.TemporaryDirectory(prefix="cmburden-scale-") as temporary:
         folder = args.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

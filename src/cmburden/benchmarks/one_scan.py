@@ -2,9 +2,10 @@
 
 ``python -m cmburden.benchmarks.one_scan``.
 
-Detector and Verifier are taken as `detect` and `verify` take them, on the CPU, with the shipped
-models and the configuration's settings. Without scans of your own, ellipsoid brains with texture,
-noise, dark spots and dark lines are made: as many voxels and candidates as a scan has, no anatomy.
+Detector and Verifier are called as `detect` and `verify` call them, on the CPU, with the shipped
+models and the configuration's settings. Without scans of a run, ellipsoid brains with texture,
+noise, dark spots and dark lines are made. They have as many voxels and candidates as a scan, but no
+anatomy.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -33,6 +35,7 @@ from cmburden.core.errors import CMBurdenError, told
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.keys import seed_of
 from cmburden.core.manifest import read_scans
+from cmburden.core.markdown import table as markdown_table
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.detect.describe import describe
@@ -43,14 +46,43 @@ from cmburden.verify.stage import Verifier
 SHAPE, VOXEL_MM = (320, 400, 75), (0.5, 0.5, 2.0)
 #: Half axes of the brain, mm: 1.35 l, of an adult.
 HALF_AXES_MM = (66.0, 84.0, 58.0)
+#: Numbers of dark spots and lines: they give about as many candidates as a scan has (by eye).
 SPOTS, LINES = 60, 250
+#: Ranges of their radii (mm), depths (share of the signal) and lengths (mm), by eye.
+_SPOT_MM, _SPOT_DEPTH = (0.7, 2.5), (0.3, 0.8)
+_LINE_MM, _LINE_DEPTH, _LINE_LENGTH_MM = (0.4, 0.9), (0.3, 0.7), (8, 40)
+#: Signal of CSF, skull and air, where tissue has 1 (by eye).
+_CSF, _SKULL, _AIR = 1.3, 0.6, 0.02
+#: Squared radii, in those of the brain, where CSF begins and where the head ends (by eye).
+_CSF_FROM, _HEAD_TO = 0.93, 1.25
+#: Standard deviations of texture and noise, and the size of the texture in mm (by eye).
+_TEXTURE, _NOISE, _TEXTURE_MM = 0.07, 0.05, 6
+#: Spots lie within this share of the brain's volume, away from its edge.
+_INNER = 0.85
 STEPS = ("cnn", "describe", "yolo")
+_HEADER = (
+    "scan",
+    "voxels",
+    "candidates",
+    "CNN, s",
+    "describe, s",
+    "YOLO, s",
+    "all, s",
+    "CPU time of all, s",
+    "CNN, GFLOP",
+    "YOLO, GFLOP",
+    "a view, MFLOP",
+)
+_MM3_PER_ML = 1000
 _CONVENTION = "a multiplication and an addition count as two (torch.utils.flop_counter)"
 
 
 @dataclasses.dataclass(frozen=True)
-class Volume:
-    """``image`` (x, y, z) float32 with median 1 in the brain, ``mask`` bool, ``affine`` to mm."""
+class Brain:
+    """A scan to measure. ``image`` (x, y, z) float32 has median 1 in ``mask``, which is bool.
+
+    ``affine`` (4, 4) leads from voxels to RAS mm.
+    """
 
     name: str
     image: np.ndarray
@@ -59,8 +91,8 @@ class Volume:
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
-    """One scan. ``seconds`` by the clock and ``cpu_seconds`` of this process, by step; FLOPs."""
+class ScanCost:
+    """Cost of one scan by step: wall ``seconds``, ``cpu_seconds`` of this process, FLOPs."""
 
     scan: str
     voxels: tuple[int, int, int]
@@ -74,6 +106,7 @@ class Measured:
 
     @property
     def yolo_flops_per_view(self) -> float | None:
+        """None for a scan without candidates."""
         return self.yolo_flops / self.candidates if self.candidates else None
 
 
@@ -84,10 +117,10 @@ def synthetic(
     half_axes_mm: tuple[float, float, float] = HALF_AXES_MM,
     spots: int = SPOTS,
     lines: int = LINES,
-) -> Volume:
+) -> Brain:
     """A brain-sized ellipsoid; equal names give equal volumes.
 
-    Spots have 0.7 to 2.5 mm radius; lines, for veins, 0.4 to 0.9 mm and up to 40 mm length.
+    Spots have 0.7 to 2.5 mm radius. Lines, for veins, have 0.4 to 0.9 mm and 8 to 40 mm length.
     """
     rng = np.random.default_rng(seed_of("benchmark", name))
     spacing, middle = np.array(voxel_mm), (np.array(shape) - 1) / 2
@@ -98,53 +131,70 @@ def synthetic(
     grid = np.meshgrid(*axes, indexing="ij", sparse=True)
     scaled = sum((g / h) ** 2 for g, h in zip(grid, half_axes_mm, strict=True))
     mask = scaled < 1
-    coarse = rng.normal(0, 1, [max(4, int(n * s / 6)) for n, s in zip(shape, spacing, strict=True)])
-    zoom = np.array(shape) / np.array(coarse.shape)
-    texture = ndimage.zoom(coarse.astype(np.float32), zoom, order=1, grid_mode=True, mode="nearest")
+    texture = 1 + _TEXTURE * _texture(shape, spacing, rng)
     # Tissue at 1 within a rim of CSF, nothing beyond the head.
-    image = np.where(scaled < 0.93, 1 + 0.07 * texture, np.where(mask, 1.3, 0.6))
-    image = np.where(scaled < 1.25, image, 0.02).astype(np.float32)
+    image = np.where(scaled < _CSF_FROM, texture, np.where(mask, _CSF, _SKULL))
+    image = np.where(scaled < _HEAD_TO, image, _AIR).astype(np.float32)
     for _ in range(spots):
         centre = _inside(rng, half_axes_mm)
-        _darken(image, axes, centre, centre, rng.uniform(0.7, 2.5), rng.uniform(0.3, 0.8))
+        _darken(image, axes, centre, centre, rng.uniform(*_SPOT_MM), rng.uniform(*_SPOT_DEPTH))
     for _ in range(lines):
         start = _inside(rng, half_axes_mm)
         way = rng.normal(0, 1, 3)
-        stop = start + way / np.linalg.norm(way) * rng.uniform(8, 40)
-        _darken(image, axes, start, stop, rng.uniform(0.4, 0.9), rng.uniform(0.3, 0.7))
-    image = np.abs(image + rng.normal(0, 0.05, shape).astype(np.float32)).astype(np.float32)
+        stop = start + way / np.linalg.norm(way) * rng.uniform(*_LINE_LENGTH_MM)
+        _darken(image, axes, start, stop, rng.uniform(*_LINE_MM), rng.uniform(*_LINE_DEPTH))
+    image = np.abs(image + rng.normal(0, _NOISE, shape).astype(np.float32)).astype(np.float32)
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = -middle * spacing
-    return Volume(name, image / np.float32(np.median(image[mask])), mask, affine)
+    return Brain(name, image / np.float32(np.median(image[mask])), mask, affine)
 
 
-def _inside(rng: np.random.Generator, half_axes_mm) -> np.ndarray:
+def _texture(
+    shape: tuple[int, int, int], spacing: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Smooth noise of unit deviation at its nodes, some millimetres apart; float32 of ``shape``."""
+    nodes = [max(4, int(n * s / _TEXTURE_MM)) for n, s in zip(shape, spacing, strict=True)]
+    coarse = rng.normal(0, 1, nodes).astype(np.float32)
+    zoom = np.array(shape) / np.array(coarse.shape)
+    return ndimage.zoom(coarse, zoom, order=1, grid_mode=True, mode="nearest")
+
+
+def _inside(rng: np.random.Generator, half_axes_mm: tuple[float, float, float]) -> np.ndarray:
     """A point of the ellipsoid, uniform in volume, mm from its centre."""
     way = rng.normal(0, 1, 3)
-    return way / np.linalg.norm(way) * np.cbrt(rng.uniform(0, 0.85)) * np.array(half_axes_mm)
+    radius = np.cbrt(rng.uniform(0, _INNER))
+    return way / np.linalg.norm(way) * radius * np.array(half_axes_mm)
 
 
-def _darken(image: np.ndarray, axes, start, stop, radius: float, depth: float) -> None:
-    """Take ``depth`` of the signal away within ``radius`` mm of the line from start to stop."""
+def _darken(
+    image: np.ndarray,
+    axes: list[np.ndarray],
+    start: np.ndarray,
+    stop: np.ndarray,
+    radius: float,
+    depth: float,
+) -> None:
+    """Take ``depth`` of the signal away within ``radius`` mm of the line from start to stop.
+
+    ``axes`` are the coordinates of the voxels along each axis, mm. ``image`` is changed.
+    """
     low, high = np.minimum(start, stop) - 2 * radius, np.maximum(start, stop) + 2 * radius
-    # A slice thicker than the line still holds a part of it.
-    box = tuple(
-        slice(np.searchsorted(axis, a - (axis[1] - axis[0]) / 2),
-              np.searchsorted(axis, b + (axis[1] - axis[0]) / 2))
-        for axis, a, b in zip(axes, low, high, strict=True)
-    )  # fmt: skip
-    points = np.stack(
-        np.meshgrid(*(axis[s] for axis, s in zip(axes, box, strict=True)), indexing="ij"), -1
-    )
+    box = []
+    for axis, a, b in zip(axes, low, high, strict=True):
+        # A slice thicker than the line still holds a part of it.
+        half = (axis[1] - axis[0]) / 2
+        box.append(slice(np.searchsorted(axis, a - half), np.searchsorted(axis, b + half)))
+    inside = (axis[part] for axis, part in zip(axes, box, strict=True))
+    points = np.stack(np.meshgrid(*inside, indexing="ij"), -1)
     if not points.size:
         return
     way = stop - start
     along = np.clip(((points - start) @ way) / max(way @ way, 1e-9), 0, 1)
     distance = np.linalg.norm(points - start - along[..., None] * way, axis=-1)
-    image[box] *= 1 - depth * np.exp(-((distance / radius) ** 2))
+    image[tuple(box)] *= 1 - depth * np.exp(-((distance / radius) ** 2))
 
 
-def real(derivatives: Path, scans: int) -> Iterator[Volume]:
+def real(derivatives: Path, scans: int) -> Iterator[Brain]:
     """The scans of a run with the most voxels, of those that went through preprocess.
 
     Raises
@@ -154,71 +204,91 @@ def real(derivatives: Path, scans: int) -> Iterator[Volume]:
     """
     layout = Layout(derivatives)
     # Sources are not read, so the BIDS folder need not be there.
-    known = read_scans(layout.manifest, Path())
-    ready = [
-        scan
-        for scan in sorted(known, key=lambda scan: scan.scan_id)
-        if layout.record("preprocess", scan.scan_id).exists()
-        and Outcome.read(layout.record("preprocess", scan.scan_id)).ok
-    ]
+    listed = sorted(read_scans(layout.manifest, Path()), key=lambda scan: scan.scan_id)
+    ready = [scan for scan in listed if _was_preprocessed(layout, scan.scan_id)]
     if not ready:
         raise CMBurdenError(f"{derivatives}: no scan went through preprocess; run the cohort first")
     # Sorting keeps the order of equals: by scan_id.
-    ready.sort(key=lambda scan: -math.prod(nib.load(layout.preproc(scan)).shape))
+    ready.sort(key=lambda scan: -math.prod(_image(layout.preproc(scan)).shape))
     for scan in ready[:scans]:
-        image = nib.load(layout.preproc(scan))
-        mask = np.asarray(nib.load(layout.brain_mask(scan)).dataobj) > 0
+        image, mask = _image(layout.preproc(scan)), _image(layout.brain_mask(scan))
         volume = np.asarray(image.dataobj, dtype=np.float32)
-        yield Volume(scan.scan_id, volume, mask, image.affine)
+        yield Brain(scan.scan_id, volume, np.asarray(mask.dataobj) > 0, image.affine)
 
 
-def measure(volume: Volume, detector: Callable, verifier: Callable, settings: dict) -> Measured:
+def _image(path: Path) -> nib.Nifti1Image:
+    """An image of which only the header is read yet."""
+    return nib.Nifti1Image.from_filename(path)
+
+
+def _was_preprocessed(layout: Layout, scan_id: str) -> bool:
+    record = layout.record("preprocess", scan_id)
+    return record.exists() and Outcome.read(record).ok
+
+
+@dataclasses.dataclass
+class _Clock:
+    """Wall seconds and seconds of this process, by step."""
+
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    cpu_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        self.seconds[name] = round(time.perf_counter() - wall, 3)
+        self.cpu_seconds[name] = round(time.process_time() - cpu, 3)
+
+
+def measure(
+    brain: Brain,
+    detector: Callable[..., Any],
+    verifier: Callable[..., Any],
+    settings: dict[str, Any],
+) -> ScanCost:
     """Seconds and FLOPs of one scan, as `detect` and `verify` go through it.
 
     ``detector`` and ``verifier`` are called as :class:`~cmburden.detect.stage.Detector` and
     :class:`~cmburden.verify.stage.Verifier` are; ``settings`` is that of detect. Each network runs
     twice: counted first, which also warms it up, then timed without the counter.
     """
-    seconds, cpu_seconds = {}, {}
+    clock = _Clock()
 
-    @contextlib.contextmanager
-    def timed(step: str):
-        clock, cpu = time.perf_counter(), time.process_time()
-        yield
-        seconds[step] = round(time.perf_counter() - clock, 3)
-        cpu_seconds[step] = round(time.process_time() - cpu, 3)
-
-    def search():
+    def search() -> Any:
         return detector(
-            volume.image, volume.mask, volume.affine,
-            minimum=settings["min_probability"], maximum_number=settings["max_candidates"],
-        )  # fmt: skip
+            brain.image,
+            brain.mask,
+            brain.affine,
+            minimum=settings["min_probability"],
+            maximum_number=settings["max_candidates"],
+        )
 
     cnn_flops, _ = flops_of(search)
-    with timed("cnn"):
-        found = search()
-    with timed("describe"):
-        _rows, pictures, _voxels = describe(volume.image, volume.mask, volume.affine, found)
+    with clock.step("cnn"):
+        candidates = search()
+    with clock.step("describe"):
+        _rows, pictures, _voxels = describe(brain.image, brain.mask, brain.affine, candidates)
     views = stacked(pictures)
     yolo_flops, _ = flops_of(lambda: verifier(views))
-    with timed("yolo"):
+    with clock.step("yolo"):
         verifier(views)
-    voxel_mm = np.linalg.norm(volume.affine[:3, :3], axis=0)
-    return Measured(
-        volume.name,
-        volume.image.shape,
-        tuple(round(float(v), 3) for v in voxel_mm),
-        round(float(volume.mask.sum() * voxel_mm.prod() / 1000), 1),
-        len(found),
-        seconds,
-        cpu_seconds,
-        cnn_flops,
-        yolo_flops,
+    x_mm, y_mm, z_mm = np.linalg.norm(brain.affine[:3, :3], axis=0)
+    return ScanCost(
+        scan=brain.name,
+        voxels=brain.image.shape,
+        voxel_mm=(round(float(x_mm), 3), round(float(y_mm), 3), round(float(z_mm), 3)),
+        brain_ml=round(float(brain.mask.sum() * (x_mm * y_mm * z_mm) / _MM3_PER_ML), 1),
+        candidates=len(candidates),
+        seconds=clock.seconds,
+        cpu_seconds=clock.cpu_seconds,
+        cnn_flops=cnn_flops,
+        yolo_flops=yolo_flops,
     )
 
 
-def flops_of(call: Callable) -> tuple[int, object]:
-    """Floating-point operations of the networks that ``call`` runs, and what it gives."""
+def flops_of(call: Callable[[], Any]) -> tuple[int, Any]:
+    """Floating-point operations of the networks that ``call`` runs, and its result."""
     with FlopCounterMode(display=False) as counter:
         result = call()
     return counter.get_total_flops(), result
@@ -226,37 +296,34 @@ def flops_of(call: Callable) -> tuple[int, object]:
 
 def run(
     scans: int = 3, threads: int = 2, derivatives: Path | None = None, out: Path | None = None
-) -> dict:
-    """Measure ``scans`` scans on ``threads`` threads; ``out`` gets benchmark.json and .md."""
+) -> dict[str, Any]:
+    """Measure ``scans`` scans on ``threads`` threads; ``out`` gets benchmark.json and .md.
+
+    The scans are those of the run ``derivatives``; made ones without it.
+    """
     torch.set_num_threads(threads)
     config = load()
     detector = Detector(resources.root() / config["detect"]["model"], "cpu")
     verifier = Verifier(resources.root() / config["verify"]["model"], "cpu")
-    volumes = (
+    brains = (
         real(derivatives, scans)
         if derivatives is not None
         else (synthetic(f"synthetic-{number}") for number in range(1, scans + 1))
     )
     rows = []
-    for volume in volumes:
-        rows.append(measure(volume, detector, verifier, config["detect"]))
+    for brain in brains:
+        rows.append(measure(brain, detector, verifier, config["detect"]))
         print(f"{rows[-1].scan}: {rows[-1].seconds}", flush=True)
     result = {
         "cmburden_version": __version__,
         "models": {"detector": detector.contract["id"], "verifier": verifier.contract["id"]},
-        "machine": {
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "threads": threads,
-            "torch": torch.__version__,
-            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        },
+        "machine": _machine(threads),
         "flops": _CONVENTION,
         "scans": [
             dataclasses.asdict(row) | {"yolo_flops_per_view": row.yolo_flops_per_view}
             for row in rows
         ],
-        "median": _median(rows),
+        "median": _medians(rows),
     }
     if out is not None:
         write_json(Path(out) / "benchmark.json", result)
@@ -265,25 +332,36 @@ def run(
     return result
 
 
-def _median(rows: list[Measured]) -> dict:
-    """Medians over scans, of each figure by itself."""
-
-    def middle(values):
-        values = [value for value in values if value is not None]
-        return float(np.median(values)) if values else None
-
+def _medians(rows: list[ScanCost]) -> dict[str, Any]:
+    """Medians over scans, of each measure by itself."""
     return {
-        "candidates": middle(row.candidates for row in rows),
-        "seconds": {step: middle(row.seconds[step] for row in rows) for step in STEPS},
-        "cpu_seconds": {step: middle(row.cpu_seconds[step] for row in rows) for step in STEPS},
-        "cnn_flops": middle(row.cnn_flops for row in rows),
-        "yolo_flops": middle(row.yolo_flops for row in rows),
-        "yolo_flops_per_view": middle(row.yolo_flops_per_view for row in rows),
+        "candidates": _median(row.candidates for row in rows),
+        "seconds": {step: _median(row.seconds[step] for row in rows) for step in STEPS},
+        "cpu_seconds": {step: _median(row.cpu_seconds[step] for row in rows) for step in STEPS},
+        "cnn_flops": _median(row.cnn_flops for row in rows),
+        "yolo_flops": _median(row.yolo_flops for row in rows),
+        "yolo_flops_per_view": _median(row.yolo_flops_per_view for row in rows),
+    }
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    """Of the values that are not None; None without any."""
+    numbers = [value for value in values if value is not None]
+    return float(np.median(numbers)) if numbers else None
+
+
+def _machine(threads: int) -> dict[str, Any]:
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "torch": torch.__version__,
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
 
 
 def _processor() -> str:
-    """The processor's name where the system tells it."""
+    """The processor's name by /proc/cpuinfo, else that of the architecture."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -291,40 +369,31 @@ def _processor() -> str:
     return platform.machine()
 
 
-def markdown(result: dict) -> str:
-    """benchmark.md: a row a scan and the medians."""
-    machine = result["machine"]
-    header = [
-        "scan", "voxels", "candidates", "CNN, s", "describe, s", "YOLO, s", "all, s",
-        "CPU time of all, s", "CNN, GFLOP", "YOLO, GFLOP", "a view, MFLOP",
-    ]  # fmt: skip
+def markdown(result: dict[str, Any]) -> str:
+    """benchmark.md: a row per scan and the medians."""
+    machine, models = result["machine"], result["models"]
     rows = [
         _cells(row["scan"], f"{'x'.join(map(str, row['voxels']))}, {_mm(row)}", row)
         for row in result["scans"]
     ]
     rows.append(_cells("median", "", result["median"]))
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(
-        [
-            "# Benchmark of the networks",
-            "",
-            f"{machine['processor']}, {machine['threads']} threads on {machine['cores']} cores, "
-            f"torch {machine['torch']}; {result['models']['detector']}, "
-            f"{result['models']['verifier']}; peak memory {machine['peak_memory_mb']} MB.",
-            "",
-            *("| " + " | ".join(cells) + " |" for cells in lines),
-            "",
-            "CNN: resampling, network and maxima. Describe: shape and views of the candidates. "
-            f"Each is timed after one run that is not. FLOP: {result['flops']}.",
-        ]
-    ) + "\n"  # fmt: skip
+    blocks = [
+        "# Benchmark of the networks",
+        f"{machine['processor']}, {machine['threads']} threads on {machine['cores']} cores, "
+        f"torch {machine['torch']}; {models['detector']}, {models['verifier']}; peak memory "
+        f"{machine['peak_memory_mb']} MB.",
+        markdown_table(_HEADER, rows),
+        "CNN: resampling, network and maxima. Describe: shape and views of the candidates. "
+        f"Each is timed after one run that is not. FLOP: {result['flops']}.",
+    ]
+    return "\n\n".join(blocks) + "\n"
 
 
-def _mm(row: dict) -> str:
+def _mm(row: dict[str, Any]) -> str:
     return "x".join(f"{size:g}" for size in row["voxel_mm"]) + " mm"
 
 
-def _cells(name: str, voxels: str, row: dict) -> list[str]:
+def _cells(name: str, voxels: str, row: dict[str, Any]) -> list[str]:
     seconds, view = row["seconds"], row["yolo_flops_per_view"]
     return [
         name,

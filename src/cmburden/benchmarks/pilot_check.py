@@ -1,5 +1,6 @@
-"""How near a pilot of some scans comes to what others cost: drawn again and again from a finished
-run, whose jobs were timed. Nothing is run again.
+"""Error of a pilot's estimate, from a finished run whose jobs were timed.
+
+Pilots and other scans are drawn from the run again and again. Nothing is run again.
 """
 
 from __future__ import annotations
@@ -12,21 +13,25 @@ import pandas as pd
 
 from cmburden.core.errors import CMBurdenError, told
 from cmburden.core.markdown import table as markdown_table
-from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
+from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 from cmburden.core.tables import MANIFEST
+from cmburden.run import pilot
 
 
 def seconds(layout: Layout) -> pd.DataFrame:
-    """A row a scan that went the whole way: seconds of its jobs by stage, and of the processor
-    (``cpu_preprocess``, ``cpu_register``). Of buckets' jobs only the part of each scan."""
+    """A row per scan that went the whole way: ``scan_id`` and seconds by stage.
+
+    Stages of scans also have seconds of the processor (``cpu_preprocess``, ``cpu_register``). For
+    stages of buckets the seconds are the scan's part of its bucket's job.
+    """
     rows = []
     for scan_id in MANIFEST.read(layout.manifest)["scan_id"]:
         try:
             row = {"scan_id": scan_id}
             for stage in SCAN_STAGES:
-                path = layout.benchmark(stage, scan_id)
-                job = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[0]
+                job = pilot.benchmark_file(layout.benchmark(stage, scan_id)).iloc[0]
                 row |= {stage: job["s"], f"cpu_{stage}": job["cpu_time"]}
             for stage in BUCKET_STAGES:
                 row[stage] = Outcome.read(layout.record(stage, scan_id)).seconds
@@ -36,34 +41,44 @@ def seconds(layout: Layout) -> pd.DataFrame:
     return pd.DataFrame(rows).dropna()
 
 
-def off(of_scans: pd.DataFrame, pilot: int, run: int, draws: int, seed: int = 0) -> pd.DataFrame:
-    """Estimate over reality less one, a row a draw, for each column and ``all`` stages together.
+def off(
+    of_scans: pd.DataFrame, pilots: int, others: int, draws: int, seed: int = 0
+) -> pd.DataFrame:
+    """Estimate over reality less one, a row per draw, by stage and for ``all`` stages together.
 
-    As ``pilot.estimate`` has it: scans cost the mean of those piloted, in buckets the median.
+    ``of_scans`` are the rows of :func:`seconds`. Each draw takes ``pilots`` scans for the estimate
+    and ``others`` further ones for the reality. The estimate is that of ``pilot.estimate``: the
+    mean of the piloted scans, in stages of buckets the median.
+
+    Raises
+    ------
+    CMBurdenError
+        When there are fewer scans than a draw needs.
     """
-    if len(of_scans) < pilot + run:
-        raise CMBurdenError(f"{len(of_scans)} timed scans are too few for {pilot} and {run} others")
+    if len(of_scans) < pilots + others:
+        raise CMBurdenError(
+            f"{len(of_scans)} timed scans are too few for {pilots} and {others} others"
+        )
     rng = np.random.default_rng(seed)
     numeric = of_scans.drop(columns="scan_id")
+    stages = [*SCAN_STAGES, *BUCKET_STAGES]
     rows = []
     for _ in range(draws):
         order = rng.permutation(len(numeric))
-        piloted, others = numeric.iloc[order[:pilot]], numeric.iloc[order[pilot : pilot + run]]
-        estimate = piloted.mean().where(
-            ~numeric.columns.isin(BUCKET_STAGES), piloted.median()
-        )  # fmt: skip
-        real = others.mean()
-        stages = [*SCAN_STAGES, *BUCKET_STAGES]
+        piloted = numeric.iloc[order[:pilots]]
+        real = numeric.iloc[order[pilots : pilots + others]].mean()
+        in_scan = ~numeric.columns.isin(BUCKET_STAGES)
+        estimate = piloted.mean().where(in_scan, piloted.median())
         row = (estimate / real - 1).to_dict()
         rows.append(row | {"all": estimate[stages].sum() / real[stages].sum() - 1})
     return pd.DataFrame(rows)
 
 
-def markdown(of_scans: pd.DataFrame, found: pd.DataFrame) -> str:
-    """The estimate's error by stage in Markdown: tables of :func:`seconds` and :func:`off`."""
+def markdown(of_scans: pd.DataFrame, errors: pd.DataFrame) -> str:
+    """Mean seconds (:func:`seconds`) and the distribution of the errors (:func:`off`) by stage."""
     rows = []
-    for name in found.columns:
-        low, middle, high = found[name].quantile([0.025, 0.5, 0.975])
+    for name in errors.columns:
+        low, middle, high = errors[name].quantile([0.025, 0.5, 0.975])
         mean = f"{of_scans[name].mean():.1f}" if name in of_scans else ""
         rows.append([name, mean, f"{middle:+.0%}", f"{low:+.0%} to {high:+.0%}"])
     return markdown_table(["", "mean, s", "off, median", "off, 95 % of draws"], rows)
@@ -78,9 +93,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--draws", type=int, default=2000)
     args = parser.parse_args(arguments)
     of_scans = seconds(Layout(args.output_dir))
-    found = off(of_scans, args.pilot, args.run, args.draws)
+    errors = off(of_scans, args.pilot, args.run, args.draws)
     print(f"{len(of_scans)} scans; {args.pilot} of them foretell {args.run} others\n")
-    print(markdown(of_scans, found))
+    print(markdown(of_scans, errors))
     return 0
 
 

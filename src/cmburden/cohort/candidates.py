@@ -25,9 +25,6 @@ from cmburden.core.tables import (
 )
 from cmburden.space.regions import UNKNOWN
 
-STAGE = "aggregate"
-
-
 _log = logging.getLogger(__name__)
 
 

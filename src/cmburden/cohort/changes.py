@@ -1,12 +1,17 @@
-"""From lesions followed over sessions to changes: who was there before whom is decided here, where
-the dates of sessions are known.
+"""Changes of lesions between sessions: new, lost, persisting or not comparable.
 
-A lesion is held to be in a session where it was found; where it was not, if it is found both before
-and after, or if the score at its place says that it was only missed.
+The rows of `tracks` say in which sessions a lesion was found. They know no dates. Here each
+participant's sessions are put in order, and each lesion is called in each pair of sessions. A
+lesion is held to be present in a session in which it was found. It is also held to be present in a
+session in which it was not found, if it was found both before and after, or if the score at its
+place says that the detector missed it.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import combinations
 from pathlib import Path
@@ -21,50 +26,202 @@ from cmburden.core.rows import grouped, plain
 from cmburden.core.schema import as_records
 from cmburden.core.tables import FOLLOWED_SESSIONS, TRACKS
 from cmburden.follow import sessions
-from cmburden.summary import bins as summary_bins
+from cmburden.summary.bins import bin_labels, binned
 
-#: Columns of a scan that say whether another is like it.
+Record = Mapping[str, Any]
+#: Columns of `scans` that say whether two scans have the same sequence.
 _SEQUENCE = ("contrast", "field_strength_t", "echo_time_s", "slice_mm", "voxel_x_mm")
+
+#: Why a lesion is held to be present in a session in which it was not found.
+BETWEEN, SCORE = "between", "score"
+#: (found in the first session, found in the second session, why it is held to be present in the
+#: session without it, whether its place is in view there) -> (change, why). The last two are None
+#: if it was found in both sessions.
+CALLS: dict[tuple[bool, bool, str | None, bool | None], tuple[str, str]] = {
+    (True, True, None, None): ("persisting", "found in both"),
+    (True, False, BETWEEN, True): ("persisting", "found before and after"),
+    (True, False, BETWEEN, False): ("persisting", "found before and after"),
+    (True, False, SCORE, True): ("persisting", "score"),
+    (True, False, SCORE, False): ("persisting", "score"),
+    (True, False, None, True): ("lost", "not found"),
+    (True, False, None, False): ("not comparable", "not in view"),
+    (False, True, BETWEEN, True): ("persisting", "found before and after"),
+    (False, True, BETWEEN, False): ("persisting", "found before and after"),
+    (False, True, SCORE, True): ("persisting", "score"),
+    (False, True, SCORE, False): ("persisting", "score"),
+    (False, True, None, True): ("new", "not found"),
+    (False, True, None, False): ("not comparable", "not in view"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """A row of `changes` (``tables.CHANGES`` describes the columns)."""
+
+    participant_id: str
+    scan_id_1: str
+    scan_id_2: str
+    session_id_1: str | None
+    session_id_2: str | None
+    track_id: int
+    change: str
+    why: str
+    comparable: bool
+    label: str
+    macrohaemorrhage: bool
+    lesion_id_1: int | None
+    lesion_id_2: int | None
+    probability_1: float | None
+    probability_2: float | None
+    candidate_probability: float | None
+    candidate_mm: float | None
+    p_missed: float | None
+    distance_mm: float | None
+    x_mm_1: float
+    y_mm_1: float
+    z_mm_1: float
+    x_mm_2: float
+    y_mm_2: float
+    z_mm_2: float
+    region: str
+    group: str
+    hemisphere: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """Numbers of changed microbleeds in a pair of sessions, as columns of `pairs`."""
+
+    n_new: int
+    n_persisting: int
+    n_found_once: int
+    n_lost: int
+    n_not_comparable: int
+    n_new_possible: int
+    expected_new: float
+
+    @classmethod
+    def of(cls, changes: Sequence[Change]) -> Counts:
+        """Counts of ``changes`` without macrohaemorrhages; of definite ones unless the name says
+        possible."""
+        small = [change for change in changes if not change.macrohaemorrhage]
+        definite = [change for change in small if change.label == "definite"]
+        number = Counter(change.change for change in definite)
+        return cls(
+            n_new=number["new"],
+            n_persisting=number["persisting"],
+            n_found_once=number["persisting"] - sum(c.why == "found in both" for c in definite),
+            n_lost=number["lost"],
+            n_not_comparable=number["not comparable"],
+            n_new_possible=sum(c.change == "new" and c.label == "possible" for c in small),
+            expected_new=_expected_new(definite),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A row of `pairs` (``tables.PAIRS`` describes the columns)."""
+
+    participant_id: str
+    scan_id_1: str
+    scan_id_2: str
+    session_id_1: str | None
+    session_id_2: str | None
+    consecutive: bool
+    since_baseline: bool
+    last: bool
+    order_from: str
+    years: float | None
+    years_from: str | None
+    comparable: bool
+    difference: str | None
+    not_known: str | None
+    n_new: int
+    n_persisting: int
+    n_found_once: int
+    n_lost: int
+    n_not_comparable: int
+    n_new_possible: int
+    expected_new: float
+    aria_h_style: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Presence:
+    """A lesion in a session: its row of `tracks`, and why it is held to be present if not found."""
+
+    row: Record
+    held: str | None = None  # BETWEEN | SCORE
+
+    @property
+    def found(self) -> bool:
+        return bool(self.row["found"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """Time and age at each session of a participant, as far as sessions.tsv has them."""
+
+    times: dict[str | None, datetime | None] = dataclasses.field(default_factory=dict)
+    ages: dict[str | None, float | None] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """A participant's sessions in order.
+
+    ``scans``: the row of `scans` that stands for each session. ``lesions``: each lesion with its
+    presence in each session.
+    """
+
+    participant_id: str
+    sessions: list[str | None]
+    order_from: str
+    when: Times
+    scans: list[dict[str, Any]]
+    lesions: list[list[Presence]]
 
 
 def gather(
     layout: Layout, manifest: pd.DataFrame, buckets: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows of TRACKS and of FOLLOWED_SESSIONS of the manifest's participants with several sessions.
+    """Rows of `tracks` and `followed_sessions` of participants with several sessions.
 
-    A participant whose bucket was not run (to the end) has sessions that were 'not read'.
+    Sessions of a participant whose bucket was not run to the end have the status 'not read'.
     """
     several = with_several(manifest)
     tracks, followed = [TRACKS.frame([])], [FOLLOWED_SESSIONS.frame([])]
     for bucket in sorted({bucket_of(name, buckets) for name in several}):
-        for found, table, path in (
+        for frames, table, path in (
             (tracks, TRACKS, layout.bucket("longitudinal", bucket)),
             (followed, FOLLOWED_SESSIONS, layout.followed(bucket)),
         ):
             if Path(path).exists():
-                found.append(table.read(path))
-    known = set(manifest["scan_id"])
+                frames.append(table.read(path))
+    scan_ids = set(manifest["scan_id"])
     lesions, visits = pd.concat(tracks), pd.concat(followed)
-    lesions = lesions[lesions["scan_id"].isin(known)]
+    lesions = lesions[lesions["scan_id"].isin(scan_ids)]
     visits = visits[visits["participant_id"].isin(several)]
-    # A run of some sessions leaves rows of others behind.
-    visits = visits[visits["scan_id"].isna() | visits["scan_id"].isin(known)]
-    have = set(zip(visits["participant_id"], visits["session_id"].map(plain), strict=True))
-    own = manifest[manifest["participant_id"].isin(several)]
-    every = dict.fromkeys(zip(own["participant_id"], own["session_id"].map(plain), strict=True))
+    # The shards may hold sessions of an earlier run that are not in this manifest.
+    visits = visits[visits["scan_id"].isna() | visits["scan_id"].isin(scan_ids)]
+    in_shards = set(_sessions(visits))
     missing = [
         {"participant_id": participant, "session_id": session, "status": "not read"}
-        for participant, session in every
-        if (participant, session) not in have
+        for participant, session in _sessions(manifest[manifest["participant_id"].isin(several)])
+        if (participant, session) not in in_shards
     ]
     return lesions, pd.concat([visits, FOLLOWED_SESSIONS.frame(missing)])
 
 
+def _sessions(table: pd.DataFrame) -> list[tuple[str, str | None]]:
+    """(participant, session) of each row, each once."""
+    every = zip(table["participant_id"], table["session_id"].map(plain), strict=True)
+    return list(dict.fromkeys(every))
+
+
 def with_several(manifest: pd.DataFrame) -> list[str]:
     """Participants of the manifest with scans of several sessions."""
-    return sessions.with_several(
-        zip(manifest["participant_id"], manifest["session_id"].map(plain), strict=True)
-    )
+    return sessions.with_several(_sessions(manifest))
 
 
 def of_cohort(
@@ -74,153 +231,216 @@ def of_cohort(
     lesions: pd.DataFrame,
     phenotypes: pd.DataFrame,
     settings: dict[str, Any],
-) -> tuple[list[dict], list[dict]]:
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of `pairs` and of `changes`.
 
     ``tracks`` and ``followed`` as :func:`gather` gives them, ``scans`` and ``lesions`` the cohort's
     tables, ``phenotypes`` the rows of sessions.tsv (acq_time, age), ``settings`` longitudinal.*.
     """
-    when = _visits(phenotypes)
-    read = scans[scans["status"] == "ok"]
-    by_scan = {row["scan_id"]: row for row in as_records(read[["scan_id", *_SEQUENCE]])}
     large = lesions.loc[lesions["macrohaemorrhage"].astype(bool)]
-    large = set(zip(large["scan_id"], large["lesion_id"], strict=True))
-    seen = grouped(tracks, "participant_id")
-    pairs, changes = [], []
+    large_lesions = set(zip(large["scan_id"], large["lesion_id"], strict=True))
+    pairs: list[Pair] = []
+    changes: list[Change] = []
+    for course in _courses(tracks, followed, scans, phenotypes, settings["missed_from"]):
+        for i, j in combinations(range(len(course.sessions)), 2):
+            if j == i + 1 or i == 0:
+                pair, of_pair = _compared(course, i, j, large_lesions, settings)
+                pairs.append(pair)
+                changes += of_pair
+    return [dataclasses.asdict(pair) for pair in pairs], [dataclasses.asdict(c) for c in changes]
+
+
+def _courses(
+    tracks: pd.DataFrame,
+    followed: pd.DataFrame,
+    scans: pd.DataFrame,
+    phenotypes: pd.DataFrame,
+    missed_from: float,
+) -> Iterator[Course]:
+    """Participants with several sessions that were followed, by name."""
+    when = _times(phenotypes)
+    read = scans[scans["status"] == "ok"]
+    scan_of = {row["scan_id"]: row for row in as_records(read[["scan_id", *_SEQUENCE]])}
+    tracks_of = grouped(tracks, "participant_id")
     usable = followed[followed["status"] == "followed"]
-    for participant, own in sorted(grouped(usable, "participant_id").items()):
-        chosen = {row["session_id"]: row["scan_id"] for row in own if row["scan_id"] in by_scan}
-        if len(chosen) < 2:
+    for participant, visits in sorted(grouped(usable, "participant_id").items()):
+        scan_ids = {v["session_id"]: v["scan_id"] for v in visits if v["scan_id"] in scan_of}
+        if len(scan_ids) < 2:
             continue
-        times, ages = when.get(participant, ({}, {}))
-        order, source = sessions.ordered(chosen, times, ages)
-        lines = _lines(seen.get(participant, []), [chosen[session] for session in order], settings)
-        for i, j in combinations(range(len(order)), 2):
-            if j != i + 1 and i != 0:
-                continue
-            one, other = (by_scan[chosen[order[k]]] for k in (i, j))
-            differ, unknown = sessions.differences(one, other, settings["tolerance"])
-            years, years_from = sessions.years_between(order[i], order[j], times, ages)
-            shared = {
-                "participant_id": participant, "scan_id_1": one["scan_id"],
-                "scan_id_2": other["scan_id"], "session_id_1": order[i], "session_id_2": order[j],
-            }  # fmt: skip
-            rows = [
-                shared | {"comparable": not differ} | row
-                for row in (_change(line, i, j, large) for line in lines)
-                if row is not None
-            ]
-            changes += rows
-            pairs.append(
-                shared
-                | {
-                    "consecutive": j == i + 1, "since_baseline": i == 0,
-                    "last": j == len(order) - 1, "order_from": source,
-                    "years": years, "years_from": years_from, "comparable": not differ,
-                    "difference": "; ".join(differ) or None,
-                    "not_known": ", ".join(unknown) or None,
-                }
-                | _counted(rows, i == 0 and not differ, settings["bins"])
-            )  # fmt: skip
-    return pairs, changes
+        times = when.get(participant, Times())
+        order, order_from = sessions.ordered(scan_ids, times.times, times.ages)
+        in_order = [scan_ids[session] for session in order]
+        yield Course(
+            participant_id=participant,
+            sessions=order,
+            order_from=order_from,
+            when=times,
+            scans=[scan_of[scan_id] for scan_id in in_order],
+            lesions=presences(tracks_of.get(participant, []), in_order, missed_from),
+        )
 
 
-def _visits(phenotypes: pd.DataFrame) -> dict[str, tuple[dict, dict]]:
-    """Participant -> (time, age) of each session, as far as sessions.tsv has them."""
-    found: dict[str, tuple[dict[str, datetime | None], dict[str, float | None]]] = {}
+def _times(phenotypes: pd.DataFrame) -> dict[str, Times]:
+    """Times of each participant's sessions."""
+    by_participant: dict[str, Times] = {}
     names = ["participant_id", "session_id", "acq_time", "age"]
     for row in as_records(phenotypes.reindex(columns=names)):
-        times, ages = found.setdefault(row["participant_id"], ({}, {}))
-        times[row["session_id"]] = sessions.parse_time(row["acq_time"])
-        ages[row["session_id"]] = None if row["age"] is None else float(row["age"])
-    return found
+        of_participant = by_participant.setdefault(row["participant_id"], Times())
+        age = None if row["age"] is None else float(row["age"])
+        of_participant.times[row["session_id"]] = sessions.parse_time(row["acq_time"])
+        of_participant.ages[row["session_id"]] = age
+    return by_participant
 
 
-def _lines(rows: list[dict], order: list[str], settings: dict[str, Any]) -> list[list[dict]]:
-    """Each track as its rows in the sessions' order, with ``held``: found, missed or not there."""
-    by_track: dict[int, dict[str, dict]] = {}
-    for row in rows:
+def presences(
+    tracks: Sequence[Record], scan_ids: Sequence[str], missed_from: float
+) -> list[list[Presence]]:
+    """Each lesion, by track number, with its presence in each of ``scan_ids``, which are in order.
+
+    ``tracks``: rows of `tracks` of one participant. A lesion that is not found is held to be
+    present from a score (p_there) of ``missed_from`` on. Tracks are left out that have no row in
+    one of the scans (they are of a run over other sessions), or that are found in none of them.
+    """
+    by_track: dict[int, dict[str, Record]] = {}
+    for row in tracks:
         by_track.setdefault(row["track_id"], {})[row["scan_id"]] = row
-    lines = []
-    for _, own in sorted(by_track.items()):
-        if not set(order) <= set(own):
-            continue  # of a run over other sessions
-        line = [own[scan_id] for scan_id in order]
-        found = [k for k, row in enumerate(line) if row["found"]]
-        if not found:
-            continue
-        for k, row in enumerate(line):
-            between = found[0] < k < found[-1]
-            score = row["p_there"] >= settings["missed_from"]
-            row["held"] = (
-                "found" if row["found"] else "between" if between else "score" if score else ""
-            )
-        lines.append(line)
-    return lines
-
-
-def _change(line: list[dict], i: int, j: int, large: set) -> dict | None:
-    """What became of a track from session ``i`` to ``j``; None where neither shows it."""
-    one, other = line[i], line[j]
-    if not one["found"] and not other["found"]:
-        return None
-    missing = None if one["found"] and other["found"] else other if one["found"] else one
-    if missing is None:
-        change, why = "persisting", "found in both"
-    elif missing["held"] == "between":
-        change, why = "persisting", "found before and after"
-    elif missing["held"] == "score":
-        change, why = "persisting", "score"
-    elif not missing["in_view"]:
-        change, why = "not comparable", "not in view"
-    else:
-        change, why = ("lost" if one["found"] else "new"), "not found"
-    shown = [row for row in (one, other) if row["found"]]
-    row = {
-        "track_id": one["track_id"],
-        "change": change,
-        "why": why,
-        "label": "definite" if any(r["label"] == "definite" for r in shown) else "possible",
-        "macrohaemorrhage": any((r["scan_id"], r["lesion_id"]) in large for r in shown),
-        **{name: one[name] for name in ("region", "group", "hemisphere")},
-    }
-    for k, own in ((1, one), (2, other)):
-        row |= {f"{axis}_mm_{k}": own[f"{axis}_mm"] for axis in "xyz"}
-        row |= {f"lesion_id_{k}": own["lesion_id"], f"probability_{k}": own["probability"]}
-    if missing is None:
-        middles = [
-            np.array([r["middle_x_mm"], r["middle_y_mm"], r["middle_z_mm"]]) for r in (one, other)
-        ]
-        row["distance_mm"] = round(float(np.linalg.norm(middles[1] - middles[0])), 3)
-    else:
-        row |= {name: missing[name] for name in ("candidate_probability", "candidate_mm")}
-        row["p_missed"] = missing["p_there"]
-    return row
-
-
-def _counted(rows: list[dict], as_aria_h: bool, bins: list[int]) -> dict[str, Any]:
-    definite = [r for r in rows if r["label"] == "definite" and not r["macrohaemorrhage"]]
-
-    def number(change: str, among: list[dict] = definite) -> int:
-        return sum(row["change"] == change for row in among)
-
-    later_only = [
-        r for r in definite if r["lesion_id_1"] is None and r["change"] in ("new", "persisting")
+    complete = [rows for _, rows in sorted(by_track.items()) if set(scan_ids) <= set(rows)]
+    in_order = [[rows[scan_id] for scan_id in scan_ids] for rows in complete]
+    return [
+        _presence_in_each(rows, missed_from)
+        for rows in in_order
+        if any(row["found"] for row in rows)
     ]
-    new = number("new")
-    label = summary_bins.binned(pd.Series([new]), bins, summary_bins.bin_labels(bins))[0]
-    possible = [r for r in rows if r["label"] == "possible" and not r["macrohaemorrhage"]]
-    return {
-        "n_new": new,
-        "n_persisting": number("persisting"),
-        "n_found_once": sum(
-            r["change"] == "persisting" and r["why"] != "found in both" for r in definite
-        ),
-        "n_lost": number("lost"),
-        "n_not_comparable": number("not comparable"),
-        "n_new_possible": number("new", possible),
-        "expected_new": round(
-            sum(1 - r["p_missed"] for r in later_only if r["why"] != "found before and after"), 4
-        ),
-        "aria_h_style": label if as_aria_h else None,
-    }
+
+
+def _presence_in_each(rows: list[Record], missed_from: float) -> list[Presence]:
+    """A lesion in each session; it is found in one at least."""
+    found_at = [k for k, row in enumerate(rows) if row["found"]]
+
+    def held(k: int) -> str | None:
+        if rows[k]["found"]:
+            return None
+        if found_at[0] < k < found_at[-1]:
+            return BETWEEN
+        return SCORE if rows[k]["p_there"] >= missed_from else None
+
+    return [Presence(row, held(k)) for k, row in enumerate(rows)]
+
+
+def _compared(
+    course: Course,
+    i: int,
+    j: int,
+    large_lesions: set[tuple[str, int]],
+    settings: dict[str, Any],
+) -> tuple[Pair, list[Change]]:
+    """Sessions ``i`` and ``j`` of a participant, i < j, and the lesions found in one of the two.
+
+    ``large_lesions``: (scan_id, lesion_id) of macrohaemorrhages.
+    """
+    differ, unknown = sessions.differences(course.scans[i], course.scans[j], settings["tolerance"])
+    both = course.sessions[i], course.sessions[j]
+    years, years_from = sessions.years_between(*both, course.when.times, course.when.ages)
+    changes = [
+        _change(lesion[i], lesion[j], large_lesions, comparable=not differ)
+        for lesion in course.lesions
+        if lesion[i].found or lesion[j].found
+    ]
+    counts = Counts.of(changes)
+    since_baseline = i == 0
+    has_category = since_baseline and not differ
+    pair = Pair(
+        participant_id=course.participant_id,
+        scan_id_1=course.scans[i]["scan_id"],
+        scan_id_2=course.scans[j]["scan_id"],
+        session_id_1=both[0],
+        session_id_2=both[1],
+        consecutive=j == i + 1,
+        since_baseline=since_baseline,
+        last=j == len(course.sessions) - 1,
+        order_from=course.order_from,
+        years=years,
+        years_from=years_from,
+        comparable=not differ,
+        difference="; ".join(differ) or None,
+        not_known=", ".join(unknown) or None,
+        **dataclasses.asdict(counts),
+        aria_h_style=_category(counts.n_new, settings["bins"]) if has_category else None,
+    )
+    return pair, changes
+
+
+def call(first: Presence, second: Presence) -> tuple[str, str]:
+    """Change of a lesion from one session to a later one, and why. It is found in one at least."""
+    if first.found and second.found:
+        return CALLS[True, True, None, None]
+    missing = second if first.found else first
+    return CALLS[first.found, second.found, missing.held, bool(missing.row["in_view"])]
+
+
+def _change(
+    first: Presence, second: Presence, large_lesions: set[tuple[str, int]], *, comparable: bool
+) -> Change:
+    change, why = call(first, second)
+    one, other = first.row, second.row
+    detections = [presence.row for presence in (first, second) if presence.found]
+    in_both = len(detections) == 2
+    missing: Record = {} if in_both else (other if first.found else one)
+    return Change(
+        participant_id=one["participant_id"],
+        scan_id_1=one["scan_id"],
+        scan_id_2=other["scan_id"],
+        session_id_1=one["session_id"],
+        session_id_2=other["session_id"],
+        track_id=one["track_id"],
+        change=change,
+        why=why,
+        comparable=comparable,
+        label="definite" if any(r["label"] == "definite" for r in detections) else "possible",
+        macrohaemorrhage=any((r["scan_id"], r["lesion_id"]) in large_lesions for r in detections),
+        lesion_id_1=one["lesion_id"],
+        lesion_id_2=other["lesion_id"],
+        probability_1=one["probability"],
+        probability_2=other["probability"],
+        candidate_probability=missing.get("candidate_probability"),
+        candidate_mm=missing.get("candidate_mm"),
+        p_missed=missing.get("p_there"),
+        distance_mm=_distance_mm(one, other) if in_both else None,
+        x_mm_1=one["x_mm"],
+        y_mm_1=one["y_mm"],
+        z_mm_1=one["z_mm"],
+        x_mm_2=other["x_mm"],
+        y_mm_2=other["y_mm"],
+        z_mm_2=other["z_mm"],
+        region=one["region"],
+        group=one["group"],
+        hemisphere=one["hemisphere"],
+    )
+
+
+def _distance_mm(one: Record, other: Record) -> float:
+    """Distance of a lesion's two centres in the mid-space, to 0.001 mm."""
+    middles = [np.array([row[f"middle_{axis}_mm"] for axis in "xyz"]) for row in (one, other)]
+    return round(float(np.linalg.norm(middles[1] - middles[0])), 3)
+
+
+def _expected_new(definite: list[Change]) -> float:
+    """Sum of 1 - p_missed over lesions that were found in the later session only, to 0.0001.
+
+    Lesions that were found before the earlier session are not new and do not count.
+    """
+    later_only = [
+        change
+        for change in definite
+        if change.lesion_id_1 is None
+        and change.change in ("new", "persisting")
+        and change.why != "found before and after"
+    ]
+    return round(
+        sum(1 - change.p_missed for change in later_only if change.p_missed is not None), 4
+    )
+
+
+def _category(n_new: int, bins: list[int]) -> str:
+    """The ARIA-H-style category of a number of new lesions."""
+    return str(binned(pd.Series([n_new]), bins, bin_labels(bins))[0])

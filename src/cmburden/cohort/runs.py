@@ -9,10 +9,12 @@ from typing import Any
 import pandas as pd
 
 from cmburden.cohort import changes
+from cmburden.core import stages
 from cmburden.core.keys import bucket_of
-from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.core.paths import Layout
+from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 
-STAGE = "aggregate"
+STAGE = stages.AGGREGATE.name
 
 
 _log = logging.getLogger(__name__)

@@ -11,8 +11,9 @@ import pandas as pd
 from cmburden.cohort import verdicts as settle
 from cmburden.cohort.patterns import pattern_of
 from cmburden.core.errors import REASONS
-from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
+from cmburden.core.stages import RECORDED_STAGES
 from cmburden.core.tables import (
     CANDIDATES,
     COUNTS,
@@ -22,13 +23,10 @@ from cmburden.core.tables import (
 from cmburden.models.contract import contract_of
 from cmburden.space.regions import BY_NAME, REGIONS, UNKNOWN
 
-STAGE = "aggregate"
-
-
 _log = logging.getLogger(__name__)
 
 
-_STAGES = (*SCAN_STAGES, *BUCKET_STAGES)
+_STAGES = RECORDED_STAGES
 
 
 #: Reasons for which a file that would have been a scan is one that failed.

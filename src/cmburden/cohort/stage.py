@@ -19,6 +19,7 @@ from cmburden.cohort.candidates import _candidates, _lesions
 from cmburden.cohort.participants import _participants
 from cmburden.cohort.runs import _runs
 from cmburden.cohort.scans import _counts, _scans, _verdicts, _with_counts, _with_review
+from cmburden.core import stages
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import write_json
 from cmburden.core.paths import COHORT_TABLES, Layout
@@ -41,8 +42,7 @@ from cmburden.summary import bins
 from cmburden.summary import changes as changes_summary
 from cmburden.summary import estimates as summary
 
-STAGE = "aggregate"
-VERSION = 2
+STAGE, VERSION = stages.AGGREGATE.name, stages.AGGREGATE.version
 _log = logging.getLogger(__name__)
 
 

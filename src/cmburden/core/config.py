@@ -21,7 +21,7 @@ def load(overrides: dict | None = None, path: Path | None = None) -> dict:
     CMBurdenError
         Lists every key that is unknown or has a value that is not allowed.
     """
-    config = read_yaml(resources.root() / "config" / "config.yaml")
+    config = defaults()
     if path is not None:
         config = merge(config, read_yaml(path))
     config = merge(config, overrides or {})
@@ -30,6 +30,11 @@ def load(overrides: dict | None = None, path: Path | None = None) -> dict:
     if thresholds.get("possible", 0) > thresholds.get("definite", 1):
         raise CMBurdenError("config: verify.thresholds: possible must not be above definite")
     return config
+
+
+def defaults() -> dict:
+    """config/config.yaml."""
+    return read_yaml(resources.root() / "config" / "config.yaml")
 
 
 def read_yaml(path: Path) -> dict:

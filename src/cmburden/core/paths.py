@@ -6,9 +6,6 @@ from pathlib import Path
 
 from cmburden.core.scan import Scan
 
-#: Stages that work per scan and per bucket, in the order that data flows.
-SCAN_STAGES = ("preprocess", "register")
-BUCKET_STAGES = ("detect", "verify")
 #: Suffixes that BIDS allows for raw T2*-weighted images. Others become part of ``acq``, since a
 #: participant's T2starw and swi scans would else give derivatives of one name.
 BIDS_SUFFIXES = ("T2starw", "MEGRE")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cmburden.core import carry_out, resources, tables
+from cmburden.core import carry_out, resources, stages, tables
 from cmburden.core.carry_out import Bucket, Done, Job, Late
 from cmburden.core.files import whole_file
 from cmburden.core.keys import hash_of
@@ -30,8 +30,7 @@ from cmburden.images.views import stacked
 from cmburden.models import weights
 from cmburden.models.contract import weights_hash
 
-STAGE = "detect"
-VERSION = 7
+STAGE, VERSION = stages.DETECT.name, stages.DETECT.version
 _LOG = logging.getLogger(__name__)
 
 
@@ -151,7 +150,7 @@ def run(
         Bucket(
             bucket,
             scans,
-            after=("preprocess",),
+            after=(stages.PREPROCESS.name,),
             skipped="Not searched: preprocess did not succeed.",
             max_failures_in_a_row=settings["max_failures_in_a_row"],
         ),

@@ -1,6 +1,6 @@
-"""What an evaluation counts: scans, microbleeds, candidates, mimics, and what became of each.
+"""Cases of an evaluation: scans, microbleeds, candidates and mimics, each with its outcome.
 
-Predictions and truth are matched here, once; every measure is then a sum over these rows.
+Predictions and truth are matched here, once. Every measure is then a sum over these rows.
 """
 
 from __future__ import annotations
@@ -23,18 +23,32 @@ from cmburden.verify.probability import logistic, network_logits
 
 #: Stages of the ablation: the names of their scores, in the order that data flows.
 STAGES = ("cnn", "cnn_yolo", "final")
+_PLACE = ["x_mm", "y_mm", "z_mm"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Cases:
-    """What is evaluated, in rows. Participants are numbered; every row knows its own (``person``).
+    """Rows of an evaluation. Participants are numbered: ``person`` in each table.
 
-    ``scans``: scan_id, cohort, contrast, person, n_true, n_pred, top, tp, fp. ``real``: microbleeds
-    with group, region, diameter (mm), found. ``candidates``: a score and a ``hit_`` a stage,
-    decided, right; those at faint microbleeds are not among them. ``mimics``: kind, called; the
-    faint ones as well. ``people``: how many participants. ``counted``: what was read and what was
-    not. ``combination``: the model of the score ``cnn_yolo``, None for the geometric mean.
-    ``detector_threshold``: where the run's CNN is sure by its contract, None where that is unknown.
+    Attributes
+    ----------
+    scans : scan_id, participant_id, cohort, contrast, person, n_true, n_pred, top, tp, fp
+        Scans that were read. ``top`` is the highest probability of a candidate, 0 without one.
+    real : columns of ``tables.TRUTH``, person, contrast, found, diameter (mm)
+        The scans' microbleeds.
+    candidates : scan_id, person, cohort, contrast, group, a score and a ``hit_`` per stage,
+        decided, right
+        Candidates at faint microbleeds are left out.
+    mimics : scan_id, kind, called
+        Sources that are no microbleeds, and faint microbleeds.
+    people : int
+        Number of participants.
+    counted : dict
+        How many scans and microbleeds were read, and which were not.
+    combination : dict or None
+        The model of the score ``cnn_yolo``; None for the geometric mean.
+    detector_threshold : float or None
+        Operating threshold of ``p_cnn`` by the contract of the run's detector; None where unknown.
     """
 
     scans: pd.DataFrame
@@ -56,22 +70,33 @@ class Cases:
         )
 
     def levels(self, variable: str) -> list[str]:
+        """Sorted levels of ``cohort`` or ``contrast`` among the scans."""
         return sorted(set(self.scans[variable].dropna()))
 
 
 def read_truth(path: Path) -> pd.DataFrame:
-    """A truth table of ``tables.TRUTH``; n/a is missing."""
+    """A truth table (TSV) with the columns of ``tables.TRUTH``; n/a is missing.
+
+    Raises
+    ------
+    CMBurdenError
+        When the file cannot be read, lacks a column or breaks the table's contract.
+    """
     try:
         rows = pd.read_csv(path, sep="\t", na_values=["n/a"], keep_default_na=True)
     except (OSError, ValueError) as error:
         raise CMBurdenError(f"{path}: not a readable truth table ({error})") from error
-    needed = [column.name for column in TRUTH.columns if not column.nullable]
-    needed += ["x_mm", "y_mm", "z_mm", "radius_mm"]
-    missing = [name for name in needed if name not in rows]
+    required = [column.name for column in TRUTH.columns if not column.nullable]
+    missing = [name for name in (*required, *_PLACE, "radius_mm") if name not in rows]
     if missing:
         raise CMBurdenError(f"{path}: column(s) {', '.join(missing)} are missing")
-    # A kind written 'none' is a level here, not a missing value.
+    # pandas reads the kind 'none' as missing.
     rows["kind"] = rows["kind"].fillna("none")
+    return _as_truth(rows, path)
+
+
+def _as_truth(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """``rows`` by the contract of ``tables.TRUTH``, without further columns."""
     text = [column.name for column in TRUTH.columns if column.kind == "str"]
     rows = rows.astype({name: object for name in text if name in rows})
     try:
@@ -94,41 +119,61 @@ def gather(layout: Layout, truth: pd.DataFrame) -> Cases:
     candidates = _decided(
         CANDIDATES.read(layout.candidates), LESIONS.read(layout.table("lesions")), combination
     )
-    known = scans[scans["scan_id"].isin(truth["scan_id"])]
-    read = known[known["status"] == "ok"].sort_values("scan_id").reset_index(drop=True)
+    read = _scans_read(scans, truth)
     if read.empty:
         raise CMBurdenError(
             f"no scan of the truth table was read in {layout.root}: scan_id must agree"
         )
-    cohorts = truth.drop_duplicates("scan_id").set_index("scan_id")
-    read = read[["scan_id", "contrast", "n_cmb"]].assign(
-        cohort=read["scan_id"].map(cohorts["cohort"]),
-        participant_id=read["scan_id"].map(cohorts["participant_id"]),
+    read["person"], participants = pd.factorize(read["participant_id"])
+    matched = _matched(read, truth, candidates)
+    read = pd.concat(
+        [read.drop(columns="n_cmb"), pd.DataFrame([scan.counts for scan in matched])], axis=1
     )
-    read["person"], people = pd.factorize(read["participant_id"])
-    real = truth[truth["kind"] == "microbleed"]
-    rows = _matched(read, real, truth, candidates)
-    unread = sorted(set(truth["scan_id"]) - set(read["scan_id"]))
-    status = known.set_index("scan_id")["status"]
+    real = pd.concat([scan.real for scan in matched], ignore_index=True)
+    mimics = [scan.mimics for scan in matched if len(scan.mimics)]
     return Cases(
-        *rows,
-        people=len(people),
+        scans=read,
+        real=real.assign(diameter=2 * placed(real)[1]),
+        candidates=pd.concat([scan.candidates for scan in matched], ignore_index=True),
+        mimics=pd.concat(mimics, ignore_index=True)
+        if mimics
+        else pd.DataFrame({"kind": [], "called": []}),
+        people=len(participants),
         combination=combination,
         detector_threshold=thresholds.get("p_cnn"),
-        counted={
-            "in_truth": int(truth["scan_id"].nunique()),
-            "read": len(read),
-            "participants": len(people),
-            "with_microbleeds": int((rows[0]["n_true"] > 0).sum()),
-            "microbleeds": len(rows[1]),
-            "not_read": [
-                {"scan_id": scan_id, "status": status.get(scan_id, "not in the derivatives")}
-                for scan_id in unread
-            ],
-            "microbleeds_not_read": int(real["scan_id"].isin(unread).sum()),
-            "without_truth": int((~scans["scan_id"].isin(truth["scan_id"])).sum()),
-        },
+        counted=_counted(scans, read, truth),
     )
+
+
+def _scans_read(scans: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    """Scans of ``truth`` that went the whole way, with its cohort and participant."""
+    read = scans[scans["scan_id"].isin(truth["scan_id"]) & (scans["status"] == "ok")]
+    read = read.sort_values("scan_id").reset_index(drop=True)
+    of_truth = truth.drop_duplicates("scan_id").set_index("scan_id")
+    return read[["scan_id", "contrast", "n_cmb"]].assign(
+        cohort=read["scan_id"].map(of_truth["cohort"]),
+        participant_id=read["scan_id"].map(of_truth["participant_id"]),
+    )
+
+
+def _counted(scans: pd.DataFrame, read: pd.DataFrame, truth: pd.DataFrame) -> dict[str, Any]:
+    """``Cases.counted``: ``scans`` of the run, ``read`` of them with counts, and the truth."""
+    unread = sorted(set(truth["scan_id"]) - set(read["scan_id"]))
+    status = scans.set_index("scan_id")["status"]
+    real = truth[truth["kind"] == "microbleed"]
+    return {
+        "in_truth": int(truth["scan_id"].nunique()),
+        "read": len(read),
+        "participants": int(read["person"].nunique()),
+        "with_microbleeds": int((read["n_true"] > 0).sum()),
+        "microbleeds": int(read["n_true"].sum()),
+        "not_read": [
+            {"scan_id": scan_id, "status": status.get(scan_id, "not in the derivatives")}
+            for scan_id in unread
+        ],
+        "microbleeds_not_read": int(real["scan_id"].isin(unread).sum()),
+        "without_truth": int((~scans["scan_id"].isin(truth["scan_id"])).sum()),
+    }
 
 
 def model_folder(layout: Layout, stage: str) -> Path | None:
@@ -201,7 +246,7 @@ def _decided(
     p_cnn, p_yolo, final = (
         rows[name].fillna(0.0).to_numpy(dtype=float) for name in ("p_cnn", "p_yolo", "probability")
     )
-    place = rows[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
+    place = rows[_PLACE].to_numpy(dtype=float)
     return pd.DataFrame(
         {
             "scan_id": rows["scan_id"],
@@ -219,68 +264,84 @@ def _decided(
     )
 
 
+# --- matching ---
+
+
 def placed(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Centres (n, 3) and radii (n,) in mm of rows of a truth table."""
-    centres = rows[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float, na_value=np.inf)
+    centres = rows[_PLACE].to_numpy(dtype=float, na_value=np.inf)
     return centres.reshape(-1, 3), rows["radius_mm"].to_numpy(dtype=float, na_value=np.nan)
 
 
-def _matched(read, real, truth, candidates):
-    """Scans, microbleeds, candidates and mimics with what was found of each."""
-    places = ["x_mm", "y_mm", "z_mm"]
-    of_scan = {key: dict(list(rows.groupby("scan_id"))) for key, rows in (
-        ("real", real), ("candidates", candidates),
-        ("mimics", truth[~truth["kind"].isin(["microbleed", "none"])]),
-    )}  # fmt: skip
-    scans, reals, founds, mimics = [], [], [], []
-    for scan in read.itertuples():
-        own = of_scan["candidates"].get(scan.scan_id, candidates.iloc[:0]).copy()
-        lesions = of_scan["real"].get(scan.scan_id, real.iloc[:0]).copy()
-        centres, radius = placed(lesions)
-        points = own[places].to_numpy(dtype=float)
-        for stage in STAGES:
-            own[f"hit_{stage}"] = hits_by_score(points, centres, radius, own[stage].to_numpy())
-        decided = np.flatnonzero(own["decided"])
-        pairs = hungarian(points[decided], centres, radius)
-        found = np.zeros(len(lesions), bool)
-        found[[lesion for _, lesion in pairs]] = True
-        right = np.zeros(len(own), bool)
-        right[decided[[candidate for candidate, _ in pairs]]] = True
-        own["right"] = right
-        lesions["found"] = found
-        odd = of_scan["mimics"].get(scan.scan_id)
-        if odd is not None:
-            wrong = points[decided][~right[decided]]
-            called = np.zeros(len(odd), bool)
-            pairs = hungarian(wrong, *placed(odd))
-            called[[mimic for _, mimic in pairs]] = True
-            mimics.append(odd[["scan_id", "kind"]].assign(called=called))
-            # A call on a faint microbleed is neither right nor wrong.
-            faint = odd[odd["kind"] == "faint"]
-            aside = only_near(points, placed(faint), (centres, radius))
-            own = own[~aside]
-        for rows in (own, lesions):
-            rows["person"] = scan.person
-            rows["cohort"], rows["contrast"] = scan.cohort, scan.contrast
-        reals.append(lesions)
-        founds.append(own)
-        scans.append(
-            {
-                "n_true": len(lesions),
-                "n_pred": int(scan.n_cmb),
-                "top": float(own["final"].max()) if len(own) else 0.0,
-                "tp": int(found.sum()),
-                "fp": int((own["decided"] & ~own["right"]).sum()),
-            }
+def match(
+    points: np.ndarray, chosen: np.ndarray, centres: np.ndarray, radii: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which points and which sources have a partner, in the matching of the chosen points.
+
+    ``points`` (n, 3), ``centres`` (m, 3) and ``radii`` (m,) are in scanner mm; ``chosen`` (n,)
+    says which points take part. Returns booleans (n,) and (m,). The matching is that of
+    :func:`matching.hungarian`.
+
+    >>> points = np.array([[0.0, 0, 0], [1, 0, 0], [50, 0, 0]])
+    >>> match(points, np.array([False, True, True]), points[:1], np.ones(1))
+    (array([False,  True, False]), array([ True]))
+    """
+    rows = np.flatnonzero(chosen)
+    pairs = hungarian(points[rows], centres, radii)
+    point_matched, source_matched = np.zeros(len(points), bool), np.zeros(len(centres), bool)
+    point_matched[rows[[point for point, _ in pairs]]] = True
+    source_matched[[source for _, source in pairs]] = True
+    return point_matched, source_matched
+
+
+@dataclasses.dataclass(frozen=True)
+class _ScanCases:
+    """One scan: ``counts`` for the row of ``Cases.scans``, and its rows of the other tables."""
+
+    counts: dict[str, float]
+    real: pd.DataFrame
+    candidates: pd.DataFrame
+    mimics: pd.DataFrame
+
+
+def _matched(read: pd.DataFrame, truth: pd.DataFrame, candidates: pd.DataFrame) -> list[_ScanCases]:
+    """Each scan of ``read``, its candidates matched with its sources of ``truth``."""
+    of_candidates = dict(list(candidates.groupby("scan_id")))
+    of_truth = dict(list(truth.groupby("scan_id")))
+    return [
+        _scan_cases(
+            scan, of_candidates.get(scan.scan_id, candidates.iloc[:0]), of_truth[scan.scan_id]
         )
-    read = pd.concat([read.drop(columns="n_cmb"), pd.DataFrame(scans)], axis=1)
-    real = pd.concat(reals, ignore_index=True)
-    radius = real["radius_mm"].to_numpy(dtype=float, na_value=np.nan)
-    return (
-        read,
-        real.assign(diameter=2 * radius),
-        pd.concat(founds, ignore_index=True),
-        pd.concat(mimics, ignore_index=True)
-        if mimics
-        else pd.DataFrame({"kind": [], "called": []}),
+        for scan in read.itertuples()
+    ]
+
+
+def _scan_cases(scan: Any, candidates: pd.DataFrame, truth: pd.DataFrame) -> _ScanCases:
+    """``scan`` is a row of the scans that were read; both tables hold that scan's rows."""
+    microbleeds = truth[truth["kind"] == "microbleed"]
+    mimics = truth[~truth["kind"].isin(["microbleed", "none"])]
+    real = placed(microbleeds)
+    points = candidates[_PLACE].to_numpy(dtype=float)
+    hits = {
+        f"hit_{stage}": hits_by_score(points, *real, candidates[stage].to_numpy())
+        for stage in STAGES
+    }
+    decided = candidates["decided"].to_numpy(dtype=bool)
+    right, found = match(points, decided, *real)
+    _, called = match(points, decided & ~right, *placed(mimics))
+    # A call on a faint microbleed is neither right nor wrong.
+    faint = only_near(points, placed(mimics[mimics["kind"] == "faint"]), real)
+    counted = candidates[~faint]
+    stratum = {"person": scan.person, "cohort": scan.cohort, "contrast": scan.contrast}
+    return _ScanCases(
+        counts={
+            "n_true": len(microbleeds),
+            "n_pred": int(scan.n_cmb),
+            "top": float(counted["final"].max()) if len(counted) else 0.0,
+            "tp": int(found.sum()),
+            "fp": int((decided & ~right & ~faint).sum()),
+        },
+        real=microbleeds.assign(found=found, **stratum),
+        candidates=candidates.assign(**hits, right=right, **stratum)[~faint],
+        mimics=mimics[["scan_id", "kind"]].assign(called=called),
     )

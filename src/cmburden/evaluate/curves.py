@@ -1,7 +1,8 @@
-"""What a score is worth at every threshold: FROC, calibration, and what each stage adds."""
+"""Measures of a score at every threshold: FROC, calibration, and the effect of each stage."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from cmburden.core.keys import seed_of
 from cmburden.evaluate.cases import STAGES, Cases
-from cmburden.evaluate.measures import estimates, lesion, ratio
+from cmburden.evaluate.measures import Estimate, estimates, lesion, ratio
 from cmburden.stats import agreement
 
 FROC_POINTS = (0.1, 0.25, 0.3, 0.5, 1.0, 2.0)
@@ -18,81 +19,178 @@ FROC_POINTS = (0.1, 0.25, 0.3, 0.5, 1.0, 2.0)
 FROC_GRID = tuple(
     sorted({*FROC_POINTS, *(float(f"{point:.4g}") for point in np.geomspace(0.05, 20, 50))})
 )
+#: Bins of equal width of the calibration.
 BINS = 10
-#: Candidates below are clear negatives: most of all candidates, and a kind judge of calibration.
+#: Candidates below this probability are clear negatives. They dominate in number and would make
+#: calibration look better than it is, so they are left out.
 CLEAR_NEGATIVE = 0.02
 #: Sensitivity that YOLO may cost where its own effect is given.
 ALLOWED_LOSS = 0.02
 _COMBINED = {False: "geometric mean of p_cnn and p_yolo", True: "logistic in p_cnn and p_yolo"}
+#: A sensitivity reaches its target within rounding of its ratio of counts.
+_ROUNDING = 1e-12
 
-Curve = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+#: Which part of the candidates a calibration is over, and the least probability in it.
+_SUBSETS = (("all", 0.0), (f"from_{CLEAR_NEGATIVE:g}", CLEAR_NEGATIVE))
+
+
+# --- FROC ---
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold of a score, with the sensitivity and false positives per scan at it.
+
+    All None where no threshold reaches the sensitivity that was asked for.
+    """
+
+    threshold: float | None = None
+    sensitivity: float | None = None
+    fp_per_scan: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Froc:
+    """A FROC curve by falling threshold, three arrays of shape (thresholds,).
+
+    Sensitivity is NaN where the sample holds no microbleed.
+    """
+
+    fp_per_scan: np.ndarray
+    sensitivity: np.ndarray
+    threshold: np.ndarray
+
+    def reaching(self, sensitivity: float) -> OperatingPoint:
+        """The point with the fewest false positives that has at least this sensitivity."""
+        if not math.isfinite(sensitivity):
+            return OperatingPoint()
+        reached = np.flatnonzero(self.sensitivity >= sensitivity - _ROUNDING)
+        return self._point(reached[0]) if len(reached) else OperatingPoint()
+
+    def at_threshold(self, threshold: float) -> OperatingPoint:
+        """Sensitivity and false positives of the candidates with at least this score."""
+        passed = np.flatnonzero(self.threshold >= threshold)
+        point = self._point(passed[-1]) if len(passed) else OperatingPoint(0.0, 0.0, 0.0)
+        return dataclasses.replace(point, threshold=threshold)
+
+    def end(self) -> OperatingPoint:
+        """Sensitivity and false positives of all candidates, without a threshold."""
+        return dataclasses.replace(self.at_threshold(-math.inf), threshold=None)
+
+    def _point(self, number: int) -> OperatingPoint:
+        return OperatingPoint(
+            threshold=float(self.threshold[number]),
+            sensitivity=float(self.sensitivity[number]),
+            fp_per_scan=float(self.fp_per_scan[number]),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranking:
+    """Candidates by falling score: the order in which a FROC curve lets them in.
+
+    ``order`` (n,) are their rows. ``score`` and ``hit`` (n,) are in that order. ``last`` (n,)
+    marks the last of each run of equal scores, since equal scores pass a threshold together.
+    """
+
+    order: np.ndarray
+    score: np.ndarray
+    hit: np.ndarray
+    last: np.ndarray
+
+    @classmethod
+    def of(cls, score: np.ndarray, hit: np.ndarray) -> Ranking:
+        """``score`` (n,); ``hit`` (n,) bool: whether the candidate adds a microbleed."""
+        order = np.argsort(-score, kind="stable")
+        falling = score[order]
+        last = np.append(falling[1:] != falling[:-1], True) if len(score) else np.zeros(0, bool)
+        return cls(order, falling, hit[order], last)
+
+    def froc(self, scans: float, microbleeds: float, weight: np.ndarray | None = None) -> Froc:
+        """The curve over ``scans`` scans with ``microbleeds`` microbleeds.
+
+        ``weight`` (n,) says how often each candidate counts, in the order of the ranking.
+
+        >>> curve = Ranking.of(np.array([0.9, 0.5, 0.5]), np.array([True, True, False])).froc(2, 4)
+        >>> curve.fp_per_scan.tolist(), curve.sensitivity.tolist(), curve.threshold.tolist()
+        ([0.0, 0.5], [0.25, 0.5], [0.9, 0.5])
+        """
+        w = np.ones(len(self.hit), int) if weight is None else weight
+        threshold = self.score[self.last]
+        sensitivity = np.full(len(threshold), math.nan)
+        if microbleeds:
+            sensitivity = np.cumsum(w * self.hit)[self.last] / microbleeds
+        return Froc(np.cumsum(w * ~self.hit)[self.last] / scans, sensitivity, threshold)
+
+
+#: A FROC curve of a sample, given as an array (people,): how often each participant is in it.
+Curve = Callable[[np.ndarray], Froc]
 
 
 def curve_of(cases: Cases, stage: str) -> Curve:
-    """Function of how often each participant is in the sample, (people,).
-
-    It gives false positives per scan, sensitivity and threshold, (thresholds,) each, by falling
-    score. Sensitivity is NaN where the sample holds no microbleed.
-    """
+    """The FROC curve of a stage's score as a function of the sample of participants."""
     rows = cases.candidates
-    order = np.argsort(-rows[stage].to_numpy(dtype=float), kind="stable")
-    owner = rows["person"].to_numpy(dtype=int)[order]
-    hit = rows[f"hit_{stage}"].to_numpy(dtype=bool)[order]
-    score = rows[stage].to_numpy(dtype=float)[order]
-    # Equal scores pass a threshold together.
-    last = np.append(score[1:] != score[:-1], True) if len(score) else np.zeros(0, bool)
+    ranking = Ranking.of(
+        rows[stage].to_numpy(dtype=float), rows[f"hit_{stage}"].to_numpy(dtype=bool)
+    )
+    owner = rows["person"].to_numpy(dtype=int)[ranking.order]
     people, real = (cases.scans[name].to_numpy() for name in ("person", "n_true"))
-    thresholds = score[last]
 
-    def curve(weight):
-        w = weight[owner]
-        scans, total = weight[people].sum(), (weight[people] * real).sum()
-        fp = np.cumsum(w * ~hit)[last] / scans
-        tp = np.cumsum(w * hit)[last] / total if total else np.full(len(thresholds), math.nan)
-        return fp, tp, thresholds
+    def curve(sample: np.ndarray) -> Froc:
+        return ranking.froc(sample[people].sum(), (sample[people] * real).sum(), sample[owner])
 
     return curve
 
 
-def sensitivity_at(fp: np.ndarray, tp: np.ndarray, points: np.ndarray) -> np.ndarray:
+def sensitivity_at(
+    fp_per_scan: np.ndarray, sensitivity: np.ndarray, points: np.ndarray
+) -> np.ndarray:
     """Sensitivity at the lowest threshold with at most that many false positives per scan.
 
-    >>> sensitivity_at(np.array([0, 0.5, 1]), np.array([0.2, 0.2, 0.6]), np.array([0.7, 1, 9]))
-    array([0.2, 0.6, 0.6])
+    ``fp_per_scan`` and ``sensitivity`` are those of a :class:`Froc`; ``points`` (m,) are false
+    positives per scan. Returns (m,).
+
+    >>> fp_per_scan, sensitivity = np.array([0, 0.5, 1]), np.array([0.2, 0.2, 0.6])
+    >>> sensitivity_at(fp_per_scan, sensitivity, np.array([0.7, 1, 9])).tolist()
+    [0.2, 0.6, 0.6]
     """
-    passed = np.searchsorted(fp, points, side="right")
-    # No candidate, no sensitivity; but unknown where there is no microbleed.
-    start = math.nan if len(tp) and math.isnan(tp[0]) else 0.0
-    return np.append(start, tp)[passed]
+    passed = np.searchsorted(fp_per_scan, points, side="right")
+    # Above every threshold sensitivity is 0, but unknown where there is no microbleed.
+    start = math.nan if len(sensitivity) and math.isnan(sensitivity[0]) else 0.0
+    return np.append(start, sensitivity)[passed]
 
 
 def froc(cases: Cases, name: str) -> dict[str, dict[str, Any]]:
     """Of each stage ``points`` (estimates at FROC_POINTS) and ``curve`` (lists over FROC_GRID)."""
+    return {stage: _froc_of_stage(cases, name, stage) for stage in STAGES}
+
+
+def _froc_of_stage(cases: Cases, name: str, stage: str) -> dict[str, Any]:
     where = np.array([*FROC_POINTS, *FROC_GRID])
-    labels = [*(f"{point:g}" for point in FROC_POINTS), *range(len(FROC_GRID))]
-    result = {}
-    for stage in STAGES:
-        curve = curve_of(cases, stage)
+    points = [f"{point:g}" for point in FROC_POINTS]
+    grid = [f"grid {number}" for number in range(len(FROC_GRID))]
+    curve = curve_of(cases, stage)
 
-        def statistics(weight, curve=curve):
-            fp, tp, _ = curve(weight)
-            return dict(zip(labels, sensitivity_at(fp, tp, where).tolist(), strict=True))
+    def statistics(sample: np.ndarray) -> dict[str, float]:
+        drawn = curve(sample)
+        values = sensitivity_at(drawn.fp_per_scan, drawn.sensitivity, where).tolist()
+        return dict(zip((*points, *grid), values, strict=True))
 
-        # Of all scans the seed is that of the releases before there were strata.
-        seed = f"froc {stage}" if name == "all" else f"froc {stage} {name}"
-        found = estimates(cases, seed, statistics)
-        drawn = [found.pop(number) for number in range(len(FROC_GRID))]
-        result[stage] = {
-            "points": found,
-            "curve": {"fp_per_scan": list(FROC_GRID)}
-            | {
-                key: [round(float(entry[value]), 4) for entry in drawn]
-                for key, value in (
-                    ("sensitivity", "estimate"), ("ci_low", "ci_low"), ("ci_high", "ci_high"),
-                )
-            },
-        }  # fmt: skip
-    return result
+    # Over all scans the seed is the one of the releases before there were strata.
+    seed = f"froc {stage}" if name == "all" else f"froc {stage} {name}"
+    drawn = estimates(cases, seed, statistics)
+    columns = {"sensitivity": "estimate", "ci_low": "ci_low", "ci_high": "ci_high"}
+    return {
+        "points": {point: drawn[point] for point in points},
+        "curve": {"fp_per_scan": list(FROC_GRID)}
+        | {
+            column: [round(float(drawn[point][key]), 4) for point in grid]
+            for column, key in columns.items()
+        },
+    }
+
+
+# --- calibration ---
 
 
 def calibration(cases: Cases, name: str) -> dict[str, dict[str, Any]]:
@@ -103,49 +201,54 @@ def calibration(cases: Cases, name: str) -> dict[str, dict[str, Any]]:
     AAAI 2015). ``predicted_over_true``: sum of the probabilities over the number of true ones.
     ``by_chance``: mean and 95th percentile of that error were every probability right.
     """
-    rows = cases.candidates
-    result = {}
-    for subset, lowest in (("all", 0.0), (f"from_{CLEAR_NEGATIVE:g}", CLEAR_NEGATIVE)):
-        own = rows[rows["final"] >= lowest]
-        owner, p = own["person"].to_numpy(dtype=int), own["final"].to_numpy(dtype=float)
-        true = own["hit_final"].to_numpy(dtype=bool)
-        edges = np.linspace(0, 1, BINS + 1)
-        bins = agreement.calibration_bins(p, BINS)
+    return {subset: _reliability(cases, name, subset, lowest) for subset, lowest in _SUBSETS}
 
-        def statistics(weight, owner=owner, p=p, true=true, bins=bins, lowest=lowest):
-            w = weight[owner]
-            number, said, right = (
-                np.bincount(bins, weights=values, minlength=BINS) for values in (w, w * p, w * true)
-            )
-            shares = {f"{b}": ratio(right[b], number[b]) for b in range(BINS)}
-            return shares | {
-                "expected_calibration_error": agreement.expected_calibration_error(
-                    p, true, lowest, BINS, w
-                ),
-                "predicted_over_true": ratio(said.sum(), right.sum()),
-            }
 
-        found = estimates(cases, f"calibration {subset} {name}", statistics)
-        shares = [found.pop(f"{b}") for b in range(BINS)]
-        chance = agreement.calibration_error_by_chance(
-            p, seed_of("by chance", subset, name), lowest, BINS
+def _reliability(cases: Cases, name: str, subset: str, lowest: float) -> dict[str, Any]:
+    rows = cases.candidates[cases.candidates["final"] >= lowest]
+    owner, p = rows["person"].to_numpy(dtype=int), rows["final"].to_numpy(dtype=float)
+    true = rows["hit_final"].to_numpy(dtype=bool)
+    bins = agreement.calibration_bins(p, BINS)
+
+    def statistics(sample: np.ndarray) -> dict[str, float]:
+        w = sample[owner]
+        number, predicted, right = (
+            np.bincount(bins, weights=values, minlength=BINS) for values in (w, w * p, w * true)
         )
-        result[subset] = found | {
-            "candidates": len(own),
-            "true_candidates": int(true.sum()),
-            "by_chance": dict(zip(("mean", "p95"), chance, strict=True)),
-            "bins": [
-                {
-                    "from": round(float(edges[b]), 3),
-                    "to": round(float(edges[b + 1]), 3),
-                    "candidates": int((bins == b).sum()),
-                    "mean_probability": float(p[bins == b].mean()) if (bins == b).any() else None,
-                    "share_true": shares[b],
-                }
-                for b in range(BINS)
-            ],
+        shares = {f"{b}": ratio(right[b], number[b]) for b in range(BINS)}
+        return shares | {
+            "expected_calibration_error": agreement.expected_calibration_error(
+                p, true, lowest, BINS, w
+            ),
+            "predicted_over_true": ratio(predicted.sum(), right.sum()),
         }
-    return result
+
+    drawn = estimates(cases, f"calibration {subset} {name}", statistics)
+    seed = seed_of("by chance", subset, name)
+    chance = agreement.calibration_error_by_chance(p, seed, lowest, BINS)
+    return {
+        "expected_calibration_error": drawn["expected_calibration_error"],
+        "predicted_over_true": drawn["predicted_over_true"],
+        "candidates": len(rows),
+        "true_candidates": int(true.sum()),
+        "by_chance": dict(zip(("mean", "p95"), chance, strict=True)),
+        "bins": [_bin(b, p[bins == b], drawn[f"{b}"]) for b in range(BINS)],
+    }
+
+
+def _bin(number: int, p: np.ndarray, share_true: Estimate) -> dict[str, Any]:
+    """One bin of the reliability, with its edges; ``p`` (n,) are the probabilities in it."""
+    edges = np.linspace(0, 1, BINS + 1)
+    return {
+        "from": round(float(edges[number]), 3),
+        "to": round(float(edges[number + 1]), 3),
+        "candidates": len(p),
+        "mean_probability": float(p.mean()) if len(p) else None,
+        "share_true": share_true,
+    }
+
+
+# --- stages ---
 
 
 def ablation(cases: Cases) -> dict[str, Any]:
@@ -160,83 +263,66 @@ def ablation(cases: Cases) -> dict[str, Any]:
     whole = lesion(cases, "all")
     target = whole["sensitivity"]["estimate"]
     curves = {stage: curve_of(cases, stage) for stage in STAGES}
-    effect = _with_intervals(cases, curves)
+    matched, effect = _with_intervals(cases, curves)
     result: dict[str, Any] = {"target_sensitivity": target}
     for stage in STAGES:
-        fp, tp, score = curves[stage](everybody)
-        entry = {
+        curve = curves[stage](everybody)
+        result[stage] = {
             "score": words[stage],
-            "matched": _reaching(fp, tp, score, target),
-            "matched_fp_per_scan": effect.pop(f"matched {stage}"),
-            "all_candidates": _at(fp, tp, score, -1.0),
+            "matched": dataclasses.asdict(curve.reaching(target)),
+            "matched_fp_per_scan": matched[stage],
+            "all_candidates": dataclasses.asdict(curve.end()),
         }
-        if stage == "final":
-            entry["own"] = {
-                "threshold": "definite",
-                "sensitivity": target,
-                "fp_per_scan": whole["fp_per_scan"]["estimate"],
-            }
-        elif stage == "cnn" and cases.detector_threshold is not None:
-            entry["own"] = _at(fp, tp, score, cases.detector_threshold)
-        result[stage] = entry
+        if stage == "cnn" and cases.detector_threshold is not None:
+            at_threshold = curve.at_threshold(cases.detector_threshold)
+            result[stage]["own"] = dataclasses.asdict(at_threshold)
+    result["final"]["own"] = {
+        "threshold": "definite",
+        "sensitivity": target,
+        "fp_per_scan": whole["fp_per_scan"]["estimate"],
+    }
     result["yolo_effect"] = effect | {
         "allowed_loss": ALLOWED_LOSS,
-        "cnn_threshold": _reaching(*curves["cnn"](everybody), target)["threshold"],
-        "cnn_yolo_threshold": _reaching(*curves["cnn_yolo"](everybody), target - ALLOWED_LOSS)[
-            "threshold"
-        ],
+        "cnn_threshold": curves["cnn"](everybody).reaching(target).threshold,
+        "cnn_yolo_threshold": curves["cnn_yolo"](everybody)
+        .reaching(target - ALLOWED_LOSS)
+        .threshold,
     }
     return result
 
 
-def _with_intervals(cases: Cases, curves: dict[str, Curve]) -> dict[str, dict[str, float]]:
-    """False positives of each stage at the whole's sensitivity, and YOLO's own effect.
+def _with_intervals(
+    cases: Cases, curves: dict[str, Curve]
+) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
+    """False positives of each stage at the whole's sensitivity, by stage; YOLO's own effect.
 
-    In every draw the whole's sensitivity and all thresholds are found anew.
+    Every draw computes the whole's sensitivity and all thresholds again.
     """
     person, tp, real = (cases.scans[name].to_numpy() for name in ("person", "tp", "n_true"))
+    measures = ("sensitivity", "fp_per_scan")
 
-    def statistics(weight):
-        w = weight[person]
+    def statistics(sample: np.ndarray) -> dict[str, float]:
+        w = sample[person]
         target = ratio((w * tp).sum(), (w * real).sum())
-        drawn = {stage: curve(weight) for stage, curve in curves.items()}
-        at = {stage: _reaching(*drawn[stage], target) for stage in curves}
-        before, after = at["cnn"], _reaching(*drawn["cnn_yolo"], target - ALLOWED_LOSS)
-        matched = {f"matched {stage}": _or_nan(at[stage]["fp_per_scan"]) for stage in curves}
+        drawn = {stage: curve(sample) for stage, curve in curves.items()}
+        before = drawn["cnn"].reaching(target)
+        after = drawn["cnn_yolo"].reaching(target - ALLOWED_LOSS)
         effect = {
-            f"{name}_{key}": _or_nan(entry[key])
-            for name, entry in (("cnn", before), ("cnn_yolo", after))
-            for key in ("sensitivity", "fp_per_scan")
+            f"{name}_{measure}": _or_nan(getattr(point, measure))
+            for name, point in (("cnn", before), ("cnn_yolo", after))
+            for measure in measures
         }
-        less = ratio(effect["cnn_yolo_fp_per_scan"], effect["cnn_fp_per_scan"])
-        return matched | effect | {"fp_ratio": less}
+        effect["fp_ratio"] = ratio(effect["cnn_yolo_fp_per_scan"], effect["cnn_fp_per_scan"])
+        matched = {
+            f"matched {stage}": _or_nan(curve.reaching(target).fp_per_scan)
+            for stage, curve in drawn.items()
+        }
+        return matched | effect
 
-    return estimates(cases, "ablation", statistics)
+    drawn = estimates(cases, "ablation", statistics)
+    matched = {stage: drawn.pop(f"matched {stage}") for stage in curves}
+    return matched, drawn
 
 
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
-
-
-def _reaching(fp, tp, score, target: float) -> dict[str, float | None]:
-    """The point with the fewest false positives whose sensitivity is at least ``target``."""
-    reached = np.flatnonzero(tp >= target - 1e-12) if np.isfinite(target) else np.zeros(0, int)
-    if not len(reached):
-        return {"threshold": None, "sensitivity": None, "fp_per_scan": None}
-    first = reached[0]
-    return {
-        "threshold": float(score[first]),
-        "sensitivity": float(tp[first]),
-        "fp_per_scan": float(fp[first]),
-    }
-
-
-def _at(fp, tp, score, threshold: float) -> dict[str, float | None]:
-    """Sensitivity and false positives per scan of the predictions at or above ``threshold``."""
-    passed = np.flatnonzero(score >= threshold)
-    place = passed[-1] if len(passed) else None
-    return {
-        "threshold": threshold if threshold >= 0 else None,
-        "sensitivity": 0.0 if place is None else float(tp[place]),
-        "fp_per_scan": 0.0 if place is None else float(fp[place]),
-    }

@@ -1,8 +1,7 @@
-"""Figures of an evaluation, drawn from its result alone: ``evaluation.json`` holds all they show.
+"""Figures of an evaluation, drawn from its result (evaluation.json) alone.
 
-``python -m cmburden.evaluate.figures evaluation.json OUT`` draws them again. Colours are those of
-Okabe and Ito (jfly.uni-koeln.de/color, 2008), told apart without colour vision; a mark or a dash
-tells the same.
+``python -m cmburden.evaluate.figures evaluation.json OUT`` draws them again. A mark or a dash
+repeats what a colour says. Positions and widths are by eye.
 """
 
 from __future__ import annotations
@@ -16,45 +15,53 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from cmburden.core.errors import told
-from cmburden.core.files import whole_file
-from cmburden.evaluate.measures import DIAMETERS
+from cmburden.evaluate.measures import DIAMETERS, levels_of
+from cmburden.evaluate.style import (
+    BAND,
+    BARS,
+    BLACK,
+    COLOURS,
+    DASHES,
+    GREY,
+    MARKS,
+    STYLE,
+    error_bar,
+    error_bars,
+    new_figure,
+    numbers,
+    save,
+)
 
-_BLACK, _GREY = "#222222", "#777777"
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKS = ("o", "s", "^", "D", "v", "P")
-_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
-#: Stage: what it is called, its colour, mark and dash.
+#: Stage: its name in the figures, its colour, mark and dash.
 _STAGES = {
-    "cnn": ("CNN alone", _COLOURS[4], "s", ":"),
-    "cnn_yolo": ("CNN and YOLO", _COLOURS[5], "^", "--"),
-    "final": ("calibrated probability", _COLOURS[0], "o", "-"),
+    "cnn": ("CNN alone", COLOURS[4], "s", ":"),
+    "cnn_yolo": ("CNN and YOLO", COLOURS[5], "^", "--"),
+    "final": ("calibrated probability", COLOURS[0], "o", "-"),
 }
-_CONTRASTS = {"GRE": (_COLOURS[1], "s"), "SWI": (_COLOURS[0], "o")}
+#: Contrast: its colour and mark.
+_CONTRASTS = {"GRE": (COLOURS[1], "s"), "SWI": (COLOURS[0], "o")}
+_OTHER = (BLACK, "D")
 _FP, _SENSITIVITY = "false positives per scan", "sensitivity"
-#: 7 inches at 120 dots are 840 pixels; at 700 the letters are still 8 pixels high.
-_WIDTH, _DPI = 7.0, 120
-STYLE = {
-    "font.size": 9.5,
-    "axes.titlesize": 10,
-    "axes.labelsize": 9.5,
-    "legend.fontsize": 8.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-}
+#: Range of an axis of shares, with room for marks at 0 and 1.
+_SHARES = (-0.02, 1.02)
+#: Range of an axis of sensitivity.
+_SENSITIVITIES = (0, 1.02)
+#: False positives per scan at the left edge of a FROC figure: 0 has no place on a log axis.
+_EDGE = 0.05
+_FROC_TICKS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20)
+#: Counts at the ticks of the figure of counts.
+_COUNT_TICKS = (0, 1, 2, 5, 10, 20, 50, 100)
 
 
 def draw(result: dict[str, Any], out: Path) -> list[Path]:
-    """Write every figure of ``result`` (what evaluation.json holds) into ``out``; their paths."""
+    """Write every figure of ``result``, the content of evaluation.json, into ``out``.
+
+    Returns the paths.
+    """
     paths = []
     for name, (height, panels) in FIGURES.items():
         with rc_context(STYLE):
@@ -62,20 +69,6 @@ def draw(result: dict[str, Any], out: Path) -> list[Path]:
             panels(figure, result)
             paths.append(save(figure, Path(out) / f"{name}.png"))
     return paths
-
-
-def new_figure(height: float) -> Figure:
-    """A figure without pyplot's state; ``height`` in inches."""
-    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Write a PNG by rename, without the drawing library's version in it."""
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
-    return path
 
 
 # --- FROC ---
@@ -86,16 +79,13 @@ def _froc(figure: Figure, result: dict[str, Any]) -> None:
     for stage, (words, colour, mark, dash) in _STAGES.items():
         curve = result["froc_curves"]["all"][stage]
         at = curve["fp_per_scan"]
-        low, high = (_numbers(curve[key]) for key in ("ci_low", "ci_high"))
-        axes.fill_between(at, low, high, color=colour, alpha=0.13, linewidth=0)
-        axes.plot(at, _numbers(curve["sensitivity"]), color=colour, ls=dash, lw=1.8, label=words)
+        low, high = (numbers(curve[key]) for key in ("ci_low", "ci_high"))
+        axes.fill_between(at, low, high, color=colour, alpha=BAND, linewidth=0)
+        axes.plot(at, numbers(curve["sensitivity"]), color=colour, ls=dash, lw=1.8, label=words)
         points = result["froc"][stage]
-        axes.plot(
-            [float(point) for point in points],
-            _numbers([entry["estimate"] for entry in points.values()]),
-            mark, color=colour, ms=5,
-        )  # fmt: skip
-    _operating_point(axes, result["lesion"]["all"], _BLACK, "definite threshold")
+        values = numbers(entry["estimate"] for entry in points.values())
+        axes.plot([float(point) for point in points], values, mark, color=colour, ms=5)
+    _operating_point(axes, result["lesion"]["all"], BLACK, label="definite threshold")
     _froc_axes(axes)
     axes.set_title(
         f"FROC of {_scans(result)}; bands: 95 %, bootstrap over participants", loc="left"
@@ -105,17 +95,20 @@ def _froc(figure: Figure, result: dict[str, Any]) -> None:
 
 def _froc_presets(figure: Figure, result: dict[str, Any]) -> None:
     axes = figure.subplots()
-    cohorts = [name for name in result["froc_curves"] if name.startswith("cohort=")]
-    for number, name in enumerate(cohorts):
-        colour, dash = (of[number % len(of)] for of in (_COLOURS, _DASHES))
-        curve, lesion = result["froc_curves"][name]["final"], result["lesion"][name]
-        contrast = _contrast_of(result, name.removeprefix("cohort="))
+    cohorts = levels_of(result["froc_curves"], "cohort")
+    for number, (cohort, stages) in enumerate(cohorts.items()):
+        colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
+        curve, lesion = stages["final"], result["lesion"][f"cohort={cohort}"]
         axes.plot(
-            curve["fp_per_scan"], _numbers(curve["sensitivity"]), color=colour, ls=dash, lw=1.8,
-            label=f"{name.removeprefix('cohort=')} ({contrast}"
+            curve["fp_per_scan"],
+            numbers(curve["sensitivity"]),
+            color=colour,
+            ls=dash,
+            lw=1.8,
+            label=f"{cohort} ({_contrast_of(result, cohort)}"
             f"{lesion['scans']} scans, {lesion['microbleeds']} microbleeds)",
-        )  # fmt: skip
-        _operating_point(axes, lesion, colour, None, _MARKS[number % len(_MARKS)])
+        )
+        _operating_point(axes, lesion, colour, mark=MARKS[number % len(MARKS)])
     _froc_axes(axes)
     axes.set_title(
         "FROC of the calibrated probability by cohort preset; marks: definite threshold, 95 %",
@@ -125,34 +118,40 @@ def _froc_presets(figure: Figure, result: dict[str, Any]) -> None:
 
 
 def _contrast_of(result: dict[str, Any], cohort: str) -> str:
-    """'GRE, ' and the like, where the cohort has but one."""
-    own = {row["contrast"] for row in result["per_scan"] if row["cohort"] == cohort}
-    return f"{next(iter(own))}, " if len(own) == 1 else ""
+    """'GRE, ' or 'SWI, ' where the cohort has one contrast, else nothing."""
+    contrasts = {row["contrast"] for row in result["per_scan"] if row["cohort"] == cohort}
+    return f"{next(iter(contrasts))}, " if len(contrasts) == 1 else ""
 
 
-def _operating_point(axes: Axes, lesion: dict[str, Any], colour, label, mark="*") -> None:
+def _operating_point(
+    axes: Axes, lesion: dict[str, Any], colour: str, *, label: str | None = None, mark: str = "*"
+) -> None:
     """Sensitivity and false positives of the decision itself, with both intervals."""
     x, y = lesion["fp_per_scan"], lesion["sensitivity"]
     if x["estimate"] is None or y["estimate"] is None:
         return
     # A cohort without a false positive has no place on a logarithmic axis: it stands at the edge.
-    place = max(x["estimate"], _EDGE)
     axes.errorbar(
-        place, y["estimate"], xerr=_error(x, _EDGE), yerr=_error(y), color=colour, fmt=mark,
-        ms=12 if mark == "*" else 7, mec="white", mew=0.8, elinewidth=1, capsize=2, label=label,
+        max(x["estimate"], _EDGE),
+        y["estimate"],
+        xerr=error_bar(x, _EDGE),
+        yerr=error_bar(y),
+        color=colour,
+        fmt=mark,
+        ms=12 if mark == "*" else 7,
+        mec="white",
+        mew=0.8,
+        label=label,
         zorder=5,
-    )  # fmt: skip
-
-
-_EDGE = 0.05
+        **BARS,
+    )
 
 
 def _froc_axes(axes: Axes) -> None:
     axes.set_xscale("log")
     axes.set_xlim(_EDGE * 0.93, 20)
-    axes.set_ylim(0, 1.02)
-    ticks = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20)
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.set_ylim(*_SENSITIVITIES)
+    axes.xaxis.set_major_locator(FixedLocator(_FROC_TICKS))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel(f"{_FP} (log scale)")
@@ -163,39 +162,52 @@ def _froc_axes(axes: Axes) -> None:
 
 
 def _sensitivity(figure: Figure, result: dict[str, Any]) -> None:
-    parts, lesion = result["lesion_parts"], result["lesion"]
-    contrasts = {
-        name.removeprefix("contrast="): entry
-        for name, entry in lesion.items()
-        if name.startswith("contrast=")
-    }
-    # evaluation.json has its keys by the alphabet, which is no order of diameters.
-    diameters = {name: parts["diameter"][name] for name, *_ in DIAMETERS}
-    blocks = {"diameter": diameters, "group": parts["group"], "contrast": contrasts}
-    blocks = {name: entries for name, entries in blocks.items() if entries}
+    blocks = _sensitivity_blocks(result)
     widths = [len(entries) for entries in blocks.values()]
     panels = figure.subplots(1, len(blocks), sharey=True, squeeze=False, width_ratios=widths)[0]
+    whole = result["lesion"]["all"]["sensitivity"]["estimate"]
     for number, (axes, (variable, entries)) in enumerate(zip(panels, blocks.items(), strict=True)):
-        for place, entry in enumerate(entries.values()):
-            estimate = entry["sensitivity"]
-            if estimate["estimate"] is None:
-                continue
-            axes.errorbar(
-                place, estimate["estimate"], yerr=_error(estimate), fmt=_MARKS[number],
-                color=_COLOURS[number], ms=7, elinewidth=1.6, capsize=4,
-            )  # fmt: skip
-        if lesion["all"]["sensitivity"]["estimate"] is not None:
-            axes.axhline(lesion["all"]["sensitivity"]["estimate"], color=_GREY, lw=1, ls="--")
-        labels = [f"{level}\nn = {entry['microbleeds']}" for level, entry in entries.items()]
-        axes.set_xticks(range(len(entries)), labels, fontsize=8)
-        axes.set_xlim(-0.6, len(entries) - 0.4)
-        axes.set_ylim(0, 1.02)
+        _sensitivity_panel(axes, entries, COLOURS[number], MARKS[number])
+        if whole is not None:
+            axes.axhline(whole, color=GREY, lw=1, ls="--")
         axes.set_xlabel(f"by {variable}")
-        axes.grid(False, axis="x")
     panels[0].set_ylabel("sensitivity at the definite threshold")
     figure.suptitle(
         f"{_scans(result)}; bars: 95 %; dashed: all microbleeds", x=0.01, ha="left", fontsize=10
     )
+
+
+def _sensitivity_blocks(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Entries of the lesion level by variable and level, without empty variables."""
+    parts = result["lesion_parts"]
+    blocks = {
+        # evaluation.json sorts its keys by the alphabet, which is no order of diameters.
+        "diameter": {name: parts["diameter"][name] for name, *_ in DIAMETERS},
+        "group": parts["group"],
+        "contrast": levels_of(result["lesion"], "contrast"),
+    }
+    return {variable: entries for variable, entries in blocks.items() if entries}
+
+
+def _sensitivity_panel(axes: Axes, entries: dict[str, Any], colour: str, mark: str) -> None:
+    for place, entry in enumerate(entries.values()):
+        estimate = entry["sensitivity"]
+        if estimate["estimate"] is not None:
+            axes.errorbar(
+                place,
+                estimate["estimate"],
+                yerr=error_bar(estimate),
+                fmt=mark,
+                color=colour,
+                ms=7,
+                elinewidth=1.6,
+                capsize=4,
+            )
+    labels = [f"{level}\nn = {entry['microbleeds']}" for level, entry in entries.items()]
+    axes.set_xticks(range(len(entries)), labels, fontsize=8)
+    axes.set_xlim(-0.6, len(entries) - 0.4)
+    axes.set_ylim(*_SENSITIVITIES)
+    axes.grid(False, axis="x")
 
 
 # --- stages ---
@@ -203,89 +215,115 @@ def _sensitivity(figure: Figure, result: dict[str, Any]) -> None:
 
 def _ablation(figure: Figure, result: dict[str, Any]) -> None:
     left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
-    ablation = result["ablation"]
-    names = list(_STAGES)
-    for place, stage in enumerate(names):
-        words, colour, mark, dash = _STAGES[stage]
-        entry = ablation[stage]["matched_fp_per_scan"]
-        if entry["estimate"] is not None:
-            left.barh(place, entry["estimate"], color=colour, height=0.55, alpha=0.85)
-            left.errorbar(
-                entry["estimate"], place, xerr=_error(entry), color=_BLACK, capsize=3, lw=1.2
-            )
-            left.annotate(
-                f"{entry['estimate']:.2f}", (entry["estimate"], place), (4, 9),
-                textcoords="offset points", fontsize=9,
-            )  # fmt: skip
-        points = result["froc"][stage]
-        at = np.arange(len(points)) + (place - 1) * 0.13
-        estimates = list(points.values())
-        right.errorbar(
-            at, _numbers([entry["estimate"] for entry in estimates]),
-            yerr=_errors(estimates),
-            color=colour, fmt=mark, ls=dash, lw=1, ms=5, capsize=2, elinewidth=1, label=words,
-        )  # fmt: skip
-    target = ablation["target_sensitivity"]
-    left.set_yticks(range(len(names)), [_STAGES[name][0].replace(" ", "\n", 1) for name in names])
+    for place, stage in enumerate(_STAGES):
+        _matched_bar(left, place, stage, result["ablation"][stage]["matched_fp_per_scan"])
+        _stage_points(right, place, stage, list(result["froc"][stage].values()))
+    left.set_yticks(
+        range(len(_STAGES)), [words.replace(" ", "\n", 1) for words, *_ in _STAGES.values()]
+    )
     left.invert_yaxis()
     left.set_xlim(left=0)
     left.set_xlabel(_FP)
-    known = "" if target is None else f" {target:.3f}"
-    left.set_title(f"At the sensitivity of the whole,{known}", loc="left")
+    target = result["ablation"]["target_sensitivity"]
+    value = "" if target is None else f" {target:.3f}"
+    left.set_title(f"At the sensitivity of the whole,{value}", loc="left")
     left.grid(False, axis="y")
-    right.set_xticks(range(len(points)), list(points))
+    points = list(result["froc"]["final"])
+    right.set_xticks(range(len(points)), points)
     right.set_xlabel(_FP)
     right.set_ylabel(_SENSITIVITY)
-    right.set_ylim(0, 1.02)
+    right.set_ylim(*_SENSITIVITIES)
     right.set_title("At false positives per scan", loc="left")
     right.legend(loc="lower right")
+
+
+def _matched_bar(axes: Axes, place: int, stage: str, entry: dict[str, Any]) -> None:
+    """A stage's false positives per scan at the sensitivity of the whole."""
+    value = entry["estimate"]
+    if value is None:
+        return
+    axes.barh(place, value, color=_STAGES[stage][1], height=0.55, alpha=0.85)
+    axes.errorbar(value, place, xerr=error_bar(entry), color=BLACK, capsize=3, lw=1.2)
+    axes.annotate(f"{value:.2f}", (value, place), (4, 9), textcoords="offset points", fontsize=9)
+
+
+def _stage_points(axes: Axes, place: int, stage: str, estimates: list[dict[str, Any]]) -> None:
+    """A stage's sensitivity at the points of the FROC table; the stages stand side by side."""
+    words, colour, mark, dash = _STAGES[stage]
+    axes.errorbar(
+        np.arange(len(estimates)) + (place - 1) * 0.13,
+        numbers(entry["estimate"] for entry in estimates),
+        yerr=error_bars(estimates),
+        color=colour,
+        fmt=mark,
+        ls=dash,
+        lw=1,
+        ms=5,
+        label=words,
+        **BARS,
+    )
 
 
 # --- calibration ---
 
 
 def _calibration(figure: Figure, result: dict[str, Any]) -> None:
-    content = {
-        name.removeprefix("contrast="): entry
-        for name, entry in result["calibration"].items()
-        if name == "all" or name.startswith("contrast=")
-    }
-    if len(content) == 2:
-        # One contrast alone is all of it.
-        content.pop("all")
+    content = result["calibration"]
+    columns = {"all": content["all"], **levels_of(content, "contrast")}
+    if len(columns) == 2:
+        # A single contrast is the same as all.
+        columns.pop("all")
     grid = figure.subplots(
-        2, len(content), squeeze=False, sharex=True, sharey="row", height_ratios=[3, 1]
+        2, len(columns), squeeze=False, sharex=True, sharey="row", height_ratios=[3, 1]
     )
-    for (upper, lower), (name, entry) in zip(grid.T, content.items(), strict=True):
-        colour, mark = _CONTRASTS.get(name, (_BLACK, "D"))
+    for (upper, lower), (name, entry) in zip(grid.T, columns.items(), strict=True):
+        look = _CONTRASTS.get(name, _OTHER)
         bins = [one for one in entry["all"]["bins"] if one["candidates"]]
-        upper.plot([0, 1], [0, 1], color=_GREY, lw=1, ls="--")
-        right = [one["share_true"] for one in bins]
-        upper.errorbar(
-            [one["mean_probability"] for one in bins], _numbers([one["estimate"] for one in right]),
-            yerr=_errors(right), color=colour, fmt=mark, ls="-", lw=1, ms=5, capsize=2,
-            elinewidth=1,
-        )  # fmt: skip
-        errors = (
-            f"{'all' if subset == 'all' else 'p ≥ ' + subset.removeprefix('from_')}: "
-            f"{_text(own['expected_calibration_error'])}"
-            for subset, own in entry.items()
-        )
-        upper.set_title(
-            f"{'GRE and SWI' if name == 'all' else name}: calibration error\n" + "\n".join(errors),
-            loc="left", fontsize=8.5,
-        )  # fmt: skip
-        upper.set_xlim(-0.02, 1.02)
-        upper.set_ylim(-0.02, 1.02)
-        lower.bar(
-            [one["from"] for one in bins], [one["candidates"] for one in bins],
-            width=[one["to"] - one["from"] for one in bins], align="edge", color=colour, alpha=0.6,
-            edgecolor="white",
-        )  # fmt: skip
-        lower.set_yscale("log")
-        lower.set_xlabel("calibrated probability")
+        _reliability(upper, bins, *look)
+        upper.set_title(_calibration_title(name, entry), loc="left", fontsize=8.5)
+        _candidates_by_bin(lower, bins, look[0])
     grid[0, 0].set_ylabel("share that are microbleeds")
     grid[1, 0].set_ylabel("candidates")
+
+
+def _reliability(axes: Axes, bins: list[dict[str, Any]], colour: str, mark: str) -> None:
+    axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
+    shares = [one["share_true"] for one in bins]
+    axes.errorbar(
+        [one["mean_probability"] for one in bins],
+        numbers(share["estimate"] for share in shares),
+        yerr=error_bars(shares),
+        color=colour,
+        fmt=mark,
+        ls="-",
+        lw=1,
+        ms=5,
+        **BARS,
+    )
+    axes.set_xlim(*_SHARES)
+    axes.set_ylim(*_SHARES)
+
+
+def _calibration_title(name: str, subsets: dict[str, Any]) -> str:
+    lines = [f"{'GRE and SWI' if name == 'all' else name}: calibration error"]
+    for subset, entry in subsets.items():
+        words = "all" if subset == "all" else f"p ≥ {subset.removeprefix('from_')}"
+        lines.append(f"{words}: {_text(entry['expected_calibration_error'])}")
+    return "\n".join(lines)
+
+
+def _candidates_by_bin(axes: Axes, bins: list[dict[str, Any]], colour: str) -> None:
+    axes.bar(
+        [one["from"] for one in bins],
+        [one["candidates"] for one in bins],
+        width=[one["to"] - one["from"] for one in bins],
+        align="edge",
+        color=colour,
+        alpha=0.6,
+        edgecolor="white",
+    )
+    axes.set_yscale("log")
+    axes.set_xlabel("calibrated probability")
 
 
 # --- counts ---
@@ -296,71 +334,69 @@ def _counts(figure: Figure, result: dict[str, Any]) -> None:
     rows, count = result["per_scan"], result["count"]["all"]
     largest = max(max(row["n_true"], row["n_pred"]) for row in rows)
     end = np.log1p(largest) + 0.25
-    left.plot([0, end], [0, end], color=_GREY, lw=1, ls="--")
+    left.plot([0, end], [0, end], color=GREY, lw=1, ls="--")
     contrasts = sorted({row["contrast"] for row in rows})
     for number, contrast in enumerate(contrasts):
-        colour, mark = _CONTRASTS.get(contrast, (_BLACK, "D"))
-        pairs = np.array(
-            [(row["n_true"], row["n_pred"]) for row in rows if row["contrast"] == contrast]
-        )
-        places, scans = np.unique(pairs, axis=0, return_counts=True)
-        true, predicted = np.log1p(places).T
-        look = {
-            "s": 20 * scans, "color": colour, "marker": mark, "alpha": 0.6, "linewidths": 0.8,
-            "edgecolors": "white",
-        }  # fmt: skip
+        pairs = [(row["n_true"], row["n_pred"]) for row in rows if row["contrast"] == contrast]
         # Side by side, since most scans of both contrasts stand at the same few places.
         aside = (number - (len(contrasts) - 1) / 2) * 0.16
-        left.scatter(true + aside, predicted, **look)
-        right.scatter((true + predicted) / 2 + aside, predicted - true, **look)
-        left.scatter([], [], **look | {"s": 40}, label=contrast)
-    ticks = [n for n in (0, 1, 2, 5, 10, 20, 50, 100) if np.log1p(n) <= end]
-    for axis, limit in ((left.xaxis, left.set_xlim), (left.yaxis, left.set_ylim)):
-        axis.set_ticks(np.log1p(ticks), [str(n) for n in ticks])
-        limit(-0.25, end)
-    left.set_xlabel("true microbleeds in the scan")
-    left.set_ylabel("predicted microbleeds in the scan")
+        _count_points(left, right, np.array(pairs), contrast, aside)
+    _count_axes(left, end)
     left.set_title(f"ICC(2,1) {_text(count['icc_2_1'])}", loc="left")
     left.legend(loc="upper left", title="area: number of scans", title_fontsize=8.5)
-    for key, dash, words in (
-        ("log1p_bias", "-", "bias"), ("log1p_lower", "--", "lower"), ("log1p_upper", "--", "upper"),
-    ):  # fmt: skip
-        entry = count[key]
-        if entry["estimate"] is None:
-            continue
-        right.axhline(entry["estimate"], color=_BLACK, lw=1.2, ls=dash)
-        if entry["ci_low"] is not None:
-            right.axhspan(entry["ci_low"], entry["ci_high"], color=_GREY, alpha=0.13, lw=0)
-        right.annotate(
-            f"{words} {entry['estimate']:.2f}", (1, entry["estimate"]), (-2, 2),
-            xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", fontsize=8,
-        )  # fmt: skip
+    _limits_of_agreement(right, count)
     right.set_xlabel("mean of log(1 + count)")
     right.set_ylabel("difference of log(1 + count), predicted - true")
     right.set_title("Bland-Altman, 95 % limits", loc="left")
 
 
+def _count_points(left: Axes, right: Axes, pairs: np.ndarray, contrast: str, aside: float) -> None:
+    """Scans of one contrast in both panels; ``pairs`` (scans, 2) are true and predicted counts."""
+    colour, mark = _CONTRASTS.get(contrast, _OTHER)
+    places, scans = np.unique(pairs, axis=0, return_counts=True)
+    true, predicted = np.log1p(places).T
+    look: dict[str, Any] = {
+        "s": 20 * scans,
+        "color": colour,
+        "marker": mark,
+        "alpha": 0.6,
+        "linewidths": 0.8,
+        "edgecolors": "white",
+    }
+    left.scatter(true + aside, predicted, **look)
+    right.scatter((true + predicted) / 2 + aside, predicted - true, **look)
+    left.scatter([], [], **look | {"s": 40}, label=contrast)
+
+
+def _count_axes(axes: Axes, end: float) -> None:
+    ticks = [n for n in _COUNT_TICKS if np.log1p(n) <= end]
+    for axis, limit in ((axes.xaxis, axes.set_xlim), (axes.yaxis, axes.set_ylim)):
+        axis.set_ticks(np.log1p(ticks), [str(n) for n in ticks])
+        limit(-0.25, end)
+    axes.set_xlabel("true microbleeds in the scan")
+    axes.set_ylabel("predicted microbleeds in the scan")
+
+
+def _limits_of_agreement(axes: Axes, count: dict[str, Any]) -> None:
+    for words, dash in (("bias", "-"), ("lower", "--"), ("upper", "--")):
+        entry = count[f"log1p_{words}"]
+        if entry["estimate"] is None:
+            continue
+        axes.axhline(entry["estimate"], color=BLACK, lw=1.2, ls=dash)
+        if entry["ci_low"] is not None:
+            axes.axhspan(entry["ci_low"], entry["ci_high"], color=GREY, alpha=BAND, lw=0)
+        axes.annotate(
+            f"{words} {entry['estimate']:.2f}",
+            (1, entry["estimate"]),
+            (-2, 2),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+        )
+
+
 # --- pieces ---
-
-
-def _numbers(values: list) -> np.ndarray:
-    """Floats; what is not known is NaN, which is not drawn."""
-    return np.array([np.nan if value is None else value for value in values], dtype=float)
-
-
-def _error(entry: dict[str, Any], lowest: float = -np.inf) -> np.ndarray:
-    """(2, 1) distances of an estimate from its interval's ends, as matplotlib wants them.
-
-    A percentile interval of few participants may leave its estimate out: that side is 0.
-    """
-    middle, low, high = _numbers([entry["estimate"], entry["ci_low"], entry["ci_high"]])
-    middle, low = max(middle, lowest), max(low, lowest)
-    return np.nan_to_num(np.maximum([[middle - low], [high - middle]], 0))
-
-
-def _errors(entries: list[dict[str, Any]]) -> np.ndarray:
-    """(2, n) distances of n estimates from their intervals' ends."""
-    return np.hstack([np.zeros((2, 0)), *(_error(entry) for entry in entries)])
 
 
 def _text(entry: dict[str, Any]) -> str:
@@ -376,7 +412,7 @@ def _scans(result: dict[str, Any]) -> str:
     return f"{scans['read']} scans, {scans['microbleeds']} microbleeds"
 
 
-#: Name of the file: height in inches, what draws it.
+#: Name of the file: height in inches, and the function that draws it.
 FIGURES: dict[str, tuple[float, Callable[[Figure, dict[str, Any]], None]]] = {
     "froc": (4.2, _froc),
     "froc_presets": (4.2, _froc_presets),
@@ -392,8 +428,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("result", type=Path, help="evaluation.json of `cmburden evaluate`")
     parser.add_argument("out", type=Path, help="folder for the pictures")
-    given = parser.parse_args(arguments)
-    for path in draw(json.loads(given.result.read_text()), given.out):
+    args = parser.parse_args(arguments)
+    for path in draw(json.loads(args.result.read_text()), args.out):
         print(path)
     return 0
 

@@ -1,7 +1,7 @@
 """Measures of an evaluation: lesions, candidates, scans, counts, prevalence, with intervals.
 
-Each measure takes cases and a name for its seed, and gives plain numbers and estimates:
-``{"estimate", "ci_low", "ci_high"}``, by percentile bootstrap over participants.
+Each measure takes cases and a name that seeds its bootstrap. It returns plain numbers and
+estimates: ``{"estimate", "ci_low", "ci_high"}``, by percentile bootstrap over participants.
 """
 
 from __future__ import annotations
@@ -17,27 +17,49 @@ from cmburden.core.keys import seed_of
 from cmburden.evaluate.cases import Cases
 from cmburden.stats import agreement
 
+#: Bootstrap draws of each measure.
 DRAWS = 1000
+#: Percentiles of the draws that bound a 95 % interval.
+_INTERVAL = (2.5, 97.5)
+#: Lower edges of the bins of a scan's count, for kappa: 0, 1, 2-4, 5 and more.
 BIN_EDGES = (0, 1, 2, 5)
+#: Name, lower and upper edge (mm) of the classes of diameter.
 DIAMETERS = (("<3 mm", 0.0, 3.0), ("3-5 mm", 3.0, 5.0), (">5 mm", 5.0, math.inf))
 
+Estimate = dict[str, float]
+#: Statistics of a sample, by name. The sample is an array (people,): how often each participant
+#: is in it.
+Statistics = Callable[[np.ndarray], dict[str, float]]
 
-def by_stratum(cases: Cases, measure: Callable) -> dict[str, Any]:
+
+def by_stratum(
+    cases: Cases, measure: Callable[[Cases, str], dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
     """``measure`` over all scans, each cohort and each contrast."""
-    found = {"all": measure(cases, "all")}
+    strata = {"all": measure(cases, "all")}
     for variable in ("cohort", "contrast"):
         for level in cases.levels(variable):
-            found[f"{variable}={level}"] = measure(cases.only(variable, level), level)
-    return found
+            strata[f"{variable}={level}"] = measure(cases.only(variable, level), level)
+    return strata
 
 
-def estimates(
-    cases: Cases, seed: str, statistics: Callable[[np.ndarray], dict[str, float]]
-) -> dict[str, dict[str, float]]:
-    """Each statistic with its interval.
+def levels_of(strata: dict[str, Any], variable: str) -> dict[str, Any]:
+    """The entries of one variable in a result of :func:`by_stratum`, by level.
 
-    ``statistics`` takes how often each participant is in the sample (shape (people,)), and is
-    called with ones for the estimate.
+    >>> levels_of({"all": 1, "cohort=A": 2, "contrast=GRE": 3}, "cohort")
+    {'A': 2}
+    """
+    return {
+        stratum.removeprefix(f"{variable}="): entry
+        for stratum, entry in strata.items()
+        if stratum.startswith(f"{variable}=")
+    }
+
+
+def estimates(cases: Cases, seed: str, statistics: Statistics) -> dict[str, Estimate]:
+    """Each statistic with its interval, NaN where no draw has a finite value.
+
+    ``statistics`` gives the estimate for a sample with every participant once.
     """
     there = np.unique(cases.scans["person"])
     ones = np.zeros(cases.people, int)
@@ -52,12 +74,13 @@ def estimates(
     result = {}
     for number, (name, value) in enumerate(point.items()):
         column = table[:, number][np.isfinite(table[:, number])]
-        low, high = np.percentile(column, [2.5, 97.5]) if len(column) else (math.nan, math.nan)
+        low, high = np.percentile(column, _INTERVAL) if len(column) else (math.nan, math.nan)
         result[name] = {"estimate": value, "ci_low": low, "ci_high": high}
     return result
 
 
 def ratio(part: float, whole: float) -> float:
+    """``part`` over ``whole``; NaN where ``whole`` is 0."""
     return float(part / whole) if whole else math.nan
 
 
@@ -66,12 +89,13 @@ def _f1(tp: float, fp: float, fn: float) -> float:
 
 
 def lesion(cases: Cases, seed: str) -> dict[str, Any]:
+    """Lesion level: definite lesions against microbleeds, with false positives per scan."""
     scans = cases.scans
     person, tp, fp, real = (scans[name].to_numpy() for name in ("person", "tp", "fp", "n_true"))
     clean = real == 0
 
-    def statistics(weight):
-        w = weight[person]
+    def statistics(sample: np.ndarray) -> dict[str, float]:
+        w = sample[person]
         hits, wrong, all_real = (w * tp).sum(), (w * fp).sum(), (w * real).sum()
         return {
             "sensitivity": ratio(hits, all_real),
@@ -94,42 +118,54 @@ def lesion(cases: Cases, seed: str) -> dict[str, Any]:
 def parts(cases: Cases) -> dict[str, Any]:
     """Sensitivity by group, region and diameter of the microbleeds; false positives by group."""
     real = cases.real
-    result: dict[str, Any] = {"group": {}, "region": {}, "diameter": {}, "fp_group": {}}
-
-    def sensitivity(rows: pd.DataFrame, seed: str) -> dict[str, Any]:
-        person, found = rows["person"].to_numpy(), rows["found"].to_numpy()
-
-        def statistics(weight):
-            w = weight[person]
-            return {"sensitivity": ratio((w * found).sum(), w.sum())}
-
-        own = estimates(cases, seed, statistics)
-        return {"microbleeds": len(rows), "tp": int(found.sum())} | own
-
-    for variable in ("group", "region"):
-        for level in sorted(set(real[variable].dropna())):
-            result[variable][level] = sensitivity(real[real[variable] == level], level)
-    for name, low, high in DIAMETERS:
-        inside = (real["diameter"] >= low) & (real["diameter"] < high)
-        result["diameter"][name] = sensitivity(real[inside], name)
+    by_place = {
+        variable: {
+            level: _sensitivity(cases, real[real[variable] == level], level)
+            for level in sorted(set(real[variable].dropna()))
+        }
+        for variable in ("group", "region")
+    }
+    diameter = real["diameter"]
+    by_diameter = {
+        name: _sensitivity(cases, real[(diameter >= low) & (diameter < high)], name)
+        for name, low, high in DIAMETERS
+    }
     wrong = cases.candidates[cases.candidates["decided"] & ~cases.candidates["right"]]
-    for group, rows in wrong.groupby("group"):
-        result["fp_group"][group] = {"fp": len(rows), "fp_per_scan": len(rows) / len(cases.scans)}
-    return result
+    fp_group = {
+        group: {"fp": len(rows), "fp_per_scan": len(rows) / len(cases.scans)}
+        for group, rows in wrong.groupby("group")
+    }
+    return by_place | {"diameter": by_diameter, "fp_group": fp_group}
+
+
+def _sensitivity(cases: Cases, microbleeds: pd.DataFrame, seed: str) -> dict[str, Any]:
+    """Sensitivity for some rows of ``cases.real``."""
+    person, found = microbleeds["person"].to_numpy(), microbleeds["found"].to_numpy()
+
+    def statistics(sample: np.ndarray) -> dict[str, float]:
+        w = sample[person]
+        return {"sensitivity": ratio((w * found).sum(), w.sum())}
+
+    numbers = {"microbleeds": len(microbleeds), "tp": int(found.sum())}
+    return numbers | estimates(cases, seed, statistics)
 
 
 def candidate(cases: Cases, seed: str) -> dict[str, Any]:
+    """Candidate level: the decision and the probability against which candidates are true.
+
+    Microbleeds without a candidate are false negatives, except in the AUC.
+    """
     rows = cases.candidates
     person, score = rows["person"].to_numpy(), rows["final"].to_numpy()
     true, decided = rows["hit_final"].to_numpy(), rows["decided"].to_numpy()
     people = cases.scans["person"].to_numpy()
     real = cases.scans["n_true"].to_numpy()
 
-    def statistics(weight):
-        w = weight[person]
+    def statistics(sample: np.ndarray) -> dict[str, float]:
+        w = sample[person]
         tp, fp = (w * (true & decided)).sum(), (w * (~true & decided)).sum()
         tn = (w * (~true & ~decided)).sum()
-        all_real = (weight[people] * real).sum()
+        all_real = (sample[people] * real).sum()
         sensitivity, specificity = ratio(tp, all_real), ratio(tn, tn + fp)
         again = np.repeat(np.arange(len(w)), w)
         return {
@@ -150,14 +186,15 @@ def candidate(cases: Cases, seed: str) -> dict[str, Any]:
 
 
 def scan(cases: Cases, seed: str) -> dict[str, Any]:
+    """Scan level: presence of any microbleed, and kappa of the binned counts."""
     scans = cases.scans
     person, top = scans["person"].to_numpy(), scans["top"].to_numpy()
     real, pred = scans["n_true"].to_numpy(), scans["n_pred"].to_numpy()
     bins = len(BIN_EDGES)
     real_bin, pred_bin = (np.searchsorted(BIN_EDGES, n, side="right") - 1 for n in (real, pred))
 
-    def statistics(weight):
-        w = weight[person]
+    def statistics(sample: np.ndarray) -> dict[str, float]:
+        w = sample[person]
         again = np.repeat(np.arange(len(w)), w)
         table = np.zeros((bins, bins))
         np.add.at(table, (real_bin, pred_bin), w)
@@ -173,12 +210,13 @@ def scan(cases: Cases, seed: str) -> dict[str, Any]:
 
 
 def count(cases: Cases, seed: str) -> dict[str, Any]:
+    """Agreement of the scans' counts: ICC(2,1), mean absolute error, Bland-Altman of the logs."""
     scans = cases.scans
     person = scans["person"].to_numpy()
     real, pred = (scans[name].to_numpy(dtype=float) for name in ("n_true", "n_pred"))
 
-    def statistics(weight):
-        again = np.repeat(np.arange(len(real)), weight[person])
+    def statistics(sample: np.ndarray) -> dict[str, float]:
+        again = np.repeat(np.arange(len(real)), sample[person])
         difference = agreement.bland_altman(np.log1p(pred[again]), np.log1p(real[again]))
         return {
             "icc_2_1": agreement.icc(np.column_stack([pred[again], real[again]])).estimate,
@@ -193,32 +231,32 @@ def count(cases: Cases, seed: str) -> dict[str, Any]:
 
 def prevalence(cases: Cases) -> dict[str, Any]:
     """True, apparent and corrected prevalence of scans, by cohort; Se and Sp from the others."""
+    return {name: _prevalence(cases, name) for name in sorted(set(cases.scans["cohort"]))}
+
+
+def _prevalence(cases: Cases, cohort: str) -> dict[str, Any]:
     scans = cases.scans
-    person, cohort = scans["person"].to_numpy(), scans["cohort"].to_numpy()
+    person, inside = scans["person"].to_numpy(), scans["cohort"].to_numpy() == cohort
     real, pred = (scans[name].to_numpy() > 0 for name in ("n_true", "n_pred"))
-    found = {}
-    for name in sorted(set(cohort)):
-        own = cohort == name
 
-        def statistics(weight, own=own):
-            w = weight[person]
-            other = w * ~own
-            sensitivity = ratio((other * (real & pred)).sum(), (other * real).sum())
-            specificity = ratio((other * (~real & ~pred)).sum(), (other * ~real).sum())
-            apparent = ratio((w * own * pred).sum(), (w * own).sum())
-            return {
-                "true": ratio((w * own * real).sum(), (w * own).sum()),
-                "apparent": apparent,
-                "corrected": agreement.rogan_gladen(apparent, sensitivity, specificity),
-            }
+    def statistics(sample: np.ndarray) -> dict[str, float]:
+        w = sample[person]
+        other = w * ~inside
+        sensitivity = ratio((other * (real & pred)).sum(), (other * real).sum())
+        specificity = ratio((other * (~real & ~pred)).sum(), (other * ~real).sum())
+        apparent = ratio((w * inside * pred).sum(), (w * inside).sum())
+        return {
+            "true": ratio((w * inside * real).sum(), (w * inside).sum()),
+            "apparent": apparent,
+            "corrected": agreement.rogan_gladen(apparent, sensitivity, specificity),
+        }
 
-        # The draws are over everybody: the other cohorts' error is part of the uncertainty.
-        found[name] = {"scans": int(own.sum())} | estimates(cases, f"prevalence {name}", statistics)
-    return found
+    # The draws are over all participants: the uncertainty includes the other cohorts' error.
+    return {"scans": int(inside.sum())} | estimates(cases, f"prevalence {cohort}", statistics)
 
 
 def per_scan(cases: Cases) -> list[dict[str, Any]]:
-    """Each scan's true and predicted count: what the figure of the counts shows."""
+    """Each scan's true and predicted count: the rows of the figure of the counts."""
     columns = ["scan_id", "cohort", "contrast", "n_true", "n_pred"]
     return cases.scans[columns].to_dict("records")
 

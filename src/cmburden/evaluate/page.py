@@ -1,9 +1,16 @@
-"""evaluation.md from the result of an evaluation, with the seed's figures kept apart."""
+"""evaluation.md from the result of an evaluation; the seed's figures have columns of their own.
+
+"The seed" is the study that ``SEED`` names.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from cmburden.core.markdown import table as markdown_table
+from cmburden.evaluate.measures import levels_of
+
+#: The seed's five measures, by their key in the result, and their names.
 MEASURES = {
     "balanced_accuracy": "balanced accuracy",
     "auc": "AUC",
@@ -18,11 +25,12 @@ _PUBLISHED = {
     "MAS": (0.889, 0.889, 0.948, 0.779, 0.851),
     "OATS": (0.930, 0.930, 0.949, 0.862, 0.900),
 }
-SEED = {
+_PUBLISHED_MEASURES = {
+    cohort: dict(zip(MEASURES, figures, strict=True)) for cohort, figures in _PUBLISHED.items()
+}
+SEED: dict[str, Any] = {
     "source": "Hassanzadeh et al., NeuroImage: Clinical 48:103873 (2025)",
-    "cohorts": {
-        cohort: dict(zip(MEASURES, figures, strict=True)) for cohort, figures in _PUBLISHED.items()
-    },
+    "cohorts": _PUBLISHED_MEASURES,
 }
 _APART = (
     "Ours: simulated scans in the manner of the cohort's acquisition, candidate level as defined "
@@ -30,87 +38,96 @@ _APART = (
     "definition, only the abstract is available). They stand side by side for orientation and "
     "are not comparable; nothing here is a result on ADNI, AIBL, MAS or OATS data."
 )
+_PLAIN = (
+    "No network was trained or calibrated on scans like these: greys by label, microbleeds as "
+    "dark ellipsoids of published sizes and places, veins as dark tubes, calcium, no physics "
+    "(`cmburden.simulate.plain`); ellipsoids of other edges and depths were among the "
+    "microbleeds of the training's own scans. The same presets, people 13-14 and reader's rule; "
+)
+
+# Keys of a stratum's entry and the headings of their columns.
+_LESION_COLUMNS = {
+    "scans": "scans",
+    "microbleeds": "microbleeds",
+    "sensitivity": "sensitivity",
+    "precision": "precision",
+    "f1": "F1",
+    "fp_per_scan": "false positives per scan",
+    "fp_per_scan_without_microbleeds": "per scan without microbleeds",
+}
+_SCAN_COLUMNS = {
+    "scans": "scans",
+    "with_microbleeds": "with microbleeds",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "auc": "AUC",
+    "weighted_kappa": "weighted kappa of bins",
+}
+_COUNT_COLUMNS = {
+    "scans": "scans",
+    "icc_2_1": "ICC(2,1)",
+    "mean_absolute_error": "mean absolute error",
+    "log1p_bias": "bias of log(1+n)",
+    "log1p_lower": "lower limit",
+    "log1p_upper": "upper limit",
+}
+_PREVALENCE_COLUMNS = {
+    "scans": "scans",
+    "true": "true",
+    "apparent": "apparent",
+    "corrected": "corrected",
+}
+_ABLATION_HEADER = (
+    "score",
+    "sensitivity at its own threshold",
+    "false positives per scan",
+    "threshold at the whole's sensitivity",
+    "sensitivity there",
+    "false positives per scan there",
+    "sensitivity of all candidates",
+    "false positives per scan of all",
+)
+_ANOTHER_HEADER = (
+    "scans",
+    "microbleeds",
+    "sensitivity at 'definite'",
+    "false positives a scan there",
+    "sensitivity at 0.3",
+    "at 0.5",
+    "at 1",
+    "AUC of candidates",
+)
+
+
+# --- the page ---
 
 
 def markdown(result: dict[str, Any]) -> str:
-    scans = result["scans"]
-    unread = ", ".join(f"{row['scan_id']} ({row['status']})" for row in scans["not_read"])
-    alternatives = alternative_texts(result)
-
-    def picture(name: str) -> str:
-        return f"![{alternatives[name]}]({name}.png)"
-
+    """The page for ``result``, the content of evaluation.json; it links to the figures' files."""
+    pictures = {name: f"![{text}]({name}.png)" for name, text in alternative_texts(result).items()}
     blocks = [
         "# Evaluation against the truth table",
         "Research use only.",
-        f"{scans['in_truth']} scans in the truth table, {scans['read']} of them read "
-        f"({scans['participants']} participants, {scans['with_microbleeds']} scans with "
-        f"{scans['microbleeds']} microbleeds). Not read: {len(scans['not_read'])}"
-        + (f" with {scans['microbleeds_not_read']} microbleeds: {unread}." if unread else ".")
-        + f" Scans without truth, left out: {scans['without_truth']}.",
+        _scans_read(result["scans"]),
         "Intervals in brackets: " + result["conventions"]["interval"] + ".",
-        "## Lesions",
-        _strata(
-            result["lesion"],
-            {
-                "scans": "scans",
-                "microbleeds": "microbleeds",
-                "sensitivity": "sensitivity",
-                "precision": "precision",
-                "f1": "F1",
-                "fp_per_scan": "false positives per scan",
-                "fp_per_scan_without_microbleeds": "per scan without microbleeds",
-            },
-        ),
-        _froc(result["froc"], "FROC: sensitivity at"),
-        picture("froc"),
-        _froc(
-            {stratum: stages["final"] for stratum, stages in result["froc_strata"].items()},
-            "FROC of the calibrated probability: sensitivity at",
-        ),
-        picture("froc_presets"),
-        *_parts(result["lesion_parts"]),
-        picture("sensitivity"),
+        *_lesions(result, pictures),
         "## What each stage does",
         _ablation(result["ablation"]),
         _yolo_effect(result["ablation"]["yolo_effect"]),
-        picture("ablation"),
+        pictures["ablation"],
         "## Calibration of the final probability",
         _calibration(result["calibration"]),
-        picture("calibration"),
+        pictures["calibration"],
         "## Candidates: the five measures of the seed",
         seed_table(result),
         _APART,
         "## Scans",
-        _strata(
-            result["scan"],
-            {
-                "scans": "scans",
-                "with_microbleeds": "with microbleeds",
-                "sensitivity": "sensitivity",
-                "specificity": "specificity",
-                "auc": "AUC",
-                "weighted_kappa": "weighted kappa of bins",
-            },
-        ),
+        _strata(result["scan"], _SCAN_COLUMNS),
         "## Counts",
-        _strata(
-            result["count"],
-            {
-                "scans": "scans",
-                "icc_2_1": "ICC(2,1)",
-                "mean_absolute_error": "mean absolute error",
-                "log1p_bias": "bias of log(1+n)",
-                "log1p_lower": "lower limit",
-                "log1p_upper": "upper limit",
-            },
-        ),
-        picture("counts"),
+        _strata(result["count"], _COUNT_COLUMNS),
+        pictures["counts"],
         "## Prevalence of scans with a microbleed",
-        _strata(
-            result["prevalence"],
-            {"scans": "scans", "true": "true", "apparent": "apparent", "corrected": "corrected"},
-        ),
+        _strata(result["prevalence"], _PREVALENCE_COLUMNS),
         *_mimics(result["mimics"], result["lesion"]["all"]),
         "## Conventions",
         "\n".join(f"- {name}: {text}." for name, text in result["conventions"].items()),
@@ -119,7 +136,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def seed_table(result: dict[str, Any]) -> str:
-    """The seed's five measures per cohort: ours on simulated scans | as published on real ones."""
+    """The seed's five measures per cohort: ours on simulated scans, as published on real ones."""
     names = list(MEASURES.values())
     header = ["cohort (simulated)", *names, *(f"published: {name}" for name in names)]
     rows = []
@@ -127,64 +144,48 @@ def seed_table(result: dict[str, Any]) -> str:
         if stratum.startswith("contrast="):
             continue
         cohort = stratum.removeprefix("cohort=")
-        published = next(
-            (SEED["cohorts"][name] for name in _PUBLISHED if name in cohort.upper()), {}
-        )
-        rows.append(
-            [
-                cohort,
-                *(_estimate(entry[key]) for key in MEASURES),
-                *(f"{published[key]:.3f}" if published else "" for key in MEASURES),
-            ]
-        )
-    return _table(header, rows)
+        ours = [estimate_text(entry[key]) for key in MEASURES]
+        rows.append([cohort, *ours, *_published(cohort)])
+    return markdown_table(header, rows)
+
+
+def _published(cohort: str) -> list[str]:
+    """The seed's figures of the cohort that occurs in the name ``cohort``; blank without one."""
+    for name, measures in _PUBLISHED_MEASURES.items():
+        if name in cohort.upper():
+            return [f"{measures[key]:.3f}" for key in MEASURES]
+    return [""] * len(MEASURES)
 
 
 def another(result: dict[str, Any]) -> str:
-    """What ``result`` of the plainer simulator's scans says, in a table by contrast and preset."""
+    """Text and table, by contrast and preset, for ``result`` on the plainer simulator's scans."""
     scans = result["scans"]
-    header = [
-        "scans", "microbleeds", "sensitivity at 'definite'", "false positives a scan there",
-        "sensitivity at 0.3", "at 0.5", "at 1", "AUC of candidates",
-    ]  # fmt: skip
     rows = []
-    for stratum, own in result["lesion"].items():
-        curve = (result["froc"] if stratum == "all" else result["froc_strata"][stratum])["final"]
-        shown = [
-            *(own[key] for key in ("microbleeds", "sensitivity", "fp_per_scan")),
-            *(curve[point] for point in ("0.3", "0.5", "1")),
+    for stratum, lesion in result["lesion"].items():
+        froc = (result["froc"] if stratum == "all" else result["froc_strata"][stratum])["final"]
+        values = [
+            *(lesion[key] for key in ("microbleeds", "sensitivity", "fp_per_scan")),
+            *(froc[point] for point in ("0.3", "0.5", "1")),
             result["candidate"][stratum]["auc"],
         ]
-        rows.append([stratum, *map(_estimate, shown)])
+        rows.append([stratum, *map(estimate_text, values)])
     return (
-        "No network was trained or calibrated on scans like these: greys by label, microbleeds as "
-        "dark ellipsoids of published sizes and places, veins as dark tubes, calcium, no physics "
-        "(`cmburden.simulate.plain`); ellipsoids of other edges and depths were among the "
-        "microbleeds of the training's own scans. The same presets, people 13-14 and reader's "
-        f"rule; {scans['read']} scans, {scans['with_microbleeds']} with {scans['microbleeds']} "
-        "microbleeds.\n\n" + _table(header, rows)
+        f"{_PLAIN}{scans['read']} scans, {scans['with_microbleeds']} with {scans['microbleeds']} "
+        "microbleeds.\n\n" + markdown_table(_ANOTHER_HEADER, rows)
     )
 
 
-def _strata(content: dict[str, Any], columns: dict[str, str]) -> str:
-    rows = [[name, *(_estimate(entry[key]) for key in columns)] for name, entry in content.items()]
-    return _table(["", *columns.values()], rows)
-
-
 def alternative_texts(result: dict[str, Any]) -> dict[str, str]:
-    """What each figure says, in a sentence with its main number, for who cannot see it."""
+    """One sentence per figure with its main numbers, for readers who cannot see the figure."""
     froc, lesion = result["froc"], result["lesion"]["all"]
     effect, count = result["ablation"]["yolo_effect"], result["count"]["all"]
-    cohorts = _levels(result["froc_strata"], "cohort")
-    contrasts = _levels(result["calibration"], "contrast")
-
-    def listed(entries: dict[str, str]) -> str:
-        return ", ".join(f"{name} {value}" for name, value in entries.items())
-
-    at_half = {name: _point(entry["final"]["0.5"]) for name, entry in cohorts.items()}
+    at_half = {
+        name: _point(stages["final"]["0.5"])
+        for name, stages in levels_of(result["froc_strata"], "cohort").items()
+    }
     errors = {
         name: _point(_from_clear_negatives(entry)["expected_calibration_error"])
-        for name, entry in contrasts.items()
+        for name, entry in levels_of(result["calibration"], "contrast").items()
     }
     diameters = {
         name: _point(entry["sensitivity"])
@@ -195,144 +196,172 @@ def alternative_texts(result: dict[str, Any]) -> dict[str, str]:
         f"{_point(froc['cnn']['0.5'])} with the CNN alone, {_point(froc['cnn_yolo']['0.5'])} with "
         f"YOLO, {_point(froc['final']['0.5'])} with the calibrated probability",
         "froc_presets": "FROC curves of the calibrated probability by cohort preset: sensitivity "
-        f"at 0.5 false positives per scan {listed(at_half)}",
+        f"at 0.5 false positives per scan {_listed(at_half)}",
         "sensitivity": "Sensitivity at the definite threshold by diameter, group and contrast: "
-        f"{_point(lesion['sensitivity'])} of all microbleeds, " + listed(diameters),
+        f"{_point(lesion['sensitivity'])} of all microbleeds, " + _listed(diameters),
         "ablation": "False positives per scan at the sensitivity of the whole, by stage: YOLO "
         f"changes them from {_point(effect['cnn_fp_per_scan'])} to "
         f"{_point(effect['cnn_yolo_fp_per_scan'])}",
         "calibration": "Reliability of the calibrated probability by contrast: expected "
-        f"calibration error without clear negatives {listed(errors)}",
+        f"calibration error without clear negatives {_listed(errors)}",
         "counts": "Predicted against true count of each scan: ICC(2,1) "
         f"{_point(count['icc_2_1'])}, mean absolute error {_point(count['mean_absolute_error'])}",
     }
 
 
-def _levels(content: dict[str, Any], variable: str) -> dict[str, Any]:
-    """The strata of one variable, by level."""
-    return {
-        name.removeprefix(f"{variable}="): entry
-        for name, entry in content.items()
-        if name.startswith(f"{variable}=")
-    }
+# --- its sections ---
 
 
-def _point(entry: dict[str, Any]) -> str:
-    return _number(entry["estimate"])
+def _scans_read(scans: dict[str, Any]) -> str:
+    unread = ", ".join(f"{row['scan_id']} ({row['status']})" for row in scans["not_read"])
+    return (
+        f"{scans['in_truth']} scans in the truth table, {scans['read']} of them read "
+        f"({scans['participants']} participants, {scans['with_microbleeds']} scans with "
+        f"{scans['microbleeds']} microbleeds). Not read: {len(scans['not_read'])}"
+        + (f" with {scans['microbleeds_not_read']} microbleeds: {unread}." if unread else ".")
+        + f" Scans without truth, left out: {scans['without_truth']}."
+    )
 
 
-def _from_clear_negatives(entry: dict[str, Any]) -> dict[str, Any]:
-    """Calibration over the candidates that are not clear negatives."""
-    return next(own for subset, own in entry.items() if subset != "all")
+def _lesions(result: dict[str, Any], pictures: dict[str, str]) -> list[str]:
+    strata = {stratum: stages["final"] for stratum, stages in result["froc_strata"].items()}
+    return [
+        "## Lesions",
+        _strata(result["lesion"], _LESION_COLUMNS),
+        _froc(result["froc"], "FROC: sensitivity at"),
+        pictures["froc"],
+        _froc(strata, "FROC of the calibrated probability: sensitivity at"),
+        pictures["froc_presets"],
+        *_parts(result["lesion_parts"]),
+        pictures["sensitivity"],
+    ]
+
+
+def _strata(content: dict[str, Any], columns: dict[str, str]) -> str:
+    rows = [
+        [name, *(estimate_text(entry[key]) for key in columns)] for name, entry in content.items()
+    ]
+    return markdown_table(["", *columns.values()], rows)
 
 
 def _froc(froc: dict[str, Any], title: str) -> str:
-    # JSON sorts the points as words; they are numbers.
+    # evaluation.json sorts the points as text; they are numbers.
     points = sorted(next(iter(froc.values())), key=float)
-    rows = [[name, *(_estimate(entry[point]) for point in points)] for name, entry in froc.items()]
-    header = [title, *(f"{point} per scan" for point in points)]
-    return _table(header, rows)
-
-
-def _calibration(content: dict[str, Any]) -> str:
-    header, rows = [""], []
-    for subset in next(iter(content.values())):
-        words = "all candidates" if subset == "all" else f"{subset.replace('_', ' ')} on"
-        header += [words, "true", "expected calibration error", "by chance", "predicted / true"]
-    for name, entry in content.items():
-        row = [name]
-        for own in entry.values():
-            row += [str(own["candidates"]), str(own["true_candidates"])]
-            row += [
-                _estimate(own["expected_calibration_error"]),
-                _number(own["by_chance"]["mean"]),
-                _estimate(own["predicted_over_true"]),
-            ]
-        rows.append(row)
-    return _table(header, rows)
-
-
-def _yolo_effect(effect: dict[str, Any]) -> str:
     rows = [
-        [words, _number(effect[f"{name}_threshold"])]
-        + [_estimate(effect[f"{name}_{key}"]) for key in ("sensitivity", "fp_per_scan")]
-        for name, words in (("cnn", "3D CNN alone"), ("cnn_yolo", "3D CNN and YOLO"))
+        [name, *(estimate_text(entry[point]) for point in points)] for name, entry in froc.items()
     ]
-    header = ["YOLO's own effect", "threshold", "sensitivity", "false positives per scan"]
-    return (
-        _table(header, rows)
-        + "\n\nFalse positives left by YOLO, as a share of the CNN's: "
-        + f"{_estimate(effect['fp_ratio'])}, at up to {effect['allowed_loss']:g} less sensitivity."
-    )
+    return markdown_table([title, *(f"{point} per scan" for point in points)], rows)
 
 
 def _parts(parts: dict[str, Any]) -> list[str]:
     tables = []
     for variable in ("group", "region", "diameter"):
         rows = [
-            [level, str(entry["microbleeds"]), _estimate(entry["sensitivity"])]
+            [level, entry["microbleeds"], estimate_text(entry["sensitivity"])]
             for level, entry in parts[variable].items()
         ]
-        tables.append(_table([variable, "microbleeds", "sensitivity"], rows))
+        tables.append(markdown_table([variable, "microbleeds", "sensitivity"], rows))
     rows = [
-        [group, str(entry["fp"]), _number(entry["fp_per_scan"])]
+        [group, entry["fp"], _number(entry["fp_per_scan"])]
         for group, entry in parts["fp_group"].items()
     ]
     if rows:
-        tables.append(_table(["group of false positives", "number", "per scan"], rows))
+        tables.append(markdown_table(["group of false positives", "number", "per scan"], rows))
     return tables
 
 
 def _ablation(ablation: dict[str, Any]) -> str:
-    rows = []
-    for entry in ablation.values():
-        if not isinstance(entry, dict) or "score" not in entry:
-            continue
-        own, matched = entry.get("own"), entry["matched"]
-        rows.append(
-            [
-                entry["score"],
-                *(_number(own[key]) if own else "" for key in ("sensitivity", "fp_per_scan")),
-                *(_number(matched[key]) for key in ("threshold", "sensitivity")),
-                _estimate(entry["matched_fp_per_scan"]),
-                _number(entry["all_candidates"]["sensitivity"]),
-                _number(entry["all_candidates"]["fp_per_scan"]),
-            ]
-        )
-    header = [
-        "score",
-        "sensitivity at its own threshold",
-        "false positives per scan",
-        "threshold at the whole's sensitivity",
-        "sensitivity there",
-        "false positives per scan there",
-        "sensitivity of all candidates",
-        "false positives per scan of all",
+    stages = [entry for entry in ablation.values() if isinstance(entry, dict) and "score" in entry]
+    return markdown_table(_ABLATION_HEADER, [_ablation_row(entry) for entry in stages])
+
+
+def _ablation_row(entry: dict[str, Any]) -> list[str]:
+    at_own = entry.get("own")
+    matched, everything = entry["matched"], entry["all_candidates"]
+    return [
+        entry["score"],
+        _number(at_own["sensitivity"]) if at_own else "",
+        _number(at_own["fp_per_scan"]) if at_own else "",
+        _number(matched["threshold"]),
+        _number(matched["sensitivity"]),
+        estimate_text(entry["matched_fp_per_scan"]),
+        _number(everything["sensitivity"]),
+        _number(everything["fp_per_scan"]),
     ]
-    return _table(header, rows)
+
+
+def _yolo_effect(effect: dict[str, Any]) -> str:
+    rows = [
+        [words, _number(effect[f"{name}_threshold"])]
+        + [estimate_text(effect[f"{name}_{key}"]) for key in ("sensitivity", "fp_per_scan")]
+        for name, words in (("cnn", "3D CNN alone"), ("cnn_yolo", "3D CNN and YOLO"))
+    ]
+    header = ["YOLO's own effect", "threshold", "sensitivity", "false positives per scan"]
+    return (
+        markdown_table(header, rows)
+        + "\n\nFalse positives left by YOLO, as a share of the CNN's: "
+        + f"{estimate_text(effect['fp_ratio'])}, at up to {effect['allowed_loss']:g} less "
+        "sensitivity."
+    )
+
+
+def _calibration(content: dict[str, Any]) -> str:
+    header = [""]
+    for subset in next(iter(content.values())):
+        words = "all candidates" if subset == "all" else f"{subset.replace('_', ' ')} on"
+        header += [words, "true", "expected calibration error", "by chance", "predicted / true"]
+    rows = []
+    for name, subsets in content.items():
+        row = [name]
+        for entry in subsets.values():
+            row += [
+                str(entry["candidates"]),
+                str(entry["true_candidates"]),
+                estimate_text(entry["expected_calibration_error"]),
+                _number(entry["by_chance"]["mean"]),
+                estimate_text(entry["predicted_over_true"]),
+            ]
+        rows.append(row)
+    return markdown_table(header, rows)
 
 
 def _mimics(mimics: dict[str, Any], lesions: dict[str, Any]) -> list[str]:
     if not mimics:
         return []
-    rows = [[kind, str(entry["mimics"]), str(entry["called"])] for kind, entry in mimics.items()]
-    text = ["## Mimics", _table(["kind", "in the truth table", "called definite"], rows)]
+    rows = [[kind, entry["mimics"], entry["called"]] for kind, entry in mimics.items()]
+    blocks = ["## Mimics", markdown_table(["kind", "in the truth table", "called definite"], rows)]
     if "faint" in mimics:
         number, called = mimics["faint"]["mimics"], mimics["faint"]["called"]
-        found, real = lesions["tp"] + called, lesions["microbleeds"] + number
-        text.append(
+        hits, real = lesions["tp"] + called, lesions["microbleeds"] + number
+        blocks.append(
             f"The {number} faint ones are neither right nor wrong above. Were they asked for as "
-            f"microbleeds, sensitivity would be {found / real:.3f} ({found} of {real})."
+            f"microbleeds, sensitivity would be {hits / real:.3f} ({hits} of {real})."
         )
-    return text
+    return blocks
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+# --- numbers as text ---
 
 
-def _estimate(entry: Any) -> str:
+def _listed(entries: dict[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in entries.items())
+
+
+def _from_clear_negatives(entry: dict[str, Any]) -> dict[str, Any]:
+    """Calibration over the candidates that are not clear negatives."""
+    return next(content for subset, content in entry.items() if subset != "all")
+
+
+def _point(entry: dict[str, Any]) -> str:
+    return _number(entry["estimate"])
+
+
+def estimate_text(entry: Any) -> str:
+    """An estimate with its interval, or a plain number.
+
+    >>> estimate_text({"estimate": 0.5, "ci_low": 0.25, "ci_high": 0.75}), estimate_text(3)
+    ('0.500 (0.250-0.750)', '3')
+    """
     if not isinstance(entry, dict):
         return str(entry)
     text = _number(entry["estimate"])

@@ -22,7 +22,7 @@ import pandas as pd
 from nibabel.affines import apply_affine
 
 from cmburden.core import keys as core_keys
-from cmburden.core import provenance, resources, schema, tables
+from cmburden.core import provenance, resources, schema, stages, tables
 from cmburden.core.files import sha256_of_file, write_json
 from cmburden.core.keys import bucket_of, hash_of
 from cmburden.core.paths import Layout
@@ -34,8 +34,7 @@ from cmburden.follow.midspace import Pair, Session
 from cmburden.follow.tracks import Rates, link, look
 from cmburden.models import contract as contracts
 
-STAGE = "longitudinal"
-VERSION = 1
+STAGE, VERSION = stages.LONGITUDINAL.name, stages.LONGITUDINAL.version
 _STAGES = ("preprocess", "register", "detect", "verify")
 _CENTRE = ["x_mm", "y_mm", "z_mm"]
 _MIDDLE = ["middle_x_mm", "middle_y_mm", "middle_z_mm"]

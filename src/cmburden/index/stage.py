@@ -14,12 +14,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from cmburden.core import config as configuration
+from cmburden.core import stages
 from cmburden.core.errors import REASONS, CMBurdenError
 from cmburden.core.files import sha256_of_file, whole_file
 from cmburden.core.keys import bucket_of, hash_of
 from cmburden.core.manifest import read_scans
-from cmburden.core.paths import SCAN_STAGES, Layout
+from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
+from cmburden.core.stages import SCAN_STAGES
 from cmburden.core.tables import MANIFEST, REJECTED
 from cmburden.images import annex
 from cmburden.index.choose import (
@@ -34,8 +36,7 @@ from cmburden.index.choose import (
 )
 from cmburden.index.tree import _FIELDS, _dataset_name, _list, _number
 
-STAGE = "index"
-VERSION = 1
+STAGE, VERSION = stages.INDEX.name, stages.INDEX.version
 
 
 def run(bids_dir: Path, layout: Layout, config: dict) -> list[Scan]:

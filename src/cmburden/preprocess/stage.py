@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmburden.core import carry_out
+from cmburden.core import carry_out, stages
 from cmburden.core.carry_out import Done, Job, measured
 from cmburden.core.errors import ScanError
 from cmburden.core.files import write_json
@@ -28,8 +28,7 @@ from cmburden.preprocess.quality import (
     shape_measures,
 )
 
-STAGE = "preprocess"
-VERSION = 1
+STAGE, VERSION = stages.PREPROCESS.name, stages.PREPROCESS.version
 
 
 def run(scan: Scan, layout: Layout, settings: dict, log: str | None = None) -> Outcome:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cmburden.core import carry_out
+from cmburden.core import carry_out, stages
 from cmburden.core.carry_out import Done, Job, measured
 from cmburden.core.errors import ScanError
 from cmburden.core.files import write_json
@@ -19,14 +19,12 @@ from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.images import volume as images
 from cmburden.images.prepared import Prepared
-from cmburden.preprocess import stage as preprocess
 from cmburden.register.align import alignment, regions_in_scan, through_t1w, to_template
 from cmburden.register.figure import draw
+from cmburden.space import atlas
 from cmburden.space.transform import compact, save_transform
-from cmburden.studies import build_atlas as atlas
 
-STAGE = "register"
-VERSION = 1
+STAGE, VERSION = stages.REGISTER.name, stages.REGISTER.version
 
 
 def run(scan: Scan, layout: Layout, settings: dict, log: str | None = None) -> Outcome:
@@ -37,7 +35,7 @@ def run(scan: Scan, layout: Layout, settings: dict, log: str | None = None) -> O
 
 def _register(scan: Scan, layout: Layout, settings: dict) -> Done:
     """Write transform, regions and figure."""
-    before = Outcome.read(layout.record(preprocess.STAGE, scan.scan_id))
+    before = Outcome.read(layout.record(stages.PREPROCESS.name, scan.scan_id))
     if not before.ok:
         raise ScanError(
             "upstream",

@@ -1,5 +1,7 @@
-"""Change over sessions in the report: a section of the cohort's page, and a page a participant with
-the sessions side by side at each lesion. From the tables alone.
+"""Change over sessions in the report, from the tables alone.
+
+A section of the cohort's page, and a page a participant with the sessions side by side at each
+lesion.
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ from cmburden.core.rows import grouped
 from cmburden.core.schema import as_records
 from cmburden.core.tables import CHANGES, PAIRS
 from cmburden.report.tables import ReportTables
-from cmburden.summary import bins
+from cmburden.summary.bins import bin_labels
 
+_PERCENT = 100
+#: Most rows of a table of the section; all stand in `pairs`.
 _MOST_ROWS = 200
+#: Order of changes on a page: the smaller, the more a reader wants to see the lesion.
 _ORDER = {"new": 0, "lost": 1, "not comparable": 2, "persisting": 3}
-#: What a call rests on, as a reader says it.
+#: Reasons of `changes` in words.
 _WHY = {
     "found in both": "found in both",
     "score": "found in one; the score at its place in the other says that it was missed",
@@ -30,7 +35,7 @@ _WHY = {
 
 
 def section(tables: ReportTables, layout: Layout, config: dict[str, Any]) -> dict[str, Any] | None:
-    """What `_changes.html.j2` shows as ``changes``; None where nobody has several sessions."""
+    """The variable ``changes`` of `_changes.html.j2`; None if nobody has several sessions."""
     people = tables.estimate("all", "participants with several sessions")
     if not people["n"]:
         return None
@@ -42,9 +47,10 @@ def section(tables: ReportTables, layout: Layout, config: dict[str, Any]) -> dic
         for name, stratum in strata
         if tables.count(stratum, "participants with several sessions")
     ]
-    flagged = pairs[pairs["consecutive"].astype(bool) & ~pairs["comparable"].astype(bool)]
-    with_new = pairs[(pairs["n_new"] > 0) & pairs["consecutive"].astype(bool)]
-    with_new = with_new[with_new["comparable"].astype(bool)]
+    consecutive = pairs[pairs["consecutive"].astype(bool)]
+    comparable = consecutive["comparable"].astype(bool)
+    flagged = consecutive[~comparable]
+    with_new = consecutive[comparable & (consecutive["n_new"] > 0)]
     return {
         "people": people,
         "sessions": [
@@ -65,20 +71,23 @@ def section(tables: ReportTables, layout: Layout, config: dict[str, Any]) -> dic
 
 
 def _bins(config: dict[str, Any]) -> list[str]:
-    return bins.bin_labels(config["longitudinal"]["bins"])
+    return bin_labels(config["longitudinal"]["bins"])
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
-    own = config["longitudinal"]
+    """Settings of longitudinal.* as the pages print them; the tolerance in percent."""
+    settings = config["longitudinal"]
     return {
-        "max_mm": f"{own['max_distance_mm']:g}",
-        "prior": f"{own['prior_there']:g}",
-        "missed_from": f"{own['missed_from']:g}",
-        "tolerance": f"{100 * own['tolerance']:g}",
+        "max_mm": f"{settings['max_distance_mm']:g}",
+        "prior": f"{settings['prior_there']:g}",
+        "missed_from": f"{settings['missed_from']:g}",
+        "tolerance": f"{_PERCENT * settings['tolerance']:g}",
     }
 
 
-def _stratum(tables: ReportTables, name: str, stratum: str, config) -> dict[str, Any]:
+def _stratum(
+    tables: ReportTables, name: str, stratum: str, config: dict[str, Any]
+) -> dict[str, Any]:
     def estimate(measure: str) -> dict[str, Any]:
         return tables.estimate(stratum, measure)
 
@@ -102,10 +111,10 @@ def _stratum(tables: ReportTables, name: str, stratum: str, config) -> dict[str,
 def write_pages(
     pages: jinja2.Environment, shared: dict[str, Any], layout: Layout, config: dict[str, Any]
 ) -> list[str]:
-    """A page for each participant of `pairs`; returns who has one. Pages of before that nobody has
-    any more are removed.
+    """Write a page for each participant of `pairs` and return their names.
 
-    ``shared`` are title and version, ``pages`` the report's environment with its filters.
+    Pages of participants who no longer have several sessions are deleted. ``shared``: title and
+    version; ``pages``: the report's environment with its filters.
     """
     pairs = grouped(PAIRS.read(layout.table("pairs")), "participant_id")
     changes = grouped(CHANGES.read(layout.table("changes")), "participant_id")
@@ -126,43 +135,49 @@ def write_pages(
 def participant(
     name: str, pairs: list[dict[str, Any]], changes: list[dict[str, Any]], layout: Layout
 ) -> dict[str, Any]:
-    """Content of `changes.html.j2`: each pair with its lesions, what changed first; then pictures,
-    one a lesion."""
+    """Variables of `changes.html.j2`: each pair with its lesions, then each lesion's picture.
+
+    ``pairs`` and ``changes`` are the participant's rows of these tables. Lesions that changed come
+    first.
+    """
     by_pair: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in changes:
-        row |= {"why_words": _WHY[row["why"]]}
-        by_pair.setdefault((row["scan_id_1"], row["scan_id_2"]), []).append(row)
-    shown = []
+        with_words = row | {"why_words": _WHY[row["why"]]}
+        by_pair.setdefault((row["scan_id_1"], row["scan_id_2"]), []).append(with_words)
+    sections = []
     for pair in pairs:
         rows = by_pair.get((pair["scan_id_1"], pair["scan_id_2"]), [])
         rows.sort(key=lambda row: (_ORDER[row["change"]], row["label"], row["track_id"]))
-        shown.append(pair | {"rows": rows, "names": _names(pair)})
-    shown.sort(key=lambda pair: (not pair["consecutive"], pair["scan_id_1"], pair["scan_id_2"]))
+        sections.append(pair | {"rows": rows, "names": _names(pair)})
+    sections.sort(key=lambda pair: (not pair["consecutive"], pair["scan_id_1"], pair["scan_id_2"]))
+    return {"participant": name, "pairs": sections, "lesions": _lesions(name, sections, layout)}
+
+
+def _lesions(name: str, pairs: list[dict[str, Any]], layout: Layout) -> list[dict[str, Any]]:
+    """Each lesion once, with its calls in consecutive sessions and its picture, if there is one."""
     lesions: dict[int, dict[str, Any]] = {}
-    for pair in shown:
+    for pair in pairs:
         for row in pair["rows"]:
-            path = layout.change_figure(name, row["track_id"])
-            one = lesions.setdefault(
-                row["track_id"],
-                {
-                    "track_id": row["track_id"],
-                    "region": row["region"],
-                    "hemisphere": row["hemisphere"],
-                    "calls": [],
-                    "order": _ORDER[row["change"]],
-                    "picture": path.relative_to(layout.root).as_posix() if path.exists() else None,
-                },
-            )
-            one["order"] = min(one["order"], _ORDER[row["change"]])
+            lesion = lesions.setdefault(row["track_id"], _lesion(name, row, layout))
+            lesion["order"] = min(lesion["order"], _ORDER[row["change"]])
             if pair["consecutive"]:
-                one["calls"].append(f"{row['change']} {' to '.join(pair['names'])}")
+                lesion["calls"].append(f"{row['change']} {' to '.join(pair['names'])}")
+    return sorted(lesions.values(), key=lambda lesion: (lesion["order"], lesion["track_id"]))
+
+
+def _lesion(name: str, row: dict[str, Any], layout: Layout) -> dict[str, Any]:
+    path = layout.change_figure(name, row["track_id"])
     return {
-        "participant": name,
-        "pairs": shown,
-        "lesions": sorted(lesions.values(), key=lambda row: (row["order"], row["track_id"])),
+        "track_id": row["track_id"],
+        "region": row["region"],
+        "hemisphere": row["hemisphere"],
+        "calls": [],
+        "order": _ORDER[row["change"]],
+        "picture": path.relative_to(layout.root).as_posix() if path.exists() else None,
     }
 
 
 def _names(pair: dict[str, Any]) -> tuple[str, str]:
+    """Names of the two sessions; those of the scans where the tree has no sessions."""
     first, second = (pair[f"session_id_{k}"] or pair[f"scan_id_{k}"] for k in (1, 2))
     return first, second

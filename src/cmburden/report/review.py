@@ -1,4 +1,4 @@
-"""The report's section on review: what readers confirmed, how they agree, and what they dispute."""
+"""The report's section on review: confirmed lesions, agreement of readers, and disputed lesions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cmburden.core.rows import plain
 from cmburden.core.tables import REVIEWED
 from cmburden.report.tables import ReportTables
 
-#: Measure after ``review ``: how the report calls it, and whether it is a share.
+#: A measure of `summary` after ``review ``: its words in the report, and whether it is a share.
 _FIGURES = {
     "ppv": ("Of definite lesions, microbleeds (PPV)", True),
     "ppv possible": ("Of possible lesions, microbleeds", True),
@@ -25,11 +25,12 @@ _AGREEMENT = {
     "weighted kappa bins: ": "Count bins, weighted kappa",
     "icc count: ": "Count, ICC(2,1)",
 }
+#: Most rows of the table of disputed lesions; all stand in `reviewed`.
 _MOST_ROWS = 200
 
 
 def context(tables: ReportTables, layout: Layout) -> dict[str, Any] | None:
-    """What ``_review.html.j2`` takes as ``review``; None where nobody reviewed the cohort."""
+    """The variable ``review`` of ``_review.html.j2``; None if nobody reviewed the cohort."""
     progress = {
         name: tables.estimate("all", f"review {name}")
         for name in ("scans reviewed", "lesions settled", "lesions disputed", "lesions added")
@@ -59,7 +60,7 @@ def _of_contrast(tables: ReportTables, name: str, stratum: str) -> dict[str, Any
 
 
 def _agreement(tables: ReportTables) -> list[dict[str, Any]]:
-    """A row a pair of readers, the software last, with kappas and ICC."""
+    """A row a pair of readers with kappas and ICC; the pairs with the software come last."""
     pairs: dict[str, dict[str, Any]] = {}
     for (stratum, measure), row in tables.estimates.items():
         for prefix, words in _AGREEMENT.items():
@@ -69,12 +70,14 @@ def _agreement(tables: ReportTables) -> list[dict[str, Any]]:
     return sorted(pairs.values(), key=lambda p: (p["pair"].endswith("software"), p["pair"]))
 
 
-def _disputed(row) -> dict[str, Any]:
+def _disputed(row: Any) -> dict[str, Any]:
+    """A disputed lesion in words; ``row`` is a named tuple of `reviewed`."""
     votes = json.loads(row.votes)
+    at = (row.x_mm, row.y_mm, row.z_mm)
     return {
         "participant": row.participant_id,
         "scan_id": row.scan_id,
-        "place": ", ".join(f"{v:.0f}" for v in (row.x_mm, row.y_mm, row.z_mm)),
+        "place": ", ".join(f"{v:.0f}" for v in at),
         "region": f"{plain(row.hemisphere) or ''} {plain(row.region) or ''}".strip(),
         "label": plain(row.label) or "not seen",
         "votes": "; ".join(f"{reader}: {vote}" for reader, vote in votes.items()),

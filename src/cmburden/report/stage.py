@@ -18,6 +18,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 import cmburden
+from cmburden.core import stages
 from cmburden.core.files import whole_file
 from cmburden.core.paths import Layout
 from cmburden.core.rows import grouped
@@ -32,8 +33,7 @@ from cmburden.report.tables import ReportTables, decimal, interval, number, of, 
 from cmburden.summary import estimates as summary
 from cmburden.summary import published
 
-STAGE = "report"
-VERSION = 2
+STAGE, VERSION = stages.REPORT.name, stages.REPORT.version
 #: Pictures of the scans to check first are embedded while they fit into this; the others stay on
 #: the pages of their participants.
 _EMBED_BYTES = 4_000_000

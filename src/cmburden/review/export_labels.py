@@ -1,19 +1,21 @@
-"""Settled lesions as labels for fine-tuning: the table that ``cmburden train labels`` reads."""
+"""Settled lesions as labels for training: the table that ``cmburden train labels`` reads."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from cmburden.cohort import verdicts as settle
+from cmburden.cohort import verdicts
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import whole_file, write_json
+from cmburden.core.rows import grouped
 from cmburden.core.tables import CONSENSUS, REVIEWED, REVIEWS
 from cmburden.review import store
 from cmburden.review.worklist import Study
 
-#: A reader's class as a kind of labelled lesion; a border is no lesion: it is found by itself.
+#: A reader's class as a kind of labelled lesion. A border is none: training finds borders itself.
 KINDS = {
     "microbleed": "microbleed",
     "vessel": "vessel",
@@ -30,39 +32,46 @@ _DESCRIBED = {
 }
 
 
-def rows(verdicts: settle.Verdicts) -> list[dict]:
-    """A row a settled lesion of each scan without open lesions; one without place for none."""
-    whole = verdicts.counts[verdicts.counts["n_cmb_reviewed"].notna()]
-    places = REVIEWED.frame(verdicts.places)
-    found = []
+def rows(settled: verdicts.Verdicts) -> list[dict[str, Any]]:
+    """Rows of labels.tsv: the settled lesions of each scan without open lesions.
+
+    A scan without lesions is a row without a place.
+    """
+    whole = settled.counts[settled.counts["n_cmb_reviewed"].notna()]
+    places = REVIEWED.frame(settled.places)
+    labelled = grouped(places[places["reviewed_class"].isin(list(KINDS))], "scan_id")
+    result = []
     for scan_id in sorted(whole["scan_id"]):
-        own = [
-            {
-                "scan_id": scan_id,
-                **{
-                    name: round(float(getattr(place, name)), 3) for name in ("x_mm", "y_mm", "z_mm")
-                },
-                "radius_mm": ""
-                if pd.isna(place.diameter_mm)
-                else round(float(place.diameter_mm) / 2, 3),
-                "kind": KINDS[place.reviewed_class],
-            }
-            for place in places[places["scan_id"] == scan_id].itertuples()
-            if not pd.isna(place.reviewed_class) and place.reviewed_class in KINDS
-        ]
-        found += own or [dict.fromkeys(_DESCRIBED, "") | {"scan_id": scan_id}]
-    return found
+        lesions = [_row(place) for place in labelled.get(scan_id, [])]
+        result += lesions or [dict.fromkeys(_DESCRIBED, "") | {"scan_id": scan_id}]
+    return result
+
+
+def _row(place: dict[str, Any]) -> dict[str, Any]:
+    diameter = place["diameter_mm"]
+    return {
+        "scan_id": place["scan_id"],
+        **{name: round(place[name], 3) for name in ("x_mm", "y_mm", "z_mm")},
+        "radius_mm": "" if diameter is None else round(diameter / 2, 3),
+        "kind": KINDS[place["reviewed_class"]],
+    }
 
 
 def main(study: Study, folder: Path) -> int:
-    """Write ``folder``/labels.tsv and .json from the decisions of all readers."""
+    """Write ``folder``/labels.tsv and .json from the decisions of all readers.
+
+    Raises
+    ------
+    CMBurdenError
+        If nobody has reviewed the run, or no scan is settled.
+    """
     path = store.export(study.layout)
     reviews = REVIEWS.frame([]) if path is None else REVIEWS.read(path)
     if not len(reviews):
         raise CMBurdenError(f"{study.layout.root}: nobody has reviewed it yet; cmburden review it")
-    candidates = settle.candidates_of(study.layout, set(reviews["scan_id"]))
-    verdicts = settle.settle(reviews, candidates, study.table)
-    table = pd.DataFrame(rows(verdicts), columns=list(_DESCRIBED))
+    candidates = verdicts.candidates_of(study.layout, set(reviews["scan_id"]))
+    settled = verdicts.settle(reviews, candidates, study.table)
+    table = pd.DataFrame(rows(settled), columns=list(_DESCRIBED))
     if not len(table):
         raise CMBurdenError(
             f"{study.layout.root}: no scan is settled yet; finish the lesions of a scan, or let "
@@ -73,15 +82,14 @@ def main(study: Study, folder: Path) -> int:
         table.to_csv(temporary, sep="\t", index=False)
     write_json(target.with_suffix(".json"), _DESCRIBED)
     scans = set(table["scan_id"])
-    hand = verdicts.readings.loc[verdicts.readings["free_hand"].astype(bool), "scan_id"]
-    print(
-        f"{int((table['kind'] == 'microbleed').sum())} microbleeds in {len(scans)} scans: {target}"
-    )
-    shown = len(scans - set(hand))
-    if shown:
+    free_hand = settled.readings.loc[settled.readings["free_hand"].astype(bool), "scan_id"]
+    n_microbleeds = int((table["kind"] == "microbleed").sum())
+    print(f"{n_microbleeds} microbleeds in {len(scans)} scans: {target}")
+    n_unread = len(scans - set(free_hand))
+    if n_unread:
         print(
-            f"{shown} of them were not read free-hand: a microbleed that the software missed and "
-            "nobody added is no label there"
+            f"{n_unread} of them were not read free-hand: a microbleed that the software missed "
+            "and nobody added is no label there"
         )
     print(f"Next: cmburden train labels {study.layout.root} SLABS --table {target}")
     return 0

@@ -1,85 +1,144 @@
-"""What the browser draws: blocks about lesions and whole scans as lossless 16-bit arrays.
+"""The voxels that the browser draws: blocks around lesions and whole scans, as 16-bit arrays.
 
-The volume is that of ``preprocess``, whose values are multiples of 2^-12 (brain tissue at about 1):
-as 16-bit integers of that unit nothing is lost below 16. A message is a little-endian length, a
-JSON header, padding to 8 bytes, then each channel as uint16, x fastest. Blocks are gzipped.
+The volume is that of ``preprocess``. Its values are multiples of 2^-12 with brain tissue at about
+1, so that 16-bit integers in this unit are lossless below 16. A message is the length of the header
+(4 bytes, little-endian), the header as JSON, blanks up to a multiple of 8 bytes, then each channel
+as uint16, x fastest. Blocks are gzipped.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gzip
 import json
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import apply_affine
 
 from cmburden.core.errors import CMBurdenError, ScanError
 from cmburden.core.files import whole_file
 from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
-from cmburden.images import geometry
-from cmburden.images import volume as images
+from cmburden.images.geometry import voxel_sizes
+from cmburden.images.volume import load_volume, read_derivative
 from cmburden.verify.place import places
 
-#: Half the side of a block.
+#: Half the side of a block. By eye.
 HALF_MM = 30.0
-#: Unit of the 16-bit values.
+#: Unit of the 16-bit values: the step of the preprocessed volume.
 UNIT = 2.0**-12
+_MOST = np.iinfo(np.uint16).max
 _VERSION = 1
-#: Whole scans held in memory: the one in view and the one to come.
-_SCANS_HELD = 2
+#: Scans in memory: the one on the screen and the next one.
+_MOST_SCANS = 2
+#: The affines of phase and magnitude may differ by so much in each element. Unmeasured.
+_SAME_GRID_MM = 0.1
+#: Of a message: its first field, the header's length; and what the header is padded to, so that the
+#: browser can take the channels as typed arrays.
+_LENGTH_BYTES, _ALIGNED_BYTES = 4, 8
+
+Point = tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Volume:
+    """Channels of a scan (uint16, (x, y, z)) and their affine to scanner RAS mm.
+
+    ``note``: why there is no phase; empty if there is.
+    """
+
+    channels: dict[str, np.ndarray]
+    affine: np.ndarray
+    note: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.channels["magnitude"].shape
+
+    def message(self, first: Sequence[int], full: Sequence[int]) -> bytes:
+        """The volume as the browser reads it.
+
+        ``first``: the voxel of the scan at which it begins. ``full``: the scan's shape.
+        """
+        header = json.dumps(
+            {
+                "shape": list(self.shape),
+                "affine": self.affine.tolist(),
+                "unit": UNIT,
+                "channels": list(self.channels),
+                "note": self.note,
+                "first": list(first),
+                "full": list(full),
+            }
+        ).encode()
+        header += b" " * (-(len(header) + _LENGTH_BYTES) % _ALIGNED_BYTES)
+        parts = [np.asarray(v, "<u2").tobytes(order="F") for v in self.channels.values()]
+        return len(header).to_bytes(_LENGTH_BYTES, "little") + header + b"".join(parts)
+
+    def block(self, at: Point) -> bytes:
+        """The message of a cube about ``at`` (scanner RAS mm), cut to the scan."""
+        reach = HALF_MM / np.array(voxel_sizes(self.affine))
+        middle = apply_affine(np.linalg.inv(self.affine), at)
+        low = np.clip(np.floor(middle - reach), 0, np.array(self.shape) - 1).astype(int)
+        high = np.clip(np.ceil(middle + reach) + 1, low + 1, self.shape).astype(int)
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        affine = self.affine.copy()
+        affine[:3, 3] = apply_affine(self.affine, low)
+        cut = Volume({name: v[box] for name, v in self.channels.items()}, affine, self.note)
+        return cut.message(low.tolist(), self.shape)
 
 
 class Pictures:
-    """Blocks and scans of a run; blocks are kept in work/cache, cut once for all readers."""
+    """Blocks and scans of a run. Blocks are cut once for all readers and lie in work/cache."""
 
-    def __init__(self, layout: Layout, scans: dict[str, Scan]):
+    def __init__(self, layout: Layout, scans: dict[str, Scan]) -> None:
         self._layout, self._scans = layout, scans
-        self._held: OrderedDict[str, tuple] = OrderedDict()
-        self._regions: OrderedDict[str, tuple] = OrderedDict()
+        self._volumes: OrderedDict[str, Volume] = OrderedDict()
+        self._regions: OrderedDict[str, tuple[np.ndarray, np.ndarray]] = OrderedDict()
         self._lock = threading.Lock()
         self._reading: dict[str, threading.Lock] = {}
         self._stop = threading.Event()
 
-    def block(self, scan_id: str, at: tuple[float, float, float]) -> bytes:
+    def block(self, scan_id: str, at: Point) -> bytes:
         """The gzipped message of a cube of 60 mm about ``at`` (scanner RAS mm), cut to the scan."""
         path = self._block_path(scan_id, at)
         if not path.exists():
-            self._cut(scan_id, [at])
+            self._write_blocks(scan_id, [at])
         return path.read_bytes()
 
     def whole(self, scan_id: str) -> bytes:
-        """The message of a whole scan, as it is: packing it takes longer than the loopback."""
-        channels, affine, note = self._volume(scan_id)
-        shape = list(channels["magnitude"].shape)
-        return _message(channels, affine, note, first=[0, 0, 0], full=shape)
+        """The message of a whole scan, not gzipped: that takes longer than the loopback."""
+        volume = self._volume(scan_id)
+        return volume.message((0, 0, 0), volume.shape)
 
     def grid(self, scan_id: str) -> tuple[tuple[int, ...], np.ndarray]:
         """Shape and affine of a scan, from its header alone."""
-        image = nib.load(self._layout.preproc(self._scans[scan_id]))
+        image = nib.Nifti1Image.from_filename(self._layout.preproc(self._scans[scan_id]))
         return image.shape, image.affine
 
-    def place(self, scan_id: str, at: tuple[float, float, float]) -> tuple[str, str, str]:
-        """Region, group and hemisphere of a place."""
+    def place(self, scan_id: str, at: Point) -> tuple[str, str, str]:
+        """Region, group and hemisphere at a point in scanner RAS mm."""
         with self._lock:
-            found = self._regions.get(scan_id)
-        if found is None:
-            found = images.read_derivative(self._layout.regions(self._scans[scan_id]))
+            regions = self._regions.get(scan_id)
+        if regions is None:
+            regions = read_derivative(self._layout.regions(self._scans[scan_id]))
             with self._lock:
-                self._regions[scan_id] = found
-                while len(self._regions) > _SCANS_HELD:
+                self._regions[scan_id] = regions
+                while len(self._regions) > _MOST_SCANS:
                     self._regions.popitem(last=False)
-        return places(np.array([at]), *found)[0]
+        return places(np.array([at]), *regions)[0]
 
-    def prepare(self, wanted: Iterable[tuple[str, tuple[float, float, float]]]) -> threading.Thread:
-        """Cut blocks in the background, in the order of their scans, each scan read once."""
-        by_scan: dict[str, list] = {}
+    def prepare(self, wanted: Iterable[tuple[str, Point]]) -> threading.Thread:
+        """Cut blocks in the background, in the order of their scans. Each scan is read once."""
+        by_scan: dict[str, list[Point]] = {}
         for scan_id, at in wanted:
             by_scan.setdefault(scan_id, []).append(at)
 
@@ -87,108 +146,98 @@ class Pictures:
             for scan_id, centres in by_scan.items():
                 if self._stop.is_set():
                     return
-                # What is wrong with a scan is said when it is asked for.
+                # The reader is told of a scan that cannot be read when its block is requested.
                 with contextlib.suppress(CMBurdenError, OSError):
                     missing = [at for at in centres if not self._block_path(scan_id, at).exists()]
                     if missing:
-                        self._cut(scan_id, missing)
+                        self._write_blocks(scan_id, missing)
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
         return thread
 
     def stop(self) -> None:
+        """Let the background end after the scan that it cuts now."""
         self._stop.set()
 
     # --- reading and cutting ---
 
-    def _block_path(self, scan_id: str, at):
+    def _block_path(self, scan_id: str, at: Point) -> Path:
         scan = self._scans[scan_id]
         content = self._layout.preproc(scan).stat()
-        phase = scan.phase_path is not None and scan.phase_path.exists()
+        has_phase = scan.phase_path is not None and scan.phase_path.exists()
         key = hash_of(
-            _VERSION, HALF_MM, scan_id, scan.content_key, content.st_mtime_ns, content.st_size,
-            phase, [round(v, 3) for v in at],
-        )  # fmt: skip
+            _VERSION,
+            HALF_MM,
+            scan_id,
+            scan.content_key,
+            content.st_mtime_ns,
+            content.st_size,
+            has_phase,
+            [round(v, 3) for v in at],
+        )
         return self._layout.cached("review", key, "block.gz")
 
-    def _cut(self, scan_id: str, centres) -> None:
-        channels, affine, note = self._volume(scan_id)
-        shape = channels["magnitude"].shape
-        reach = HALF_MM / np.array(geometry.voxel_sizes(affine))
+    def _write_blocks(self, scan_id: str, centres: Iterable[Point]) -> None:
+        volume = self._volume(scan_id)
         for at in centres:
-            middle = np.linalg.inv(affine)[:3, :3] @ (np.array(at) - affine[:3, 3])
-            low = np.clip(np.floor(middle - reach), 0, np.array(shape) - 1).astype(int)
-            high = np.clip(np.ceil(middle + reach) + 1, low + 1, shape).astype(int)
-            box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-            shifted = affine.copy()
-            shifted[:3, 3] = affine[:3, :3] @ low + affine[:3, 3]
-            cut = {name: v[box] for name, v in channels.items()}
-            message = _message(cut, shifted, note, first=low.tolist(), full=list(shape))
             with whole_file(self._block_path(scan_id, at)) as temporary:
-                temporary.write_bytes(gzip.compress(message, compresslevel=1, mtime=0))
+                temporary.write_bytes(gzip.compress(volume.block(at), compresslevel=1, mtime=0))
 
-    def _volume(self, scan_id: str) -> tuple[dict[str, np.ndarray], np.ndarray, str]:
+    def _volume(self, scan_id: str) -> Volume:
+        """The scan from memory or from its file."""
         with self._lock:
-            if scan_id in self._held:
-                self._held.move_to_end(scan_id)
-                return self._held[scan_id]
+            if scan_id in self._volumes:
+                self._volumes.move_to_end(scan_id)
+                return self._volumes[scan_id]
             reading = self._reading.setdefault(scan_id, threading.Lock())
-        with reading:  # the background and a request may want the same scan at once
+        # One thread reads a scan; the other one, background or request, waits for it.
+        with reading:
             with self._lock:
-                if scan_id in self._held:
-                    return self._held[scan_id]
-            found = self._read(self._scans[scan_id])
+                if scan_id in self._volumes:
+                    return self._volumes[scan_id]
+            volume = read_volume(self._scans[scan_id], self._layout)
             with self._lock:
-                self._held[scan_id] = found
-                while len(self._held) > _SCANS_HELD:
-                    self._held.popitem(last=False)
-        return found
-
-    def _read(self, scan: Scan) -> tuple[dict[str, np.ndarray], np.ndarray, str]:
-        path = self._layout.preproc(scan)
-        try:
-            data, affine = images.read_derivative(path)
-            data = np.asarray(data, np.float32)
-        except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError):
-            raise CMBurdenError(
-                f"{path.name} cannot be read; end the review and make it again: cmburden retry "
-                f"OUTPUT_DIR --scan {scan.scan_id}, then cmburden run"
-            ) from None
-        steps = np.rint(data / UNIT)
-        channels = {"magnitude": np.clip(steps, 0, 65535).astype(np.uint16)}
-        phase, note = _phase(scan, channels["magnitude"].shape, affine)
-        if phase is not None:
-            channels["phase"] = phase
-        return channels, affine, note
+                self._volumes[scan_id] = volume
+                while len(self._volumes) > _MOST_SCANS:
+                    self._volumes.popitem(last=False)
+        return volume
 
 
-def _phase(scan: Scan, shape: tuple[int, ...], affine: np.ndarray):
-    """Phase on the scan's grid, its range over 0..65535, or None with why there is none."""
+def read_volume(scan: Scan, layout: Layout) -> Volume:
+    """The preprocessed volume of a scan and, if its grid is the same, the phase.
+
+    Raises
+    ------
+    CMBurdenError
+        If the volume cannot be read.
+    """
+    path = layout.preproc(scan)
+    try:
+        data, affine = read_derivative(path)
+        data = np.asarray(data, np.float32)
+    except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError):
+        raise CMBurdenError(
+            f"{path.name} cannot be read; end the review and make it again: cmburden retry "
+            f"OUTPUT_DIR --scan {scan.scan_id}, then cmburden run"
+        ) from None
+    steps = np.rint(data / UNIT)
+    channels = {"magnitude": np.clip(steps, 0, _MOST).astype(np.uint16)}
+    phase, note = _phase(scan, channels["magnitude"].shape, affine)
+    if phase is not None:
+        channels["phase"] = phase
+    return Volume(channels, affine, note)
+
+
+def _phase(scan: Scan, shape: tuple[int, ...], affine: np.ndarray) -> tuple[np.ndarray | None, str]:
+    """Phase on the scan's grid as uint16 over its full range, or None and the reason."""
     if scan.phase_path is None:
         return None, "no phase image"
     try:
-        found = images.load_volume(scan.phase_path, phase_allowed=True)
+        image = load_volume(scan.phase_path, phase_allowed=True)
     except ScanError as error:
         return None, f"phase image not shown: {error}"
-    if found.data.shape != shape or not np.allclose(found.affine, affine, atol=0.1):
+    if image.data.shape != shape or not np.allclose(image.affine, affine, atol=_SAME_GRID_MM):
         return None, "phase image not shown: its grid is not the scan's"
-    low, high = float(found.data.min()), float(found.data.max())
-    return np.rint((found.data - low) * (65535 / (high - low))).astype(np.uint16), ""
-
-
-def _message(channels: dict[str, np.ndarray], affine: np.ndarray, note: str, **place) -> bytes:
-    """``place``: the ``first`` voxel within the scan, and the scan's ``full`` shape."""
-    header = json.dumps(
-        {
-            "shape": list(channels["magnitude"].shape),
-            "affine": affine.tolist(),
-            "unit": UNIT,
-            "channels": list(channels),
-            "note": note,
-            **place,
-        }
-    ).encode()
-    header += b" " * (-(len(header) + 4) % 8)
-    parts = [np.asarray(v, "<u2").tobytes(order="F") for v in channels.values()]
-    return len(header).to_bytes(4, "little") + header + b"".join(parts)
+    low, high = float(image.data.min()), float(image.data.max())
+    return np.rint((image.data - low) * (_MOST / (high - low))).astype(np.uint16), ""

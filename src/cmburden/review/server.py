@@ -1,9 +1,10 @@
-"""The review over HTTP on the loopback interface, for the one who has its address.
+"""The review over HTTP on the loopback interface, for the reader who has its address.
 
-Who may ask: the address holds a token of 256 bits made at each start, the page sends it with every
-request as a header (so another site's page cannot), and the Host header must name the loopback
-(so a name that is rebound to it does not help). All else gets 403 or 400 and no content. No
-parameter is part of a path: the only ones are numbers of the worklist.
+A request is answered under two conditions. It carries the token: 256 bits that are drawn at each
+start and are part of the address. The page sends the token as a header, which the page of another
+site cannot do. And the Host header names the loopback interface: a foreign name that resolves to
+this machine (DNS rebinding) is refused. All other requests get 403 or 400 without content. No
+parameter is part of a file's path: the paths of requests hold only numbers of the worklist.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import secrets
 import socket
 import sqlite3
 from importlib import resources
+from typing import Any
 
 import jinja2
 import uvicorn
@@ -24,14 +26,14 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cmburden import RESEARCH_USE_ONLY
 from cmburden.core.errors import CMBurdenError
-from cmburden.review.session import Refused, Session
+from cmburden.review.session import Refused, Sitting
 
 HOSTS = ("127.0.0.1", "localhost")
-#: A decision with the longest note is below this.
+#: Bytes of a request. A decision with the longest note has fewer.
 _MOST_BYTES = 16_384
 _BINARY = "application/octet-stream"
 _HEADERS = {
@@ -44,9 +46,9 @@ _HEADERS = {
 
 
 class Guard:
-    """Answers only requests with the token: in the page's address, in a header for all else."""
+    """Passes on only requests with the token: in the page's address, else in a header."""
 
-    def __init__(self, app: ASGIApp, token: str):
+    def __init__(self, app: ASGIApp, token: str) -> None:
         self.app, self.token = app, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +57,7 @@ class Guard:
         elif scope["type"] == "http":
             refusal = PlainTextResponse("Forbidden", 403, headers=_HEADERS)
             await refusal(scope, receive, send)
-        # Nothing else is spoken here: no websocket, no lifespan.
+        # Other protocols (websocket, lifespan) are not served.
 
     def _may(self, scope: Scope) -> bool:
         given = Headers(scope=scope).get("authorization", "").removeprefix("Bearer ")
@@ -65,83 +67,104 @@ class Guard:
 
     @staticmethod
     def _with_headers(send: Send) -> Send:
-        async def sending(message):
+        async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 extra = [(k.lower().encode(), v.encode()) for k, v in _HEADERS.items()]
-                message = message | {"headers": [*message["headers"], *extra]}
+                message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
         return sending
 
 
-def application(session: Session, token: str) -> Starlette:
-    """The ASGI application of one reader's review."""
-    page = _page_template()
+class Routes:
+    """The answers of one reader's review, a method a route."""
 
-    def index(request: Request) -> Response:
+    def __init__(self, sitting: Sitting) -> None:
+        self.sitting = sitting
+        self.page = _page_template()
+
+    def index(self, request: Request) -> Response:
+        """The page. Only its own script and style run, by a nonce that is drawn for each answer."""
         nonce = secrets.token_urlsafe(16)
-        policy = (
-            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
-            "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-            "frame-ancestors 'none'"
-        )
-        content = page.render(
+        content = self.page.render(
             nonce=nonce,
             style=_asset("review.css"),
             script=_asset("review.js"),
-            reader=session.store.reader,
+            reader=self.sitting.store.reader,
             research=RESEARCH_USE_ONLY,
         )
-        return HTMLResponse(content, headers={"Content-Security-Policy": policy})
+        return HTMLResponse(content, headers={"Content-Security-Policy": _policy(nonce)})
 
-    def overview(request: Request) -> Response:
-        return JSONResponse(session.overview())
+    def overview(self, request: Request) -> Response:
+        return JSONResponse(self.sitting.overview())
 
-    def block(request: Request) -> Response:
-        item = session.item(request.path_params["item"])
-        if item.at is None or session.is_locked(item):
+    def block(self, request: Request) -> Response:
+        """The voxels around a candidate (``pictures``)."""
+        item = self.sitting.item(request.path_params["item"])
+        if item.at is None or self.sitting.is_locked(item):
             raise Refused("this item has no block")
-        message = session.pictures.block(item.scan_id, item.at)
+        message = self.sitting.pictures.block(item.scan_id, item.at)
         return Response(message, headers={"Content-Encoding": "gzip"}, media_type=_BINARY)
 
-    def whole(request: Request) -> Response:
-        item = session.item(request.path_params["item"])
-        if session.is_locked(item):
+    def scan(self, request: Request) -> Response:
+        """The voxels of an item's whole scan (``pictures``)."""
+        item = self.sitting.item(request.path_params["item"])
+        if self.sitting.is_locked(item):
             raise Refused("this scan is to be read free-hand first")
-        return Response(session.pictures.whole(item.scan_id), media_type=_BINARY)
+        return Response(self.sitting.pictures.whole(item.scan_id), media_type=_BINARY)
 
-    async def decide(request: Request) -> Response:
-        sent = await _body(request)
-        return JSONResponse(await run_in_threadpool(session.decide, sent))
+    async def decide(self, request: Request) -> Response:
+        decision = await _body(request)
+        return JSONResponse(await run_in_threadpool(self.sitting.decide, decision))
 
-    def undo(request: Request) -> Response:
-        return JSONResponse(session.undo())
+    def undo(self, request: Request) -> Response:
+        return JSONResponse(self.sitting.undo())
 
-    def refused(request: Request, error: Exception) -> Response:
+    def refused(self, request: Request, error: Exception) -> Response:
         return JSONResponse({"error": str(error)}, 400)
 
-    def full(request: Request, error: Exception) -> Response:
-        said = f"{session.store.path} does not take it ({error}); free space, then repeat it"
-        return JSONResponse({"error": said}, 507)
+    def not_stored(self, request: Request, error: Exception) -> Response:
+        """The answer to a decision that SQLite could not write, such as on a full disk."""
+        path = self.sitting.store.path
+        words = f"{path} does not take it ({error}); free space, then repeat it"
+        return JSONResponse({"error": words}, 507)
 
+
+def application(sitting: Sitting, token: str) -> Starlette:
+    """The ASGI application of one reader's review."""
+    routes = Routes(sitting)
     return Starlette(
         routes=[
-            Route("/", index),
-            Route("/api/overview", overview),
-            Route("/api/block/{item:int}", block),
-            Route("/api/scan/{item:int}", whole),
-            Route("/api/decisions", decide, methods=["POST"]),
-            Route("/api/undo", undo, methods=["POST"]),
+            Route("/", routes.index),
+            Route("/api/overview", routes.overview),
+            Route("/api/block/{item:int}", routes.block),
+            Route("/api/scan/{item:int}", routes.scan),
+            Route("/api/decisions", routes.decide, methods=["POST"]),
+            Route("/api/undo", routes.undo, methods=["POST"]),
         ],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=list(HOSTS), www_redirect=False),
             Middleware(Guard, token=token),
         ],
-        exception_handlers={Refused: refused, CMBurdenError: refused, sqlite3.Error: full},
+        exception_handlers={
+            Refused: routes.refused,
+            CMBurdenError: routes.refused,
+            sqlite3.Error: routes.not_stored,
+        },
     )
 
 
-async def _body(request: Request):
+def _policy(nonce: str) -> str:
+    """Content-Security-Policy: only the page's own script and style, and requests to its server."""
+    return (
+        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
+        "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
+
+
+async def _body(request: Request) -> Any:
+    """The JSON that the page sent; raises :class:`Refused` if it is none, or too long."""
     content = b""
     async for chunk in request.stream():
         content += chunk
@@ -168,7 +191,7 @@ def listening(port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind(("127.0.0.1", port))
-        bound.listen()  # so that the address can be opened as soon as it is printed
+        bound.listen()  # The address can be opened as soon as it is printed.
     except OSError as error:
         bound.close()
         raise CMBurdenError(
@@ -177,10 +200,10 @@ def listening(port: int) -> socket.socket:
     return bound
 
 
-def serve(session: Session, bound: socket.socket, token: str) -> None:
-    """Answer until stopped by a signal. Addresses, and so the token, are not logged."""
+def serve(sitting: Sitting, bound: socket.socket, token: str) -> None:
+    """Answer until a signal stops the server. Addresses are not logged: they hold the token."""
     settings = uvicorn.Config(
-        application(session, token),
+        application(sitting, token),
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -1,7 +1,7 @@
-"""One reader's review: what is shown, what may be decided, and what then stands.
+"""A reader's sitting: the items that are shown, the decisions that are accepted, their state.
 
-Nothing of what a browser sends names a file: items are numbers into the worklist, and each value
-is checked here before it is stored.
+No value that a browser sends names a file: items are numbers into the worklist. Each value is
+checked here before it is stored.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
+from nibabel.affines import apply_affine
 
 from cmburden.core.tables import CONSENSUS
 from cmburden.models.contract import CLASSES
 from cmburden.review.pictures import Pictures
 from cmburden.review.store import Store
-from cmburden.review.worklist import Item, Options, Study, worklist
+from cmburden.review.worklist import Item, Options, Point, Study, worklist
 from cmburden.stats.matching import HIT_MM
 
-#: What the classes are called on the screen; the first is the lesion looked for.
+#: Words of the classes on the screen; the first is the lesion that is searched.
 CLASS_WORDS = {
     "microbleed": "Microbleed",
     "vessel": "Vessel",
@@ -28,18 +29,26 @@ CLASS_WORDS = {
     "haemorrhage": "Larger haemorrhage",
 }
 assert tuple(CLASS_WORDS) == CLASSES
+#: Characters. Chosen so that a decision stays below the server's limit of a request.
 _LONGEST_NOTE = 2000
 _WHERE = ("region", "group", "hemisphere")
+_AT = ("x_mm", "y_mm", "z_mm")
 _SHOWN = ("shown_x_mm", "shown_y_mm", "shown_z_mm")
+#: mm. Two points nearer than this are one: points are rounded to 0.001 mm.
 _SAME_MM = 0.05
+
+Row = dict[str, Any]
 
 
 class Refused(Exception):
-    """A request that cannot be what the page sent; ``str`` says why."""
+    """A request that the page cannot have sent; ``str`` gives the reason."""
 
 
-class Session:
-    """The review of one reader with one set of options."""
+class Sitting:
+    """The review of one reader with one set of options.
+
+    ``items`` is the worklist; the page names an item by its index.
+    """
 
     def __init__(self, study: Study, reader: str, options: Options):
         self.study, self.options = study, options
@@ -47,35 +56,69 @@ class Session:
         self.items = worklist(study, reader, options)
         self.pictures = Pictures(study.layout, study.scans)
         self._sample = {item.scan_id for item in self.items if item.mode == "free-hand"}
-        self._of_scan: dict[str, list[Item]] = defaultdict(list)
+        self._points: dict[str, list[Point]] = defaultdict(list)
         for item in self.items:
-            self._of_scan[item.scan_id].append(item)
+            if item.at is not None:
+                self._points[item.scan_id].append(item.at)
 
     def prepare(self) -> None:
-        """Cut the blocks to come in the background, those not yet decided first."""
-        standing = self._by_scan()
-        review = [item for item in self.items if item.mode == "review"]
-        review.sort(key=lambda i: self._decision_on(i, standing.get(i.scan_id, [])) is not None)
-        self.pictures.prepare((item.scan_id, item.at) for item in review)
+        """Cut the blocks of the candidates in the background, those without a decision first."""
+        standing = self._standing_by_scan()
+        todo: list[tuple[str, Point]] = []
+        done: list[tuple[str, Point]] = []
+        for item in self.items:
+            if item.at is not None:
+                decision = self._decision_on(item, standing[item.scan_id])
+                (todo if decision is None else done).append((item.scan_id, item.at))
+        self.pictures.prepare([*todo, *done])
 
     # --- shown ---
 
     def overview(self) -> dict[str, Any]:
-        """All that the page needs but the images."""
-        standing = self._by_scan()
+        """All data of the page but the images."""
+        standing = self._standing_by_scan()
         return {
             "reader": self.store.reader,
             "blind": self.options.blind,
             "consensus": self.store.reader == CONSENSUS,
             "classes": [{"name": name, "words": words} for name, words in CLASS_WORDS.items()],
             "items": [
-                self._shown(number, item, standing.get(item.scan_id, []))
+                self._shown(number, item, standing[item.scan_id])
                 for number, item in enumerate(self.items)
             ],
         }
 
-    def _standing(self, scan_id: str | None = None) -> list[dict]:
-        """Decisions on the scans as they now are: a scan replaced since is reviewed anew."""
+    def of_scan(self, scan_id: str) -> dict[str, Any]:
+        """The items of a scan in their present state."""
+        rows = self._standing(scan_id)
+        return {
+            "items": [
+                self._shown(number, item, rows)
+                for number, item in enumerate(self.items)
+                if item.scan_id == scan_id
+            ]
+        }
+
+    def item(self, number: Any) -> Item:
+        """The item of the worklist; raises :class:`Refused` if ``number`` is no index of one."""
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise Refused("item is not a number")
+        if not 0 <= number < len(self.items):
+            raise Refused(f"no item {number}")
+        return self.items[number]
+
+    def is_locked(self, item: Item, rows: list[Row] | None = None) -> bool:
+        """True for a candidate of a scan that the reader must first read free-hand.
+
+        ``rows``: the standing decisions on the scan, read from the store if not given.
+        """
+        if item.mode == "free-hand" or item.scan_id not in self._sample:
+            return False
+        rows = self._standing(item.scan_id) if rows is None else rows
+        return not any(row["decision"] == "read" for row in rows)
+
+    def _standing(self, scan_id: str | None = None) -> list[Row]:
+        """Standing decisions on the present scans: a replaced scan is reviewed anew."""
         scans = self.study.scans
         return [
             row
@@ -83,93 +126,78 @@ class Session:
             if row["scan_id"] in scans and row["content_key"] == scans[row["scan_id"]].content_key
         ]
 
-    def _by_scan(self) -> dict[str, list[dict]]:
-        found: dict[str, list[dict]] = {}
+    def _standing_by_scan(self) -> dict[str, list[Row]]:
+        rows: dict[str, list[Row]] = defaultdict(list)
         for row in self._standing():
-            found.setdefault(row["scan_id"], []).append(row)
-        return found
+            rows[row["scan_id"]].append(row)
+        return rows
 
-    def _shown(self, number: int, item: Item, rows: list[dict]) -> dict[str, Any]:
-        scan = self.study.scans[item.scan_id]
-        shown = {
+    def _shown(self, number: int, item: Item, rows: list[Row]) -> dict[str, Any]:
+        """An item as the page gets it; without the detection where the reader may not see it."""
+        content = {
             "id": number,
             "mode": item.mode,
             "scan": item.scan_id,
-            "contrast": scan.contrast,
+            "contrast": self.study.scans[item.scan_id].contrast,
             "state": self._state(item, rows),
-            "marks": self._marks(item, rows),
+            "marks": [_mark(row) for row in rows if row["decision"] == "add"],
         }
         if self.is_locked(item, rows):
-            return shown | {"locked": True}
+            return content | {"locked": True}
         if item.mode == "review":
-            shown |= {"at": item.at, "region": item.region, "hemisphere": item.hemisphere}
-            shown["votes"] = list(item.votes)
+            content |= {"at": item.at, "region": item.region, "hemisphere": item.hemisphere}
+            content["votes"] = list(item.votes)
             if not self.options.blind:
                 names = ("label", "probability", "p_cnn", "yolo_class", "diameter_mm")
-                shown["software"] = {name: getattr(item, name) for name in names}
-        return shown
+                content["software"] = {name: getattr(item, name) for name in names}
+        return content
 
-    def is_locked(self, item: Item, rows: list[dict] | None = None) -> bool:
-        """True for a candidate of a scan that is yet to be read free-hand."""
-        if item.mode == "free-hand" or item.scan_id not in self._sample:
-            return False
-        rows = self._standing(item.scan_id) if rows is None else rows
-        return not any(row["decision"] == "read" for row in rows)
-
-    def _state(self, item: Item, rows: list[dict]) -> dict[str, Any] | None:
+    def _state(self, item: Item, rows: list[Row]) -> dict[str, Any] | None:
         row = self._decision_on(item, rows)
         if row is None:
             return None
-        at = [row[f"{axis}_mm"] for axis in "xyz"]
         return {
             "decision": row["decision"],
             "class": row["class"],
-            "at": None if at[0] is None else at,
+            "at": None if row["x_mm"] is None else [row[name] for name in _AT],
             "note": row["note"] or "",
         }
 
-    def _decision_on(self, item: Item, rows: list[dict]) -> dict | None:
-        """The decision on an item. After a run with other weights, whose candidates lie a little
-        elsewhere, that on the nearest place within 3 mm that is no other item's."""
-        if item.mode == "free-hand":
+    def _decision_on(self, item: Item, rows: list[Row]) -> Row | None:
+        """The decision on an item.
+
+        The candidates of a run with other weights lie a little elsewhere. Then it is the decision
+        on the nearest place within 3 mm that is the place of no other item.
+        """
+        if item.at is None:
             return next((row for row in rows if row["decision"] == "read"), None)
-        others = [other.at for other in self._of_scan[item.scan_id] if other.mode == "review"]
-        near: list[tuple[float, dict]] = []
+        near: list[tuple[float, Row]] = []
         for row in rows:
-            shown = _shown_at(row)
-            if shown is None:
+            point = _shown_at(row)
+            if point is None:
                 continue
-            far = math.dist(shown, item.at)
-            if far < _SAME_MM:
+            distance = math.dist(point, item.at)
+            if distance < _SAME_MM:
                 return row
-            if far <= HIT_MM and not any(math.dist(shown, at) < _SAME_MM for at in others):
-                near.append((far, row))
+            if distance <= HIT_MM and not self._is_an_item(item.scan_id, point):
+                near.append((distance, row))
         return min(near, key=lambda pair: pair[0])[1] if near else None
 
-    def _marks(self, item: Item, rows: list[dict]) -> list[dict[str, Any]]:
-        """The reader's own marks in the scan, those made free-hand included."""
-        return [
-            {
-                "mark": row["mark_id"],
-                "mode": row["mode"],
-                "at": [row[f"{axis}_mm"] for axis in "xyz"],
-                "region": row["region"],
-                "hemisphere": row["hemisphere"],
-                "note": row["note"] or "",
-            }
-            for row in rows
-            if row["decision"] == "add"
-        ]
+    def _is_an_item(self, scan_id: str, point: Point) -> bool:
+        return any(math.dist(point, at) < _SAME_MM for at in self._points[scan_id])
 
     # --- decided ---
 
     def decide(self, sent: Any) -> dict[str, Any]:
-        """Store what the page sent; returns the state of that scan's items.
+        """Store the decision that the page sent; returns the state of that scan's items.
+
+        ``sent``: item (number), action (accept, reject, note, read, add, remove) and, as the action
+        needs them, class, at (RAS mm), mark and note.
 
         Raises
         ------
         Refused
-            Where it is not a decision on this worklist.
+            If it is not a decision on this worklist.
         """
         if not isinstance(sent, dict):
             raise Refused("not an object")
@@ -189,15 +217,16 @@ class Session:
             self._decide_mark(item, action, sent, row)
         elif action == "read" and item.mode == "free-hand":
             self.store.decide(row | {"decision": "read"})
-        elif action in ("accept", "reject", "note") and item.mode == "review":
-            self.store.decide(row | self._of_candidate(item, action, sent))
+        elif action in ("accept", "reject", "note") and item.at is not None:
+            self.store.decide(row | self._of_candidate(item, item.at, action, sent))
         elif action == "note":
             raise Refused("note a free-hand scan when it is read")
         else:
             raise Refused(f"unknown action {action!r}")
         return self.of_scan(item.scan_id)
 
-    def _of_candidate(self, item: Item, action: str, sent: dict) -> dict[str, Any]:
+    def _of_candidate(self, item: Item, at: Point, action: str, sent: Row) -> Row:
+        """Columns of a decision on the candidate ``item``, which lies ``at``."""
         name = sent.get("class")
         if name is not None and name not in CLASSES:
             raise Refused(f"unknown class {name!r}")
@@ -205,84 +234,81 @@ class Session:
             name = "microbleed"
         elif action == "reject" and name == "microbleed":
             raise Refused("a microbleed is accepted, not rejected")
-        row = {
+        held = at if sent.get("at") is None else self._point_in_scan(item, sent["at"])
+        where: tuple[str | None, ...] = (item.region, item.group, item.hemisphere)
+        if math.dist(held, at) > _SAME_MM:
+            where = self.pictures.place(item.scan_id, held)
+        return {
             "decision": action,
             "class": name if action != "note" else None,
             "candidate_id": item.candidate_id,
-            **dict(zip(_SHOWN, item.at, strict=True)),
+            **dict(zip(_SHOWN, at, strict=True)),
+            **dict(zip(_AT, held, strict=True)),
+            **dict(zip(_WHERE, where, strict=True)),
         }
-        at = self._at(item, sent.get("at")) if sent.get("at") is not None else item.at
-        moved = math.dist(at, item.at) > _SAME_MM
-        where = (
-            self.pictures.place(item.scan_id, at)
-            if moved
-            else (item.region, item.group, item.hemisphere)
-        )
-        return row | _position(at) | dict(zip(_WHERE, where, strict=True))
 
-    def _decide_mark(self, item: Item, action: str, sent: dict, row: dict) -> None:
+    def _decide_mark(self, item: Item, action: str, sent: Row, row: Row) -> None:
+        """Store a new mark, a moved one, or that one is removed."""
         mark = sent.get("mark")
         if mark is None and action == "add":
             mark = self.store.next_mark(item.scan_id)
         else:
-            known = {
-                m["mark_id"]: m for m in self._standing(item.scan_id) if m["decision"] == "add"
-            }
-            if not isinstance(mark, int) or isinstance(mark, bool) or mark not in known:
+            standing = self._standing(item.scan_id)
+            modes = {m["mark_id"]: m["mode"] for m in standing if m["decision"] == "add"}
+            if not isinstance(mark, int) or isinstance(mark, bool) or mark not in modes:
                 raise Refused("no such mark in this scan")
-            row["mode"] = known[mark]["mode"]
-        row |= {"mark_id": mark, "decision": "add", "class": "microbleed"}
+            row = row | {"mode": modes[mark]}
+        row = row | {"mark_id": mark, "decision": "add", "class": "microbleed"}
         if action == "remove":
             self.store.decide(row, removed=True)
             return
-        at = self._at(item, sent.get("at"))
+        at = self._point_in_scan(item, sent.get("at"))
         where = self.pictures.place(item.scan_id, at)
-        self.store.decide(row | _position(at) | dict(zip(_WHERE, where, strict=True)))
+        row |= dict(zip(_AT, at, strict=True)) | dict(zip(_WHERE, where, strict=True))
+        self.store.decide(row)
 
     def undo(self) -> dict[str, Any]:
-        """Undo the reader's last decision; what then stands in its scan, and the item it was on."""
+        """Undo the reader's last decision.
+
+        Returns the state of its scan's items, and as ``undone`` the number of the item that the
+        decision was on; None if there was no decision, or none on an item of this worklist.
+        """
         row = self.store.undo()
         if row is None:
             return {"items": [], "undone": None}
-        own = [n for n, item in enumerate(self.items) if item.scan_id == row["scan_id"]]
-        shown = _shown_at(row)
-        own.sort(
-            key=lambda n: (
-                self.items[n].mode != row["mode"],
-                math.dist(shown, self.items[n].at) if shown and self.items[n].at else 0.0,
-            )
-        )
-        return self.of_scan(row["scan_id"]) | {"undone": own[0] if own else None}
+        point = _shown_at(row)
 
-    def of_scan(self, scan_id: str) -> dict[str, Any]:
-        """The items of a scan as they now stand."""
-        rows = self._standing(scan_id)
-        return {
-            "items": [
-                self._shown(number, item, rows)
-                for number, item in enumerate(self.items)
-                if item.scan_id == scan_id
-            ]
-        }
+        def distance(number: int) -> tuple[bool, float]:
+            item = self.items[number]
+            apart = math.dist(point, item.at) if point and item.at else 0.0
+            return item.mode != row["mode"], apart
 
-    # --- checks ---
+        numbers = [n for n, item in enumerate(self.items) if item.scan_id == row["scan_id"]]
+        return self.of_scan(row["scan_id"]) | {"undone": min(numbers, key=distance, default=None)}
 
-    def item(self, number: Any) -> Item:
-        if not isinstance(number, int) or isinstance(number, bool):
-            raise Refused("item is not a number")
-        if not 0 <= number < len(self.items):
-            raise Refused(f"no item {number}")
-        return self.items[number]
-
-    def _at(self, item: Item, at: Any) -> tuple[float, float, float]:
-        """A place within the scan's field of view."""
+    def _point_in_scan(self, item: Item, at: Any) -> Point:
+        """``at`` as a point in the scan's field of view; raises :class:`Refused` if it is none."""
         if not isinstance(at, list) or len(at) != 3 or not all(map(_is_number, at)):
             raise Refused("at is not three numbers in mm")
         shape, affine = self.pictures.grid(item.scan_id)
-        voxel = np.linalg.inv(affine) @ [*map(float, at), 1.0]
-        if not all(-0.5 <= v <= size - 0.5 for v, size in zip(voxel[:3], shape, strict=True)):
+        voxel = apply_affine(np.linalg.inv(affine), [float(v) for v in at])
+        # The centres of voxels have whole indices: the field of view begins half a voxel before.
+        if not all(-1 / 2 <= v <= size - 1 / 2 for v, size in zip(voxel, shape, strict=True)):
             raise Refused("at lies outside the scan")
-        return tuple(round(float(v), 3) for v in at)
+        x, y, z = (round(float(v), 3) for v in at)
+        return x, y, z
+
+
+def _mark(row: Row) -> dict[str, Any]:
+    """A mark of the reader as the page gets it."""
+    return {
+        "mark": row["mark_id"],
+        "mode": row["mode"],
+        "at": [row[name] for name in _AT],
+        "region": row["region"],
+        "hemisphere": row["hemisphere"],
+        "note": row["note"] or "",
+    }
 
 
 def _is_number(value: Any) -> bool:
@@ -297,9 +323,7 @@ def _note(note: Any) -> str | None:
     return note
 
 
-def _position(at) -> dict[str, float]:
-    return dict(zip(("x_mm", "y_mm", "z_mm"), at, strict=True))
-
-
-def _shown_at(row: dict) -> tuple[float, ...] | None:
-    return None if row["shown_x_mm"] is None else tuple(row[name] for name in _SHOWN)
+def _shown_at(row: Row) -> Point | None:
+    """Where the candidate of a decision was shown; None for marks and free-hand readings."""
+    x, y, z = (row[name] for name in _SHOWN)
+    return None if x is None else (x, y, z)

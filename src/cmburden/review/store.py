@@ -1,9 +1,10 @@
 """A reader's decisions on disk: one SQLite file a reader, written before the next lesion is shown.
 
-A file a reader blinds readers to each other by construction, lets two of them work at once on a
-network disk that has no locks between machines, and can be sent about alone. Rows are only ever
-added: a decision is superseded by a later one on the same lesion and undone by a mark on it, so
-the history with its times stays here. Times never leave this file: tables are equal to the byte.
+Readers with files of their own do not see each other's decisions, can work at once on a network
+disk without locks between machines, and can send their file alone. Rows are never deleted or
+changed, except that undo marks a row as undone. A later decision on the same lesion supersedes an
+earlier one. So the history with its times stays in the file. Times do not enter the tables: equal
+decisions give tables of equal bytes.
 """
 
 from __future__ import annotations
@@ -23,17 +24,16 @@ from cmburden.core.tables import REVIEWS
 
 _READER = re.compile(r"[A-Za-z0-9]{1,32}")
 _VERSION = 1
-#: Columns of a decision, in the table's order: those of the contract but the reader, who is the
-#: file's name.
+#: Columns of a decision, in the order of `reviews`. The reader is no column but the file's name.
 COLUMNS = tuple(name for name in REVIEWS.names if name != "reader")
 _KINDS = {"str": "TEXT", "int": "INTEGER", "float": "REAL", "bool": "INTEGER"}
-#: What says which lesion a decision is on. The number of a candidate does not: another run may
-#: give it to another.
+#: Columns that identify the lesion of a decision. The candidate's number is not among them: another
+#: run may give the number to another candidate.
 _LESION = ("scan_id", "mode", "mark_id", "shown_x_mm", "shown_y_mm", "shown_z_mm")
 
 
 def checked_reader(name: str) -> str:
-    """``name`` if it can be a reader's; it becomes the name of a file."""
+    """``name`` if a reader can have it; raises CMBurdenError if not. It becomes a file's name."""
     if not _READER.fullmatch(name):
         raise CMBurdenError(
             f"--reader {name!r}: give 1 to 32 letters and digits, such as initials or R1"
@@ -44,7 +44,7 @@ def checked_reader(name: str) -> str:
 class Store:
     """The decisions of one reader. Safe to call from several threads; each call is one commit."""
 
-    def __init__(self, layout: Layout, reader: str):
+    def __init__(self, layout: Layout, reader: str) -> None:
         self.reader = checked_reader(reader)
         self.path = layout.reader_file(reader)
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ class Store:
         columns = ", ".join(f'"{name}" {kinds[name]}' for name in COLUMNS)
         with self._base:
             self._base.execute("PRAGMA journal_mode=WAL")
-            # A commit is on disk when the reader reads "saved", also if the power fails.
+            # A commit is on disk before the page says "saved", also if the power then fails.
             self._base.execute("PRAGMA synchronous=FULL")
             version = self._base.execute("PRAGMA user_version").fetchone()[0]
             if version > _VERSION:
@@ -85,8 +85,8 @@ class Store:
         with self._lock:
             self._base.close()
 
-    def decide(self, decision: dict[str, Any], *, removed: bool = False) -> int:
-        """Add a decision (columns of the contract); ``removed`` takes back an own mark."""
+    def decide(self, decision: dict[str, Any], *, removed: bool = False) -> None:
+        """Add a decision (columns of `reviews`); ``removed`` takes back a mark of the reader."""
         row = {name: decision.get(name) for name in COLUMNS}
         row |= {
             "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
@@ -96,60 +96,61 @@ class Store:
         names = ", ".join(f'"{name}"' for name in row)
         marks = ", ".join("?" for _ in row)
         with self._lock, self._base:
-            done = self._base.execute(
+            self._base.execute(
                 f"INSERT INTO decisions ({names}) VALUES ({marks})", tuple(row.values())
             )
-            return int(done.lastrowid)
 
     def undo(self) -> dict[str, Any] | None:
-        """Undo the last decision that stands and return it; None where there is none."""
+        """Undo the last standing decision and return it; None if there is none."""
         with self._lock, self._base:
-            last = self._base.execute("SELECT max(id) FROM decisions WHERE undone = 0").fetchone()[
-                0
-            ]
+            query = "SELECT max(id) FROM decisions WHERE undone = 0"
+            last = self._base.execute(query).fetchone()[0]
             if last is None:
                 return None
             self._base.execute("UPDATE decisions SET undone = 1 WHERE id = ?", (last,))
             return self._rows("id = ?", (last,))[0]
 
     def standing(self, scan_id: str | None = None) -> list[dict[str, Any]]:
-        """Of each lesion and scan the last decision that is not undone, without removed marks."""
-        of, values = ("AND scan_id = ?", (scan_id,)) if scan_id else ("", ())
+        """The last decision on each lesion that is not undone, without removed marks.
+
+        All scans if ``scan_id`` is None. Rows have the columns of `reviews` but the reader.
+        """
+        condition, values = ("AND scan_id = ?", (scan_id,)) if scan_id else ("", ())
         with self._lock:
             return self._rows(
-                f"removed = 0 AND id IN (SELECT max(id) FROM decisions WHERE undone = 0 {of} "
-                f"GROUP BY {', '.join(_LESION)})",
+                f"removed = 0 AND id IN (SELECT max(id) FROM decisions WHERE undone = 0 {condition}"
+                f" GROUP BY {', '.join(_LESION)})",
                 values,
             )
 
     def next_mark(self, scan_id: str) -> int:
-        """A number for a new mark in the scan; a removed or undone one's is not given again."""
+        """A number for a new mark in the scan. The number of a removed mark is not given again."""
+        query = "SELECT max(mark_id) FROM decisions WHERE scan_id = ?"
         with self._lock:
-            found = self._base.execute(
-                "SELECT max(mark_id) FROM decisions WHERE scan_id = ?", (scan_id,)
-            ).fetchone()[0]
-        return (found or 0) + 1
+            highest = self._base.execute(query, (scan_id,)).fetchone()[0]
+        return (highest or 0) + 1
 
-    def _rows(self, where: str, values: tuple = ()) -> list[dict[str, Any]]:
+    def _rows(self, condition: str, values: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
         names = ", ".join(f'"{name}"' for name in COLUMNS)
-        found = self._base.execute(
-            f"SELECT {names} FROM decisions WHERE {where} ORDER BY id", values
-        ).fetchall()
-        rows = [dict(zip(COLUMNS, row, strict=True)) for row in found]
+        query = f"SELECT {names} FROM decisions WHERE {condition} ORDER BY id"
+        rows = [
+            dict(zip(COLUMNS, values_of_row, strict=True))
+            for values_of_row in self._base.execute(query, values)
+        ]
         return [row | {"blinded": bool(row["blinded"])} for row in rows]
 
 
 def readers(layout: Layout) -> list[str]:
-    """Readers who have a file of decisions."""
+    """Readers who have a file of decisions in the output folder, by name."""
     names = sorted(path.stem for path in layout.reader_file("x").parent.glob("*.sqlite"))
     return [name for name in names if _READER.fullmatch(name)]
 
 
 def export(layout: Layout) -> Path | None:
-    """Write cohort/reviews.parquet from all readers' files; None where nobody reviewed.
+    """Write cohort/reviews.parquet from all readers' files and return its path; None without any.
 
-    What a reader without a file here decided stays as it was exported: the file may be elsewhere.
-    The table is left as it is where nothing changed, so that nothing is made again from it.
+    Rows of a reader without a file here are kept: the file may lie on another machine. The table is
+    not written if no row changed, so that no table is made from it again.
     """
     rows: list[dict[str, Any]] = []
     names = readers(layout)
@@ -160,9 +161,8 @@ def export(layout: Layout) -> Path | None:
     if not names:
         return layout.reviews if layout.reviews.exists() else None
     if layout.reviews.exists():
-        before = REVIEWS.read(layout.reviews)
-        others = before[~before["reader"].isin(names)]
-        rows += as_records(others)
+        former = REVIEWS.read(layout.reviews)
+        rows += as_records(former[~former["reader"].isin(names)])
     fresh = layout.reviews.with_name(".reviews-new.parquet")
     REVIEWS.write(fresh, rows)
     if layout.reviews.exists() and layout.reviews.read_bytes() == fresh.read_bytes():

@@ -1,30 +1,40 @@
-"""What a reader is shown, in which order: the same for the same options, so that it resumes."""
+"""The candidates and scans that a reader is shown, and their order.
+
+The worklist is the same for the same run, reader and options, so that a review can be resumed.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 import yaml
 
-from cmburden.cohort import verdicts as settle
+from cmburden.cohort import verdicts
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.keys import seed_of
 from cmburden.core.manifest import read_scans
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
 from cmburden.core.schema import as_records
-from cmburden.core.tables import CONSENSUS, LABELS, ORDERS, REVIEWS, SCANS
+from cmburden.core.tables import CONSENSUS, LABELS, ORDERS, REVIEWS, SCANS, SUMMARY
 from cmburden.review import store
+
+#: Scanner RAS mm.
+Point = tuple[float, float, float]
+#: Measures of `summary` with the threshold of definite lesions: the configuration's, which the run
+#: used where there is one, and the contract's of the verifier.
+_THRESHOLDS = ("thresholds in use definite", "thresholds definite")
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How the candidates are shown; see ``cmburden review --help``."""
+    """Options of the command, as ``cmburden review --help`` describes them."""
 
     order: str = "useful"
     seed: int = 0
@@ -32,22 +42,23 @@ class Options:
     free_hand: int = 0
     blind: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.order not in ORDERS:
             raise CMBurdenError(f"--order {self.order}: choose among {', '.join(ORDERS)}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """A candidate to judge, or a scan to read free-hand (without place and candidate).
+    """A candidate to judge, or a scan to read free-hand, which has no place.
 
-    ``votes``: of the readers who do not agree, for consensus.
+    ``mode``: review or free-hand (tables.MODES). ``votes``: for consensus, the votes of the readers
+    who disagree.
     """
 
     mode: str
     scan_id: str
     candidate_id: int | None = None
-    at: tuple[float, float, float] | None = None  # scanner RAS mm
+    at: Point | None = None
     label: str | None = None
     probability: float | None = None
     p_cnn: float | None = None
@@ -62,10 +73,10 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """A run's output as a reader meets it: scans that were read, and their lesions.
+    """The output of a run as the review takes it.
 
-    ``table``: rows of `scans` with status ok. ``lesions``: their definite and possible candidates,
-    which are few; all others stay on disk.
+    ``scans`` by scan_id. ``table``: rows of `scans` with status ok. ``lesions``: definite and
+    possible candidates of these scans. The rejected candidates are many and stay on disk.
     """
 
     layout: Layout
@@ -75,6 +86,7 @@ class Study:
 
     @classmethod
     def read(cls, layout: Layout) -> Study:
+        """The study of an output folder; raises CMBurdenError if its run is not complete."""
         needed = (layout.manifest, layout.table("scans"), layout.candidates)
         if not all(path.exists() for path in needed):
             raise CMBurdenError(
@@ -82,36 +94,39 @@ class Study:
             )
         table = SCANS.read(layout.table("scans"))
         table = table[table["status"] == "ok"]
-        of_id = {s.scan_id: s for s in read_scans(layout.manifest, bids_dir(layout))}
-        scans = {i: of_id[i] for i in table["scan_id"] if i in of_id}
-        lost = sorted(i for i, scan in scans.items() if not layout.preproc(scan).exists())
-        if lost:
+        by_id = {scan.scan_id: scan for scan in read_scans(layout.manifest, bids_dir(layout))}
+        scans = {scan_id: by_id[scan_id] for scan_id in table["scan_id"] if scan_id in by_id}
+        missing = sorted(i for i, scan in scans.items() if not layout.preproc(scan).exists())
+        if missing:
             raise CMBurdenError(
-                f"{layout.root}: {len(lost)} scan(s) have no preprocessed volume, such as "
-                f"{lost[0]}; run them again (cmburden retry {layout.root} --scan {lost[0]})"
+                f"{layout.root}: {len(missing)} scan(s) have no preprocessed volume, such as "
+                f"{missing[0]}; run them again (cmburden retry {layout.root} --scan {missing[0]})"
             )
-        lesions = settle.read_candidates(layout, pc.field("label").isin(LABELS))
+        lesions = verdicts.read_candidates(layout, pc.field("label").isin(LABELS))
         return cls(layout, scans, table, lesions[lesions["scan_id"].isin(scans)])
 
     def near_misses(self, number: int) -> pd.DataFrame:
         """The ``number`` rejected candidates of the highest probability."""
-        found = settle.read_candidates(self.layout, pc.field("label") == "rejected")
-        found = found[found["scan_id"].isin(self.scans)]
+        rejected = verdicts.read_candidates(self.layout, pc.field("label") == "rejected")
+        rejected = rejected[rejected["scan_id"].isin(self.scans)]
         order = ["probability", "scan_id", "candidate_id"]
-        return found.sort_values(order, ascending=[False, True, True]).head(number)
+        return rejected.sort_values(order, ascending=[False, True, True]).head(number)
 
 
 def bids_dir(layout: Layout) -> Path:
-    """The BIDS folder of the last run. Only phase images are read from it, where it still is."""
+    """The BIDS folder of the last run; a folder that does not exist if the run names none.
+
+    Only phase images are read from it, and only if it is still there.
+    """
     try:
-        settings = yaml.safe_load((layout.work / "config.yaml").read_text())
+        settings = yaml.safe_load(layout.config.read_text())
         return Path(settings["bids_dir"])
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return layout.root / "no-bids-dir"
 
 
 def worklist(study: Study, reader: str, options: Options) -> list[Item]:
-    """Free-hand scans first, then candidates; for consensus what the readers dispute."""
+    """Free-hand scans first, then candidates; for consensus the disputed places only."""
     if reader == CONSENSUS:
         return _disputed(study)
     return [*_free_hand(study, options), *_candidates(study, reader, options)]
@@ -125,65 +140,85 @@ def _free_hand(study: Study, options: Options) -> list[Item]:
 
 
 def _candidates(study: Study, reader: str, options: Options) -> list[Item]:
-    shown = study.lesions
+    candidates = study.lesions
     if options.near_misses:
-        shown = pd.concat([shown, study.near_misses(options.near_misses)])
-    shown = shown.sort_values(["scan_id", "candidate_id"]).reset_index(drop=True)
+        candidates = pd.concat([candidates, study.near_misses(options.near_misses)])
+    candidates = candidates.sort_values(["scan_id", "candidate_id"]).reset_index(drop=True)
     if options.order == "random":
-        # An order of one's own: no lesion meets every reader tired.
+        # Each reader has another order: else the same lesions would meet all readers tired.
         random = np.random.default_rng(seed_of("order", options.seed, reader))
-        shown = shown.iloc[random.permutation(len(shown))]
-    elif options.order == "useful":
-        far = (shown["probability"] - boundary(study.lesions)).abs().round(6)
-        shown = shown.assign(far=far).sort_values(["far", "scan_id", "candidate_id"])
-    return [_item(row) for row in _plain(shown)]
+        candidates = candidates.iloc[random.permutation(len(candidates))]
+    elif options.order == "useful" and len(candidates):
+        distance = (candidates["probability"] - definite_threshold(study.layout)).abs().round(6)
+        candidates = candidates.assign(distance=distance).sort_values(
+            ["distance", "scan_id", "candidate_id"]
+        )
+    return [_item(row) for row in _plain(candidates)]
 
 
-def boundary(candidates: pd.DataFrame) -> float:
-    """Where definite begins, by the candidates themselves; 0.5 where none or all are definite.
+def definite_threshold(layout: Layout) -> float:
+    """The probability from which a lesion of the run is definite, as its `summary` records it.
 
-    >>> boundary(pd.DataFrame({"label": ["definite", "possible"], "probability": [0.7, 0.5]}))
-    0.6
+    Raises
+    ------
+    CMBurdenError
+        If `summary` is missing or names no threshold.
     """
-    definite = candidates["label"] == "definite"
-    above, below = candidates.loc[definite, "probability"], candidates.loc[~definite, "probability"]
-    if not len(above) or not len(below):
-        return 0.5
-    return float(above.min() + below.max()) / 2
+    path = layout.table("summary")
+    summary = SUMMARY.read(path).dropna(subset="estimate")
+    estimates = dict(zip(summary["measure"], summary["estimate"], strict=True))
+    for measure in _THRESHOLDS:
+        if measure in estimates:
+            return float(estimates[measure])
+    raise CMBurdenError(
+        f"{path}: names no threshold of definite lesions; run cmburden run again, or choose "
+        "--order random or scan"
+    )
 
 
 def _disputed(study: Study) -> list[Item]:
     path = store.export(study.layout)
     reviews = REVIEWS.read(path) if path else REVIEWS.frame([])
     others = reviews[reviews["reader"] != CONSENSUS]
-    candidates = settle.candidates_of(study.layout, set(others["scan_id"]))
-    verdicts = settle.settle(others, candidates, study.table)
-    if not len(verdicts.places):
+    candidates = verdicts.candidates_of(study.layout, set(others["scan_id"]))
+    places = verdicts.settle(others, candidates, study.table).places
+    if not len(places):
         return []
-    disputed = verdicts.places[verdicts.places["settled"] == "disputed"]
+    disputed = places[places["settled"] == "disputed"]
     scores = candidates.set_index(["scan_id", "candidate_id"])
     items = []
     for row in _plain(disputed):
-        seen = {}
+        candidate: dict[str, Any] = {}
         if row["candidate_id"] is not None:
-            seen = _plain(scores.loc[[(row["scan_id"], row["candidate_id"])]].reset_index())[0]
-        # Sorted by vote, not by reader: who said what is not to weigh.
+            key = (row["scan_id"], row["candidate_id"])
+            candidate = _plain(scores.loc[[key]].reset_index())[0]
+        # Sorted by vote, not by reader, so that the votes stay anonymous.
         votes = tuple(sorted(json.loads(row["votes"]).values()))
-        items.append(dataclasses.replace(_item(seen | row), votes=votes))
+        items.append(dataclasses.replace(_item(candidate | row), votes=votes))
     return items
 
 
-def _item(row: dict) -> Item:
-    names = (
-        "scan_id", "candidate_id", "label", "probability", "p_cnn", "p_yolo", "yolo_class",
-        "diameter_mm", "region", "group", "hemisphere",
-    )  # fmt: skip
-    at = tuple(round(float(row[name]), 3) for name in ("x_mm", "y_mm", "z_mm"))
-    return Item("review", at=at, **{name: row.get(name) for name in names})
+def _item(row: dict[str, Any]) -> Item:
+    x, y, z = (round(float(row[name]), 3) for name in ("x_mm", "y_mm", "z_mm"))
+    return Item(
+        mode="review",
+        scan_id=row["scan_id"],
+        candidate_id=row["candidate_id"],
+        at=(x, y, z),
+        label=row["label"],
+        probability=row["probability"],
+        p_cnn=row.get("p_cnn"),
+        p_yolo=row.get("p_yolo"),
+        yolo_class=row.get("yolo_class"),
+        diameter_mm=row["diameter_mm"],
+        region=row["region"],
+        group=row["group"],
+        hemisphere=row["hemisphere"],
+    )
 
 
-def _plain(rows: pd.DataFrame) -> list[dict]:
-    """Rows as dicts of Python's own values, None for null."""
+def _plain(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as dictionaries of Python's types, None for null."""
     whole = ("candidate_id", "lesion_id")
     return [
         row | {name: int(row[name]) for name in whole if row.get(name) is not None}

@@ -1,13 +1,58 @@
-"""Beginning a run: models checked, tree indexed, decisions exported, dataset described."""
+"""Beginning a run: models checked, tree indexed, decisions exported, dataset described.
+
+The Snakefile imports this module in every job, so the slow libraries are imported when they are
+needed.
+"""
 
 from __future__ import annotations
 
-from cmburden.core import resources
-from cmburden.detect.contract import of_detector
-from cmburden.verify.contract import of_verifier
+import os
+from pathlib import Path
+from typing import Any
+
+from cmburden.core import config as configuration
+from cmburden.core import dataset, resources
+from cmburden.core.paths import Layout
+from cmburden.core.scan import Scan
+from cmburden.run.plan import Plan, raise_gc_thresholds
+
+#: Environment variable of the Snakemake that the command line starts: the run has begun.
+BEGUN = "CMBURDEN_BEGUN"
 
 
-def check(settings: dict) -> None:
-    """CMBurdenError where a model of the configuration ``settings`` cannot be used."""
-    of_detector(resources.root() / settings["detect"]["model"])
-    of_verifier(resources.root() / settings["verify"]["model"])
+def check_models(config: dict[str, Any]) -> None:
+    """Raise CMBurdenError if a stage cannot use the model that ``config`` names for it."""
+    from cmburden.detect.contract import of_detector
+    from cmburden.verify.contract import of_verifier
+
+    of_detector(resources.root() / config["detect"]["model"])
+    of_verifier(resources.root() / config["verify"]["model"])
+
+
+def begin(bids: Path, layout: Layout, config: dict[str, Any]) -> list[Scan]:
+    """Index the tree, export the readers' decisions, describe the dataset; return the scans.
+
+    Each file is written only if its content changed, so that nothing is made again without need.
+    """
+    from cmburden.index import stage as index
+    from cmburden.review import store
+
+    scans = index.run(bids, layout, config)
+    store.export(layout)
+    dataset.write_description(layout, bids)
+    return scans
+
+
+def plan_for_snakemake(overrides: dict[str, Any], *, main: bool) -> Plan:
+    """The plan of Snakemake's configuration ``overrides``.
+
+    In the main process the configuration is checked and, unless the command line has done so, the
+    run begins. A job (``main`` false) believes the configuration and the manifest.
+    """
+    if not main:
+        return Plan(configuration.merge(configuration.defaults(), overrides))
+    raise_gc_thresholds()
+    config = configuration.load(dict(overrides))
+    if config["bids_dir"] and not os.environ.get(BEGUN):
+        begin(Path(config["bids_dir"]), Layout(config["output_dir"] or "derivatives"), config)
+    return Plan(config)

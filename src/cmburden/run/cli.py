@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cmburden import RESEARCH_USE_ONLY, __version__
 from cmburden.core.errors import told
 from cmburden.core.paths import Layout
-from cmburden.run.participants import _run
-from cmburden.run.retry import _retry
-
-#: Commands whose module gives ``add_arguments`` and ``main``; imported only when chosen.
-ELSEWHERE = {
-    "demo": "four simulated cohorts, the whole way",
-    "simulate": "write a simulated BIDS cohort with known microbleeds",
-    "train": "train the networks",
-    "evaluate": "compare a run with known microbleeds",
-    "review": "show the candidates to a reader in the browser; the next run counts with it",
-    "pilot": "run some scans, then say what all of them will cost",
-    "timings": "seconds a scan by stage, and bytes a scan by kind of file",
-}
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int | None:
+    """Run a command; the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     chosen = next((a for a in arguments if not a.startswith("-")), None)
 
@@ -41,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _split(arguments: list[str]):
+def _split(arguments: list[str]) -> tuple[list[str], argparse.Namespace]:
     """Arguments, and a namespace that carries what follows ``--`` on to Snakemake."""
     namespace = argparse.Namespace(further=[])
     if "--" in arguments:
@@ -51,6 +40,66 @@ def _split(arguments: list[str]):
     return arguments, namespace
 
 
+# --- commands with a module of their own: ``add_arguments`` and ``main``, imported when chosen ---
+
+
+def _demo() -> Any:
+    from cmburden.run import demo
+
+    return demo
+
+
+def _simulate() -> Any:
+    from cmburden.simulate import command
+
+    return command
+
+
+def _train() -> Any:
+    from cmburden.train import command
+
+    return command
+
+
+def _evaluate() -> Any:
+    from cmburden.evaluate import command
+
+    return command
+
+
+def _review() -> Any:
+    from cmburden.review import command
+
+    return command
+
+
+def _pilot() -> Any:
+    from cmburden.run import pilot
+
+    return pilot
+
+
+def _timings() -> Any:
+    from cmburden.run import timings
+
+    return timings
+
+
+#: Name of a command: its help, and the function that imports its module.
+COMMANDS: dict[str, tuple[str, Callable[[], Any]]] = {
+    "demo": ("four simulated cohorts, the whole way", _demo),
+    "simulate": ("write a simulated BIDS cohort with known microbleeds", _simulate),
+    "train": ("train the networks", _train),
+    "evaluate": ("compare a run with known microbleeds", _evaluate),
+    "review": (
+        "show the candidates to a reader in the browser; the next run counts with it",
+        _review,
+    ),
+    "pilot": ("run some scans, then say what all of them will cost", _pilot),
+    "timings": ("seconds a scan by stage, and bytes a scan by kind of file", _timings),
+}
+
+
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cmburden",
@@ -58,32 +107,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="command")
-
-    run = commands.add_parser("run", help="detect microbleeds and make the cohort's tables")
-    run.add_argument("bids_dir", type=Path)
-    run.add_argument("output_dir", type=Path)
-    run.add_argument("analysis_level", choices=("participant", "group"))
-    run.add_argument("--participant-label", "--participant_label", nargs="+", metavar="LABEL")
-    run.add_argument("--session-label", "--session_label", "--session-id", nargs="+")
-    run.add_argument("--bids-filter-file", type=Path, metavar="JSON")
-    run.add_argument("--skip-bids-validation", "--skip_bids_validation", action="store_true")
-    run.add_argument("--config-file", type=Path, metavar="YAML")
-    run.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="one key of the configuration, such as verify.thresholds.definite=0.7",
-    )
-    run.add_argument(
-        "--profile",
-        default="local",
-        metavar="{local,slurm,FOLDER}",
-        help="where jobs run; FOLDER holds your cluster's config.yaml (config/README.md)",
-    )
-    run.add_argument("--cores", "--n_cpus", "--nprocs", type=int, default=os.cpu_count())
-    run.add_argument("-n", "--dry-run", action="store_true")
-    run.set_defaults(call=_run)
+    _add_run(commands.add_parser("run", help="detect microbleeds and make the cohort's tables"))
 
     status = commands.add_parser("status", help="scans by stage and reason, from the records")
     status.add_argument("output_dir", type=Path)
@@ -94,22 +118,75 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     retry.add_argument("--scan", nargs="+", default=[], help="these scans, failed or not")
     retry.set_defaults(call=_retry)
 
-    for name, text in ELSEWHERE.items():
-        sub = commands.add_parser(name, help=text)
+    for name, (text, module_of) in COMMANDS.items():
+        command = commands.add_parser(name, help=text)
         if name == chosen:
-            room = {"evaluate": "evaluate.command"}.get(name, name)
-            room = f"run.{name}" if name in ("demo", "pilot", "timings") else room
-            module = importlib.import_module(f"cmburden.{room}")
-            module.add_arguments(sub)
-            sub.set_defaults(call=module.main)
+            module = module_of()
+            module.add_arguments(command)
+            command.set_defaults(call=module.main)
     return parser
 
 
-def _status(args: argparse.Namespace) -> int:
-    from cmburden.run import status as progress
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bids_dir", type=Path)
+    parser.add_argument("output_dir", type=Path)
+    parser.add_argument("analysis_level", choices=("participant", "group"))
+    parser.add_argument("--participant-label", "--participant_label", nargs="+", metavar="LABEL")
+    parser.add_argument("--session-label", "--session_label", "--session-id", nargs="+")
+    parser.add_argument("--bids-filter-file", type=Path, metavar="JSON")
+    parser.add_argument("--skip-bids-validation", "--skip_bids_validation", action="store_true")
+    parser.add_argument("--config-file", type=Path, metavar="YAML")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="one key of the configuration, such as verify.thresholds.definite=0.7",
+    )
+    parser.add_argument(
+        "--profile",
+        default="local",
+        metavar="{local,slurm,FOLDER}",
+        help="where jobs run; FOLDER holds your cluster's config.yaml (config/README.md)",
+    )
+    parser.add_argument("--cores", "--n_cpus", "--nprocs", type=int, default=os.cpu_count())
+    parser.add_argument("-n", "--dry-run", action="store_true")
+    parser.set_defaults(call=_run)
 
-    print(progress.said(progress.of(Layout(args.output_dir))))
+
+def _run(args: argparse.Namespace) -> int:
+    from cmburden.run.participants import Request, run
+
+    return run(
+        Request(
+            bids_dir=args.bids_dir,
+            output_dir=args.output_dir,
+            analysis_level=args.analysis_level,
+            participant_label=args.participant_label or (),
+            session_label=args.session_label or (),
+            bids_filter_file=args.bids_filter_file,
+            skip_bids_validation=args.skip_bids_validation,
+            config_file=args.config_file,
+            settings=args.set,
+            profile=args.profile,
+            cores=args.cores,
+            dry_run=args.dry_run,
+            further=args.further,
+        )
+    )
+
+
+def _status(args: argparse.Namespace) -> int:
+    from cmburden.run import status
+
+    print(status.said(status.of(Layout(args.output_dir))))
     return 0
+
+
+def _retry(args: argparse.Namespace) -> int:
+    from cmburden.run.retry import retry
+
+    return retry(Layout(args.output_dir), args.scan)
 
 
 if __name__ == "__main__":

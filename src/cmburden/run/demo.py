@@ -1,4 +1,4 @@
-"""The demo: four small simulated cohorts, the whole way, and the seed's five measures for them."""
+"""The demo: runs four small simulated cohorts and prints the seed's five measures for them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ from pathlib import Path
 from cmburden.core import resources
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import write_json
+from cmburden.run.participants import Request, run
 
 COHORTS = ("adni", "aibl", "mas", "oats")
 
 
 def prepare(folder: Path, *, participants: int, seed: int, jobs: int) -> None:
-    """Write ``folder``/bids and truth.tsv; two bad participants are among them."""
-    from cmburden.simulate.cohort import run
+    """Write ``folder``/bids and truth.tsv.
+
+    Two of the participants cannot be counted: :func:`_add_bad`.
+    """
+    from cmburden.simulate import cohort
 
     anatomy = resources.root().parent / "shared" / "anatomy"
-    run(
+    cohort.run(
         folder / "bids",
         presets=[name.upper() for name in COHORTS],
         participants=participants,
         seed=seed,
-        # Real anatomies where they are at hand, those that no network was trained on.
+        # Label maps of real heads where they are there: the two that no network was trained on.
         anatomy=anatomy if anatomy.is_dir() else None,
         people="13-14" if anatomy.is_dir() else None,
         positive_share=0.5,
@@ -52,6 +56,7 @@ def _add_bad(bids: Path) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``cmburden demo``."""
     parser.add_argument("folder", type=Path, nargs="?", default=Path("demo"))
     parser.add_argument("--participants", type=int, default=4, help="a cohort (default 4)")
     parser.add_argument("--seed", type=int, default=20260101)
@@ -59,9 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    """``cmburden demo [FOLDER]``."""
     from cmburden.evaluate import command as evaluate
     from cmburden.evaluate import page as evaluation_page
-    from cmburden.run import cli
 
     folder = args.folder
     bids, derivatives = folder / "bids", folder / "derivatives"
@@ -69,14 +74,25 @@ def main(args: argparse.Namespace) -> int:
         if bids.exists():
             shutil.rmtree(bids)
         prepare(folder, participants=args.participants, seed=args.seed, jobs=args.cores)
-    cohorts = ",".join(f"config/cohorts/{name}.yaml" for name in COHORTS)
-    code = cli.main([
-        "run", str(bids), str(derivatives), "participant", "--cores", str(args.cores),
-        "--set", f"cohorts=[{cohorts}]", "--set", "buckets=2",
-    ])  # fmt: skip
+    code = _run(bids, derivatives, args.cores)
     if code:
         raise CMBurdenError(f"the demo's run ended with code {code}; see {derivatives / 'logs'}")
-    figures = evaluate.run(derivatives, folder / "truth.tsv", folder / "evaluation")
-    print(evaluation_page.seed_table(figures))
+    result = evaluate.run(derivatives, folder / "truth.tsv", folder / "evaluation")
+    print(evaluation_page.seed_table(result))
     print(f"Report: {derivatives / 'report' / 'index.html'}")
     return 0
+
+
+def _run(bids: Path, derivatives: Path, cores: int) -> int:
+    """``cmburden run`` for the four cohorts; its exit code."""
+    return run(
+        Request(
+            bids_dir=bids,
+            output_dir=derivatives,
+            cores=cores,
+            settings=[
+                f"cohorts=[{','.join(f'config/cohorts/{name}.yaml' for name in COHORTS)}]",
+                "buckets=2",
+            ],
+        )
+    )

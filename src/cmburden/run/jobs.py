@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
+from cmburden.core import stages
 from cmburden.core.errors import CMBurdenError, sentence
-from cmburden.core.files import locked
+from cmburden.core.files import locked, write_json
+from cmburden.core.scan import Outcome
 from cmburden.core.threads import bound_threads
-from cmburden.run.plan import Flow
+from cmburden.run.begin import plan_for_snakemake
+from cmburden.run.plan import Plan
 
 #: A quarter of the time that a bucket's job is given (workflow/rules/detect.smk).
 _LONGEST_WAIT_S = 1800
 
 
 @contextmanager
-def logged(log: str, threads: int = 1):
+def logged(log: str, threads: int = 1) -> Iterator[None]:
     """Send stdout, stderr and logging of this process to ``log``; bound the numeric libraries.
 
     What a user can mend ends the job with a sentence among Snakemake's messages.
@@ -30,16 +34,22 @@ def logged(log: str, threads: int = 1):
         with _into(Path(log)):
             yield
     except (CMBurdenError, OSError) as error:
-        said = sentence(error)
-        if said is None:
+        advice = sentence(error)
+        if advice is None:
             raise
-        sys.exit(f"cmburden: {said}; log: {Path(log).resolve()}")
+        sys.exit(f"cmburden: {advice}; log: {Path(log).resolve()}")
 
 
 @contextmanager
-def _into(log: Path):
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", buffering=1) as stream, redirect_stdout(stream), redirect_stderr(stream):
+def _into(log: Path) -> Iterator[None]:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        opened = log.open("w", buffering=1)
+    except OSError as error:
+        raise CMBurdenError(
+            f"{log}: the log cannot be written ({error.strerror}); make room for it and run again"
+        ) from error
+    with opened as stream, redirect_stdout(stream), redirect_stderr(stream):
         logging.basicConfig(
             stream=stream, level=logging.INFO, format="%(levelname)s %(message)s", force=True
         )
@@ -52,52 +62,78 @@ def _into(log: Path):
             logging.getLogger().handlers.clear()
 
 
-def _flow(snakemake) -> Flow:
-    return Flow(snakemake.config, main=False)
+def _plan(snakemake: Any) -> Plan:
+    return plan_for_snakemake(snakemake.config, main=False)
 
 
-def scan_job(stage: str, snakemake) -> None:
-    """preprocess or register of one scan."""
-    flow = _flow(snakemake)
+def scan_job(stage: str, snakemake: Any) -> None:
+    """Run preprocess or register of one scan."""
+    plan = _plan(snakemake)
     with logged(snakemake.log[0], snakemake.threads):
-        module = importlib.import_module(f"cmburden.{stage}.stage")
-        scan = flow.scans[snakemake.wildcards.scan]
-        log = flow.layout.log_name(stage, scan.scan_id)
-        outcome = module.run(scan, flow.layout, flow.config[stage], log)
+        run = _scan_stage(stage)
+        scan = plan.scans[snakemake.wildcards.scan]
+        log = plan.layout.log_name(stage, scan.scan_id)
+        outcome = run(scan, plan.layout, plan.config[stage], log)
         logging.info("%s: %s %s", scan.scan_id, outcome.status, outcome.message or "")
 
 
-def bucket_job(stage: str, snakemake) -> None:
-    """detect or verify of one bucket."""
-    flow = _flow(snakemake)
+def _scan_stage(stage: str) -> Callable[..., Outcome]:
+    """``run`` of a stage that works on a scan. Only the stage that runs is imported."""
+    if stage == stages.PREPROCESS.name:
+        from cmburden.preprocess.stage import run
+    elif stage == stages.REGISTER.name:
+        from cmburden.register.stage import run
+    else:
+        raise ValueError(f"{stage} is no stage of scans")
+    return run
+
+
+def bucket_job(stage: str, snakemake: Any) -> None:
+    """Run detect or verify of one bucket."""
+    plan = _plan(snakemake)
     bucket = snakemake.wildcards.bucket
-    lock = flow.layout.bucket_lock(stage, bucket)
+    lock = plan.layout.bucket_lock(stage, bucket)
     with logged(snakemake.log[0], snakemake.threads), _alone(lock):
-        module = importlib.import_module(f"cmburden.{stage}.stage")
-        scans = [flow.scans[scan_id] for scan_id in flow.buckets[bucket]]
-        log = flow.layout.log_name(stage, bucket)
-        module.run(scans, flow.layout, flow.config[stage], int(bucket), log)
+        run = _bucket_stage(stage)
+        scans = [plan.scans[scan_id] for scan_id in plan.buckets[bucket]]
+        log = plan.layout.log_name(stage, bucket)
+        run(scans, plan.layout, plan.config[stage], int(bucket), log)
 
 
-def longitudinal_job(snakemake) -> None:
-    """The participants with several sessions of one bucket."""
-    flow = _flow(snakemake)
+def _bucket_stage(stage: str) -> Callable[..., None]:
+    """``run`` of a stage that works on a bucket. Only the stage that runs is imported."""
+    if stage == stages.DETECT.name:
+        from cmburden.detect.stage import run
+    elif stage == stages.VERIFY.name:
+        from cmburden.verify.stage import run
+    else:
+        raise ValueError(f"{stage} is no stage of buckets")
+    return run
+
+
+def longitudinal_job(snakemake: Any) -> None:
+    """Follow the participants with several sessions of one bucket."""
+    plan = _plan(snakemake)
     with logged(snakemake.log[0], snakemake.threads):
-        from cmburden.follow import stage as longitudinal
+        from cmburden.follow import stage as follow
 
         bucket = snakemake.wildcards.bucket
-        longitudinal.run(
-            flow.people[bucket], flow.layout, flow.config["longitudinal"], flow.config["verify"],
-            flow.config["buckets"], int(bucket),
-        )  # fmt: skip
+        follow.run(
+            plan.people[bucket],
+            plan.layout,
+            plan.config["longitudinal"],
+            plan.config["verify"],
+            plan.config["buckets"],
+            int(bucket),
+        )
 
 
 @contextmanager
-def _alone(lock: Path):
-    """Wait for another job of the same bucket to end; what it inferred is then in the cache.
+def _alone(lock: Path) -> Iterator[None]:
+    """Wait for another job of the same bucket to end. The cache then holds what it inferred.
 
-    Where Snakemake is killed its jobs go on, on a cluster or here; the next run would start the
-    same bucket beside them.
+    If Snakemake is killed, its jobs go on, on a cluster or here. The next run would start the same
+    bucket beside them.
     """
     with ExitStack() as stack:
         try:
@@ -107,45 +143,46 @@ def _alone(lock: Path):
             try:
                 stack.enter_context(locked(lock, wait=_LONGEST_WAIT_S))
             except BlockingIOError:
-                # A node that is gone may hold it for ever. Both would write the same bytes.
+                # A lost node may hold the lock for ever. Both jobs would write the same bytes.
                 logging.warning("it has not ended: going on beside it")
         yield
 
 
-def aggregate_job(snakemake) -> None:
-    flow = _flow(snakemake)
+def aggregate_job(snakemake: Any) -> None:
+    """Write the cohort's tables."""
+    plan = _plan(snakemake)
     with logged(snakemake.log[0]):
         from cmburden.cohort import stage as aggregate
 
-        if flow.bids is None:
+        if plan.bids is None:
             raise CMBurdenError("config bids_dir: names no folder; name the BIDS folder")
-        aggregate.run(flow.layout, flow.bids, flow.config)
+        aggregate.run(plan.layout, plan.bids, plan.config)
 
 
-def report_job(snakemake) -> None:
-    flow = _flow(snakemake)
+def report_job(snakemake: Any) -> None:
+    """Write the report's pages."""
+    plan = _plan(snakemake)
     with logged(snakemake.log[0]):
         from cmburden.report import stage as report
 
-        report.run(flow.layout, flow.config)
+        report.run(plan.layout, plan.config)
 
 
-def check_job(snakemake) -> None:
-    """Fail loudly, after tables and report exist, when too many scans failed."""
-    flow = _flow(snakemake)
+def check_job(snakemake: Any) -> None:
+    """Fail loudly when too many scans failed, after tables and report exist."""
+    plan = _plan(snakemake)
     with logged(snakemake.log[0]):
         from cmburden.cohort import stage as aggregate
-        from cmburden.core.files import write_json
 
-        aggregate.check_failed_fraction(flow.layout, flow.config)
+        aggregate.check_failed_fraction(plan.layout, plan.config)
         write_json(Path(snakemake.output[0]), {"checked": True})
 
 
-def evaluate_job(snakemake) -> None:
-    flow = _flow(snakemake)
+def evaluate_job(snakemake: Any) -> None:
+    """Compare the run with simulated truth."""
+    plan = _plan(snakemake)
     with logged(snakemake.log[0]):
         from cmburden.evaluate import command as evaluate
 
-        evaluate.run(
-            flow.layout.root, Path(snakemake.input.truth), Path(snakemake.output[0]).parent
-        )
+        truth, out = Path(snakemake.input.truth), Path(snakemake.output[0]).parent
+        evaluate.run(plan.layout.root, truth, out)

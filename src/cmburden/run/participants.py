@@ -1,136 +1,140 @@
-"""`cmburden run`: settings, the output folder, Snakemake, and the group level."""
+"""`cmburden run`: the configuration, the output folder, Snakemake, and the group level."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import dataclasses
 import os
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from cmburden import RESEARCH_USE_ONLY
+from cmburden.core import config as configuration
 from cmburden.core import resources
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import locked
 from cmburden.core.paths import Layout
+from cmburden.run import begin
 
-#: A run that fails with less disk than this left failed for want of it.
+#: With less free disk than this, MB, a failed run is said to have failed for want of disk.
 LEAST_FREE_MB = 50
+#: Profiles of this repository, by the name that ``--profile`` takes.
+PROFILES = {"local": "default", "slurm": "slurm"}
+#: Seconds to wait for the output folder: `cmburden status` holds its lock for a moment.
+_LOCK_WAIT_S = 2
 
 
-def _overrides(args: argparse.Namespace) -> dict:
-    from cmburden.core import config
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a run is asked for: the arguments of `cmburden run`.
 
-    found: dict = {
-        "bids_dir": str(args.bids_dir.absolute()),
-        "output_dir": str(args.output_dir.absolute()),
-    }
-    if args.participant_label:
-        found["participant_label"] = args.participant_label
-    if args.session_label:
-        found["session_label"] = args.session_label
-    if args.bids_filter_file:
-        found["bids_filter_file"] = str(args.bids_filter_file.absolute())
-    if args.skip_bids_validation:
-        found["index"] = {"skip_bids_validation": True}
-    return config.merge(found, _set(args.set))
+    ``settings`` are options ``--set`` as typed, ``further`` goes to Snakemake. ``cores`` None: all.
+    """
+
+    bids_dir: Path
+    output_dir: Path
+    analysis_level: str = "participant"
+    participant_label: Sequence[str] = ()
+    session_label: Sequence[str] = ()
+    bids_filter_file: Path | None = None
+    skip_bids_validation: bool = False
+    config_file: Path | None = None
+    settings: Sequence[str] = ()
+    profile: str = "local"
+    cores: int | None = None
+    dry_run: bool = False
+    further: Sequence[str] = ()
+
+    def config(self) -> dict[str, Any]:
+        """The whole configuration, checked."""
+        overrides: dict[str, Any] = {
+            "bids_dir": str(self.bids_dir.absolute()),
+            "output_dir": str(self.output_dir.absolute()),
+        }
+        if self.participant_label:
+            overrides["participant_label"] = list(self.participant_label)
+        if self.session_label:
+            overrides["session_label"] = list(self.session_label)
+        if self.bids_filter_file:
+            overrides["bids_filter_file"] = str(self.bids_filter_file.absolute())
+        if self.skip_bids_validation:
+            overrides["index"] = {"skip_bids_validation": True}
+        overrides = configuration.merge(overrides, nested(self.settings))
+        return configuration.load(overrides, self.config_file)
 
 
-def _set(settings: list[str]) -> dict:
-    """What the options ``--set`` say, nested."""
-    from cmburden.core import config
+def nested(settings: Sequence[str]) -> dict[str, Any]:
+    """Options ``--set``, each ``key.key=value`` with a YAML value, as one nested dict.
 
-    found: dict = {}
+    >>> nested(["buckets=8", "verify.thresholds.definite=0.7"])
+    {'buckets': 8, 'verify': {'thresholds': {'definite': 0.7}}}
+    """
+    merged: dict[str, Any] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise CMBurdenError(f"--set {setting}: write it as key=value, such as buckets=8")
-        nested = yaml.safe_load(value)
+        branch = yaml.safe_load(value)
         for part in reversed(key.split(".")):
-            nested = {part: nested}
-        found = config.merge(found, nested)
-    return found
+            branch = {part: branch}
+        merged = configuration.merge(merged, branch)
+    return merged
 
 
-def settings_of(settings: list[str], path: Path | None) -> dict:
-    """The configuration of ``--set`` options and a configuration file, checked."""
-    from cmburden.core import config
-
-    return config.load(_set(settings), path)
+def run(request: Request) -> int:
+    """Run a cohort; the exit code. A user's mistake is a CMBurdenError."""
+    config = request.config()
+    bids, layout = Path(config["bids_dir"]), Layout(config["output_dir"])
+    _check_output(bids, layout.root)
+    with only_run(layout) as lock:
+        if request.analysis_level == "group":
+            return _group(bids, layout, config)
+        return _participants(request, bids, layout, config, lock)
 
 
 @contextlib.contextmanager
-def _alone(layout: Layout):
+def only_run(layout: Layout) -> Iterator[int]:
     """Hold the output folder: two runs would share one manifest, and each would undo the other's.
 
     Yields the lock's descriptor, for the processes that the run consists of.
     """
     with contextlib.ExitStack() as stack:
         try:
-            # `cmburden status` holds it for a moment.
-            descriptor = stack.enter_context(locked(layout.lock, wait=2))
+            descriptor = stack.enter_context(locked(layout.lock, wait=_LOCK_WAIT_S))
         except BlockingIOError:
             raise CMBurdenError(
                 f"{layout.root}: another run is at work here; wait for it, or name another folder "
                 "(cmburden status shows how far it is)"
             ) from None
-        # When this run began, for cmburden status.
+        # The lock's time tells `cmburden status` when this run began.
         os.utime(layout.lock)
         yield descriptor
 
 
-def _run(args: argparse.Namespace) -> int:
-    from cmburden.core import config
-
-    settings = config.load(_overrides(args), args.config_file)
-    bids, layout = Path(settings["bids_dir"]), Layout(settings["output_dir"])
-    _check_output(bids, layout.root)
-    with _alone(layout) as lock:
-        if args.analysis_level == "group":
-            return _group(bids, layout, settings)
-        return _participants(args, bids, layout, settings, lock)
-
-
 def _participants(
-    args: argparse.Namespace, bids: Path, layout: Layout, settings: dict, lock: int
+    request: Request, bids: Path, layout: Layout, config: dict[str, Any], lock: int
 ) -> int:
-    from cmburden.core import dataset as derivatives
-    from cmburden.index import stage as index
-    from cmburden.review import store
-    from cmburden.run import begin
-    from cmburden.run.plan import INDEXED, collect_seldom
-
-    begin.check(settings)
-    collect_seldom()
-    scans = index.run(bids, layout, settings)
-    store.export(layout)
-    derivatives.write_description(layout, bids)
+    begin.check_models(config)
+    begin.raise_gc_thresholds()
+    scans = begin.begin(bids, layout, config)
     print(f"{len(scans)} scans found in {bids}", flush=True)
-    resolved = layout.config
-    # In their order: that of index.suffixes says which is preferred.
-    resolved.write_text(yaml.safe_dump(settings, sort_keys=False))
-    command = [
-        sys.executable, "-m", "snakemake",
-        "--snakefile", str(resources.root() / "Snakefile"),
-        "--profile", str(_profile(args.profile)),
-        "--directory", str(layout.work), "--configfile", str(resolved),
-        "--quiet", "rules", "host", "--nolock",
-    ]  # fmt: skip
-    if args.profile == "local":
-        command += ["--cores", str(args.cores)]
-    if args.dry_run:
-        command += ["--dry-run"]
-    environment = os.environ | {INDEXED: "1"}
+    # Unsorted: the order of index.suffixes says which is preferred.
+    layout.config.write_text(yaml.safe_dump(config, sort_keys=False))
     # Snakemake holds the lock as well: it goes on where this process alone is killed.
     code = subprocess.run(
-        [*command, *args.further], env=environment, check=False, pass_fds=[lock]
+        _snakemake(request, layout),
+        env=os.environ | {begin.BEGUN: "1"},
+        check=False,
+        pass_fds=[lock],
     ).returncode
-    if not args.dry_run:
+    if not request.dry_run:
         _summary(layout)
     if not code:
         return 0
@@ -143,20 +147,38 @@ def _participants(
     return 1
 
 
+def _snakemake(request: Request, layout: Layout) -> list[str]:
+    """The command that runs the participant level."""
+    options: dict[str, Path | int | None] = {
+        "--snakefile": resources.root() / "Snakefile",
+        "--profile": _profile(request.profile),
+        "--directory": layout.work,
+        "--configfile": layout.config,
+    }
+    if request.profile == "local":
+        options["--cores"] = request.cores or os.cpu_count()
+    command = [sys.executable, "-m", "snakemake", "--quiet", "rules", "host", "--nolock"]
+    command += [str(word) for option in options.items() for word in option]
+    if request.dry_run:
+        command.append("--dry-run")
+    return [*command, *request.further]
+
+
 def _profile(name: str) -> Path:
-    """Folder of a profile: one of ours by name, or the user's own by its path."""
-    ours = {"local": "default", "slurm": "slurm"}
-    if name in ours:
-        return resources.root() / "workflow" / "profiles" / ours[name]
+    """Folder of a profile: one of ours by name, or the user's by its path."""
+    folder = resources.root() / "workflow" / "profiles"
+    if name in PROFILES:
+        return folder / PROFILES[name]
     if not (Path(name) / "config.yaml").exists():
         raise CMBurdenError(
             f"--profile {name}: no folder that holds a config.yaml; use local, slurm or a copy of "
-            f"{resources.root() / 'workflow' / 'profiles' / 'slurm'}"
+            f"{folder / PROFILES['slurm']}"
         )
     return Path(name).absolute()
 
 
 def _check_output(bids: Path, output: Path) -> None:
+    """Raise CMBurdenError if the output folder lies among raw data or cannot be written."""
     if output.is_relative_to(bids) and not output.is_relative_to(bids / "derivatives"):
         raise CMBurdenError(
             f"{output}: lies in the raw BIDS folder; use {bids / 'derivatives'} or another place"
@@ -165,6 +187,7 @@ def _check_output(bids: Path, output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
         (output / "work").mkdir(exist_ok=True)
         probe = output / "work" / ".writable"
+        # As much as a block of most file systems: an empty file fits on a full disk.
         probe.write_bytes(b"x" * 4096)
         probe.unlink()
     except OSError as error:
@@ -173,26 +196,24 @@ def _check_output(bids: Path, output: Path) -> None:
         ) from error
 
 
-def _group(bids: Path, layout: Layout, settings: dict) -> int:
+def _group(bids: Path, layout: Layout, config: dict[str, Any]) -> int:
     """Tables and report from what is there; scans that were not run are named in them."""
     from cmburden.cohort import stage as aggregate
-    from cmburden.index import stage as index
     from cmburden.report import stage as report
-    from cmburden.review import store
 
     if not layout.manifest.exists():
         raise CMBurdenError(f"{layout.root}: nothing was run here yet; run participant level first")
-    # The manifest is that of the last run, which may have been of one participant.
-    index.run(bids, layout, settings)
-    store.export(layout)
-    aggregate.run(layout, bids, settings)
-    report.run(layout, settings)
+    # The last run's manifest may hold a part of the cohort.
+    begin.begin(bids, layout, config)
+    aggregate.run(layout, bids, config)
+    report.run(layout, config)
     _summary(layout)
-    aggregate.check_failed_fraction(layout, settings)
+    aggregate.check_failed_fraction(layout, config)
     return 0
 
 
 def _summary(layout: Layout) -> None:
+    """Print scans by status and reason, and where the report lies."""
     from cmburden.core.tables import SCANS
 
     if not layout.table("scans").exists():

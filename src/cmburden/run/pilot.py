@@ -1,6 +1,6 @@
-"""A pilot: some scans for real, then what the whole cohort will cost, from their benchmark files.
+"""A pilot: runs some scans, then estimates the cost of the whole cohort from their benchmark files.
 
-The pilot works in the cohort's own output folder: what it makes, the whole run finds done.
+The pilot works in the cohort's own output folder, so that the whole run does not repeat its scans.
 """
 
 from __future__ import annotations
@@ -10,27 +10,35 @@ import dataclasses
 import json
 import math
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
+from cmburden.core import config as configuration
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.keys import hash_of
 from cmburden.core.markdown import table as markdown_table
-from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
+from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 from cmburden.core.tables import MANIFEST
+from cmburden.run.participants import Request, nested, run
 
-#: What a SLURM job costs beside its work: Snakemake starts and parses (5-8 s measured).
+#: Seconds that a SLURM job takes beside its work: Snakemake starts and parses (5-8 s measured).
 START_S = 7
-#: A bucket's job is given two hours (workflow/rules/detect.smk); above half of it more buckets are
-#: better, since other nodes are slower than the pilot's.
+#: Half of the two hours that a bucket's job is given (workflow/rules/detect.smk). Above it more
+#: buckets are better, since other nodes are slower than the pilot's.
 BUCKET_S = 3600
-#: Jobs of one thread that have less of a processor say more about the machine than about the scans.
+#: Least share of a processor at which the pilot's times are taken at face value (by eye). Jobs of
+#: one thread with a smaller share were slowed by other work or by the disk.
 LEAST_BUSY = 0.7
-#: What a file is, by the parts of its path below OUTPUT_DIR; the first that fits.
-KINDS = (
+_HOUR_S = 3600
+#: Unit of ``stat``'s number of blocks, bytes (POSIX).
+_BLOCK = 512
+#: Kinds of files below OUTPUT_DIR, by their path there. The first kind that fits is the file's.
+KINDS: tuple[tuple[str, Callable[[Path], bool]], ...] = (
     ("preprocessed volumes", lambda p: "_desc-preproc_" in p.name),
     ("brain masks", lambda p: "_desc-brain_mask" in p.name),
     ("regions", lambda p: "_desc-MARS_dseg" in p.name),
@@ -47,8 +55,12 @@ KINDS = (
 
 @dataclasses.dataclass(frozen=True)
 class StageCost:
-    """A stage for the whole cohort. ``hours`` are those of its processors as a site charges them:
-    wall time of the jobs times their threads; ``gpu_hours`` 0 where none was used."""
+    """A stage for the whole cohort.
+
+    ``hours`` are CPU-hours as a site charges them: wall time of the jobs times their threads.
+    ``gpu_hours`` are 0 where no GPU was used. ``busy`` is processor time over wall time of scan
+    jobs, which have one thread; None where unknown.
+    """
 
     stage: str
     jobs: int
@@ -56,13 +68,12 @@ class StageCost:
     hours: float
     gpu_hours: float
     max_rss_mb: float
-    #: Processor time over wall time of scan jobs, which have one thread; None where not known.
     busy: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class DiskCost:
-    """Files of one kind: bytes and number a scan."""
+    """Files of one kind: bytes and number per scan."""
 
     kind: str
     bytes_a_scan: float
@@ -71,8 +82,11 @@ class DiskCost:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What ``scans`` scans cost, as ``measured`` ones say; ``bucket_seconds`` is the longest job's
-    expected wall time and ``buckets`` the configured number."""
+    """Cost of ``scans`` scans, estimated from ``measured`` ones.
+
+    ``buckets`` is the configured number, ``bucket_seconds`` the expected wall time of the longest
+    bucket's job.
+    """
 
     measured: int
     scans: int
@@ -96,17 +110,17 @@ def choose(scans: list[tuple[str, str]], number: int) -> list[str]:
     >>> sum(int(name[4:]) % 5 == 0 for name in chosen), len(chosen)
     (2, 10)
     """
-    by_participant: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    by_participant: dict[str, Counter[str]] = defaultdict(Counter)
     for participant, suffix in scans:
         by_participant[participant][suffix] += 1
     whole = Counter(suffix for _, suffix in scans)
     missing = {s: max(1, round(number * n / len(scans))) for s, n in whole.items()}
     chosen = []
     for participant in sorted(by_participant, key=hash_of):
-        own = by_participant[participant]
-        if any(missing[suffix] > 0 for suffix in own):
+        suffixes = by_participant[participant]
+        if any(missing[suffix] > 0 for suffix in suffixes):
             chosen.append(participant)
-            for suffix, count in own.items():
+            for suffix, count in suffixes.items():
                 missing[suffix] -= count
     return sorted(chosen)
 
@@ -114,94 +128,137 @@ def choose(scans: list[tuple[str, str]], number: int) -> list[str]:
 # --- what they cost ---
 
 
+@dataclasses.dataclass(frozen=True)
+class _Pilot:
+    """A pilot: scans that were run (``measured``), and numbers of the cohort to estimate for."""
+
+    layout: Layout
+    measured: list[str]
+    scans: int
+    buckets: int
+    threads: int
+
+
 def estimate(layout: Layout, scans: int | None = None) -> Cost:
-    """Cost of ``scans`` scans (those of the manifest if not given), from what was run.
+    """Cost of ``scans`` scans (by default those of the manifest), from the jobs that were run.
 
     Raises
     ------
     CMBurdenError
-        Where no stage has left a benchmark.
+        When no stage has left a benchmark.
     """
     measured = MANIFEST.read(layout.manifest)["scan_id"].tolist()
     scans = scans or len(measured)
     config = yaml.safe_load((layout.work / "config.yaml").read_text())
     buckets = min(config["buckets"], scans)
-    stages = [_scan_stage(layout, stage, measured, scans) for stage in SCAN_STAGES]
+    pilot = _Pilot(layout, measured, scans, buckets, config["threads"])
+    stages = [_scan_stage(pilot, stage) for stage in SCAN_STAGES]
     longest = 0.0
     for stage in BUCKET_STAGES:
-        cost, seconds = _bucket_stage(layout, stage, measured, scans, buckets, config["threads"])
+        cost, seconds = _bucket_stage(pilot, stage)
         stages.append(cost)
         longest = max(longest, seconds)
-    # At most a job of longitudinal a bucket: one with nobody of several sessions has none.
+    # At most a job of longitudinal a bucket: a bucket without participants of several sessions
+    # has none.
     for stage, jobs in (("longitudinal", buckets), ("aggregate", 1), ("report", 1)):
-        stages.append(_cohort_stage(layout, stage, jobs, len(measured), scans))
-    found = tuple(stage for stage in stages if stage is not None)
-    if not found:
+        stages.append(_cohort_stage(pilot, stage, jobs))
+    costs = tuple(stage for stage in stages if stage is not None)
+    if not costs:
         raise CMBurdenError(f"{layout.root}: no job has left a benchmark here; run the pilot first")
     # Other scans may have been run here before: files are divided by all that left some.
     ever = len(list(layout.record("preprocess", "x").parent.glob("*.json")))
-    return Cost(len(measured), scans, buckets, found, disk(layout, max(ever, 1)), longest)
+    return Cost(len(measured), scans, buckets, costs, disk(layout, max(ever, 1)), longest)
 
 
-def _benchmarks(paths: list[Path]) -> pd.DataFrame | None:
-    paths = [path for path in paths if path.exists()]
-    if not paths:
-        return None
-    return pd.concat([pd.read_csv(path, sep="\t", na_values=["-", "NA"]) for path in paths])
+def benchmark_file(path: Path) -> pd.DataFrame:
+    """A benchmark file of Snakemake: a row per job, columns s, max_rss (MB), cpu_time (s) ...
+
+    Jobs that end within a second have no sample of memory and processor: NaN.
+    """
+    return pd.read_csv(path, sep="\t", na_values=["-", "NA"])
 
 
-def _scan_stage(layout: Layout, stage: str, measured: list[str], scans: int) -> StageCost | None:
-    jobs = _benchmarks([layout.benchmark(stage, scan_id) for scan_id in measured])
+def benchmarks(paths: list[Path]) -> pd.DataFrame | None:
+    """The jobs of those benchmark files that exist; None without any."""
+    tables = [benchmark_file(path) for path in paths if path.exists()]
+    return pd.concat(tables) if tables else None
+
+
+def _scan_stage(pilot: _Pilot, stage: str) -> StageCost | None:
+    jobs = benchmarks([pilot.layout.benchmark(stage, scan_id) for scan_id in pilot.measured])
     if jobs is None:
         return None
     # The mean, not the median: a slow scan is paid for as well.
     seconds = float(jobs["s"].mean())
-    busy = float(jobs["cpu_time"].sum() / jobs["s"].sum())
-    return StageCost(stage, scans, seconds, scans * seconds / 3600, 0.0, _peak(jobs), busy)
+    return StageCost(
+        stage,
+        jobs=pilot.scans,
+        seconds_a_scan=seconds,
+        hours=pilot.scans * seconds / _HOUR_S,
+        gpu_hours=0.0,
+        max_rss_mb=_peak(jobs),
+        busy=float(jobs["cpu_time"].sum() / jobs["s"].sum()),
+    )
 
 
-def _bucket_stage(
-    layout: Layout, stage: str, measured: list[str], scans: int, buckets: int, threads: int
-) -> tuple[StageCost | None, float]:
+def _bucket_stage(pilot: _Pilot, stage: str) -> tuple[StageCost | None, float]:
     """The stage, and seconds of one of its jobs.
 
-    A job's time has a part that is paid once (Python, the network's loading) and one a scan, as
-    the records have it. The pilot has few scans a bucket, so the first part would be multiplied.
+    A job's time has a part that is paid once (Python, the network's loading) and one per scan, as
+    the records have it. The pilot has few scans per bucket, so the first part would be multiplied.
     """
-    paths = sorted(layout.benchmark(stage).parent.glob("*.tsv"))
-    jobs = _benchmarks(paths)
+    layout, scans, buckets = pilot.layout, pilot.scans, pilot.buckets
+    jobs = benchmarks(sorted(layout.benchmark(stage).parent.glob("*.tsv")))
     if jobs is None:
         return None, 0.0
-    records = [path for s in measured if (path := layout.record(stage, s)).exists()]
+    records = [path for s in pilot.measured if (path := layout.record(stage, s)).exists()]
     seconds = pd.Series([Outcome.read(path).seconds or 0.0 for path in records], dtype=float)
     # The median: the first scan of a job bears the loading of the network.
     a_scan = float(seconds.median()) if len(seconds) else 0.0
     once = max(0.0, float(jobs["s"].sum()) - a_scan * len(seconds)) / len(jobs)
     wall = buckets * once + scans * a_scan
+    cost = StageCost(
+        stage,
+        jobs=buckets,
+        seconds_a_scan=wall / scans,
+        hours=wall * pilot.threads / _HOUR_S,
+        gpu_hours=wall / _HOUR_S if _used_gpu(layout, stage) else 0.0,
+        max_rss_mb=_peak(jobs),
+    )
+    return cost, once + a_scan * math.ceil(scans / buckets)
+
+
+def _used_gpu(layout: Layout, stage: str) -> bool:
+    """Whether a job of the stage names a device other than the processor."""
     devices = {
         json.loads(path.read_text())["device"]
         for path in layout.run_record(stage, "x").parent.glob("*.json")
     }
-    gpu = wall / 3600 if devices - {"cpu", "cached"} else 0.0
-    cost = StageCost(stage, buckets, wall / scans, wall * threads / 3600, gpu, _peak(jobs))
-    return cost, once + a_scan * math.ceil(scans / buckets)
+    return bool(devices - {"cpu", "cached"})
 
 
-def _cohort_stage(
-    layout: Layout, stage: str, number: int, measured: int, scans: int
-) -> StageCost | None:
-    """A stage of ``number`` jobs that costs by scans, whoever they are of: the pilot ran whole
-    participants, so those with several sessions have their share in it."""
-    jobs = _benchmarks(sorted(layout.benchmark(stage).parent.glob("*.tsv")))
+def _cohort_stage(pilot: _Pilot, stage: str, number: int) -> StageCost | None:
+    """A stage of ``number`` jobs with a cost in proportion to the number of scans.
+
+    The pilot ran whole participants, so its scans have the cohort's share of several sessions.
+    """
+    jobs = benchmarks(sorted(pilot.layout.benchmark(stage).parent.glob("*.tsv")))
     if jobs is None:
         return None
     # At most proportional: a part of it is Python's start.
-    seconds = float(jobs["s"].sum()) / measured
-    return StageCost(stage, number, seconds, scans * seconds / 3600, 0.0, _peak(jobs))
+    seconds = float(jobs["s"].sum()) / len(pilot.measured)
+    return StageCost(
+        stage,
+        jobs=number,
+        seconds_a_scan=seconds,
+        hours=pilot.scans * seconds / _HOUR_S,
+        gpu_hours=0.0,
+        max_rss_mb=_peak(jobs),
+    )
 
 
 def _peak(jobs: pd.DataFrame) -> float:
-    # Jobs that end within the second have no sample.
+    """Largest memory of a job, MB; a job without a sample counts as 0."""
     return float(jobs["max_rss"].fillna(0).max())
 
 
@@ -213,8 +270,8 @@ def disk(layout: Layout, scans: int) -> tuple[DiskCost, ...]:
         if path.is_file() and not path.is_symlink():
             below = path.relative_to(layout.root)
             kind = next(name for name, fits in KINDS if fits(below))
-            # Blocks, not bytes: quotas count what a small file takes on disk.
-            size[kind] += path.stat().st_blocks * 512
+            # Blocks, not bytes: quotas count the blocks that a small file takes on disk.
+            size[kind] += path.stat().st_blocks * _BLOCK
             number[kind] += 1
     return tuple(
         DiskCost(kind, size[kind] / scans, number[kind] / scans)
@@ -223,68 +280,71 @@ def disk(layout: Layout, scans: int) -> tuple[DiskCost, ...]:
     )
 
 
-# --- saying it ---
+# --- as text ---
 
 
 def markdown(cost: Cost, *, on_slurm: bool) -> str:
-    """The estimate as two tables and what follows from them."""
-    jobs = sum(stage.jobs for stage in cost.stages)
+    """The estimate as two tables, with remarks that follow from them."""
+    blocks = [
+        f"{cost.scans} scans, from {cost.measured} that were run:",
+        _stages_markdown(cost, on_slurm=on_slurm),
+    ]
+    busy = [stage.busy for stage in cost.stages if stage.busy is not None]
+    if busy and min(busy) < LEAST_BUSY:
+        blocks.append(
+            f"The pilot's jobs had {min(busy):.0%} of a processor, not a whole one: something else "
+            "was at work on the machine, or its disk is slow. On processors of their own "
+            "preprocess and register take about that share of the time above."
+        )
+    if not sum(stage.gpu_hours for stage in cost.stages):
+        blocks.append("No GPU was used: the networks' time stands among the CPU-hours.")
+    blocks.append(disk_markdown(cost.disk, cost.scans))
+    if cost.bucket_seconds > BUCKET_S:
+        hours = cost.bucket_seconds / _HOUR_S
+        better = math.ceil(cost.buckets * cost.bucket_seconds / BUCKET_S)
+        blocks.append(
+            f"A job of {cost.buckets} buckets would take {hours:.1f} hours; "
+            f"set buckets={better} for one of an hour."
+        )
+    return "\n\n".join(blocks)
+
+
+def _stages_markdown(cost: Cost, *, on_slurm: bool) -> str:
+    """A row per stage, the start of the jobs on SLURM, and the sums."""
     rows = [
         [
-            s.stage,
-            s.jobs,
-            f"{s.seconds_a_scan:.1f}",
-            f"{s.hours:.1f}",
-            f"{s.gpu_hours:.1f}",
-            f"{s.max_rss_mb:.0f}",
+            stage.stage,
+            stage.jobs,
+            f"{stage.seconds_a_scan:.1f}",
+            f"{stage.hours:.1f}",
+            f"{stage.gpu_hours:.1f}",
+            f"{stage.max_rss_mb:.0f}",
         ]
-        for s in cost.stages
+        for stage in cost.stages
     ]
-    start = jobs * START_S / 3600 if on_slurm else 0.0
+    jobs = sum(stage.jobs for stage in cost.stages)
+    hours = sum(stage.hours for stage in cost.stages)
     if on_slurm:
+        start = jobs * START_S / _HOUR_S
         a_scan = jobs * START_S / cost.scans
         rows.append(
             [f"start of jobs, {START_S} s each", "", f"{a_scan:.1f}", f"{start:.1f}", "", ""]
         )
-    hours = sum(s.hours for s in cost.stages) + start
-    gpu_hours = sum(s.gpu_hours for s in cost.stages)
+        hours += start
+    gpu_hours = sum(stage.gpu_hours for stage in cost.stages)
     rows.append(["all", jobs, "", f"{hours:.1f}", f"{gpu_hours:.1f}", ""])
     header = ["stage", "jobs", "seconds a scan", "CPU-hours", "GPU-hours", "peak memory, MB"]
-    lines = [
-        f"{cost.scans} scans, from {cost.measured} that were run:",
-        "",
-        markdown_table(header, rows),
-        "",
-    ]
-    busy = [s.busy for s in cost.stages if s.busy is not None]
-    if busy and min(busy) < LEAST_BUSY:
-        lines += [
-            f"The pilot's jobs had {min(busy):.0%} of a processor, not a whole one: something else "
-            "was at work on the machine, or its disk is slow. On processors of their own "
-            "preprocess and register take about that share of the time above.",
-            "",
-        ]
-    if not gpu_hours:
-        lines += ["No GPU was used: the networks' time stands among the CPU-hours.", ""]
-    lines.append(disk_markdown(cost.disk, cost.scans))
-    if cost.bucket_seconds > BUCKET_S:
-        better = math.ceil(cost.buckets * cost.bucket_seconds / BUCKET_S)
-        lines += [
-            "",
-            f"A job of {cost.buckets} buckets would take {cost.bucket_seconds / 3600:.1f} hours; "
-            f"set buckets={better} for one of an hour.",
-        ]
-    return "\n".join(lines)
+    return markdown_table(header, rows)
 
 
 def disk_markdown(kinds: tuple[DiskCost, ...], scans: int) -> str:
-    """A row a kind of file, all of them, and what is left where work/ and logs/ are removed."""
-    kept = [d for d in kinds if "(work)" not in d.kind and d.kind != "logs"]
-    groups = [(d.kind, [d]) for d in kinds]
-    groups += [("all", list(kinds)), ("all without work/ and logs/", kept)]
+    """A row per kind of file, their sum, and the sum without work/ and logs/."""
+    permanent = tuple(d for d in kinds if "(work)" not in d.kind and d.kind != "logs")
+    sums: list[tuple[str, tuple[DiskCost, ...]]] = [(d.kind, (d,)) for d in kinds]
+    sums += [("all", kinds), ("all without work/ and logs/", permanent)]
     rows = []
-    for name, costs in groups:
-        size, files = sum(d.bytes_a_scan for d in costs), sum(d.files_a_scan for d in costs)
+    for name, members in sums:
+        size, files = sum(d.bytes_a_scan for d in members), sum(d.files_a_scan for d in members)
         rows.append([name, f"{size / 1e6:.2f}", f"{files:.1f}", f"{size * scans / 1e9:.1f}"])
     return markdown_table(["files", "MB a scan", "files a scan", "GB in all"], rows)
 
@@ -293,6 +353,7 @@ def disk_markdown(kinds: tuple[DiskCost, ...], scans: int) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``cmburden pilot``."""
     parser.add_argument("bids_dir", type=Path)
     parser.add_argument(
         "output_dir", type=Path, help="that of the whole run: it goes on from there"
@@ -308,26 +369,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    """``cmburden pilot BIDS_DIR OUTPUT_DIR``."""
     from cmburden.index import tree
-    from cmburden.run import cli, participants
 
     if args.scans < 1 or (args.total is not None and args.total < 1):
         raise CMBurdenError("--scans and --for: give numbers of at least 1")
-    found = tree.listing(args.bids_dir, participants.settings_of(args.set, args.config_file))
-    chosen = choose(found, args.scans)
-    number = sum(participant in set(chosen) for participant, _ in found)
-    print(f"pilot: {number} of {len(found)} scans, of {len(chosen)} participants", flush=True)
-    further = [option for setting in args.set for option in ("--set", setting)]
-    if args.cores:
-        further += ["--cores", str(args.cores)]
-    if args.config_file:
-        further += ["--config-file", str(args.config_file)]
-    code = cli.main(
-        ["run", str(args.bids_dir), str(args.output_dir), "participant", "--profile", args.profile,
-         *further, "--participant-label", *(name.removeprefix("sub-") for name in chosen)]
-    )  # fmt: skip
+    scans = tree.listing(args.bids_dir, configuration.load(nested(args.set), args.config_file))
+    chosen = choose(scans, args.scans)
+    number = sum(participant in set(chosen) for participant, _ in scans)
+    print(f"pilot: {number} of {len(scans)} scans, of {len(chosen)} participants", flush=True)
+    code = _run(args, chosen)
     if code:
         raise CMBurdenError(f"the pilot ended with code {code}; see {args.output_dir / 'logs'}")
-    cost = estimate(Layout(args.output_dir), args.total or len(found))
+    cost = estimate(Layout(args.output_dir), args.total or len(scans))
     print(markdown(cost, on_slurm=args.profile != "local"))
     return 0
+
+
+def _run(args: argparse.Namespace, participants: list[str]) -> int:
+    """``cmburden run`` for these participants, with the pilot's options; its exit code."""
+    return run(
+        Request(
+            bids_dir=args.bids_dir,
+            output_dir=args.output_dir,
+            participant_label=[name.removeprefix("sub-") for name in participants],
+            config_file=args.config_file,
+            settings=args.set,
+            profile=args.profile,
+            cores=args.cores,
+        )
+    )

@@ -2,49 +2,58 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Collection
 
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.paths import BUCKET_STAGES, COHORT_TABLES, SCAN_STAGES, Layout
-from cmburden.run.participants import _alone
+from cmburden.core.paths import COHORT_TABLES, Layout
+from cmburden.core.stages import BUCKET_STAGES, LONGITUDINAL, RECORDED_STAGES, SCAN_STAGES
+from cmburden.run import status
+from cmburden.run.participants import only_run
 
 
-def _retry(args: argparse.Namespace) -> int:
-    from cmburden.run import status as progress
+def retry(layout: Layout, scan_ids: Collection[str] = ()) -> int:
+    """Forget ``scan_ids``, or all failed scans if none are named; the exit code."""
+    status.expected(layout)
+    with only_run(layout):
+        forgotten = sorted(_checked(layout, scan_ids) or _failed(layout))
+        for scan_id in forgotten:
+            for stage in RECORDED_STAGES:
+                layout.record(stage, scan_id).unlink(missing_ok=True)
+            print(f"{scan_id}: will run again")
+        if forgotten:
+            _forget_cohort(layout)
+    return 0
 
-    layout = Layout(args.output_dir)
-    progress.expected(layout)
-    with _alone(layout):
-        return _forget(layout, set(args.scan))
 
-
-def _forget(layout: Layout, wanted: set[str]) -> int:
-    """Remove the records of failed scans (or of those named) and all that was made from them.
-
-    Snakemake makes nothing again for a missing intermediate file while the last one exists, so
-    shards, tables and report go too; what the networks said of other scans is cached.
-    """
-    from cmburden.run import status as progress
-
-    failed = {
-        outcome.scan_id
-        for stage in (*SCAN_STAGES, *BUCKET_STAGES)
-        for outcome, _ in progress.outcomes(layout, stage)
-        if outcome.status == "failed"
-    }
+def _checked(layout: Layout, scan_ids: Collection[str]) -> set[str]:
+    """``scan_ids`` if each has a record; CMBurdenError otherwise."""
     unknown = sorted(
-        s for s in wanted if not any(layout.record(stage, s).exists() for stage in SCAN_STAGES)
+        scan_id
+        for scan_id in scan_ids
+        if not any(layout.record(stage, scan_id).exists() for stage in SCAN_STAGES)
     )
     if unknown:
         raise CMBurdenError(f"scans {unknown} have no record in {layout.root}; see cmburden status")
-    for scan_id in sorted(wanted or failed):
-        for stage in (*SCAN_STAGES, *BUCKET_STAGES):
-            layout.record(stage, scan_id).unlink(missing_ok=True)
-        print(f"{scan_id}: will run again")
-    if wanted or failed:
-        for stage in (*BUCKET_STAGES, "longitudinal"):
-            for shard in layout.bucket(stage, 0).parent.glob("bucket-*.parquet"):
-                shard.unlink()
-        for path in (*map(layout.table, COHORT_TABLES), layout.report, layout.checked):
-            path.unlink(missing_ok=True)
-    return 0
+    return set(scan_ids)
+
+
+def _failed(layout: Layout) -> set[str]:
+    return {
+        outcome.scan_id
+        for stage in RECORDED_STAGES
+        for outcome, _ in status.outcomes(layout, stage)
+        if outcome.status == "failed"
+    }
+
+
+def _forget_cohort(layout: Layout) -> None:
+    """Remove shards, tables and report.
+
+    Snakemake makes nothing again for a missing intermediate file while the last one exists. The
+    networks' results for other scans are cached.
+    """
+    for stage in (*BUCKET_STAGES, LONGITUDINAL.name):
+        for shard in layout.bucket(stage, 0).parent.glob("bucket-*.parquet"):
+            shard.unlink()
+    for path in (*map(layout.table, COHORT_TABLES), layout.report, layout.checked):
+        path.unlink(missing_ok=True)

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import locked
-from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
+from cmburden.core.stages import RECORDED_STAGES
 
 #: The pace is that of the last so many seconds: a cluster gives more or less as the day goes.
 WINDOW_S = 1800.0
@@ -100,8 +101,9 @@ def of(layout: Layout, now: float | None = None) -> Progress:
     began = _running_since(layout)
     since = None if began is None else max(began, now - WINDOW_S)
     stages = []
-    for stage in (*SCAN_STAGES, *BUCKET_STAGES):
-        counts, seconds, recent = Counter(), [], 0
+    for stage in RECORDED_STAGES:
+        counts: Counter[tuple[str, str]] = Counter()
+        seconds, recent = [], 0
         for outcome, written in outcomes(layout, stage):
             if outcome.scan_id not in ids:
                 continue

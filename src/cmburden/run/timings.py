@@ -1,4 +1,4 @@
-"""Where time and disk went: seconds and bytes a scan, from a run's benchmark files and folder."""
+"""Time and disk of a run: seconds and bytes per scan, from its benchmark files and its folder."""
 
 from __future__ import annotations
 
@@ -9,49 +9,57 @@ import pandas as pd
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.markdown import table as markdown_table
-from cmburden.core.paths import BUCKET_STAGES, SCAN_STAGES, Layout
+from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
+from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 from cmburden.run import pilot
 
 
 def by_stage(layout: Layout) -> pd.DataFrame:
-    """A row a stage: ``stage``, ``jobs``, ``seconds`` a scan (median of scan jobs; buckets and
-    cohort jobs divided by the scans that they worked on), ``share`` of the whole, ``max_rss_mb``.
+    """A row per stage: ``stage``, ``jobs``, ``seconds``, ``share``, ``max_rss_mb``.
 
-    Only scans that went the whole way count. Wall seconds of the jobs, each with the threads that
-    its rule gives it; jobs run side by side, so a cohort takes less than the sum.
+    ``seconds`` are per scan: the median of scan jobs; jobs of buckets and of the cohort are divided
+    by the scans that they worked on. ``share`` is that of the sum over stages.
+
+    Only scans that went the whole way count. Seconds are wall time of the jobs, each with the
+    threads that its rule gives it. Jobs run side by side: a cohort takes less than the sum.
+
+    Raises
+    ------
+    CMBurdenError
+        When no scan went the whole way.
     """
-    read = [
-        p.stem
-        for p in sorted(layout.record("verify", "x").parent.glob("*.json"))
-        if Outcome.read(p).ok
-    ]
-    if not read:
+    records = sorted(layout.record("verify", "x").parent.glob("*.json"))
+    scans = [path.stem for path in records if Outcome.read(path).ok]
+    if not scans:
         raise CMBurdenError(f"{layout.root}: no scan has gone the whole way here yet")
     rows = []
     for stage in SCAN_STAGES:
-        paths = [p for s in read if (p := layout.benchmark(stage, s)).exists()]
+        paths = [path for scan in scans if (path := layout.benchmark(stage, scan)).exists()]
         rows.append(_row(stage, paths, None))
     for stage in (*BUCKET_STAGES, "longitudinal", "aggregate", "report"):
         paths = sorted(layout.benchmark(stage).parent.glob("*.tsv"))
-        rows.append(_row(stage, paths, len(read)))
+        rows.append(_row(stage, paths, len(scans)))
     table = pd.DataFrame([row for row in rows if row])
     return table.assign(share=table["seconds"] / table["seconds"].sum())
 
 
-def _row(stage: str, paths: list[Path], scans: int | None) -> dict | None:
-    if not paths:
+def _row(stage: str, paths: list[Path], scans: int | None) -> dict[str, str | float] | None:
+    """The row of a stage with the benchmark files ``paths``; ``scans`` is None for scan jobs."""
+    jobs = pilot.benchmarks(paths)
+    if jobs is None:
         return None
-    jobs = pd.concat([pd.read_csv(p, sep="\t", na_values=["-", "NA"]) for p in paths])
     seconds = jobs["s"].sum() / scans if scans else jobs["s"].median()
     return {
-        "stage": stage, "jobs": len(jobs), "seconds": float(seconds),
+        "stage": stage,
+        "jobs": len(jobs),
+        "seconds": float(seconds),
         "max_rss_mb": float(jobs["max_rss"].max()),
-    }  # fmt: skip
+    }
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """Table ``by_stage`` in Markdown, with a last row of all stages."""
+    """The rows of :func:`by_stage` and their sum."""
     rows = [
         [
             row.stage,
@@ -67,10 +75,12 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``cmburden timings``."""
     parser.add_argument("output_dir", type=Path)
 
 
 def main(args: argparse.Namespace) -> int:
+    """``cmburden timings OUTPUT_DIR``."""
     layout = Layout(args.output_dir)
     print(markdown(by_stage(layout)))
     scans = len(list(layout.record("preprocess", "x").parent.glob("*.json")))

@@ -10,6 +10,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from cmburden.space.regions import REGIONS, RIGHT_OFFSET
+
 _FOLDER = Path(__file__).parents[1] / "space" / "data"
 
 
@@ -68,3 +70,11 @@ def regions_on(shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
     found = nib.affines.apply_affine(np.linalg.inv(own) @ affine, voxels)
     values = ndimage.map_coordinates(labels, found.T, order=0, mode="constant")
     return values.reshape(shape)
+
+
+def label_map() -> dict[str, str]:
+    """Value (as text) of every label -> name, for the sidecar of a label image."""
+    names = {}
+    for side, offset in (("left", 0), ("right", RIGHT_OFFSET)):
+        names |= {str(r.value + offset): f"{side} {r.name}" for r in REGIONS}
+    return names

@@ -1,7 +1,8 @@
 """The MARS atlas: 13 regions, left and right, on the MNI152 grid of ``template``; how it was built.
 
 Lookup needs only the committed ``data/mars_mni152.nii.gz``. Building (``python -m
-cmburden.studies.build_atlas build --anatomy FOLDER --aal FILE``) makes it again from its two sources:
+cmburden.studies.build_atlas build --anatomy FOLDER --aal FILE``) makes it again from its two
+sources:
 
 - tissue: FreeSurfer label maps of people (SynthSeg's training label maps, Apache-2.0), brought to
   MNI152 and put to the vote, mirrored halves included since the template is symmetric;
@@ -29,17 +30,9 @@ from cmburden.images.geometry import affine_of_blocks, block_means
 from cmburden.space import regions as mars
 from cmburden.space import template
 from cmburden.space.ants import ants_image, load_ants
-from cmburden.space.atlas import ATLAS, PROVENANCE
+from cmburden.space.atlas import ATLAS, PROVENANCE, label_map
 
 # --- lookup ---
-
-
-def label_map() -> dict[str, str]:
-    """Value (as text) of every label -> name, for the sidecar of a label image."""
-    names = {}
-    for side, offset in (("left", 0), ("right", mars.RIGHT_OFFSET)):
-        names |= {str(r.value + offset): f"{side} {r.name}" for r in mars.REGIONS}
-    return names
 
 
 # --- building ---

@@ -242,7 +242,7 @@ def picture(truth: pd.DataFrame, rows: list[Row], path: Path) -> Path:
     """distributions.png: groups, apparent radius and number a scan, simulated and published."""
     from matplotlib import rc_context
 
-    from cmburden.evaluate.figures import STYLE, new_figure, save
+    from cmburden.evaluate.style import STYLE, new_figure, save
 
     real = Microbleeds.of(truth)
     blue, orange = "#0072B2", "#D55E00"

@@ -1,9 +1,10 @@
-"""docs/evaluation.md from what ``make evaluation`` measured: no figure is copied by hand."""
+"""docs/evaluation.md from the results of ``make evaluation``: no figure is copied by hand."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import datetime
 import json
 import re
@@ -15,16 +16,63 @@ from typing import Any
 from cmburden.core import resources
 from cmburden.core.errors import CMBurdenError, told
 from cmburden.core.files import whole_file
-from cmburden.core.paths import BUCKET_STAGES, Layout
+from cmburden.core.markdown import table as markdown_table
+from cmburden.core.paths import Layout
+from cmburden.core.stages import BUCKET_STAGES
 from cmburden.evaluate import page as evaluation_page
 from cmburden.evaluate.cases import contract_of_run, model_folder
+from cmburden.evaluate.measures import levels_of
 from cmburden.run import timings
 
-#: Parts that are put one after the other; each has a heading of its own.
+#: Parts of the page in their order. Each has a heading of its own.
 PARTS = ("evaluation.md", "distributions.md", "anatomy.md", "benchmark.md")
 _PICTURES = "evaluation"
-#: Where the figures of the plainer simulator's scans are.
+#: Result of the evaluation on the plainer simulator's scans.
 PLAIN = Path("plain/figures/evaluation.json")
+#: Sensitivity that a cohort is to reach at 0.5 false positives per scan. For a cohort that was left
+#: out of training and calibration this is the stricter one of its two targets.
+_SENSITIVITY_AT_HALF = 0.85
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A row of the table of targets.
+
+    ``interval`` has the keys ci_low and ci_high; None where the value has no interval. The target
+    is met where ``value`` is at least (``at_least``) or at most ``limit``; ``words`` say so.
+    """
+
+    name: str
+    words: str
+    value: float | None
+    limit: float
+    at_least: bool
+    interval: dict[str, float | None] | None = None
+
+    @property
+    def met(self) -> bool:
+        if self.value is None:
+            return False
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+    def cells(self) -> list[str]:
+        """Name, target, measured value, interval and whether the target is met."""
+        value = "-" if self.value is None else f"{self.value:.3f}"
+        interval = ""
+        if self.value is not None and self.interval and self.interval["ci_low"] is not None:
+            interval = f"{self.interval['ci_low']:.3f} to {self.interval['ci_high']:.3f}"
+        return [self.name, self.words, value, interval, "yes" if self.met else "no"]
+
+
+def at_least(name: str, limit: float, entry: dict[str, Any], words: str | None = None) -> Target:
+    """A lower bound of an estimate with its interval."""
+    text = words or f">= {limit:.2f}"
+    return Target(name, text, entry["estimate"], limit, at_least=True, interval=entry)
+
+
+def at_most(name: str, words: str, limit: float, entry: dict[str, Any]) -> Target:
+    """An upper bound of an estimate with its interval."""
+    return Target(name, words, entry["estimate"], limit, at_least=False, interval=entry)
 
 
 def write(evaluation: Path, docs: Path) -> Path:
@@ -39,8 +87,8 @@ def write(evaluation: Path, docs: Path) -> Path:
         When a part is missing.
     """
     figures = evaluation / "figures"
-    missing = [name for name in ("evaluation.json", "benchmark.json", *PARTS)
-               if not (figures / name).exists()]  # fmt: skip
+    needed = ("evaluation.json", "benchmark.json", *PARTS)
+    missing = [name for name in needed if not (figures / name).exists()]
     if not (evaluation / PLAIN).exists():
         missing.append(str(PLAIN))
     if missing:
@@ -76,13 +124,16 @@ def write(evaluation: Path, docs: Path) -> Path:
 
 
 def _commit() -> str:
-    """The commit that was run, where this is a checkout: later ones may simulate differently."""
+    """The commit of this checkout, since later commits may simulate differently; else nothing."""
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        shown = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=resources.root(), capture_output=True,
-            text=True, check=True,
-        )  # fmt: skip
-        return f", commit {shown.stdout.strip()}"
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=resources.root(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return f", commit {commit.stdout.strip()}"
     return ""
 
 
@@ -93,82 +144,79 @@ def _part(path: Path) -> str:
 
 
 def targets(result: dict[str, Any], benchmark: dict[str, Any], layout: Layout) -> str:
-    """What the networks are to reach, and what they do, each met or not.
+    """Table of the networks' targets with the measured values, each met or not.
 
-    ``layout`` is the run that was evaluated: its models' contracts and weights count.
+    ``result`` is the content of evaluation.json, ``benchmark`` that of benchmark.json. ``layout``
+    is the run that was evaluated: its models' contracts and weights count.
     """
-    effect = result["ablation"]["yolo_effect"]
-    found, wrong = (result["lesion"]["all"][name] for name in ("sensitivity", "fp_per_scan"))
     rows = [
-        _row(
-            "sensitivity at the definite threshold, all scans", ">= 0.90",
-            found["estimate"], lambda v: v >= 0.90, _interval(found),
-        ),
-        _row(
-            "false positives per scan there", "<= 0.3",
-            wrong["estimate"], lambda v: v <= 0.3, _interval(wrong),
-        ),
-    ]  # fmt: skip
-    left_out = contract_of_run(layout, "detect").get("left_out_acquisitions", [])
-    for stratum, stages in result["froc_strata"].items():
-        if not stratum.startswith("cohort="):
-            continue
-        name, at = stratum.removeprefix("cohort="), stages["final"]["0.5"]
-        unseen = name in left_out
-        rows.append(
-            _row(
-                f"{name}: sensitivity at 0.5 false positives per scan"
-                + (" (left out of training and calibration)" if unseen else ""),
-                ">= 0.80 left out, >= 0.85 overall" if unseen else ">= 0.85",
-                at["estimate"], lambda v: v >= 0.85, _interval(at),
-            )
-        )  # fmt: skip
-    rows += [
-        _row(
-            "false positives that YOLO leaves of the CNN's, at most 2 points of sensitivity less",
-            "<= 0.5", effect["fp_ratio"]["estimate"], lambda v: v <= 0.5,
-            _interval(effect["fp_ratio"]),
-        ),
-    ]  # fmt: skip
-    for stratum, entry in result["candidate"].items():
-        if stratum.startswith("cohort="):
-            for measure, words in (("balanced_accuracy", "balanced accuracy"), ("auc", "AUC")):
-                rows.append(
-                    _row(
-                        f"{stratum.removeprefix('cohort=')}: {words} of candidates", ">= 0.95",
-                        entry[measure]["estimate"], lambda v: v >= 0.95, _interval(entry[measure]),
-                    )
-                )  # fmt: skip
-    error = result["calibration"]["all"]["from_0.02"]["expected_calibration_error"]
-    icc = result["count"]["all"]["icc_2_1"]
-    seconds = benchmark["median"]["seconds"]
-    size = _weights_mb(layout)
-    rows += [
-        _row("expected calibration error, probability 0.02 and more", "<= 0.05",
-             error["estimate"], lambda v: v <= 0.05, _interval(error)),
-        _row("ICC(2,1) of counts", ">= 0.95", icc["estimate"], lambda v: v >= 0.95,
-             _interval(icc)),
-        _row("weights, MB", "<= 25", size, lambda v: v <= 25, ""),
-        _row("seconds of CNN and YOLO, whole brain of 0.5 x 0.5 x 2 mm, 2 cores, median",
-             "<= 15", sum(seconds.values()), lambda v: v <= 15, ""),
-    ]  # fmt: skip
-    lines = ["| what | target | measured | interval, 95 % | met |", "|---|---|---|---|---|", *rows]
+        *_lesion_targets(result, layout),
+        *_candidate_targets(result),
+        *_calibration_and_count_targets(result),
+        *_cost_targets(benchmark, layout),
+    ]
+    header = ["what", "target", "measured", "interval, 95 %", "met"]
     return (
-        "\n".join(lines) + "\n\nThe second simulator of a lesion's signal agrees with this one "
-        "within 5 % (tests/unit/test_heldout_simulator.py)."
+        markdown_table(header, [row.cells() for row in rows])
+        + "\n\nThe second simulator of a lesion's signal agrees with this one "
+        "within 5 % (tests/simulate/test_heldout_simulator.py)."
     )
 
 
-def _row(what: str, target: str, value: float | None, met, interval: str) -> str:
-    if value is None:
-        return f"| {what} | {target} | - | | no |"
-    return f"| {what} | {target} | {value:.3f} | {interval} | {'yes' if met(value) else 'no'} |"
+def _lesion_targets(result: dict[str, Any], layout: Layout) -> list[Target]:
+    whole = result["lesion"]["all"]
+    effect = result["ablation"]["yolo_effect"]
+    left_out = contract_of_run(layout, "detect").get("left_out_acquisitions", [])
+    by_cohort = [
+        _cohort_target(cohort, stages["final"]["0.5"], left_out=cohort in left_out)
+        for cohort, stages in levels_of(result["froc_strata"], "cohort").items()
+    ]
+    return [
+        at_least("sensitivity at the definite threshold, all scans", 0.90, whole["sensitivity"]),
+        at_most("false positives per scan there", "<= 0.3", 0.3, whole["fp_per_scan"]),
+        *by_cohort,
+        at_most(
+            "false positives that YOLO leaves of the CNN's, at most 2 points of sensitivity less",
+            "<= 0.5",
+            0.5,
+            effect["fp_ratio"],
+        ),
+    ]
 
 
-def _interval(entry: dict[str, float | None]) -> str:
-    if entry["ci_low"] is None:
-        return ""
-    return f"{entry['ci_low']:.3f} to {entry['ci_high']:.3f}"
+def _cohort_target(cohort: str, entry: dict[str, Any], *, left_out: bool) -> Target:
+    name = f"{cohort}: sensitivity at 0.5 false positives per scan"
+    if left_out:
+        name += " (left out of training and calibration)"
+    words = ">= 0.80 left out, >= 0.85 overall" if left_out else None
+    return at_least(name, _SENSITIVITY_AT_HALF, entry, words)
+
+
+def _candidate_targets(result: dict[str, Any]) -> list[Target]:
+    return [
+        at_least(f"{cohort}: {words} of candidates", 0.95, entry[measure])
+        for cohort, entry in levels_of(result["candidate"], "cohort").items()
+        for measure, words in (("balanced_accuracy", "balanced accuracy"), ("auc", "AUC"))
+    ]
+
+
+def _calibration_and_count_targets(result: dict[str, Any]) -> list[Target]:
+    error = result["calibration"]["all"]["from_0.02"]["expected_calibration_error"]
+    name = "expected calibration error, probability 0.02 and more"
+    return [
+        at_most(name, "<= 0.05", 0.05, error),
+        at_least("ICC(2,1) of counts", 0.95, result["count"]["all"]["icc_2_1"]),
+    ]
+
+
+def _cost_targets(benchmark: dict[str, Any], layout: Layout) -> list[Target]:
+    """Size of the run's weights, and seconds of both networks in the benchmark."""
+    seconds = sum(benchmark["median"]["seconds"].values())
+    name = "seconds of CNN and YOLO, whole brain of 0.5 x 0.5 x 2 mm, 2 cores, median"
+    return [
+        Target("weights, MB", "<= 25", _weights_mb(layout), 25, at_least=False),
+        Target(name, "<= 15", seconds, 15, at_least=False),
+    ]
 
 
 def _weights_mb(layout: Layout) -> float | None:

@@ -22,7 +22,7 @@ from cmburden.core.keys import seed_of
 from cmburden.core.paths import Layout
 from cmburden.core.tables import CANDIDATES, SCANS
 from cmburden.evaluate.cases import placed, read_truth
-from cmburden.evaluate.curves import sensitivity_at
+from cmburden.evaluate.curves import Ranking, sensitivity_at
 from cmburden.stats.agreement import expected_calibration_error
 from cmburden.stats.matching import hungarian, only_near
 from cmburden.summary.correction import presence_counts
@@ -179,11 +179,9 @@ FROC_GRID = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0
 
 def froc(p: np.ndarray, truth: np.ndarray, scans: int, microbleeds: int) -> list[list[float]]:
     """[false positives a scan, sensitivity] at ``FROC_GRID``, of probabilities out of fold."""
-    order = np.argsort(-p, kind="stable")
-    found = sensitivity_at(
-        np.cumsum(~truth[order]) / scans, np.cumsum(truth[order]) / microbleeds, np.array(FROC_GRID)
-    )
-    return [[fp, round(float(value), 4)] for fp, value in zip(FROC_GRID, found, strict=True)]
+    curve = Ranking.of(p, truth).froc(scans, microbleeds)
+    sensitivity = sensitivity_at(curve.fp_per_scan, curve.sensitivity, np.array(FROC_GRID))
+    return [[fp, round(float(value), 4)] for fp, value in zip(FROC_GRID, sensitivity, strict=True)]
 
 
 def scan_weights(candidates: pd.DataFrame) -> np.ndarray:

@@ -318,7 +318,7 @@ def _picture(curve: list, checks: list, path: Path) -> None:
     """Training loss, and sensitivity on the validation slabs, by step."""
     from matplotlib import rc_context
 
-    from cmburden.evaluate.figures import STYLE, new_figure, save
+    from cmburden.evaluate.style import STYLE, new_figure, save
 
     with rc_context(STYLE):
         figure = new_figure(3.2)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden.core import carry_out, keys, resources, tables
+from cmburden.core import carry_out, keys, resources, stages, tables
 from cmburden.core.carry_out import Bucket, Done, Job, Late
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.keys import hash_of
@@ -31,11 +31,10 @@ from cmburden.verify.montage import lesion_montage
 from cmburden.verify.place import places, ventricle_distance
 from cmburden.verify.probability import design, probability
 
-STAGE = "verify"
-VERSION = 9
+STAGE, VERSION = stages.VERIFY.name, stages.VERIFY.version
 _LOG = logging.getLogger(__name__)
 #: The stages whose results are read here.
-_BEFORE = ("preprocess", "register", "detect")
+_BEFORE = (stages.PREPROCESS.name, stages.REGISTER.name, stages.DETECT.name)
 
 
 class Verifier:
@@ -109,7 +108,7 @@ def run(
 
     def lesions_of(scan: Scan) -> Done:
         rows = candidates[candidates["scan_id"] == scan.scan_id].reset_index(drop=True)
-        detect_key = Outcome.read(layout.record("detect", scan.scan_id)).measures["cache_key"]
+        detect_key = Outcome.read(layout.record(stages.DETECT.name, scan.scan_id)).measures["cache_key"]
         crops = np.load(layout.cached("detect", detect_key, "npz"), allow_pickle=False)
         cached = layout.cached(STAGE, hash_of(VERSION, detect_key, checksum), "npz")
         if not cached.exists():

@@ -1,0 +1,107 @@
+"""The command ``cmburden review``: serves the review to one reader, or exports settled labels."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+from pathlib import Path
+
+from cmburden.core.errors import CMBurdenError
+from cmburden.core.paths import Layout
+from cmburden.core.tables import CONSENSUS, ORDERS
+from cmburden.review import export_labels, server, store
+from cmburden.review.session import Sitting
+from cmburden.review.worklist import Options, Study
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Show the candidates of a run to a reader in the browser, on this machine only. Decisions "
+        "are saved at once; the same command goes on where it ended; the next cmburden run counts "
+        "with them. See docs/review.md."
+    )
+    parser.add_argument("output_dir", type=Path)
+    parser.add_argument(
+        "--reader",
+        metavar="ID",
+        help="letters and digits; 'consensus' shows what the readers dispute and settles it",
+    )
+    parser.add_argument(
+        "--order",
+        default="useful",
+        choices=ORDERS,
+        help="useful: nearest to the threshold first; random: seeded, for a sample; scan: by scan",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the order and of the sample (0)")
+    parser.add_argument(
+        "--near-misses",
+        type=int,
+        default=0,
+        metavar="N",
+        help="show also the N rejected candidates of the highest probability",
+    )
+    parser.add_argument(
+        "--free-hand",
+        type=int,
+        default=0,
+        metavar="N",
+        help="first show N random scans without detections: sensitivity and specificity",
+    )
+    parser.add_argument(
+        "--blind", action="store_true", help="hide the software's label, scores and size"
+    )
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
+    parser.add_argument(
+        "--export-labels",
+        type=Path,
+        metavar="FOLDER",
+        help="write the settled lesions as labels for cmburden train labels, and end",
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit status.
+
+    Raises
+    ------
+    CMBurdenError
+        If an option cannot be used, the run is not complete, or nothing is there to be shown.
+    """
+    layout = Layout(args.output_dir)
+    if args.export_labels:
+        return export_labels.main(Study.read(layout), args.export_labels)
+    if not args.reader:
+        raise CMBurdenError("review: give --reader ID, such as initials, or --export-labels FOLDER")
+    if args.near_misses < 0 or args.free_hand < 0:
+        raise CMBurdenError("review: --near-misses and --free-hand are numbers from 0")
+    options = Options(args.order, args.seed, args.near_misses, args.free_hand, args.blind)
+    store.checked_reader(args.reader)
+    return serve(Sitting(Study.read(layout), args.reader, options), args.port)
+
+
+def serve(sitting: Sitting, port: int) -> int:
+    """Serve until Ctrl-C, then write the decisions of all readers; returns the exit status."""
+    layout, reader = sitting.study.layout, sitting.store.reader
+    if not sitting.items:
+        raise CMBurdenError(
+            f"{layout.root}: nothing is in dispute"
+            if reader == CONSENSUS
+            else f"{layout.root}: holds no definite or possible lesion; read scans with --free-hand"
+        )
+    token = secrets.token_urlsafe(32)
+    bound = server.listening(port)
+    sitting.prepare()
+    print(f"Review of {layout.root} by {reader}: {len(sitting.items)} to see. Open on this machine")
+    print(f"  http://127.0.0.1:{bound.getsockname()[1]}/?token={token}")
+    print("and end with Ctrl-C: every decision is saved as it is made.", flush=True)
+    try:
+        server.serve(sitting, bound, token)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sitting.pictures.stop()
+        sitting.store.close()
+        bound.close()
+    path = store.export(layout)
+    print(f"\nDecisions of all readers are in {path}. Next: cmburden run, which counts with them.")
+    return 0
