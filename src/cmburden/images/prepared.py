@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from pathlib import Path
-from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -49,22 +48,6 @@ class Prepared:
         data, affine = read_file(layout.preproc(scan), scan)
         mask, _ = read_file(layout.brain_mask(scan), scan)
         return cls(np.asarray(data, dtype=np.float32), mask > 0, affine)
-
-
-class Brain(NamedTuple):
-    """Result of preprocess and register: ``volume``, ``mask`` and ``affine`` of
-    :class:`Prepared`, and MARS ``regions`` (x, y, z)."""
-
-    volume: np.ndarray
-    mask: np.ndarray
-    regions: np.ndarray
-    affine: np.ndarray
-
-    @classmethod
-    def read(cls, scan: Scan, layout: Layout) -> Brain:
-        """Read the files of ``scan``; UnreadableDerivative where one is damaged."""
-        volume, mask, affine = load_result(scan, layout)
-        return cls(volume, mask, read_regions(scan, layout), affine)
 
 
 def load_result(scan: Scan, layout: Layout) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cmburden.core import stages
-from cmburden.core.carry_out import carry_out
+from cmburden.core import carry_out, stages
+from cmburden.core.carry_out import Done, Job, measured
 from cmburden.core.errors import ScanError
 from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
@@ -33,39 +33,39 @@ STAGE, VERSION = stages.PREPROCESS.name, stages.PREPROCESS.version
 
 def run(scan: Scan, layout: Layout, settings: dict, log: str | None = None) -> Outcome:
     """Preprocess one scan; what is wrong with it becomes the outcome's reason."""
-    return carry_out(
-        STAGE, VERSION, scan, layout, settings,
-        lambda measures: _preprocess(scan, layout, settings, measures), log,
-    )  # fmt: skip
+    job = Job(STAGE, VERSION, layout, settings, log)
+    return carry_out.scan(job, scan, lambda: _preprocess(scan, layout, settings))
 
 
-def _preprocess(scan: Scan, layout: Layout, settings: dict, measures: dict) -> str | None:
-    """Write the scan's derivatives, fill ``measures``; return a warning or None."""
-    measures |= {"echo_time_s": scan.echo_time_s, "field_strength_t": scan.field_strength_t}
-    volume = images.load_volume(scan.path)
-    measures["voxel_x_mm"], measures["voxel_y_mm"] = (round(v, 4) for v in volume.in_plane_mm)
-    measures["slice_mm"] = round(volume.slice_mm, 4)
-    check_voxels(volume, settings["max_voxel_mm"])
-    seen = brain.field_of_view(volume.data)
-    check_field(volume, seen)
-    threads = int(settings.get("threads", 1))
-    mask = brain.brain_mask(volume.data, threads)
-    measures |= shape_measures(mask, volume, seen)
-    check_mask(measures, settings)
-    gain = bias_field(volume, mask) if settings["bias_correction"] else np.float32(1)
-    corrected = volume.data / gain
-    median = float(np.median(corrected[mask]))
-    if median <= 0:
-        raise ScanError("not_brain", "What was taken for the brain has no signal.")
-    corrected /= median
-    check_polarity(corrected, mask, volume.zooms)
-    measures |= intensity_measures(volume.data, corrected, mask, gain)
+def _preprocess(scan: Scan, layout: Layout, settings: dict) -> Done:
+    """Write the scan's derivatives."""
+    measures = {"echo_time_s": scan.echo_time_s, "field_strength_t": scan.field_strength_t}
+    with measured(measures):
+        volume = images.load_volume(scan.path)
+        measures["voxel_x_mm"], measures["voxel_y_mm"] = (round(v, 4) for v in volume.in_plane_mm)
+        measures["slice_mm"] = round(volume.slice_mm, 4)
+        check_voxels(volume, settings["max_voxel_mm"])
+        seen = brain.field_of_view(volume.data)
+        check_field(volume, seen)
+        threads = int(settings.get("threads", 1))
+        mask = brain.brain_mask(volume.data, threads)
+        measures |= shape_measures(mask, volume, seen)
+        check_mask(measures, settings)
+        gain = bias_field(volume, mask) if settings["bias_correction"] else np.float32(1)
+        corrected = volume.data / gain
+        median = float(np.median(corrected[mask]))
+        if median <= 0:
+            raise ScanError("not_brain", "What was taken for the brain has no signal.")
+        corrected /= median
+        check_polarity(corrected, mask, volume.zooms)
+        measures |= intensity_measures(volume.data, corrected, mask, gain)
     images.save_volume(layout.brain_mask(scan), mask, volume.affine, np.uint8)
     images.save_volume(layout.preproc(scan), corrected, volume.affine, np.float32)
     _write_sidecars(scan, layout, settings)
+    warning = None
     if volume.orientation == "none":
-        return "Its header has no orientation: left and right may be swapped."
-    return None
+        warning = "Its header has no orientation: left and right may be swapped."
+    return Done(measures, warning)
 
 
 def _write_sidecars(scan: Scan, layout: Layout, settings: dict) -> None:

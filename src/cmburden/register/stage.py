@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cmburden.core import stages
-from cmburden.core.carry_out import carry_out
+from cmburden.core import carry_out, stages
+from cmburden.core.carry_out import Done, Job, measured
 from cmburden.core.errors import ScanError
 from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
@@ -29,14 +29,12 @@ STAGE, VERSION = stages.REGISTER.name, stages.REGISTER.version
 
 def run(scan: Scan, layout: Layout, settings: dict, log: str | None = None) -> Outcome:
     """Register one scan; what is wrong with it becomes the outcome's reason."""
-    return carry_out(
-        STAGE, VERSION, scan, layout, settings,
-        lambda measures: _register(scan, layout, settings, measures), log,
-    )  # fmt: skip
+    job = Job(STAGE, VERSION, layout, settings, log)
+    return carry_out.scan(job, scan, lambda: _register(scan, layout, settings))
 
 
-def _register(scan: Scan, layout: Layout, settings: dict, measures: dict) -> str | None:
-    """Write transform, regions and figure, fill ``measures``; return a warning or None."""
+def _register(scan: Scan, layout: Layout, settings: dict) -> Done:
+    """Write transform, regions and figure."""
     before = Outcome.read(layout.record(stages.PREPROCESS.name, scan.scan_id))
     if not before.ok:
         raise ScanError(
@@ -53,18 +51,19 @@ def _register(scan: Scan, layout: Layout, settings: dict, measures: dict) -> str
             transform = through_t1w(data, mask, affine, scan.t1w_path, settings)
         except ScanError as error:
             warning = f"The T1w was not used: {error}"
-    measures["via_t1w"] = transform is not None
+    via_t1w = transform is not None
     if transform is None:
         direct = to_template(data, mask, affine, settings["nonlinear"])
         transform = compact(None, direct, mask, affine)
     correlation = alignment(data, mask, affine, transform)
-    measures["registration_correlation"] = round(correlation, 4)
-    if correlation < settings["min_correlation"]:
-        raise ScanError(
-            "registration",
-            f"Its correlation with the template is {correlation:.2f}, below"
-            f" {settings['min_correlation']}.",
-        )
+    measures = {"via_t1w": via_t1w, "registration_correlation": round(correlation, 4)}
+    with measured(measures):
+        if correlation < settings["min_correlation"]:
+            raise ScanError(
+                "registration",
+                f"Its correlation with the template is {correlation:.2f}, below"
+                f" {settings['min_correlation']}.",
+            )
     save_transform(layout, scan.scan_id, transform)
     regions = regions_in_scan(mask, affine, transform)
     images.save_volume(layout.regions(scan), regions, affine, np.int16)
@@ -77,4 +76,4 @@ def _register(scan: Scan, layout: Layout, settings: dict, measures: dict) -> str
         },
     )
     draw(layout.quality_figure(scan), data, mask, regions, affine)
-    return warning
+    return Done(measures, warning)

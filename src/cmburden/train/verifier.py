@@ -19,7 +19,6 @@ from cmburden.models.contract import CLASSES
 from cmburden.train import selection
 from cmburden.train.widen import widened
 from cmburden.verify import network as model
-from cmburden.verify import offline as quiet  # noqa: F401  (before ultralytics: it must not reach for the network)
 
 #: Of negatives that the CNN gives less than this, one in ``SPARSE`` is kept: they are most, and
 #: the CNN has all but decided them already.
