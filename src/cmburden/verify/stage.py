@@ -104,12 +104,13 @@ def run(
     checksum = weights_hash(contract)
     model = Model(contract["probability_model"], thresholds_of(contract, settings))
     verifier = Late(lambda: Verifier(folder, settings["device"]))
-    candidates = tables.CANDIDATES.read(layout.bucket("detect", bucket))
+    candidates = tables.CANDIDATES.read(layout.bucket(stages.DETECT.name, bucket))
 
     def lesions_of(scan: Scan) -> Done:
         rows = candidates[candidates["scan_id"] == scan.scan_id].reset_index(drop=True)
-        detect_key = Outcome.read(layout.record(stages.DETECT.name, scan.scan_id)).measures["cache_key"]
-        crops = np.load(layout.cached("detect", detect_key, "npz"), allow_pickle=False)
+        before = Outcome.read(layout.record(stages.DETECT.name, scan.scan_id))
+        detect_key = before.measures["cache_key"]
+        crops = np.load(layout.cached(stages.DETECT.name, detect_key, "npz"), allow_pickle=False)
         cached = layout.cached(STAGE, hash_of(VERSION, detect_key, checksum), "npz")
         if not cached.exists():
             with whole_file(cached) as temporary, temporary.open("wb") as stream:
