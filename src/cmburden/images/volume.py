@@ -359,3 +359,12 @@ def read_derivative(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Data and affine of an image that ``save_volume`` wrote."""
     image = open_image(path)
     return np.asanyarray(image.dataobj), image.affine
+
+
+def sidecar(path: Path) -> Path:
+    """The JSON file beside a compressed image.
+
+    >>> sidecar(Path("anat/sub-1_desc-brain_mask.nii.gz")).name
+    'sub-1_desc-brain_mask.json'
+    """
+    return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
