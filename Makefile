@@ -8,7 +8,8 @@ STAMP := .venv/.installed
 # Quick tests run side by side, a process a core with one thread each. Whole runs, SLURM and the
 # browser use all cores of the machine themselves, so that they run one after the other.
 QUICK := -m "not slow and not browser"
-SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK) -n logical --maxprocesses 8
+SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK) \
+	-n logical --maxprocesses 8 --dist worksteal
 
 .PHONY: install demo quick test slurm-faults lint lock evaluation scale
 install: $(STAMP)
@@ -28,7 +29,8 @@ demo: install
 quick: install
 	$(SIDE_BY_SIDE)
 
-# Coverage counts this process alone, not the jobs of Snakemake. It is read, and no gate.
+# Coverage counts this process alone, not the jobs of Snakemake. It is read, and no gate. It takes a fifth
+# more processor time in tests of tables and report (2026-11-27), less where ANTs and torch work.
 test: install
 	$(SIDE_BY_SIDE) --cov --cov-report=
 	$(BIN)/python -m pytest -m "slow or browser" --cov --cov-append --cov-report=term

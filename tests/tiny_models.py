@@ -1,8 +1,9 @@
-"""Models that load and run and know nothing: for tests of everything around the networks."""
+"""Untrained models that load and run, for tests of everything around the networks."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,7 +14,10 @@ from cmburden.models.contract import CLASSES
 from cmburden.verify.network import untrained
 from cmburden.verify.probability import FEATURES
 
+#: Channels of the detector.
 WIDTH = 4
+#: The stages that use a model, and the folder of each.
+STAGES = {"detect": "detector", "verify": "verifier"}
 
 
 def write(
@@ -27,11 +31,12 @@ def write(
     torch.manual_seed(seed)
     if "detector" in kinds:
         network = SpotNet(WIDTH)
-        # A fresh network calls everything improbable (its bias): then nothing would be found.
+        # By its bias a new network calls everything improbable and would have no candidate.
+        assert network.head.bias is not None
         torch.nn.init.zeros_(network.head.bias)
         _write(folder, "detector", network, {"input": {"channels": WIDTH}})
     if "verifier" in kinds:
-        network = untrained(0.25)
+        yolo = untrained(0.25)
         model = {
             "features": list(FEATURES),
             "mean": [0.0] * len(FEATURES),
@@ -39,23 +44,22 @@ def write(
             "coefficient": [float(name == "logit_p_cnn") for name in FEATURES],
             "intercept": 0.0,
         }
-        _write(
-            folder, "verifier", network,
-            {"classes": list(CLASSES), "input": {"millimetres": VIEW_MM},
-             "probability_model": model},
-        )  # fmt: skip
+        further = {
+            "classes": list(CLASSES),
+            "input": {"millimetres": VIEW_MM},
+            "probability_model": model,
+        }
+        _write(folder, "verifier", yolo, further)
     return folder
 
 
 def settings(folder: Path) -> list[str]:
     """Options of ``cmburden run`` that choose the models of ``folder``."""
-    return [
-        "--set", f"detect.model={folder / 'detector'}",
-        "--set", f"verify.model={folder / 'verifier'}",
-    ]  # fmt: skip
+    chosen = [f"{stage}.model={folder / kind}" for stage, kind in STAGES.items()]
+    return [word for setting in chosen for word in ("--set", setting)]
 
 
-def _write(folder: Path, kind: str, network: torch.nn.Module, further: dict) -> None:
+def _write(folder: Path, kind: str, network: torch.nn.Module, further: dict[str, Any]) -> None:
     weights = folder / kind / f"{kind}.pt"
     state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
     with whole_file(weights) as temporary:

@@ -70,9 +70,7 @@ def test_arithmetic_is_counted(small):
 
 
 def test_a_scan_without_candidates(small):
-    nothing = benchmark.measure(
-        small, detector, verifier, SETTINGS | {"max_candidates": 0}
-    )  # fmt: skip
+    nothing = benchmark.measure(small, detector, verifier, SETTINGS | {"max_candidates": 0})
     assert (nothing.candidates, nothing.yolo_flops, nothing.yolo_flops_per_view) == (0, 0, None)
 
 
@@ -83,11 +81,19 @@ def test_scans_of_a_run_are_read(small, tmp_path):
         list(benchmark.real(layout.root, 1))
     layout = Layout(tmp_path / "run")
     rows = [
-        {"scan_id": f"sub-{name}_T2starw", "cohort": "A", "participant_id": f"sub-{name}",
-         "suffix": "T2starw", "contrast": "GRE", "path": "x.nii.gz",
-         "entities": json.dumps([["sub", name]]), "bucket": 0, "content_key": "0"}
+        {
+            "scan_id": f"sub-{name}_T2starw",
+            "cohort": "A",
+            "participant_id": f"sub-{name}",
+            "suffix": "T2starw",
+            "contrast": "GRE",
+            "path": "x.nii.gz",
+            "entities": json.dumps([["sub", name]]),
+            "bucket": 0,
+            "content_key": "0",
+        }
         for name in ("1", "2", "3")
-    ]  # fmt: skip
+    ]
     MANIFEST.write(layout.manifest, rows)
     for scan in benchmark.read_scans(layout.manifest, tmp_path):
         status = "failed" if scan.scan_id.startswith("sub-1") else "ok"
@@ -101,6 +107,7 @@ def test_scans_of_a_run_are_read(small, tmp_path):
     assert np.array_equal(volumes[0].mask, small.mask)
 
 
+@pytest.mark.slow
 def test_command_with_the_shipped_models(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "synthetic", lambda name: small)
     threads = torch.get_num_threads()

@@ -137,20 +137,35 @@ def test_hits_by_score_are_the_largest_matching_at_every_threshold(seed):
 def candidate(scan_id, number, x, probability, p_cnn=None, p_yolo=None, diameter=3.0):
     label = "definite" if probability >= 0.6 else "possible" if probability >= 0.3 else "rejected"
     return {
-        "scan_id": scan_id, "candidate_id": number, "x_mm": x, "y_mm": 0.0, "z_mm": 0.0,
+        "scan_id": scan_id,
+        "candidate_id": number,
+        "x_mm": x,
+        "y_mm": 0.0,
+        "z_mm": 0.0,
         "p_cnn": probability if p_cnn is None else p_cnn,
         "p_yolo": probability if p_yolo is None else p_yolo,
-        "probability": probability, "label": label, "kept": label != "rejected",
-        "diameter_mm": diameter, "group": "lobar",
-    }  # fmt: skip
+        "probability": probability,
+        "label": label,
+        "kept": label != "rejected",
+        "diameter_mm": diameter,
+        "group": "lobar",
+    }
 
 
 def microbleed(scan_id, number, x, radius=1.0, kind="microbleed", cohort="ADNI"):
     return {
-        "scan_id": scan_id, "cohort": cohort, "participant_id": scan_id.split("_")[0],
-        "source_id": number, "kind": kind, "x_mm": x, "y_mm": 0.0, "z_mm": 0.0,
-        "radius_mm": radius, "group": "lobar", "region": "frontal",
-    }  # fmt: skip
+        "scan_id": scan_id,
+        "cohort": cohort,
+        "participant_id": scan_id.split("_")[0],
+        "source_id": number,
+        "kind": kind,
+        "x_mm": x,
+        "y_mm": 0.0,
+        "z_mm": 0.0,
+        "radius_mm": radius,
+        "group": "lobar",
+        "region": "frontal",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -177,19 +192,29 @@ def counted(tmp_path_factory):
     lesions = [
         {
             **{key: row[key] for key in ("scan_id", "x_mm", "y_mm", "z_mm", "p_cnn", "label")},
-            "participant_id": row["scan_id"][:5], "probability": row["probability"],
-            "lesion_id": row["candidate_id"], "macrohaemorrhage": row["diameter_mm"] > 10,
-            "region": "frontal", "group": "lobar", "hemisphere": "left",
+            "participant_id": row["scan_id"][:5],
+            "probability": row["probability"],
+            "lesion_id": row["candidate_id"],
+            "macrohaemorrhage": row["diameter_mm"] > 10,
+            "region": "frontal",
+            "group": "lobar",
+            "hemisphere": "left",
         }
         for row in rows
         if row["label"] != "rejected"
-    ]  # fmt: skip
+    ]
     LESIONS.write(layout.table("lesions"), lesions)
     scans = [
-        {"scan_id": f"sub-{name}_T2starw", "cohort": "ADNI", "participant_id": f"sub-{name}",
-         "contrast": "GRE", "status": status, "n_cmb": count}
+        {
+            "scan_id": f"sub-{name}_T2starw",
+            "cohort": "ADNI",
+            "participant_id": f"sub-{name}",
+            "contrast": "GRE",
+            "status": status,
+            "n_cmb": count,
+        }
         for name, status, count in (("A", "ok", 2), ("B", "ok", 2), ("C", "failed", None))
-    ]  # fmt: skip
+    ]
     SCANS.write(layout.table("scans"), scans)
     truth = [
         microbleed("sub-A_T2starw", 1, 0.0),
@@ -232,8 +257,9 @@ def test_lesion_level_by_hand(result):
     ]
     assert parts["fp_group"]["lobar"]["fp"] == 2
     assert result["mimics"] == {
-        "calcification": {"called": 1, "mimics": 1}, "faint": {"called": 1, "mimics": 2}
-    }  # fmt: skip
+        "calcification": {"called": 1, "mimics": 1},
+        "faint": {"called": 1, "mimics": 2},
+    }
 
 
 def test_unread_scans_are_left_out_and_shown(result):
@@ -334,6 +360,7 @@ def test_mistakes_are_told_in_a_sentence(counted, tmp_path):
         evaluate.run(derivatives, tmp_path / "b.tsv", out)
 
 
+@pytest.mark.slow
 def test_whole_cohort(tmp_path):
     made = fabricate.cohort(tmp_path, participants=16)
     aggregate.run(made.layout, made.bids_dir, made.config)
@@ -357,8 +384,17 @@ def test_contracts_are_those_of_the_run(tmp_path):
     write_json(detector, contract)
     record = made.layout.run_record("detect", "bucket-0")
     run = {"stage": "detect", "unit": "bucket-0", "stage_version": 1, "cmburden_version": "0"}
-    write_json(record, run | {"versions": "{}", "config_sha256": "c", "weights_sha256": "a" * 64,
-                              "device": "cpu", "seconds": 1.0})  # fmt: skip
+    write_json(
+        record,
+        run
+        | {
+            "versions": "{}",
+            "config_sha256": "c",
+            "weights_sha256": "a" * 64,
+            "device": "cpu",
+            "seconds": 1.0,
+        },
+    )
     aggregate.run(made.layout, made.bids_dir, made.config)
     result = evaluate.run(made.layout.root, made.truth, tmp_path / "out")
     assert result["ablation"]["cnn"]["own"]["threshold"] == 0.77

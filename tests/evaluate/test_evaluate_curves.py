@@ -9,7 +9,7 @@ from cmburden.evaluate import cases as evaluate_cases
 from cmburden.evaluate import curves as evaluate_curves
 from cmburden.evaluate import measures as evaluate_measures
 from cmburden.evaluate.cases import Cases
-from cmburden.evaluate.curves import FROC_GRID
+from cmburden.evaluate.curves import FROC_GRID, OperatingPoint, Ranking
 from cmburden.evaluate.measures import by_stratum
 from cmburden.stats.matching import hits_by_score
 
@@ -24,26 +24,35 @@ def cases_of(scans, candidates) -> Cases:
     table = pd.DataFrame(
         [
             {
-                "scan_id": f"sub-{n}_T2starw", "cohort": cohort, "contrast": contrast, "person": n,
-                "n_true": real, "n_pred": 0, "tp": 0, "fp": 0,
+                "scan_id": f"sub-{n}_T2starw",
+                "cohort": cohort,
+                "contrast": contrast,
+                "person": n,
+                "n_true": real,
+                "n_pred": 0,
+                "tp": 0,
+                "fp": 0,
             }
             for n, (cohort, contrast, real) in enumerate(scans)
         ]
-    )  # fmt: skip
+    )
     rows = [
         {
-            "person": scan, "cohort": scans[scan][0], "contrast": scans[scan][1],
+            "person": scan,
+            "cohort": scans[scan][0],
+            "contrast": scans[scan][1],
             **dict(zip(evaluate_cases.STAGES, np.broadcast_to(scores, 3), strict=True)),
             **{f"hit_{stage}": hit for stage in evaluate_cases.STAGES},
         }
         for scan, scores, hit in candidates
-    ]  # fmt: skip
+    ]
     for n, row in table.iterrows():
         # The decision of these cases: a final score of at least 0.5.
         own = [r for r in rows if r["person"] == n and r["final"] >= 0.5]
         table.loc[n, ["tp", "fp"]] = [
-            sum(r["hit_final"] for r in own), sum(not r["hit_final"] for r in own)
-        ]  # fmt: skip
+            sum(r["hit_final"] for r in own),
+            sum(not r["hit_final"] for r in own),
+        ]
         table.loc[n, "n_pred"] = len(own)
         assert row["n_true"] >= table.loc[n, "tp"]
     columns = ["person", "cohort", "contrast", *evaluate_cases.STAGES]
@@ -60,10 +69,14 @@ def two_cohorts():
     return cases_of(
         [("A", "GRE", 2), ("A", "GRE", 0), ("B", "SWI", 1), ("B", "SWI", 1)],
         [
-            (0, 0.9, True), (1, 0.8, False), (0, 0.7, True), (1, 0.6, False),
-            (3, 0.95, False), (2, 0.5, True),
+            (0, 0.9, True),
+            (1, 0.8, False),
+            (0, 0.7, True),
+            (1, 0.6, False),
+            (3, 0.95, False),
+            (2, 0.5, True),
         ],
-    )  # fmt: skip
+    )
 
 
 def test_froc_by_cohort_by_hand(two_cohorts):
@@ -111,6 +124,18 @@ def test_froc_agrees_with_counting_again_at_each_threshold():
         above = [h for _, score, h in rows if score >= threshold]
         assert wrong == pytest.approx(above.count(False) / 5)
         assert right == pytest.approx(above.count(True) / 15)
+
+
+def test_points_of_a_curve_by_hand():
+    # Two candidates of 0.6 pass together: one hit, one wrong. Two scans, four microbleeds.
+    scores, hits = np.array([0.6, 0.9, 0.3, 0.6]), np.array([True, True, False, False])
+    curve = Ranking.of(scores, hits).froc(scans=2, microbleeds=4)
+    assert curve.reaching(0.3) == OperatingPoint(threshold=0.6, sensitivity=0.5, fp_per_scan=0.5)
+    assert curve.reaching(0.25) == OperatingPoint(threshold=0.9, sensitivity=0.25, fp_per_scan=0.0)
+    assert curve.reaching(0.6) == curve.reaching(np.nan) == OperatingPoint()
+    assert curve.at_threshold(0.7) == OperatingPoint(0.7, 0.25, 0.0)
+    assert curve.at_threshold(0.95) == OperatingPoint(0.95, 0.0, 0.0)
+    assert curve.end() == OperatingPoint(None, 0.5, 1.0)
 
 
 def test_froc_is_unknown_without_microbleeds_and_zero_without_candidates():
@@ -193,9 +218,12 @@ def test_yolo_effect_by_hand():
     # The CNN needs its 40th hit, below all eight; both networks may do without it.
     assert effect["cnn_threshold"] == 0.6 and effect["cnn_yolo_threshold"] == 0.9
     for key, value in (
-        ("cnn_sensitivity", 0.8), ("cnn_fp_per_scan", 4),
-        ("cnn_yolo_sensitivity", 0.78), ("cnn_yolo_fp_per_scan", 1), ("fp_ratio", 0.25),
-    ):  # fmt: skip
+        ("cnn_sensitivity", 0.8),
+        ("cnn_fp_per_scan", 4),
+        ("cnn_yolo_sensitivity", 0.78),
+        ("cnn_yolo_fp_per_scan", 1),
+        ("fp_ratio", 0.25),
+    ):
         assert effect[key]["estimate"] == pytest.approx(value)
     assert effect["allowed_loss"] == 0.02
     # At the whole's own sensitivity both networks need the 40th too.
@@ -221,7 +249,7 @@ def test_model_of_both_is_used_for_the_verifier_that_it_belongs_to():
     contract = {"id": "v2", "cnn_yolo_model": model}
 
     def of(*ids):
-        return evaluate_cases._combination(pd.DataFrame({"verifier_id": [*ids, None]}), contract)
+        return evaluate_cases.combination_of(pd.DataFrame({"verifier_id": [*ids, None]}), contract)
 
     assert of("v2", "v2") == model
     assert of("v1") is None and of("v1", "v2") is None and of() is None

@@ -18,6 +18,8 @@ from cmburden.evaluate import measures as evaluate_measures
 from cmburden.evaluate import style as evaluation_style
 from cmburden.studies import evaluation_docs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
@@ -139,15 +141,23 @@ def test_a_cohort_without_microbleeds_is_drawn(tmp_path, candidates, monkeypatch
     from cmburden.core.paths import Layout
 
     layout = Layout(tmp_path)
-    row = {"scan_id": "sub-A_T2starw", "candidate_id": 1, "x_mm": 0.0, "y_mm": 0.0, "z_mm": 0.0,
-           "p_cnn": 0.3, "p_yolo": 0.2, "probability": 0.01, "label": "rejected", "kept": False,
-           "group": "lobar"}  # fmt: skip
+    row = {
+        "scan_id": "sub-A_T2starw",
+        "candidate_id": 1,
+        "x_mm": 0.0,
+        "y_mm": 0.0,
+        "z_mm": 0.0,
+        "p_cnn": 0.3,
+        "p_yolo": 0.2,
+        "probability": 0.01,
+        "label": "rejected",
+        "kept": False,
+        "group": "lobar",
+    }
     CANDIDATES.write(layout.candidates, [row] if candidates else [])
     LESIONS.write(layout.table("lesions"), [])
     scan = {"scan_id": "sub-A_T2starw", "cohort": "A", "participant_id": "sub-A"}
-    SCANS.write(
-        layout.table("scans"), [scan | {"contrast": "GRE", "status": "ok", "n_cmb": 0}]
-    )  # fmt: skip
+    SCANS.write(layout.table("scans"), [scan | {"contrast": "GRE", "status": "ok", "n_cmb": 0}])
     truth = TRUTH.frame([scan | {"source_id": 0, "kind": "none"}])
     truth.to_csv(tmp_path / "truth.tsv", sep="\t", index=False, na_rep="n/a")
     result = evaluate.run(tmp_path, tmp_path / "truth.tsv", tmp_path / "out")
@@ -161,3 +171,19 @@ def test_an_interval_that_leaves_its_estimate_out_has_no_negative_bar():
     assert evaluation_style.error_bar(entry).ravel().tolist() == pytest.approx([0, 0.2])
     unknown = {"estimate": 0.1, "ci_low": None, "ci_high": None}
     assert np.all(evaluation_style.error_bar(unknown) == 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "at_least", "met"),
+    [
+        (0.9, 0.9, True, "yes"),
+        (0.89, 0.9, True, "no"),
+        (0.3, 0.3, False, "yes"),
+        (0.31, 0.3, False, "no"),
+        (None, 0.3, False, "no"),
+    ],
+)
+def test_a_target_is_met_at_its_limit(value, limit, at_least, met):
+    target = evaluation_docs.Target("name", "words", value, limit, at_least=at_least)
+    shown = "-" if value is None else f"{value:.3f}"
+    assert target.cells() == ["name", "words", shown, "", met]

@@ -244,15 +244,6 @@ def duplicate(study: Study) -> Verdict:
     return study.rejected(other.pop())
 
 
-def cohort(study: Study) -> Verdict:
-    study.image(head())
-    study.image(head(), name="sub-B02/anat/sub-B02_T2starw")
-    path = study.bids.parent / "cohort.yaml"
-    path.write_text('name: B\nparticipant_pattern: "^B"\n')
-    study.indexed(cohorts=[str(path)])
-    return study.rejected(f"{NAME}.nii")
-
-
 def upstream(study: Study) -> Verdict:
     study.put(b"")
     (scan,) = study.indexed()
@@ -317,18 +308,7 @@ ROWS = (
     Row(part_phase, None, "part-phase"),
     Row(echo_not_chosen, None, "Echo 1"),
     Row(filtered, None, "session"),
-    Row(
-        duplicate,
-        None,
-        f"Same name as {NAME}",
-        marks=wrong("files of one name are taken for echoes: 'Echo None is not the one searched.'"),
-    ),
-    Row(
-        cohort,
-        None,
-        "cohort",
-        marks=wrong("no stage raises it: such a participant is in cohort 'unassigned'"),
-    ),
+    Row(duplicate, None, f"Same name as {NAME}"),
     Row(upstream, "failed", "failed at preprocess (empty_file)"),
     Row(
         upstream_of_detect,

@@ -20,7 +20,7 @@ from cmburden.review.pictures import Pictures
 from cmburden.review.session import Refused, Sitting
 from cmburden.review.worklist import Options, Study, definite_threshold, worklist
 from cmburden.run import cli
-from cmburden.train import labels
+from cmburden.train import label_table, lesions
 
 TOKEN = "t" * 43
 
@@ -405,13 +405,14 @@ def test_exported_labels_are_read_back(made, study, capsys, tmp_path):
     folder = tmp_path / "labels"
     assert cli.main(["review", str(made.layout.root), "--export-labels", str(folder)]) == 0
     assert "not read free-hand" in capsys.readouterr().out
-    read = labels.from_table(folder / "labels.tsv", study.scans, set(), made.layout, None)
+    run = lesions.Run(made.layout, study.scans, frozenset())
+    read = label_table.from_table(folder / "labels.tsv", run, None)
     assert read.problems == () and set(read.lesions) == {first, empty}
     assert read.lesions[empty] == ()
     kinds = [lesion.kind for lesion in read.lesions[first]]
     assert kinds.count("vessel") == 1 and kinds.count("microbleed") == len(own)
     added = next(le for le in read.lesions[first] if le.centre == (10.0, 20.0, 5.0))
-    assert added.radius_mm == labels.RADIUS_MM
+    assert added.radius_mm == lesions.RADIUS_MM
     place = sitting.items[own[1]]
     nearest = min(
         read.lesions[first], key=lambda le: np.linalg.norm(np.subtract(le.centre, place.at))

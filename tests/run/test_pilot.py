@@ -12,7 +12,8 @@ from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.core.tables import MANIFEST
-from cmburden.run import cli, pilot
+from cmburden.run import pilot
+from cmburden.run.participants import Request
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 
@@ -27,11 +28,19 @@ def layout(tmp_path) -> Layout:
     """Four scans: 10 and 30 s a scan job; two buckets of two scans, 5 s to load and 2 s a scan."""
     layout = Layout(tmp_path / "out")
     rows = [
-        {"scan_id": f"sub-{n}_swi", "participant_id": f"sub-{n}", "cohort": "c", "suffix": "swi",
-         "contrast": "SWI", "path": f"sub-{n}/anat/sub-{n}_swi.nii.gz", "entities": "[]",
-         "bucket": n % 2, "content_key": str(n)}
+        {
+            "scan_id": f"sub-{n}_swi",
+            "participant_id": f"sub-{n}",
+            "cohort": "c",
+            "suffix": "swi",
+            "contrast": "SWI",
+            "path": f"sub-{n}/anat/sub-{n}_swi.nii.gz",
+            "entities": "[]",
+            "bucket": n % 2,
+            "content_key": str(n),
+        }
         for n in range(4)
-    ]  # fmt: skip
+    ]
     MANIFEST.write(layout.manifest, rows)
     (layout.work / "config.yaml").write_text(yaml.safe_dump({"buckets": 2, "threads": 2}))
     for n, row in enumerate(rows):
@@ -155,18 +164,16 @@ def test_the_command_runs_the_chosen_and_reckons(layout, tmp_path, monkeypatch, 
     (bids / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.10.0"}')
     parser = argparse.ArgumentParser()
     pilot.add_arguments(parser)
-    args = parser.parse_args(
-        [str(bids), str(layout.root), "--scans", "4", "--for", "5000", "--profile", "slurm",
-         "--set", "buckets=2"]
-    )  # fmt: skip
-    called = []
-    monkeypatch.setattr(cli, "main", lambda arguments: called.append(arguments) or 0)
+    options = ["--scans", "4", "--for", "5000", "--profile", "slurm", "--set", "buckets=2"]
+    args = parser.parse_args([str(bids), str(layout.root), *options])
+    requests: list[Request] = []
+    monkeypatch.setattr(pilot, "run", lambda request: requests.append(request) or 0)
     assert pilot.main(args) == 0
-    labels = called[0][called[0].index("--participant-label") + 1 :]
-    assert len(labels) == 4
-    assert called[0][:6] == [
-        "run", str(bids), str(layout.root), "participant", "--profile", "slurm",
-    ]  # fmt: skip
+    (request,) = requests
+    assert len(set(request.participant_label)) == 4
+    assert set(request.participant_label) <= {str(n) for n in range(10)}
+    assert (request.bids_dir, request.output_dir) == (bids, layout.root)
+    assert (request.profile, request.settings, request.cores) == ("slurm", ["buckets=2"], None)
     said = capsys.readouterr().out
     assert "pilot: 4 of 10 scans, of 4 participants" in said
     assert "5000 scans, from 4 that were run" in said

@@ -11,6 +11,8 @@ import torch
 from cmburden.simulate import physics
 from cmburden.simulate.sources import Source, source_signal
 
+pytestmark = pytest.mark.slow
+
 VOXELS = {"GRE": (0.86, 0.86, 4.0), "SWI": (0.5, 0.5, 2.0), "thick": (0.9, 0.9, 5.0)}
 
 

@@ -19,7 +19,7 @@ def test_a_ball_takes_its_volume_however_the_slices_lie(voxel):
     centre = nib.affines.apply_affine(affine, (shape - 1) / 2 + [0.3, -0.4, 0.2])
     axes = nib.eulerangles.euler2mat(0.5, 0.1, -0.7) * np.array([2.4, 2.0, 1.7])[:, None]
     image = np.ones(shape, np.float32)
-    plain._darken(image, affine, plain.Ellipsoid(centre, axes, 0.8))
+    plain.darken(image, affine, plain.Ellipsoid(centre, axes, 0.8))
     # A Fermi profile of relative width 0.1 holds 1 + (0.1 pi)^2 of the sharp ball's volume.
     volume = 4 / 3 * np.pi * 2.4 * 2.0 * 1.7 * (1 + (0.1 * np.pi) ** 2)
     assert (1 - image).sum() * np.prod(voxel) == pytest.approx(0.8 * volume, rel=0.03)
@@ -27,6 +27,7 @@ def test_a_ball_takes_its_volume_however_the_slices_lie(voxel):
     assert nib.affines.apply_affine(affine, where) == pytest.approx(centre, abs=max(voxel) / 2)
 
 
+@pytest.mark.slow
 def test_a_scan_shows_the_microbleeds_that_it_names():
     person = an.load(None)
     coarse = dataclasses.replace(aq.PRESETS["AIBL"], voxel_mm=(1.5, 1.5, 4.0))

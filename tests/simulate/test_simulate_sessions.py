@@ -50,9 +50,8 @@ def sessions(head):
 
 
 def test_a_course():
-    assert lo.Course(2, (1, 0), (0, 1)).present() == [
-        (0, 1, 2), (0, 1, 2), (1, 2), (0, 1),
-    ]  # fmt: skip
+    expected = [(0, 1, 2), (0, 1, 2), (1, 2), (0, 1)]
+    assert lo.Course(2, (1, 0), (0, 1)).present() == expected
     rng = np.random.default_rng(0)
     course = lo.draw_course(rng, 3, [True, False])
     assert course.gained[0] >= 1 and course.gained[1] == 0 and course.lost[1] == 0

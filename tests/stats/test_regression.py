@@ -7,7 +7,7 @@ import pytest
 from cmburden.core.tables import PARTICIPANTS, SCANS
 from cmburden.stats import regression
 from cmburden.studies import slopes as slope_study
-from cmburden.studies.population import Detector, Population
+from cmburden.studies.population import DetectorModel, Population
 from cmburden.summary import covariates
 from cmburden.summary import regressions as burden_models
 
@@ -254,7 +254,7 @@ def test_design_has_full_rank_whatever_is_asked_for():
 
 def test_automated_counts_flatten_the_age_slope():
     # The study itself (20 cohorts of 5,000) is a command: docs/statistics.md.
-    wrong = Detector(false_positives=(0.5, 0.5))
+    wrong = DetectorModel(false_positives=(0.5, 0.5))
     found = {(s.model, s.counts): s for s in slope_study.slopes(4, 1500, 2, detector=wrong)}
     true = found["rate ratio, Poisson", "true counts"].ratio
     said = found["rate ratio, Poisson", "automated counts"].ratio

@@ -18,11 +18,9 @@ def truth_of(counts, radius=lambda n: 1.0, group=lambda n: "lobar"):
     for scan, count in enumerate(counts):
         base = {"scan_id": f"sub-{scan:03d}_swi", "cohort": "MAS", "participant_id": f"sub-{scan}"}
         for number in range(count):
-            rows.append(
-                base
-                | {"source_id": number + 1, "kind": "microbleed", "x_mm": 0.0, "y_mm": 0.0,
-                   "z_mm": 0.0, "radius_mm": radius(n), "group": group(n)}
-            )  # fmt: skip
+            place = {"x_mm": 0.0, "y_mm": 0.0, "z_mm": 0.0, "group": group(n)}
+            source = {"source_id": number + 1, "kind": "microbleed", "radius_mm": radius(n)}
+            rows.append(base | source | place)
             n += 1
         rows.append(base | {"source_id": 99, "kind": "vessel" if count else "none"})
         rows[-1]["radius_mm"] = 0.8 if count else None
@@ -40,10 +38,10 @@ def test_known_figures():
     assert rows["positive scans with one there, share", "deep"].simulated == 1
     radii = np.arange(1, 21) / 10
     for q in distributions.RADIUS_MM:
-        found = rows["apparent radius, mm", f"{q:.0%}"]
-        assert found.simulated == pytest.approx(np.quantile(radii, q))
-        assert found.published == distributions.RADIUS_MM[q]
-        assert found.low <= found.simulated <= found.high
+        row = rows["apparent radius, mm", f"{q:.0%}"]
+        assert row.simulated == pytest.approx(np.quantile(radii, q))
+        assert row.published == distributions.RADIUS_MM[q]
+        assert row.low <= row.simulated <= row.high
     # A scan without any is no positive scan.
     assert rows["microbleeds of a positive scan", "10%"].simulated == 10
 

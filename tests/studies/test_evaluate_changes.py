@@ -16,14 +16,23 @@ ONE, OTHER = "sub-1_ses-1_T2starw", "sub-1_ses-2_T2starw"
 def truth(rows: dict[int, tuple[bool, bool]], kind="microbleed") -> pd.DataFrame:
     return TRACKED_TRUTH.frame(
         [
-            {"scan_id": scan, "cohort": "c", "participant_id": "sub-1", "source_id": track,
-             "track_id": track, "kind": kind, "x_mm": 20.0 * track, "y_mm": 0.0, "z_mm": 0.0,
-             "radius_mm": 1.5}
+            {
+                "scan_id": scan,
+                "cohort": "c",
+                "participant_id": "sub-1",
+                "source_id": track,
+                "track_id": track,
+                "kind": kind,
+                "x_mm": 20.0 * track,
+                "y_mm": 0.0,
+                "z_mm": 0.0,
+                "radius_mm": 1.5,
+            }
             for track, there in rows.items()
             for scan, present in zip((ONE, OTHER), there, strict=True)
             if present
         ]
-    )  # fmt: skip
+    )
 
 
 def found(rows: dict[int, tuple]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -31,11 +40,20 @@ def found(rows: dict[int, tuple]) -> tuple[pd.DataFrame, pd.DataFrame]:
     called, lesions = [], []
     for track, (call, *places) in rows.items():
         row = {
-            "participant_id": "sub-1", "scan_id_1": ONE, "scan_id_2": OTHER, "track_id": track,
-            "change": call, "why": "not found", "comparable": True, "label": "definite",
-            "macrohaemorrhage": False, "region": "frontal", "group": "lobar", "hemisphere": "left",
+            "participant_id": "sub-1",
+            "scan_id_1": ONE,
+            "scan_id_2": OTHER,
+            "track_id": track,
+            "change": call,
+            "why": "not found",
+            "comparable": True,
+            "label": "definite",
+            "macrohaemorrhage": False,
+            "region": "frontal",
+            "group": "lobar",
+            "hemisphere": "left",
             **{f"{axis}_mm_{k}": 0.0 for axis in "xyz" for k in (1, 2)},
-        }  # fmt: skip
+        }
         for k, (scan, x) in enumerate(zip((ONE, OTHER), places, strict=True), start=1):
             row[f"lesion_id_{k}"] = None if x is None else track
             if x is not None:
@@ -51,15 +69,27 @@ def pairs() -> pd.DataFrame:
         ("n_new", "n_persisting", "n_found_once", "n_lost", "n_not_comparable", "n_new_possible"), 0
     )
     return PAIRS.frame(
-        [{"participant_id": "sub-1", "scan_id_1": ONE, "scan_id_2": OTHER, "consecutive": True,
-          "since_baseline": True, "last": True, "order_from": "label", "comparable": True,
-          "expected_new": 0.0} | zeros]
-    )  # fmt: skip
+        [
+            {
+                "participant_id": "sub-1",
+                "scan_id_1": ONE,
+                "scan_id_2": OTHER,
+                "consecutive": True,
+                "since_baseline": True,
+                "last": True,
+                "order_from": "label",
+                "comparable": True,
+                "expected_new": 0.0,
+            }
+            | zeros
+        ]
+    )
 
 
 def test_calls_by_hand():
-    real = truth({1: (True, True), 2: (True, True), 3: (False, True), 4: (True, False),
-                  5: (True, True)})  # fmt: skip
+    real = truth(
+        {1: (True, True), 2: (True, True), 3: (False, True), 4: (True, False), 5: (True, True)}
+    )
     called, lesions = found(
         {
             1: ("persisting", 20.5, 19.0),

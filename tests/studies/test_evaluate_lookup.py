@@ -14,9 +14,13 @@ def candidate(scan: str, number: int, x: float, p: float) -> dict:
     place = {"x_mm": x, "y_mm": 0.0, "z_mm": 0.0, "mni_x": x, "mni_y": 0.0, "mni_z": 0.0}
     kept = p >= 0.5
     return place | {
-        "scan_id": scan, "candidate_id": number, "p_cnn": p, "probability": p, "kept": kept,
+        "scan_id": scan,
+        "candidate_id": number,
+        "p_cnn": p,
+        "probability": p,
+        "kept": kept,
         "label": "definite" if kept else "rejected",
-    }  # fmt: skip
+    }
 
 
 def test_missed_and_nothing_there(tmp_path):
@@ -29,19 +33,36 @@ def test_missed_and_nothing_there(tmp_path):
     SCANS.write(
         layout.table("scans"),
         [
-            {"scan_id": f"{name}_swi", "cohort": "c", "participant_id": name, "contrast": "SWI",
-             "status": "ok", "brain_volume_ml": 1200.0, "voxel_x_mm": 0.9, "voxel_y_mm": 0.9,
-             "slice_mm": 2.0}
+            {
+                "scan_id": f"{name}_swi",
+                "cohort": "c",
+                "participant_id": name,
+                "contrast": "SWI",
+                "status": "ok",
+                "brain_volume_ml": 1200.0,
+                "voxel_x_mm": 0.9,
+                "voxel_y_mm": 0.9,
+                "slice_mm": 2.0,
+            }
             for name in people
         ],
-    )  # fmt: skip
+    )
     truth = TRUTH.frame(
         [
-            {"scan_id": f"{name}_swi", "cohort": "c", "participant_id": name, "source_id": k,
-             "kind": "microbleed", "x_mm": x, "y_mm": 0.0, "z_mm": 0.0, "radius_mm": 1.5}
+            {
+                "scan_id": f"{name}_swi",
+                "cohort": "c",
+                "participant_id": name,
+                "source_id": k,
+                "kind": "microbleed",
+                "x_mm": x,
+                "y_mm": 0.0,
+                "z_mm": 0.0,
+                "radius_mm": 1.5,
+            }
             for k, (name, x) in enumerate([*people.items(), ("sub-1", -40.0)], start=1)
         ]
-    )  # fmt: skip
+    )
     result = lookup(layout, truth, Rates(0.9, 0.02), SETTINGS)
     assert (result["missed"]["places"], result["missed"]["held_to_be_there"]) == (1, 1)
     # 0 and -40 in sub-2, 40 in sub-1: no candidate near any.

@@ -33,10 +33,10 @@ def test_chord_over_arc_of_a_circle(radius):
     else:
         x, y = radius * np.sin(along / radius), radius * (1 - np.cos(along / radius))
     points = np.stack([0.8 * x - 0.6 * y + 20.1, 0.6 * x + 0.8 * y + 18.2, 5.1 + 0.02 * x], 1)
-    found = straightness.pieces(image_of(points), (0.5, 0.5, 0.5))
-    known = 1.0 if np.isinf(radius) else 2 * radius * np.sin(3 / radius) / 6
-    assert len(found.arc_mm) == 1 and found.arc_mm[0] == pytest.approx(16, abs=4)
-    assert np.median(found.chord) == pytest.approx(known, abs=0.015)
+    pieces = straightness.pieces(image_of(points), (0.5, 0.5, 0.5))
+    expected = 1.0 if np.isinf(radius) else 2 * radius * np.sin(3 / radius) / 6
+    assert len(pieces.arc_mm) == 1 and pieces.arc_mm[0] == pytest.approx(16, abs=4)
+    assert np.median(pieces.chord) == pytest.approx(expected, abs=0.015)
 
 
 def test_a_vein_holds_its_volume_and_together():
@@ -77,6 +77,7 @@ def test_walks_go_on_from_point_to_point():
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="needs ../shared")
+@pytest.mark.slow
 def test_simulated_veins_are_as_straight_as_a_real_scans():
     volume = load_volume(REAL)
     real = straightness.pieces(volume.data, volume.zooms)

@@ -11,7 +11,7 @@ from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
 from cmburden.core.tables import MANIFEST, SCANS
 from cmburden.images import volume as images
-from cmburden.train import labels, mine
+from cmburden.train import label_masks, label_table, labels, lesions, mine, slabs
 
 SHAPE = (60, 64, 24)
 SIZES = np.array([1.0, 1.0, 2.0])
@@ -119,10 +119,11 @@ class Run:
         nib.save(nib.Nifti1Image(data, self.affine if affine is None else affine), path)
         return path
 
-    def slabs(self, **options):
+    def slabs(self, *, keep_going=False, **source):
         self.write_tables()
-        paths = labels.run(self.layout.root, self.layout.root.parent / "slabs", **options)
-        return {path.stem.removeprefix("slab-"): dict(np.load(path)) for path in paths}
+        out = self.layout.root.parent / "slabs"
+        paths = labels.run(self.layout.root, out, labels.Source(**source), keep_going=keep_going)
+        return {path.stem.removeprefix("slab-"): slabs.load(path, slabs.Slab) for path in paths}
 
     def mm(self, voxels=LESIONS):
         return nib.affines.apply_affine(self.affine, np.array(voxels, float))
@@ -146,14 +147,14 @@ def test_masks_give_places_in_scanner_millimetres(tmp_path, orientation):
     run = Run(tmp_path, orientation)
     scan_id = run.add("01")
     run.label("sub-01_label-CMB_mask.nii.gz")
-    slab = run.slabs(labels=run.labels)[scan_id]
-    assert by_place(slab["centre_mm"]) == pytest.approx(np.array(by_place(run.mm())), abs=0.02)
+    slab = run.slabs(masks=run.labels)[scan_id]
+    assert by_place(slab.centre_mm) == pytest.approx(np.array(by_place(run.mm())), abs=0.02)
     # 27 voxels of 2 mm3 are a sphere of this radius.
-    assert slab["radius"] == pytest.approx([(3 * 54 / (4 * np.pi)) ** (1 / 3)] * 2)
-    assert slab["kind"].tolist() == ["microbleed"] * 2
+    assert slab.radius == pytest.approx([(3 * 54 / (4 * np.pi)) ** (1 / 3)] * 2)
+    assert slab.kind.tolist() == ["microbleed"] * 2
     # On the network's grid and in the scan itself each centre is where it is dark.
-    scan_voxels = nib.affines.apply_affine(np.linalg.inv(slab["affine"]), slab["centre_mm"])
-    for image, places in ((slab["image"], slab["centre"]), (slab["scan"], scan_voxels)):
+    scan_voxels = nib.affines.apply_affine(np.linalg.inv(slab.affine), slab.centre_mm)
+    for image, places in ((slab.image, slab.centre), (slab.scan, scan_voxels)):
         for at in np.round(places).astype(int):
             assert image[tuple(at)] < 0.5
 
@@ -162,30 +163,32 @@ def test_what_a_slab_says_of_its_scan(tmp_path):
     run = Run(tmp_path)
     scan_id = run.add("01", "swi", session="b")
     run.label("sub-01_ses-b_label-CMB_mask.nii.gz", [])
-    slab = run.slabs(labels=run.labels)[scan_id]
-    assert [str(slab[k]) for k in ("name", "contrast", "person")] == ["Here", "SWI", "sub-01"]
-    assert slab["scan"].shape == SHAPE
+    slab = run.slabs(masks=run.labels)[scan_id]
+    assert [slab.name, slab.contrast, slab.person] == ["Here", "SWI", "sub-01"]
+    assert slab.scan.shape == SHAPE
     # Read, and nothing found: a slab without lesions.
-    assert slab["centre_mm"].shape == slab["centre"].shape == (0, 3)
-    assert slab["radius"].shape == slab["kind"].shape == (0,)
+    assert slab.centre_mm.shape == slab.centre.shape == (0, 3)
+    assert slab.radius.shape == slab.kind.shape == (0,)
 
 
 def test_components_touch_by_corners_and_segmentations_part_them():
     volume = np.zeros((8, 8, 8), int)
     volume[1, 1, 1] = volume[2, 2, 2] = 1
     volume[5, 5, 5], volume[5, 5, 6] = 1, 2
-    one = labels.lesions_of(volume, np.eye(4), segmented=False)
+    one = label_masks.lesions_of(volume, np.eye(4), segmented=False)
     assert [lesion.centre for lesion in one] == [(1.5, 1.5, 1.5), (5.0, 5.0, 5.5)]
-    parted = labels.lesions_of(volume, np.eye(4), segmented=True)
+    parted = label_masks.lesions_of(volume, np.eye(4), segmented=True)
     assert len(parted) == 3
     assert (5.0, 5.0, 6.0) in [lesion.centre for lesion in parted]
-    assert labels.lesions_of(volume * 0, np.eye(4), segmented=True) == ()
+    assert label_masks.lesions_of(volume * 0, np.eye(4), segmented=True) == ()
 
 
 def test_a_sphere_has_its_radius():
     grid = np.stack(np.meshgrid(*[np.arange(40) * 0.25] * 3, indexing="ij"), -1)
     inside = np.linalg.norm(grid - 5, axis=-1) <= 3
-    [lesion] = labels.lesions_of(inside.astype(int), np.diag([0.25] * 3 + [1]), segmented=False)
+    [lesion] = label_masks.lesions_of(
+        inside.astype(int), np.diag([0.25] * 3 + [1]), segmented=False
+    )
     assert lesion.radius_mm == pytest.approx(3, rel=0.01)
     assert lesion.centre == pytest.approx((5, 5, 5))
 
@@ -195,8 +198,8 @@ def test_a_label_may_be_stored_in_another_orientation_than_the_scan(tmp_path):
     scan_id = run.add("01")
     path = run.label("sub-01_label-CMB_dseg.nii.gz", value=2)
     nib.save(nib.as_closest_canonical(nib.load(path)), path)
-    slab = run.slabs(labels=run.labels)[scan_id]
-    assert by_place(slab["centre_mm"]) == pytest.approx(np.array(by_place(run.mm())), abs=0.02)
+    slab = run.slabs(masks=run.labels)[scan_id]
+    assert by_place(slab.centre_mm) == pytest.approx(np.array(by_place(run.mm())), abs=0.02)
 
 
 def test_a_file_belongs_to_the_scan_of_its_entities(tmp_path):
@@ -206,8 +209,8 @@ def test_a_file_belongs_to_the_scan_of_its_entities(tmp_path):
     run.label("sub-01_label-CMB_mask.nii.gz")
     run.label("sub-01_acq-swi_desc-reader_label-CMB_mask.nii.gz", LESIONS[:1])
     run.label("sub-02_acq-low_space-orig_label-CMB_mask.nii.gz", [])
-    found = run.slabs(labels=run.labels)
-    assert {name: len(slab["radius"]) for name, slab in found.items()} == {gre: 2, swi: 1, low: 0}
+    found = run.slabs(masks=run.labels)
+    assert {name: len(slab.radius) for name, slab in found.items()} == {gre: 2, swi: 1, low: 0}
     # Nobody read this one: it is no scan without microbleeds.
     assert high not in found
 
@@ -228,7 +231,7 @@ def test_all_that_is_wrong_with_masks_is_said_at_once(tmp_path):
     run.label("sub-06_label-CMB_mask.nii.gz")
     run.label("sub-07_label-CMB_mask.nii.gz")
     with pytest.raises(CMBurdenError) as caught:
-        run.slabs(labels=run.labels)
+        run.slabs(masks=run.labels)
     head, *said = str(caught.value).splitlines()
     assert head.startswith("6 problem(s) with the labels, nothing was written")
     assert said == sorted(said)
@@ -246,7 +249,7 @@ def test_all_that_is_wrong_with_masks_is_said_at_once(tmp_path):
     ):
         assert text in line
     assert not (tmp_path / "slabs").exists()
-    assert list(run.slabs(labels=run.labels, keep_going=True)) == [good]
+    assert list(run.slabs(masks=run.labels, keep_going=True)) == [good]
 
 
 def test_a_scan_that_was_not_read_by_the_run_is_named_and_left_out(tmp_path, capsys):
@@ -254,7 +257,7 @@ def test_a_scan_that_was_not_read_by_the_run_is_named_and_left_out(tmp_path, cap
     good, bad = run.add("01"), run.add("02", status="excluded")
     run.label("sub-01_label-CMB_mask.nii.gz")
     run.label("sub-02_label-CMB_mask.nii.gz")
-    assert list(run.slabs(labels=run.labels)) == [good]
+    assert list(run.slabs(masks=run.labels)) == [good]
     said = f"{bad}: labelled but not used, excluded (registration): Not aligned."
     assert said in capsys.readouterr().out
 
@@ -263,10 +266,10 @@ def test_its_own_findings_are_no_labels(tmp_path):
     run = Run(tmp_path)
     run.add("01")
     with pytest.raises(CMBurdenError, match="CMBurden's own findings"):
-        run.slabs(labels=run.layout.root)
+        run.slabs(masks=run.layout.root)
     run.labels.mkdir()
     with pytest.raises(CMBurdenError, match="holds no sub-"):
-        run.slabs(labels=run.labels)
+        run.slabs(masks=run.labels)
 
 
 # --- tables ---
@@ -278,10 +281,10 @@ def test_a_table_is_in_scanner_millimetres(tmp_path, orientation):
     scan_id = run.add("01")
     rows = [scan_id + "".join(f"\t{v:.3f}" for v in at) for at in run.mm()]
     slab = run.slabs(table=table(tmp_path, rows))[scan_id]
-    assert slab["centre_mm"] == pytest.approx(run.mm(), abs=0.01)
-    assert slab["radius"] == pytest.approx([labels.RADIUS_MM] * 2)
-    for at in np.round(slab["centre"]).astype(int):
-        assert slab["image"][tuple(at)] < 0.5
+    assert slab.centre_mm == pytest.approx(run.mm(), abs=0.01)
+    assert slab.radius == pytest.approx([lesions.RADIUS_MM] * 2)
+    for at in np.round(slab.centre).astype(int):
+        assert slab.image[tuple(at)] < 0.5
 
 
 def test_read_without_a_finding_is_told_from_not_read(tmp_path):
@@ -292,7 +295,7 @@ def test_read_without_a_finding_is_told_from_not_read(tmp_path):
     read.write_text(f"{one}\n\n{three}\n")
     rows = [f"{one}\t{x}\t{y}\t{z}", f"{two}\tn/a\tn/a\tn/a"]
     found = run.slabs(table=table(tmp_path, rows), read=read)
-    assert {name: len(slab["radius"]) for name, slab in found.items()} == {one: 1, two: 0, three: 0}
+    assert {name: len(slab.radius) for name, slab in found.items()} == {one: 1, two: 0, three: 0}
     assert four not in found
 
 
@@ -310,11 +313,11 @@ def test_rows_may_name_participant_and_session(tmp_path):
     found = run.slabs(table=path)
     assert set(found) == {two, three}
     assert one not in found
-    assert (found[two]["radius"].tolist(), found[two]["kind"].tolist()) == (
+    assert (found[two].radius.tolist(), found[two].kind.tolist()) == (
         [2.5],
         ["calcification"],
     )
-    assert found[three]["kind"].tolist() == ["microbleed"]
+    assert found[three].kind.tolist() == ["microbleed"]
 
 
 def test_all_that_is_wrong_with_a_table_is_said_at_once(tmp_path):
@@ -363,7 +366,7 @@ def test_all_that_is_wrong_with_a_table_is_said_at_once(tmp_path):
 def test_kinds_are_those_that_mining_knows(tmp_path):
     row = {"x_mm": "1", "y_mm": "2", "z_mm": "3"}
     for kind in mine.CLASS_OF_KIND:
-        assert labels.lesion_of_row(row | {"kind": kind}).kind == kind
+        assert label_table.lesion_of_row(row | {"kind": kind}).kind == kind
 
 
 @pytest.mark.parametrize(
@@ -382,7 +385,7 @@ def test_a_table_without_its_columns(tmp_path, header, said):
 
 def test_no_run_and_no_usable_scan_are_one_sentence(tmp_path):
     with pytest.raises(CMBurdenError, match="not the output of a complete cmburden run"):
-        labels.run(tmp_path, tmp_path / "o", labels=tmp_path / "l")
+        labels.run(tmp_path, tmp_path / "o", labels.Source(masks=tmp_path / "l"))
     with pytest.raises(CMBurdenError, match="only --table needs it"):
         labels.main(["d", "o", "--labels", "l", "--read-scans", "r"])
     run = Run(tmp_path)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cmburden.core.errors import CMBurdenError
-from cmburden.train import selection
+from cmburden.train import selection, slabs
 
 
 def write(folder, number, name, person=None, stem="slab"):
@@ -16,8 +16,8 @@ def write(folder, number, name, person=None, stem="slab"):
     return path
 
 
-@pytest.fixture
-def slabs(tmp_path):
+@pytest.fixture(name="slab_paths")
+def _slab_paths(tmp_path):
     names = ["ADNI", "random", "AIBL", "random", "ADNI", "OATS", "MAS", "random"]
     people = ["c", "a", "b", "d", "c", "a", "e", "b"]
     return [
@@ -27,37 +27,37 @@ def slabs(tmp_path):
 
 
 def people(paths):
-    return {selection.origin(path)[1] for path in paths}
+    return {slabs.load(path, slabs.Origin).person for path in paths}
 
 
-def test_nothing_asked_is_everything(slabs):
-    assert selection.select(slabs, fold=None, without=[]) == slabs
+def test_nothing_asked_is_everything(slab_paths):
+    assert selection.select(slab_paths, fold=None, without=[]) == slab_paths
 
 
-def test_every_person_is_left_out_once(slabs):
+def test_every_person_is_left_out_once(slab_paths):
     # Sorted people are a b c d e: fold 0 of 2 leaves out a, c and e.
-    assert people(selection.select(slabs, fold="0/2", without=[])) == {"b", "d"}
-    assert people(selection.select(slabs, fold="1/2", without=[])) == {"a", "c", "e"}
+    assert people(selection.select(slab_paths, fold="0/2", without=[])) == {"b", "d"}
+    assert people(selection.select(slab_paths, fold="1/2", without=[])) == {"a", "c", "e"}
     for count in (2, 3, 5):
         left_out = [
-            set(slabs) - set(selection.select(slabs, fold=f"{i}/{count}", without=[]))
+            set(slab_paths) - set(selection.select(slab_paths, fold=f"{i}/{count}", without=[]))
             for i in range(count)
         ]
-        assert sum(len(part) for part in left_out) == len(slabs)
-        assert set().union(*left_out) == set(slabs)
+        assert sum(len(part) for part in left_out) == len(slab_paths)
+        assert set().union(*left_out) == set(slab_paths)
         for part in left_out:
-            assert not people(part) & people(set(slabs) - part)
+            assert not people(part) & people(set(slab_paths) - part)
 
 
-def test_acquisitions_are_left_out_by_name(slabs):
-    kept = selection.select(slabs, fold=None, without=["ADNI", "MAS"])
+def test_acquisitions_are_left_out_by_name(slab_paths):
+    kept = selection.select(slab_paths, fold=None, without=["ADNI", "MAS"])
     assert [p.name[5:9] for p in kept] == ["0001", "0002", "0003", "0005", "0007"]
-    both = selection.select(slabs, fold="0/2", without=["AIBL"])
+    both = selection.select(slab_paths, fold="0/2", without=["AIBL"])
     assert [p.name[5:9] for p in both] == ["0003", "0007"]
 
 
-def test_names_are_those_of_acquisitions(slabs):
-    assert selection.names(slabs) == ["ADNI", "AIBL", "MAS", "OATS"]
+def test_names_are_those_of_acquisitions(slab_paths):
+    assert selection.names(slab_paths) == ["ADNI", "AIBL", "MAS", "OATS"]
 
 
 def test_old_files_are_one_person(tmp_path):
@@ -79,13 +79,13 @@ def test_a_fold_that_is_none(fold):
         selection.fold_of(fold)
 
 
-def test_what_leaves_out_nothing_or_all_is_said(slabs):
+def test_what_leaves_out_nothing_or_all_is_said(slab_paths):
     with pytest.raises(CMBurdenError, match="XYZ: no slab has this name; there are ADNI, AIBL"):
-        selection.select(slabs, fold=None, without=["XYZ"])
+        selection.select(slab_paths, fold=None, without=["XYZ"])
     with pytest.raises(CMBurdenError, match="of 5 person"):
-        selection.select(slabs, fold="0/6", without=[])
+        selection.select(slab_paths, fold="0/6", without=[])
     with pytest.raises(CMBurdenError, match="leave no slab"):
-        selection.select(slabs, fold=None, without=["random", *selection.names(slabs)])
+        selection.select(slab_paths, fold=None, without=["random", *selection.names(slab_paths)])
 
 
 def test_a_torn_file_is_named(tmp_path):

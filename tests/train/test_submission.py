@@ -1,6 +1,7 @@
 """Steps as jobs: debug and local really run, SLURM through a stand-in for its commands."""
 
 import argparse
+import importlib
 import os
 import pickle
 import signal
@@ -13,14 +14,19 @@ import pytest
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.run import cli
-from cmburden.train import STEPS, submission
+from cmburden.train import command, steps, submission
 from cmburden.train.submission import Ended, Resources, StepRun
 
-#: A step of no libraries: counts on from what it has written, and can wait, fail or be wrong.
+#: A step without libraries: it counts on from the number that it has written, and can wait or fail.
 TINY = """
 import sys, time
 from pathlib import Path
-from cmburden.errors import CMBurdenError
+from cmburden.core.errors import CMBurdenError
+from cmburden.train.submission import StepRun
+
+class TinyRun(StepRun):
+    def main(self):
+        return main(self.arguments)
 
 def main(arguments):
     out, *rest = arguments
@@ -93,11 +99,14 @@ for part in ("7", "7_0", "7_1"):
 def tiny(tmp_path, monkeypatch):
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "tiny_step.py").write_text(TINY)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
+    before = os.environ.get("PYTHONPATH")
+    paths = [str(tmp_path / "code"), *([before] if before else [])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.syspath_prepend(str(tmp_path / "code"))
 
     def run(*arguments, folder="out"):
-        return StepRun("tiny_step", (str(tmp_path / folder), *arguments), tmp_path / folder)
+        step = importlib.import_module("tiny_step")
+        return step.TinyRun("tiny", (str(tmp_path / folder), *arguments), tmp_path / folder)
 
     return run
 
@@ -120,8 +129,8 @@ def resources(tmp_path, executor, **more):
 
 def start(step, rest):
     parser = argparse.ArgumentParser()
-    submission.add_arguments(parser)
-    return submission.main(step, rest, parser.parse_args([]))
+    command.add_arguments(parser)
+    return command.main(parser.parse_args([step, *rest]))
 
 
 def lines(path):
@@ -132,7 +141,7 @@ def lines(path):
 
 
 def test_a_run_survives_pickling_and_is_its_own_checkpoint():
-    run = StepRun("cmburden.train.detector", ("a", "b"), Path("b"), 2)
+    run = StepRun("detector", ("a", "b"), Path("b"), 2)
     assert pickle.loads(pickle.dumps(run)) == run
     again = run.checkpoint()
     assert (again.function, again.args, again.kwargs) == (run, (), {})
@@ -147,7 +156,7 @@ def test_options_of_jobs_are_taken_out_and_those_of_the_step_kept(monkeypatch, t
     assert cli.main(["train", "--memory-gb", "12", "detector", *words.split()]) == 0
     runs, asked = seen
     arguments = ("S", "O", "--steps", "9", "--minutes", "4", "--seed", "-1")
-    assert runs == [StepRun("cmburden.train.detector", arguments, Path("O"), 2)]
+    assert runs == [StepRun("detector", arguments, Path("O"), 2)]
     assert asked == Resources("local", Path("O/jobs"), 30, 0, 2, 12.0)
 
 
@@ -156,7 +165,16 @@ def test_without_an_executor_the_step_is_called_as_before(monkeypatch):
 
     monkeypatch.setattr(release, "main", lambda rest: len(rest))
     assert start("release", ["a", "b", "--version", "1"]) == 4
-    assert set(submission.OUT_AT) <= set(STEPS)
+    assert list(command.OUT_AT) == [step for step in steps.STEPS if step in command.OUT_AT]
+
+
+def test_every_step_has_a_parser_and_a_main():
+    assert len(steps.STEPS) == 7
+    for step in steps.STEPS:
+        module = steps.module_of(step)
+        assert vars(module)["__name__"] == f"cmburden.train.{step}"
+        assert isinstance(module.parser(), argparse.ArgumentParser)
+        assert callable(module.main)
 
 
 def slabs(folder, names=("ADNI", "AIBL", "random", "New cohort")):
@@ -172,11 +190,11 @@ def slabs(folder, names=("ADNI", "AIBL", "random", "New cohort")):
 
 def test_folds_and_cohorts_have_a_run_and_a_folder_each(tmp_path):
     there = slabs(tmp_path / "slabs")
-    runs = submission.runs_of("detector", [there, "out", "--steps", "5"], folds=3)
+    runs = command.runs_of("detector", [there, "out", "--steps", "5"], folds=3)
     assert [run.arguments for run in runs] == [
         (there, f"out/fold-{i}", "--steps", "5", "--fold", f"{i}/3") for i in range(3)
     ]
-    runs = submission.runs_of("verifier", [there, "out"], leave_out_each=True)
+    runs = command.runs_of("verifier", [there, "out"], leave_out_each=True)
     assert [run.arguments[1:] for run in runs] == [
         ("out/without-ADNI", "--without", "ADNI"),
         ("out/without-AIBL", "--without", "AIBL"),
@@ -264,34 +282,32 @@ def test_a_killed_local_job_is_told_from_one_that_ended(tiny, tmp_path):
     wait_until((tmp_path / "out/state.txt").exists)
     os.kill(task_of(job), signal.SIGKILL)
     wait_until(job.done)
-    end = submission._ended(job, asked)
+    end = submission.end_of(job, asked)
     assert end.code == 1
     assert end.log
 
 
+@pytest.mark.slow
 def test_training_that_runs_out_of_time_ends_as_if_unbroken(tmp_path, monkeypatch):
     import torch
-    from test_train import slab
+    from test_train import save_slabs
 
     from cmburden.train import detector
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
-    for number in range(2):
-        np.savez(tmp_path / f"slab-{number:04d}.npz", **slab(np.random.default_rng(number)))
+    save_slabs(tmp_path)
     rest = ["--steps", "80", "--batch", "1", "--channels", "4", "--seed", "1"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     # At five minutes submitit takes any signal for the end of time; at most TIMEOUTS follow.
     asked = resources(tmp_path, "local", minutes=5)
     arguments = (str(tmp_path), str(broken), *rest)
-    job = submission.executor_of(asked).submit(
-        StepRun("cmburden.train.detector", arguments, broken, 1)
-    )
+    job = submission.executor_of(asked).submit(StepRun("detector", arguments, broken, 1))
     wait_until((broken / "checkpoint.pt").exists)
     os.kill(task_of(job), signal.SIGUSR2)
     detector.main([str(tmp_path), str(whole), *rest])
     wait_until(job.done)
-    assert submission._ended(job, asked) == Ended(0)
+    assert submission.end_of(job, asked) == Ended(0)
     log = job.stderr() + job.stdout()
     assert f"Requeued job {job.job_id} ({submission.TIMEOUTS - 1} remaining timeouts)" in log
     one, other = (torch.load(f / "detector.pt", weights_only=True) for f in (whole, broken))
@@ -308,9 +324,15 @@ def test_slurm_gets_an_array_with_what_was_asked_for(tiny, tmp_path, slurm, caps
     assert "a bug" in capsys.readouterr().err
     batch = lines(slurm / "batch.sh")
     for option in (
-        "array=0-1%1", "time=90", "gpus-per-node=1", "cpus-per-task=4", "mem=1536MB",
-        "partition=p", "signal=USR2@90", "requeue",
-    ):  # fmt: skip
+        "array=0-1%1",
+        "time=90",
+        "gpus-per-node=1",
+        "cpus-per-task=4",
+        "mem=1536MB",
+        "partition=p",
+        "signal=USR2@90",
+        "requeue",
+    ):
         assert f"--{option}" in batch
     srun = batch.index("srun")
     assert "--cpus-per-task=4" in batch[srun:]
@@ -327,7 +349,7 @@ def test_slurm_requeues_a_job_that_runs_out_of_time(tiny, tmp_path, slurm):
     ]
     os.kill(task, signal.SIGUSR2)
     wait_until(job.done)
-    assert submission._ended(job, asked) == Ended(0)
+    assert submission.end_of(job, asked) == Ended(0)
     starts = lines(tmp_path / "out/starts.txt")
     assert len(starts) == 2
     assert 0 < int(starts[1]) < 30

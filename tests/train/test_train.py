@@ -1,5 +1,7 @@
 """Training: targets and patches agree with the geometry, a stopped training ends the same."""
 
+import ast
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,9 +14,11 @@ from PIL import Image, ImageSequence
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import write_json
 from cmburden.detect.network import SpotNet
+from cmburden.detect.stage import search_and_describe
 from cmburden.images.views import OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
 from cmburden.models.contract import CLASSES
-from cmburden.train import calibrate, dataset, detector, mine, release, verifier
+from cmburden.train import calibrate, dataset, detector, mine, patches, release, slabs, verifier
+from cmburden.train.detector import TrainingPlan
 from cmburden.train.widen import widened
 from cmburden.verify.network import (
     ENLARGED_PIXELS,
@@ -30,42 +34,147 @@ from cmburden.verify.stage import Verifier
 
 #: Candidates of a slab at most.
 MOST = 40
+#: Keys of a mined file, as they have been since 2026-11-24.
+MINED_KEYS = {
+    "views",
+    "class",
+    "boxes",
+    "n_microbleeds",
+    "view_mm",
+    "name",
+    "person",
+    "p_cnn",
+}
 
 
-def slab(rng: np.random.Generator) -> dict:
-    """A content as of train.dataset: grey, with two dark spots and one bright mimic."""
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Networks are tiny here: several threads would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def slab(rng: np.random.Generator) -> slabs.Slab:
+    """A grey slab with two dark spots and one bright mimic."""
     image = np.ones((64, 56, 16), np.float32) + 0.02 * rng.normal(size=(64, 56, 16))
     centre = np.array([[20, 20, 6], [44, 30, 10], [30, 44, 8]], np.float32)
     for at, value in zip(centre.astype(int), (0.2, 0.2, 1.8), strict=True):
         image[tuple(slice(a - 1, a + 2) for a in at)] = value
     affine = np.diag([0.75, 0.75, 2.0, 1.0])
-    return {
-        "scan": image.astype(np.float16),
-        "scan_mask": np.ones(image.shape, bool),
-        "affine": affine,
-        "centre_mm": centre * np.diag(affine)[:3],
-        "image": image.astype(np.float16),
-        "mask": np.ones(image.shape, np.uint8),
-        "spacing": np.array([0.75, 0.75, 2.0], np.float32),
-        "centre": centre,
-        "radius": np.array([1.2, 1.2, 1.2], np.float32),
-        "kind": np.array(["microbleed", "microbleed", "calcification"]),
-        "name": np.array("test"),
-        "contrast": np.array("GRE"),
-        "person": np.array("one"),
-    }
+    return slabs.Slab(
+        scan=image.astype(np.float16),
+        scan_mask=np.ones(image.shape, bool),
+        affine=affine,
+        centre_mm=centre * np.diag(affine)[:3],
+        image=image.astype(np.float16),
+        mask=np.ones(image.shape, np.uint8),
+        spacing=np.array([0.75, 0.75, 2.0], np.float32),
+        centre=centre,
+        radius=np.array([1.2, 1.2, 1.2], np.float32),
+        kind=np.array(["microbleed", "microbleed", "calcification"]),
+        name="test",
+        contrast="GRE",
+        person="one",
+    )
+
+
+def save_slabs(folder: Path, count: int = 2) -> None:
+    for number in range(count):
+        slabs.save(slabs.slab_path(folder, number), slab(np.random.default_rng(number)))
 
 
 @pytest.fixture
-def slabs(tmp_path):
-    for number in range(2):
-        np.savez(tmp_path / f"slab-{number:04d}.npz", **slab(np.random.default_rng(number)))
+def folder(tmp_path):
+    """A folder of two slabs."""
+    save_slabs(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def one(folder) -> slabs.PatchSource:
+    """The first slab of ``folder``, as patches are drawn from it."""
+    loaded: dict[str, slabs.PatchSource] = {}
+    detector.load_slabs(folder, loaded)
+    assert list(loaded) == ["slab-0000.npz", "slab-0001.npz"]
+    return loaded["slab-0000.npz"]
+
+
+# --- the files ---
+
+
+def test_a_slab_is_read_as_it_was_written(folder):
+    written, path = slab(np.random.default_rng(0)), slabs.slab_path(folder, 0)
+    assert path.name == "slab-0000.npz"
+    read = slabs.load(path, slabs.Slab)
+    for field in dataclasses.fields(slabs.Slab):
+        expected, value = getattr(written, field.name), getattr(read, field.name)
+        assert type(value) is type(expected)
+        assert np.array_equal(value, expected)
+        assert np.asarray(value).dtype == np.asarray(expected).dtype
+    assert slabs.load(path, slabs.Origin) == slabs.Origin(name="test", person="one")
+
+
+def test_slabs_of_before_are_read(tmp_path):
+    """As the version of before wrote them: scalars as arrays without axes, persons not named."""
+    path = tmp_path / "slab-0000.npz"
+    members = dataclasses.asdict(slab(np.random.default_rng(0)))
+    del members["person"], members["contrast"]
+    np.savez(path, **members | {"name": np.array("ADNI")})
+    read = slabs.load(path, slabs.Slab)
+    assert (read.name, read.contrast, read.person) == ("ADNI", "", "")
+    assert len(slabs.load(path, slabs.PatchSource).microbleeds.radius) == 2
+
+
+@pytest.mark.parametrize("kind", [slabs.Slab, slabs.PatchSource, slabs.Mined, slabs.Origin])
+def test_what_is_no_slab_is_one_sentence(folder, kind):
+    path = folder / "slab-0000.npz"
+    whole = path.read_bytes()
+    for content in (b"", b"no archive", whole[: len(whole) // 2], b"PK\x03\x04" + whole[:-9]):
+        path.write_bytes(content)
+        with pytest.raises(CMBurdenError, match=r"slab-0000.npz: not a .* of this version"):
+            slabs.load(path, kind)
+    np.savez(path, another=np.zeros(3))
+    with pytest.raises(CMBurdenError, match=r"it lacks .*; remove it and run cmburden train"):
+        slabs.load(path, kind)
+
+
+def test_pickled_objects_are_not_loaded(tmp_path):
+    path = tmp_path / "slab-0000.npz"
+    np.savez(path, name=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(CMBurdenError, match="allow_pickle=False"):
+        slabs.load(path, slabs.Origin)
+
+
+def archive_calls(source: str) -> list[str]:
+    """Calls of numpy in ``source`` that read or write an array file."""
+    return [
+        node.attr
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("load", "save", "savez", "savez_compressed")
+        and isinstance(node.value, ast.Name)
+        and node.value.id in ("np", "numpy")
+    ]
+
+
+def test_one_module_alone_knows_the_keys_of_slab_files():
+    package = Path(slabs.__file__).parent
+    calls = {path.name: archive_calls(path.read_text()) for path in package.glob("*.py")}
+    assert calls.pop("slabs.py") == ["savez_compressed", "load"]
+    assert len(calls) > 10
+    assert not any(calls.values())
+    assert archive_calls("import numpy as np\nnp.load(path)['scan']") == ["load"]
+
+
+# --- patches ---
 
 
 def test_target_is_a_ball():
     spacing = np.array([0.5, 0.5, 0.5])
-    truth = detector.target((40, 40, 40), np.array([[20, 20, 20]]), np.array([4.0]), spacing)
+    lesion = slabs.Spheres(np.array([[20, 20, 20]]), np.array([4.0]))
+    truth = patches.target((40, 40, 40), lesion, spacing)
     # One inside the radius, zero a voxel beyond it: half the way at radius + half a voxel.
     volume = (truth > 0.5).sum() * 0.125
     assert volume == pytest.approx(4 / 3 * np.pi * 4.25**3, rel=0.03)
@@ -73,14 +182,11 @@ def test_target_is_a_ball():
     assert truth[20, 20, 30] == pytest.approx(0)
 
 
-def test_patches_keep_image_and_truth_together(slabs):
-    loaded = {}
-    detector.load_slabs(slabs, loaded)
-    one = loaded["slab-0000.npz"]
+def test_patches_keep_image_and_truth_together(one):
     rng = np.random.default_rng(3)
     seen = 0
     for _ in range(40):
-        patch = detector.draw_patch(one, np.zeros((0, 3)), rng)
+        patch = patches.draw_patch(one, np.zeros((0, 3)), rng)
         image, mask, truth = patch.image, patch.mask, patch.truth
         assert image.shape == mask.shape == truth.shape == (48, 48, 12)
         if (truth >= 1).any():
@@ -91,16 +197,14 @@ def test_patches_keep_image_and_truth_together(slabs):
 
 
 def test_a_faint_lesion_takes_no_part():
-    content = slab(np.random.default_rng(0))
-    content["kind"] = np.array(["microbleed", "faint", "calcification"])
-    one = detector.Slab(
-        content["image"], content["mask"], content["spacing"], content["centre"][:1],
-        content["radius"][:1], content["centre"][1:2], content["radius"][1:2],
-        content["centre"][2:],
-    )  # fmt: skip
+    kinds = np.array(["microbleed", "faint", "calcification"])
+    every = slab(np.random.default_rng(0))
+    content = dataclasses.replace(every, kind=kinds)
+    parts = {f.name: getattr(content, f.name) for f in dataclasses.fields(slabs.PatchSource)}
+    one = slabs.PatchSource(**parts)
     rng = np.random.default_rng(1)
-    patches = [detector.draw_patch(one, np.array([[44, 30, 10]]), rng) for _ in range(20)]
-    truth = torch.from_numpy(np.stack([p.truth for p in patches]))
+    drawn = [patches.draw_patch(one, np.array([[44, 30, 10]]), rng) for _ in range(20)]
+    truth = torch.from_numpy(np.stack([patch.truth for patch in drawn]))
     assert (truth == -1).any() and (truth >= 1).any()
     logits = torch.zeros_like(truth)
     before = detector.loss_of(logits, truth)
@@ -108,79 +212,118 @@ def test_a_faint_lesion_takes_no_part():
     assert detector.loss_of(logits, truth) == before
     logits[truth == 0] = 9.0
     assert detector.loss_of(logits, truth) > before
-    mined = mine.mine_slab(SpotNet(4).eval(), content, {"min_probability": 0, "max_candidates": 40})
-    content["kind"] = np.array(["microbleed", "microbleed", "calcification"])
-    every = mine.mine_slab(SpotNet(4).eval(), content, {"min_probability": 0, "max_candidates": 40})
-    assert mined["n_microbleeds"] == 1 and every["n_microbleeds"] == 2
+    settings = {"min_probability": 0, "max_candidates": 40}
+    numbers = [
+        mine.mine_slab(SpotNet(4).eval(), one, settings).n_microbleeds for one in (content, every)
+    ]
+    assert numbers == [1, 2]
 
 
 def test_views_that_show_a_faint_lesion_are_left_out():
     axes, point = np.diag([0.75, 0.75, 2.0]), np.zeros(3)
     edge = VIEW_MM / 2 - 1
-    assert mine._shows(point, np.array([edge - 0.1, 0.1 - edge, 0.9]), 0.5, axes)
-    assert not mine._shows(point, np.array([edge + 0.1, 0, 0]), 0.5, axes)
-    assert not mine._shows(point, np.array([0, 0, 1.5]), 0.5, axes)
-    assert mine._shows(point, np.array([0, 0, 1.5]), 1.6, axes)
+    assert mine.shows(point, np.array([edge - 0.1, 0.1 - edge, 0.9]), 0.5, axes)
+    assert not mine.shows(point, np.array([edge + 0.1, 0, 0]), 0.5, axes)
+    assert not mine.shows(point, np.array([0, 0, 1.5]), 0.5, axes)
+    assert mine.shows(point, np.array([0, 0, 1.5]), 1.6, axes)
 
 
-def test_a_patch_knows_where_its_voxels_are(slabs):
-    loaded = {}
-    detector.load_slabs(slabs, loaded)
-    one = loaded["slab-0000.npz"]
-    rng = np.random.default_rng(5)
-    seen = 0
+def test_a_patch_knows_where_its_voxels_are(one):
+    rng, lesions = np.random.default_rng(5), 0
     for _ in range(30):
-        patch = detector.draw_patch(one, np.array([[30, 44, 8]]), rng)
+        patch = patches.draw_patch(one, np.array([[30, 44, 8]]), rng)
         # The middle of each lesion is where the truth is highest, whatever was mirrored.
         for at in np.argwhere(patch.truth >= 1):
             distance = np.linalg.norm((one.centre - patch.in_slab(at)) * one.spacing, axis=1)
             assert distance.min() < 2.6
-            seen += 1
-    assert seen > 0
+            lesions += 1
+    assert lesions > 10
 
 
-def test_hard_places_are_false_alarms_in_the_slab(slabs):
-    loaded = {}
-    detector.load_slabs(slabs, loaded)
-    hard, rng = detector.HardPlaces(), np.random.default_rng(0)
+def test_hard_places_are_false_alarms_in_the_slab(one):
+    hard, rng = patches.HardPlaces(), np.random.default_rng(0)
     mimic = np.array([30, 44, 8])
     for _ in range(20):
-        patch = detector.draw_patch(loaded["slab-0000.npz"], mimic[None], rng)
+        patch = patches.draw_patch(one, mimic[None], rng)
         # A network that takes the bright mimic and every true lesion for one.
         p = np.maximum(patch.truth, (patch.image > 1.5).astype(np.float32))
         hard.update(["slab-0000.npz"], [patch], torch.from_numpy(p)[None, None])
     places = hard.of("slab-0000.npz")
     assert len(places) and (np.abs(places - mimic) <= 2).all()
     assert hard.of("another").shape == (0, 3)
-    again = detector.HardPlaces(hard.state())
+    again = patches.HardPlaces(hard.state())
     assert (again.of("slab-0000.npz") == places).all()
 
 
-def test_stopped_and_started_again_gives_the_same_weights(slabs, tmp_path, monkeypatch):
-    def train(out):
-        path = detector.train(slabs, out, detector.Plan(70, batch=1, channels=4, seed=1))
-        return torch.load(path, weights_only=True)
+# --- the detector ---
 
-    whole = train(tmp_path / "whole")
+
+@pytest.fixture
+def frequent(monkeypatch):
+    """Checkpoints each ten steps."""
+    monkeypatch.setattr(detector, "CHECKPOINT_STEPS", 10)
+
+
+def trained(folder: Path, out: Path, **changes) -> dict[str, torch.Tensor]:
+    """Weights after a short training."""
+    plan = TrainingPlan(**{"steps": 24, "batch": 1, "channels": 4, "seed": 1} | changes)
+    return torch.load(detector.train(folder, out, plan), weights_only=True)
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    assert list(one) == list(other) and len(one) > 10
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+class Clock:
+    """A clock that goes on by ``step`` seconds whenever it is read."""
+
+    def __init__(self, step: float):
+        self.step, self.now = step, 0.0
+
+    def monotonic(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+@pytest.mark.usefixtures("frequent")
+def test_stopped_and_started_again_gives_the_same_weights(folder, tmp_path, monkeypatch):
+    whole = trained(folder, tmp_path / "whole")
     loss_of, calls = detector.loss_of, []
 
     def dies(*arguments):
         calls.append(1)
-        if len(calls) > 60:
+        if len(calls) > 16:
             raise KeyboardInterrupt
         return loss_of(*arguments)
 
-    monkeypatch.setattr(detector, "loss_of", dies)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "killed")
-    monkeypatch.setattr(detector, "loss_of", loss_of)
-    again = train(tmp_path / "killed")
-    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr(detector, "loss_of", dies)
+        trained(folder, tmp_path / "killed")
+    again = trained(folder, tmp_path / "killed")
+    assert equal(whole, again)
+
+
+@pytest.mark.usefixtures("frequent")
+def test_time_stops_a_training_and_does_not_steer_it(folder, tmp_path, monkeypatch):
+    """A step takes 6 s by the clock, so that three minutes hold 24 steps and 100 s do not."""
+    whole = trained(folder, tmp_path / "whole")
+    with monkeypatch.context() as slow:
+        slow.setattr(detector, "time", Clock(6.0))
+        assert equal(whole, trained(folder, tmp_path / "slow", minutes=3))
+        slow.setattr(detector, "time", Clock(6.0))
+        assert not equal(whole, trained(folder, tmp_path / "stopped", minutes=100 / 60))
+    checkpoint = torch.load(tmp_path / "stopped" / "checkpoint.pt", weights_only=True)
+    assert (checkpoint["step"], checkpoint["seconds"]) == (10, 60.0)
+    assert equal(whole, trained(folder, tmp_path / "stopped"))
 
 
 def test_no_slabs_is_one_sentence(tmp_path):
     with pytest.raises(CMBurdenError, match="run cmburden train dataset first"):
-        detector.train(tmp_path, tmp_path / "o", detector.Plan(1, batch=1, channels=4))
+        trained(tmp_path, tmp_path / "o")
+
+
+# --- mining and YOLO ---
 
 
 def test_match_is_one_to_one():
@@ -200,16 +343,18 @@ def pages(path) -> np.ndarray:
         return np.stack([np.array(page) for page in ImageSequence.Iterator(image)], -1)
 
 
-def test_mined_candidates_become_a_yolo_dataset(slabs, tmp_path):
-    for path in mined(range(2), tmp_path / "m").iterdir():
-        content = np.load(path)
-        n = len(content["class"])
+def test_mined_candidates_become_a_yolo_dataset(tmp_path):
+    paths = slabs.mined_files(mined(range(2), tmp_path / "m"))
+    assert [path.name for path in paths] == ["mined-0000.npz", "mined-0001.npz"]
+    for path in paths:
+        content = slabs.load(path, slabs.Mined)
+        n = len(content.classes)
         assert 0 < n <= MOST
-        assert content["views"].shape == (n, *SHAPE)
-        boxes = content["boxes"]
+        assert content.views.shape == (n, *SHAPE)
+        boxes = content.boxes
         assert ((boxes[:, 2:] > 0) & (boxes[:, 2:] < 1)).all()
         # The first box of each view is the candidate's own.
-        assert [boxes[boxes[:, 0] == k][0, 1] for k in range(n)] == content["class"].tolist()
+        assert [boxes[boxes[:, 0] == k][0, 1] for k in range(n)] == content.classes.tolist()
     verifier.write_dataset(tmp_path / "m", tmp_path / "views")
     names = {
         part: {p.stem.rsplit("-", 1)[0] for p in (tmp_path / "views/images" / part).iterdir()}
@@ -218,11 +363,11 @@ def test_mined_candidates_become_a_yolo_dataset(slabs, tmp_path):
     assert names == {"val": {"mined-0000"}, "train": {"mined-0001"}}
     # Every second is turned, its boxes with it, two of four have their slices the other way, and
     # all are a little darker or brighter.
-    content = np.load(tmp_path / "m/mined-0000.npz")
+    content = slabs.load(paths[0], slabs.Mined)
     pictures = sorted((tmp_path / "views/images/val").iterdir())
     for number, path in enumerate(pictures):
         k, turned = int(path.stem.rsplit("-", 1)[1]), number % 2 == 0
-        view, expected = pages(path), content["views"][k].astype(float)
+        view, expected = pages(path), content.views[k].astype(float)
         expected = expected[..., OTHER_WAY] if number % 4 > 1 else expected
         expected = expected.transpose(1, 0, 2) if turned else expected
         shown = (expected > 20) & (view < 255)
@@ -231,7 +376,7 @@ def test_mined_candidates_become_a_yolo_dataset(slabs, tmp_path):
         assert np.abs(np.minimum(expected * gain, 255) - view).max() < 4
         text = (tmp_path / f"views/labels/val/{path.stem}.txt").read_text()
         x, y = map(float, text.split()[1:3])
-        own = content["boxes"][content["boxes"][:, 0] == k][0, 2:4]
+        own = content.boxes[content.boxes[:, 0] == k][0, 2:4]
         assert (x, y) == pytest.approx(own[::-1] if turned else own, abs=1e-5)
 
 
@@ -239,12 +384,30 @@ def mined(slab_numbers: range, folder: Path) -> Path:
     """Views and boxes of some slabs, mined by an untrained CNN."""
     torch.manual_seed(0)
     network = SpotNet(4).eval()
-    folder.mkdir()
     for number in slab_numbers:
         content = slab(np.random.default_rng(number))
         found = mine.mine_slab(network, content, {"min_probability": 0.0, "max_candidates": MOST})
-        np.savez(folder / f"mined-{number:04d}.npz", **found)
+        slabs.save(slabs.mined_path(folder, slabs.slab_path(folder, number)), found)
     return folder
+
+
+def test_mining_sees_what_the_stage_sees(tmp_path):
+    """The views and probabilities of the stage's function, for the candidates that are kept."""
+    torch.manual_seed(0)
+    network, content = SpotNet(4).eval(), slab(np.random.default_rng(0))
+    seen = search_and_describe(
+        network,
+        content.scan.astype(np.float32),
+        content.scan_mask,
+        content.affine,
+        torch.device("cpu"),
+        minimum=0.0,
+        maximum_number=MOST,
+    )
+    rows = mine.mine_slab(network, content, {"min_probability": 0.0, "max_candidates": MOST})
+    assert len(rows.views) == len(seen.views) > 0
+    assert np.array_equal(rows.views, seen.views)
+    assert rows.p_cnn.tolist() == [np.float32(row["p_cnn"]) for row in seen.rows]
 
 
 def randomised(network: torch.nn.Module) -> torch.nn.Module:
@@ -277,6 +440,7 @@ def test_a_widened_network_answers_as_the_narrower_one(width):
         widened(wide.state_dict(), narrow)
 
 
+@pytest.mark.slow
 def test_yolo_is_trained_from_narrower_weights_and_goes_on_where_it_was_stopped(
     tmp_path, monkeypatch
 ):
@@ -284,6 +448,7 @@ def test_yolo_is_trained_from_narrower_weights_and_goes_on_where_it_was_stopped(
 
     views = mined(range(3), tmp_path / "mined")
     torch.save(untrained(0.25).state_dict(), tmp_path / "narrow.pt")
+    plan = verifier.YoloPlan(epochs=2, seed=0, start=tmp_path / "narrow.pt")
     save = BaseTrainer.save_model
 
     def save_and_stop(trainer):
@@ -292,9 +457,9 @@ def test_yolo_is_trained_from_narrower_weights_and_goes_on_where_it_was_stopped(
 
     with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
         stopped.setattr(BaseTrainer, "save_model", save_and_stop)
-        verifier.train(views, tmp_path / "out", epochs=2, seed=0, start=tmp_path / "narrow.pt")
+        verifier.train(views, tmp_path / "out", plan)
     assert not (tmp_path / "out/verifier.pt").exists()
-    weights = verifier.train(views, tmp_path / "out", epochs=2, seed=0)
+    weights = verifier.train(views, tmp_path / "out", plan)
     epochs = pd.read_csv(tmp_path / "out/yolo/results.csv")
     assert epochs["epoch"].tolist() == [1, 2]
     assert width_of(read(weights).state_dict()) == WIDTH
@@ -303,11 +468,15 @@ def test_yolo_is_trained_from_narrower_weights_and_goes_on_where_it_was_stopped(
 
 
 def test_views_and_weights_of_another_version_are_one_sentence(tmp_path):
-    found = mined(range(1), tmp_path / "m") / "mined-0000.npz"
-    content = dict(np.load(found))
-    for change in ({"views": content["views"][..., :3]}, {"view_mm": np.array(24.0)}):
-        np.savez(found, **content | change)
-        with pytest.raises(CMBurdenError, match=r"mined-0000.npz.*mine again"):
+    path = mined(range(1), tmp_path / "m") / "mined-0000.npz"
+    with np.load(path) as archive:
+        content = dict(archive)
+    assert set(content) == MINED_KEYS
+    narrower = {"views": content["views"][..., :3]}
+    without_width = {k: v for k, v in content.items() if k != "view_mm"}
+    for other in (content | narrower, content | {"view_mm": np.array(24.0)}, without_width):
+        np.savez(path, **other)
+        with pytest.raises(CMBurdenError, match=r"mined-0000.npz.*another version.*mine again"):
             verifier.write_dataset(tmp_path / "m", tmp_path / "views")
     weights = tmp_path / "old.pt"
     torch.save({"model.0.conv.weight": torch.zeros(16, 3, 3, 3)}, weights)
@@ -327,14 +496,24 @@ def test_a_released_model_is_what_the_pipeline_loads(tmp_path):
         both.append(tmp_path / f"{width}.pt")
         torch.save(untrained(width).state_dict(), both[-1])
     folder = tmp_path / "verifier"
-    release.release("verifier", both, tmp_path / "fitted.json", folder, "9.0.0")
+    fitted_path = tmp_path / "fitted.json"
+    for version, change in (("8.0.0", "first"), ("9.0.0", "two networks")):
+        release.release(
+            release.Release("verifier", tuple(both), fitted_path, version, change=change), folder
+        )
     loaded = Verifier(folder)
     widths = [width_of(read(folder / name).state_dict()) for name in loaded.contract["weights"]]
     assert sorted(widths) == [0.25, 0.375] and len(loaded.networks) == 2
     card = (folder / "README.md").read_text()
     assert "width 0.25 and 0.375" in card and "| definite | 0.4 |" in card
+    assert loaded.contract["changelog"] == {"8.0.0": "first", "9.0.0": "two networks"}
+    assert loaded.contract["library_versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert any("Ultralytics" in text for text in loaded.contract["references"])
+    assert "- 9.0.0: two networks" in card
     with pytest.raises(CMBurdenError, match="one file of weights, not 2"):
-        release.release("detector", both, tmp_path / "fitted.json", tmp_path / "d", "9.0.0")
+        release.release(
+            release.Release("detector", tuple(both), fitted_path, "9.0.0"), tmp_path / "d"
+        )
 
 
 def test_a_contract_names_the_architecture_and_no_module(tmp_path):
@@ -400,12 +579,31 @@ def test_several_networks_are_asked_together():
     assert scores == pytest.approx(np.full((1, len(CLASSES)), 0.75), abs=1e-6)
 
 
-def test_validation_curve_is_written(slabs, tmp_path):
-    plan = detector.Plan(4, batch=1, channels=4, check_every=2)
-    detector.train(slabs, tmp_path / "o", plan, validation=slabs)
+def test_validation_curve_is_written(folder, tmp_path):
+    plan = TrainingPlan(4, batch=1, channels=4, check_every=2)
+    detector.train(folder, tmp_path / "o", plan, validation=folder)
     curve = json.loads((tmp_path / "o" / "curve.json").read_text())
     steps = [row[0] for row in curve["step_sensitivity_and_at_one_fp"]]
     assert steps == [2, 4, "end"]
+
+
+#: Measures that all candidates share.
+ALIKE = {
+    "p_mimic": 0.1,
+    "diameter_mm": 3.0,
+    "contrast": 0.5,
+    "elongation": 1.2,
+    "through_plane": 1.0,
+    "surroundings": 1.0,
+    "sphericity": 0.9,
+    "tubularity": 0.2,
+    "edge_mm": 5.0,
+    "ventricle_mm": 9.0,
+    "group": "lobar",
+    "mni_x": 30.0,
+    "mni_y": 20.0,
+    "mni_z": 30.0,
+}
 
 
 def candidates(rng: np.random.Generator, people: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -417,22 +615,26 @@ def candidates(rng: np.random.Generator, people: int) -> tuple[pd.DataFrame, pd.
         rows.append(
             pd.DataFrame(
                 {
-                    "p_cnn": p_cnn, "p_yolo": rng.uniform(0.1, 0.9, 12), "p_mimic": 0.1,
-                    "diameter_mm": 3.0, "contrast": 0.5, "elongation": 1.2, "through_plane": 1.0,
-                    "surroundings": 1.0,
-                    "sphericity": 0.9, "tubularity": 0.2, "edge_mm": 5.0, "ventricle_mm": 9.0,
-                    "group": "lobar", "mni_x": 30.0, "mni_y": 20.0, "mni_z": 30.0,
-                    "scan_id": f"sub-{person}", "is_microbleed": real,
-                    "person": str(person), "sequence": "GRE",
+                    **ALIKE,
+                    "p_cnn": p_cnn,
+                    "p_yolo": rng.uniform(0.1, 0.9, 12),
+                    "scan_id": f"sub-{person}",
+                    "is_microbleed": real,
+                    "person": str(person),
+                    "sequence": "GRE",
                     "cohort": "ab"[person % 2],
                 }
             )
-        )  # fmt: skip
+        )
         # One microbleed a scan is without a candidate.
         scans.append(
-            {"person": str(person), "cohort": "ab"[person % 2], "sequence": "GRE",
-             "microbleeds": real.sum() + 1}
-        )  # fmt: skip
+            {
+                "person": str(person),
+                "cohort": "ab"[person % 2],
+                "sequence": "GRE",
+                "microbleeds": real.sum() + 1,
+            }
+        )
     return pd.concat(rows, ignore_index=True), pd.DataFrame(scans)
 
 
@@ -496,16 +698,25 @@ def test_thresholds_of_chosen_cohorts():
 
 def test_presence_counts_scans_by_contrast():
     scans = pd.DataFrame(
-        {"person": list("abcde"), "sequence": ["GRE"] * 3 + ["SWI"] * 2,
-         "microbleeds": [2, 0, 1, 0, 0]}
-    )  # fmt: skip
+        {
+            "person": list("abcde"),
+            "sequence": ["GRE"] * 3 + ["SWI"] * 2,
+            "microbleeds": [2, 0, 1, 0, 0],
+        }
+    )
     counts = calibrate.presence(np.array(["a", "a", "b", "d"]), scans)
     assert counts["GRE"] == {
-        "positive_scans": 2, "positive_found": 1, "negative_scans": 1, "negative_clean": 0,
-    }  # fmt: skip
+        "positive_scans": 2,
+        "positive_found": 1,
+        "negative_scans": 1,
+        "negative_clean": 0,
+    }
     assert counts["SWI"] == {
-        "positive_scans": 0, "positive_found": 0, "negative_scans": 2, "negative_clean": 1,
-    }  # fmt: skip
+        "positive_scans": 0,
+        "positive_found": 0,
+        "negative_scans": 2,
+        "negative_clean": 1,
+    }
 
 
 def test_froc_of_a_contract():

@@ -129,10 +129,8 @@ def _without_scan(rejected, taken, cohorts) -> list[dict[str, Any]]:
 
 def _telling(files: pd.DataFrame) -> dict[str, Any]:
     """The row of `rejected` that says why a participant has no scan."""
-    for reason in ("filtered", "cohort"):
-        chosen = files[files["reason"] == reason]
-        if len(chosen) == len(files):
-            return chosen.iloc[0].to_dict()
+    if (files["reason"] == "filtered").all():
+        return files.iloc[0].to_dict()
     chosen = files[files["reason"] == "no_scan"]
     if len(chosen):
         return chosen.iloc[0].to_dict()

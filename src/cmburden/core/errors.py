@@ -36,7 +36,6 @@ REASONS: dict[str, str] = {
     "echo_not_chosen": "another echo of the same scan is used (index.echo_time_ms)",
     "filtered": "excluded by the configured filters",
     "duplicate": "another file gives the same scan",
-    "cohort": "add a cohort whose participant_pattern matches",
     "upstream": "see the stage that failed before",
     "not_run": "run again: the stage has left no result for this scan",
 }

@@ -114,7 +114,7 @@ def gather(layout: Layout, truth: pd.DataFrame) -> Cases:
         When no scan of the truth table was read.
     """
     scans = SCANS.read(layout.table("scans"))
-    combination = _combination(scans, contract_of_run(layout, "verify"))
+    combination = combination_of(scans, contract_of_run(layout, "verify"))
     thresholds = contract_of_run(layout, "detect").get("thresholds") or {}
     candidates = _decided(
         CANDIDATES.read(layout.candidates), LESIONS.read(layout.table("lesions")), combination
@@ -204,7 +204,7 @@ def contract_of_run(layout: Layout, stage: str) -> dict[str, Any]:
     return contract if recorded <= {weights} else {}
 
 
-def _combination(scans: pd.DataFrame, contract: dict[str, Any]) -> dict[str, Any] | None:
+def combination_of(scans: pd.DataFrame, contract: dict[str, Any]) -> dict[str, Any] | None:
     """``cnn_yolo_model`` of the verifier's contract; None where it has none.
 
     None too where another verifier made the scans: the coefficients belong to its scores.

@@ -1,7 +1,7 @@
 """Predictions against a truth table: lesions, candidates, scans, counts, cohorts, each stage.
 
-The conventions are written into the result itself, beside the figures (``CONVENTIONS``). Gathering
-is in `evaluate_cases`, measures are in `evaluate_measures` and `evaluate_curves`.
+The result holds its own conventions (``CONVENTIONS``). `cases` gathers the rows, `measures` and
+`curves` compute on them, `page` and `figures` present the result.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ CONVENTIONS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``cmburden evaluate``."""
     parser.add_argument("derivatives", type=Path, help="output folder of `cmburden run`")
     parser.add_argument("truth", type=Path, help="truth table (TSV), such as truth.tsv of the demo")
     parser.add_argument(
@@ -65,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    """``cmburden evaluate DERIVATIVES TRUTH --out OUT``."""
     result = run(args.derivatives, args.truth, args.out)
     print(evaluation_page.seed_table(result))
     print(f"{args.out / 'evaluation.md'}")
@@ -74,14 +76,14 @@ def main(args: argparse.Namespace) -> int:
 def run(derivatives: Path, truth: Path, out: Path) -> dict[str, Any]:
     """Evaluate and write ``out``/evaluation.json, evaluation.md and the figures that it links to.
 
-    Returns what the JSON holds.
+    Returns the content of the JSON.
 
     Raises
     ------
     CMBurdenError
         When the truth table cannot be used, or none of its scans was read.
     """
-    # Matplotlib's start takes a second that other commands need not wait for.
+    # Matplotlib takes a second to start, for which other commands need not wait.
     from cmburden.evaluate import figures as evaluation_figures
 
     result = _plain(_measured(gather(Layout(derivatives), read_truth(truth))))
@@ -93,6 +95,7 @@ def run(derivatives: Path, truth: Path, out: Path) -> dict[str, Any]:
 
 
 def _measured(cases: Cases) -> dict[str, Any]:
+    """Every measure of the cases, by the keys of evaluation.json."""
     froc = by_stratum(cases, evaluate_curves.froc)
     points = {
         stratum: {stage: entry["points"] for stage, entry in stages.items()}
@@ -122,7 +125,7 @@ def _measured(cases: Cases) -> dict[str, Any]:
 
 
 def _plain(content: Any) -> Any:
-    """JSON's types: no NaN, no numpy numbers."""
+    """``content`` in JSON's types: numpy numbers as Python's, None for NaN and infinity."""
     if isinstance(content, dict):
         return {str(key): _plain(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):

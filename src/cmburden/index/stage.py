@@ -1,46 +1,79 @@
-"""index: from a BIDS tree to one row a scan, and one row for each image that is none.
+"""Stage index: from a BIDS tree to one row a scan, and one row for each image that is none.
 
-The tree is listed once by bids2table; content is hashed with a cache keyed by size and mtime, so
-that a second look at an unchanged cohort costs no reading.
+The stage looks at preprocess's records: an annexed scan whose content was dropped after the scan
+was read keeps its content key, so that the scan does not run again.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
 import pyarrow.parquet as pq
 
 from cmburden.core import config as configuration
 from cmburden.core import stages
 from cmburden.core.errors import REASONS, CMBurdenError
-from cmburden.core.files import sha256_of_file, whole_file
 from cmburden.core.keys import bucket_of, hash_of
 from cmburden.core.manifest import read_scans
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
-from cmburden.core.stages import SCAN_STAGES
+from cmburden.core.schema import Table
 from cmburden.core.tables import MANIFEST, REJECTED
-from cmburden.images import annex
-from cmburden.index.choose import (
-    _check_labels,
-    _choose,
-    _cohort,
-    _filters,
-    _grouped,
-    _labels,
-    _nearest_session,
-    _passes,
+from cmburden.index.choose import ChosenScan, Rejection, Rules, check_labels, choose, labels_of
+from cmburden.index.digests import Digests
+from cmburden.index.tree import (
+    SIDECAR_FIELDS,
+    BidsFile,
+    by_subject,
+    dataset_name,
+    images_of,
+    number,
+    sidecar_of,
+    suffixes_of,
 )
-from cmburden.index.tree import _FIELDS, _dataset_name, _list, _number
 
-STAGE, VERSION = stages.INDEX.name, stages.INDEX.version
+#: Echo times above this, s, are taken as milliseconds: some converters write them so.
+LONGEST_ECHO_S = 1.0
+#: Seconds before a progress bar is shown.
+_BAR_DELAY_S = 3
+
+Row = dict[str, Any]
 
 
-def run(bids_dir: Path, layout: Layout, config: dict) -> list[Scan]:
-    """Index ``bids_dir``; write manifest and rejected table where their content changed.
+@dataclasses.dataclass(frozen=True)
+class Tree:
+    """What rows need to know of the tree and of the configuration.
+
+    ``cohorts`` are the cohort files' contents; without any, all scans are of cohort ``name``.
+    """
+
+    bids_dir: Path
+    layout: Layout
+    config: dict[str, Any]
+    name: str
+    cohorts: Sequence[dict[str, Any]]
+    digests: Digests
+
+    def cohort(self, label: str) -> str:
+        """Cohort of a participant label: the first whose pattern matches, else ``unassigned``."""
+        if not self.cohorts:
+            return self.name
+        matches = (c["name"] for c in self.cohorts if re.search(c["participant_pattern"], label))
+        return next(matches, "unassigned")
+
+    def digest(self, file: BidsFile, scan_id: str) -> str:
+        """Digest of a file of the scan ``scan_id``."""
+        path = self.bids_dir / file.path
+        return self.digests.digest(path, lambda: _was_preprocessed(self.layout, scan_id))
+
+
+def run(bids_dir: Path, layout: Layout, config: dict[str, Any]) -> list[Scan]:
+    """Index ``bids_dir``; write manifest and rejected table if their content changed.
 
     Raises
     ------
@@ -50,175 +83,101 @@ def run(bids_dir: Path, layout: Layout, config: dict) -> list[Scan]:
     from tqdm import tqdm
 
     bids_dir = Path(bids_dir).absolute()
-    settings = config["index"]
-    images = _list(bids_dir, settings["skip_bids_validation"])
-    _check_labels(images, config)
+    images = images_of(bids_dir, config["index"]["skip_bids_validation"])
+    check_labels(images, config)
+    rules, participants = Rules.of(config), labels_of(config, "participant_label")
     cohorts = configuration.cohorts(config)
-    name = _dataset_name(bids_dir)
-    filters = _filters(config)
-    rows, rejected = [], []
-    cache = _Cache(layout.index_cache)
-
-    def reject(image: dict, reason: str, found: str) -> None:
-        rejected.append(
-            {
-                "path": image["path"],
-                "participant_id": "sub-" + image["sub"],
-                "session_id": "ses-" + image["ses"] if image["ses"] else None,
-                "reason": reason,
-                "message": f"{found} To do: {REASONS[reason]}.",
-                "cohort": _cohort(image["sub"], cohorts, name),
-            }
-        )
-
-    wanted = _labels(config, "participant_label"), _labels(config, "session_label")
-    # The first look at thousands of scans reads them all; nothing is shown but on a terminal.
-    for subject, own in tqdm(
-        _grouped(images, "sub"), "indexing", unit=" participants", disable=None, delay=3,
+    name, digests = dataset_name(bids_dir), Digests(layout.index_cache)
+    tree = Tree(bids_dir, layout, config, name, cohorts, digests)
+    rows: list[Row] = []
+    rejected: list[Row] = []
+    # The first look at thousands of scans reads all of them. The bar shows on a terminal only.
+    for subject, of_subject in tqdm(
+        by_subject(images),
+        "indexing",
+        unit=" participants",
+        disable=None,
+        delay=_BAR_DELAY_S,
         leave=False,
-    ):  # fmt: skip
-        if wanted[0] and subject not in wanted[0]:
+    ):
+        if participants and subject not in participants:
             continue
-        chosen = _choose(own, settings, filters, wanted[1], reject, bids_dir)
-        t1w = [i for i in own if i["suffix"] == "T1w" and i["part"] in (None, "mag")]
-        t1w = [i for i in t1w if _passes(i, filters.get("t1w", {}))]
-        kept = 0
-        for image in chosen:
-            anatomical = _nearest_session(t1w, image)
-            if settings["require_t1w"] and anatomical is None:
-                reject(image, "filtered", "The participant has no T1w and index.require_t1w is on.")
-                continue
-            kept += 1
-            rows.append(
-                _row(image, anatomical, own, bids_dir, layout, config, cohorts, name, cache)
-            )
-        if not kept:
-            folder = {"path": f"sub-{subject}", "sub": subject, "ses": None}
-            seen = sorted({i["suffix"] for i in own})
-            reject(folder, "no_scan", f"No usable GRE or SWI scan; the images are {seen}.")
+        scans, rejections = choose(of_subject, rules, lambda image: sidecar_of(bids_dir, image))
+        rows += [_row(scan, of_subject, tree) for scan in scans]
+        rejected += [_rejected_row(rejection, subject, tree) for rejection in rejections]
     if not rows:
-        seen = sorted({i["suffix"] for i in images})
         raise CMBurdenError(
-            f"{bids_dir}: no scan matches index.suffixes {sorted(settings['suffixes'])} and the "
-            f"filters; the tree's images are {seen or 'none'}"
+            f"{bids_dir}: no scan matches index.suffixes {sorted(rules.suffixes)} and the "
+            f"filters; the tree's images are {suffixes_of(images) or 'none'}"
         )
-    cache.save()
-    # Suffixes differ but name and entities are the same: the first row is kept.
-    rows = _without_duplicates(rows, rejected)
+    digests.save()
     _write_if_changed(MANIFEST, layout.manifest, rows)
     _write_if_changed(REJECTED, layout.rejected, rejected)
     return read_scans(layout.manifest, bids_dir)
 
 
-# --- reading the tree ---
-
-
-# --- choosing ---
-
-
-# --- rows ---
-
-
-def _row(image, t1w, own, bids_dir, layout, config, cohorts, name, cache) -> dict:
-    entities = dict(image["entities"]) | {"part": "phase"}
-    phase = next(
-        (i for i in own if i["suffix"] == image["suffix"] and dict(i["entities"]) == entities), None
-    )
-    sidecar = image["sidecar"]
+def _row(scan: ChosenScan, of_subject: Sequence[BidsFile], tree: Tree) -> Row:
+    """Row of the manifest."""
+    image, sidecar = scan.image, scan.sidecar
+    phase = _phase_of(image, of_subject)
     warning = None if sidecar else "No sidecar: echo time and field strength are unknown."
-    echo = _number(sidecar.get("EchoTime"))
-    if echo is not None and echo > 1:
-        # Some converters write milliseconds; BIDS says seconds.
+    echo = number(sidecar.get("EchoTime"))
+    if echo is not None and echo > LONGEST_ECHO_S:
         echo, warning = echo / 1000, "EchoTime above 1 s was taken as milliseconds."
-
-    def digest(file: dict) -> str:
-        path = bids_dir / file["path"]
-        return cache.digest(path, lambda: _was_read(layout, image["stem"]))
-
-    key = hash_of(
-        digest(image), {k: sidecar.get(k) for k in _FIELDS[:3]}, digest(t1w) if t1w else None
+    content = (
+        tree.digest(image, image.stem),
+        # ImageType decides between images, but changes no result.
+        {key: sidecar.get(key) for key in SIDECAR_FIELDS if key != "ImageType"},
+        tree.digest(scan.t1w, image.stem) if scan.t1w else None,
     )
     return {
-        "scan_id": image["stem"],
-        "cohort": _cohort(image["sub"], cohorts, name),
-        "participant_id": "sub-" + image["sub"],
-        "session_id": "ses-" + image["ses"] if image["ses"] else None,
-        "suffix": image["suffix"],
-        "contrast": config["index"]["suffixes"][image["suffix"]],
-        "path": image["path"],
-        "entities": json.dumps(image["entities"]),
-        "t1w_path": t1w["path"] if t1w else None,
-        "phase_path": phase["path"] if phase else None,
+        "scan_id": image.stem,
+        "cohort": tree.cohort(image.subject),
+        "participant_id": f"sub-{image.subject}",
+        "session_id": f"ses-{image.session}" if image.session else None,
+        "suffix": image.suffix,
+        "contrast": tree.config["index"]["suffixes"][image.suffix],
+        "path": image.path,
+        "entities": json.dumps(image.entities),
+        "t1w_path": scan.t1w.path if scan.t1w else None,
+        "phase_path": phase.path if phase else None,
         "echo_time_s": echo,
-        "field_strength_t": _number(sidecar.get("MagneticFieldStrength")),
+        "field_strength_t": number(sidecar.get("MagneticFieldStrength")),
         "manufacturer": str(sidecar["Manufacturer"]) if "Manufacturer" in sidecar else None,
-        "bucket": bucket_of(image["stem"], config["buckets"]),
-        "content_key": key,
+        "bucket": bucket_of(image.stem, tree.config["buckets"]),
+        "content_key": hash_of(*content),
         "warning": warning,
     }
 
 
-def _was_read(layout: Layout, scan_id: str) -> bool:
+def _phase_of(image: BidsFile, of_subject: Sequence[BidsFile]) -> BidsFile | None:
+    """The phase image of the same name, with ``part-phase``."""
+    entities = dict(image.entities) | {"part": "phase"}
+    same = (i for i in of_subject if i.suffix == image.suffix and dict(i.entities) == entities)
+    return next(same, None)
+
+
+def _rejected_row(rejection: Rejection, subject: str, tree: Tree) -> Row:
+    """Row of the rejected table."""
+    return {
+        "path": rejection.path,
+        "participant_id": f"sub-{subject}",
+        "session_id": f"ses-{rejection.session}" if rejection.session else None,
+        "reason": rejection.reason,
+        "message": f"{rejection.fact} To do: {REASONS[rejection.reason]}.",
+        "cohort": tree.cohort(subject),
+    }
+
+
+def _was_preprocessed(layout: Layout, scan_id: str) -> bool:
     try:
-        return Outcome.read(layout.record(SCAN_STAGES[0], scan_id)).ok
+        return Outcome.read(layout.record(stages.PREPROCESS.name, scan_id)).ok
     except (OSError, ValueError, TypeError):
         return False
 
 
-def _without_duplicates(rows: list[dict], rejected: list[dict]) -> list[dict]:
-    kept: dict[str, dict] = {}
-    for row in sorted(rows, key=lambda r: (r["scan_id"], r["path"])):
-        first = kept.setdefault(row["scan_id"], row)
-        if first is not row:
-            rejected.append(
-                {k: row[k] for k in ("path", "participant_id", "session_id", "cohort")}
-                | {
-                    "reason": "duplicate",
-                    "message": f"Same name as {first['path']}. To do: {REASONS['duplicate']}.",
-                }
-            )
-    return list(kept.values())
-
-
-class _Cache:
-    """What a file holds: its sha256, kept while size and mtime stay, or git-annex's key of it."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.known: dict[str, tuple] = {}
-        self.used: dict[str, tuple] = {}
-        if path.exists():
-            for row in pq.read_table(path, partitioning=None).to_pylist():
-                self.known[row["path"]] = (row["size"], row["mtime_ns"], row["sha256"])
-
-    def digest(self, path: Path, was_read: Callable[[], bool]) -> str:
-        """Digest of a file's bytes; of an annexed file (DataLad) git-annex's key, which says the
-        same without reading.
-
-        A file whose content is not here has another digest, so that it is read once it has come;
-        but one that ``was_read`` keeps its own: content may be dropped when a scan is done.
-        """
-        key = annex.key_of(path)
-        try:
-            stat = path.stat()
-        except OSError:
-            return f"annex:{key}" if key and was_read() else f"absent:{key or ''}"
-        if key:
-            return f"annex:{key}"
-        name, state = str(path), (stat.st_size, stat.st_mtime_ns)
-        known = self.known.get(name)
-        digest = known[2] if known and known[:2] == state else sha256_of_file(path)
-        self.used[name] = (*state, digest)
-        return digest
-
-    def save(self) -> None:
-        rows = [(path, *values) for path, values in sorted(self.used.items())]
-        with whole_file(self.path) as temporary:
-            pd.DataFrame(rows, columns=["path", "size", "mtime_ns", "sha256"]).to_parquet(temporary)
-
-
-def _write_if_changed(table, path: Path, rows: list[dict]) -> None:
-    """Write only other content: an untouched manifest makes nothing run again."""
+def _write_if_changed(table: Table, path: Path, rows: list[Row]) -> None:
+    """Write other content only: an untouched manifest makes nothing run again."""
     if path.exists():
         try:
             if pq.read_table(path, partitioning=None).equals(table.arrow(rows)):

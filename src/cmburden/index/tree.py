@@ -2,40 +2,96 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from cmburden.core.errors import CMBurdenError
 
+#: Endings of images.
 IMAGES = (".nii.gz", ".nii")
-
-
 #: Parts of a path that bids2table gives beside the entities.
 _NO_ENTITIES = ("datatype", "suffix", "ext")
+#: Fields of a sidecar that are used.
+SIDECAR_FIELDS = ("EchoTime", "MagneticFieldStrength", "Manufacturer", "ImageType")
 
 
-#: Suffixes that look like the wanted sequences without being searched: they get a reason.
-RELATED = {"T2starw", "MEGRE", "swi", "SWI", "GRE", "minIP", "mIP", "T2starmap", "Chimap", "T2star"}
+@dataclasses.dataclass(frozen=True)
+class BidsFile:
+    """An image of the tree by its name: nothing of the file is read.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the BIDS folder, with ``/``.
+    ending : str
+        One of ``IMAGES``.
+    suffix : str or None
+        None if the name ends with an entity.
+    entities : tuple of (str, str)
+        In the order of the name.
+    """
+
+    path: str
+    ending: str
+    suffix: str | None
+    entities: tuple[tuple[str, str], ...]
+
+    @property
+    def stem(self) -> str:
+        """Name without ending: the ``scan_id``."""
+        return self.path.rsplit("/", 1)[-1].removesuffix(self.ending)
+
+    def entity(self, key: str) -> str | None:
+        return dict(self.entities).get(key)
+
+    @property
+    def subject(self) -> str:
+        return dict(self.entities)["sub"]
+
+    @property
+    def session(self) -> str | None:
+        return self.entity("ses")
+
+    @property
+    def part(self) -> str | None:
+        return self.entity("part")
+
+    @property
+    def echo(self) -> str | None:
+        return self.entity("echo")
+
+    @property
+    def may_be_magnitude(self) -> bool:
+        return self.part in (None, "mag")
 
 
-_FIELDS = ("EchoTime", "MagneticFieldStrength", "Manufacturer", "ImageType")
+def images_of(bids_dir: Path, skip_validation: bool) -> list[BidsFile]:
+    """Images of the raw tree, sorted by path.
+
+    Raises
+    ------
+    CMBurdenError
+        The folder is missing, or is no BIDS folder.
+    """
+    import bids2table
+
+    paths = _paths(bids_dir, skip_validation)
+    images = []
+    for path in paths:
+        name = bids2table.parse_bids_entities(path)
+        if name.get("ext") not in IMAGES or "sub" not in name:
+            continue
+        if not path.startswith("sub-") or path.split("/")[-2] == "func":
+            continue
+        entities = tuple(pair for pair in name.items() if pair[0] not in _NO_ENTITIES)
+        images.append(BidsFile(path, name["ext"], name.get("suffix"), entities))
+    return images
 
 
-def listing(bids_dir: Path, config: dict) -> list[tuple[str, str]]:
-    """Participant and suffix of every image that may be a scan, by name alone: nothing is read."""
-    settings = config["index"]
-    return [
-        ("sub-" + image["sub"], image["suffix"])
-        for image in _list(Path(bids_dir).absolute(), settings["skip_bids_validation"])
-        if image["suffix"] in settings["suffixes"]
-        and image["part"] in (None, "mag")
-        # Of several echoes one is searched.
-        and image["echo"] in (None, "1")
-    ]
-
-
-def _list(bids_dir: Path, skip_validation: bool) -> list[dict]:
-    """Images of the raw tree: path, sub, ses, suffix, part, echo and the entities as written."""
+def _paths(bids_dir: Path, skip_validation: bool) -> list[str]:
     import bids2table
 
     if not bids_dir.is_dir():
@@ -48,33 +104,44 @@ def _list(bids_dir: Path, skip_validation: bool) -> list[dict]:
         )
     if not any(bids_dir.glob("sub-*")):
         raise CMBurdenError(f"{bids_dir}: not a BIDS folder, it holds no sub-* folder")
-    table = bids2table.index_dataset(bids_dir) if described else None
-    paths = table.column("path").to_pylist() if table is not None else []
+    paths = bids2table.index_dataset(bids_dir).column("path").to_pylist() if described else []
     if not paths:
         paths = [p.relative_to(bids_dir).as_posix() for p in bids_dir.glob("sub-*/**/*.nii*")]
-    images = []
-    for path in sorted(set(paths)):
-        name = bids2table.parse_bids_entities(path)
-        if name.get("ext") not in IMAGES or "sub" not in name:
-            continue
-        if not path.startswith("sub-") or path.split("/")[-2] == "func":
-            continue
-        images.append(
-            {
-                "path": path,
-                "stem": path.rsplit("/", 1)[-1].removesuffix(name["ext"]),
-                "suffix": name.get("suffix"),
-                "entities": [pair for pair in name.items() if pair[0] not in _NO_ENTITIES],
-                "sub": name["sub"],
-                "ses": name.get("ses"),
-                "part": name.get("part"),
-                "echo": name.get("echo"),
-            }
-        )
-    return images
+    return sorted(set(paths))
 
 
-def _dataset_name(bids_dir: Path) -> str:
+def possible_scans(bids_dir: Path, config: dict[str, Any]) -> list[tuple[str, str]]:
+    """Participant and suffix of each image that may be a scan, by name alone.
+
+    Of several echoes the first stands for all: one of them will be searched.
+    """
+    settings = config["index"]
+    images = images_of(Path(bids_dir).absolute(), settings["skip_bids_validation"])
+    return [
+        (f"sub-{image.subject}", image.suffix)
+        for image in images
+        if image.suffix in settings["suffixes"]
+        and image.suffix is not None
+        and image.may_be_magnitude
+        and image.echo in (None, "1")
+    ]
+
+
+def by_subject(images: Iterable[BidsFile]) -> list[tuple[str, list[BidsFile]]]:
+    """Images of each participant label, sorted by label."""
+    groups: dict[str, list[BidsFile]] = {}
+    for image in images:
+        groups.setdefault(image.subject, []).append(image)
+    return sorted(groups.items())
+
+
+def suffixes_of(images: Iterable[BidsFile]) -> list[str]:
+    """Suffixes that occur among ``images``, sorted."""
+    return sorted({image.suffix for image in images if image.suffix is not None})
+
+
+def dataset_name(bids_dir: Path) -> str:
+    """``Name`` of dataset_description.json, else the folder's name."""
     try:
         content = json.loads((bids_dir / "dataset_description.json").read_text())
         return str(content.get("Name") or bids_dir.name)
@@ -82,18 +149,19 @@ def _dataset_name(bids_dir: Path) -> str:
         return bids_dir.name
 
 
-def _sidecar(bids_dir: Path, path: str) -> dict:
-    """Used fields of the image's metadata, by BIDS inheritance (the nearest file wins)."""
+def sidecar_of(bids_dir: Path, image: BidsFile) -> Mapping[str, Any]:
+    """``SIDECAR_FIELDS`` of the image's metadata, by BIDS inheritance (the nearest file wins)."""
     import bids2table
 
     try:
-        content = bids2table.load_bids_metadata(bids_dir / path, inherit=True)
+        content = bids2table.load_bids_metadata(bids_dir / image.path, inherit=True)
     except (OSError, ValueError):
         content = {}
-    return {key: content[key] for key in _FIELDS if key in content}
+    return {key: content[key] for key in SIDECAR_FIELDS if key in content}
 
 
-def _number(value) -> float | None:
+def number(value: Any) -> float | None:
+    """``value`` of a sidecar as a number; None if it is none."""
     try:
         return float(value)
     except (TypeError, ValueError):

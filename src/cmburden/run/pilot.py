@@ -374,7 +374,9 @@ def main(args: argparse.Namespace) -> int:
 
     if args.scans < 1 or (args.total is not None and args.total < 1):
         raise CMBurdenError("--scans and --for: give numbers of at least 1")
-    scans = tree.listing(args.bids_dir, configuration.load(nested(args.set), args.config_file))
+    scans = tree.possible_scans(
+        args.bids_dir, configuration.load(nested(args.set), args.config_file)
+    )
     chosen = choose(scans, args.scans)
     number = sum(participant in set(chosen) for participant, _ in scans)
     print(f"pilot: {number} of {len(scans)} scans, of {len(chosen)} participants", flush=True)

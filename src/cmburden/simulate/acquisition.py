@@ -1,7 +1,8 @@
 """Acquisitions to simulate: presets like the four cohorts' and random ones for training.
 
-The presets follow published protocols in voxel size, echo time and field; everything else is this
-project's choice. They are *like* those cohorts' acquisitions and hold none of their data.
+The presets follow published protocols in voxel size, echo time and field; everything else, with all
+ranges of the random ones, is this project's choice. Presets are *like* those cohorts' acquisitions
+and hold none of their data.
 """
 
 from __future__ import annotations
@@ -17,10 +18,16 @@ class Acquisition:
 
     ``voxel_mm`` is (x, y, slice); ``extent_mm`` the height covered, None for the whole brain.
     ``csf`` is the proton-density-and-T1 weight of CSF against tissue's: above 1 for long TR (2D
-    GRE), below for short TR (3D SWI). ``mask_power``, ``mask_shape`` and ``filter_size`` are those
-    of the SWI phase mask; ``minip_mm`` above 0 gives a sliding minimum projection that thick
-    instead of the slices. ``turn_deg`` are rotations about x, y, z. ``crosstalk`` is what a slice
-    has of each neighbour's signal. The last fields are faults: see ``artefacts``.
+    GRE), below for short TR (3D SWI). ``snr`` is the signal of tissue against the noise's standard
+    deviation. ``mask_power``, ``mask_shape`` and ``filter_size`` are those of the SWI phase mask;
+    ``minip_mm`` above 0 gives a sliding minimum projection of that thickness instead of the slices.
+    ``turn_deg`` are rotations about x, y, z. ``shading`` is the standard deviation of the coil's
+    log sensitivity, ``tissue_spread`` that of the tissues' log density between people.
+
+    The last fields are faults (see ``artefacts``): ``crosstalk`` is the share of each neighbour's
+    signal in a slice, ``ghost`` the ghost's share of the signal, ``ringing`` the share of k-space
+    that is missing, ``motion_mm`` the shift of the head, ``ceiling`` the brightness at which values
+    are clipped (0: none) and ``levels`` the number of integer steps (0: not rounded).
     """
 
     name: str
@@ -53,12 +60,21 @@ PRESETS = {
     "MAS": Acquisition("MAS", "SWI", (0.5, 0.5, 2.0), 0.020, 3.0, suffix="swi", csf=0.85, snr=22),
     "OATS": Acquisition("OATS", "GRE", (0.9, 0.9, 5.0), 0.025, 1.5, csf=1.3, snr=25),
 }
-#: Stands for an acquisition drawn anew for each scan.
+#: Name of a preset that is drawn anew for each scan.
 RANDOM = "RANDOM"
+
+#: Echo times of random acquisitions by field (T), s.
+_ECHO_TIME_S = {1.5: (0.015, 0.04), 3.0: (0.012, 0.035), 7.0: (0.010, 0.020)}
+#: Acquisitions are alike if each voxel size differs by less than this factor.
+_ALIKE = 7 / 6
 
 
 def vary(preset: Acquisition, rng: np.random.Generator) -> Acquisition:
-    """The preset as one visit to a scanner has it: other noise, angle, weighting, small faults."""
+    """The preset at one visit to a scanner: noise, angle, contrast and small faults differ.
+
+    The order of draws is the order of the fields below; of a fault and whether it is there the
+    fault is drawn first.
+    """
     thick = preset.contrast == "GRE"
     return dataclasses.replace(
         preset,
@@ -78,19 +94,20 @@ def random_acquisition(
 ) -> Acquisition:
     """An acquisition drawn for training: field 1.5-7 T, TE 10-40 ms, 0.4-1.2 mm, 0.8-6 mm.
 
-    Draws that are :func:`like` one of ``avoid`` are thrown away: so an acquisition is left out.
+    Draws that are :func:`like` an acquisition of ``avoid`` are rejected, so that a network can be
+    tested on an acquisition that it has not seen. Order of draws: field, contrast, voxel in plane,
+    slice, then the order of the fields below.
     """
     while True:
         field = float(rng.choice([1.5, 3.0, 7.0], p=[0.35, 0.55, 0.1]))
         swi = rng.random() < 0.5
         plane = rng.uniform(0.4, 1.2)
         thick = rng.uniform(0.8, 3.0) if swi else rng.uniform(0.8, 6.0)
-        echo = {1.5: (0.015, 0.04), 3.0: (0.012, 0.035), 7.0: (0.010, 0.020)}[field]
         drawn = Acquisition(
             "random",
             "SWI" if swi else "GRE",
             (plane, plane * rng.uniform(0.92, 1.08), max(thick, plane)),
-            rng.uniform(*echo),
+            rng.uniform(*_ECHO_TIME_S[field]),
             field,
             suffix="swi" if swi else "T2starw",
             csf=rng.uniform(0.5, 1.1) if swi else rng.uniform(0.7, 1.6),
@@ -114,13 +131,13 @@ def random_acquisition(
 
 
 def like(one: Acquisition, other: Acquisition) -> bool:
-    """Whether two acquisitions are near enough that leaving one out means leaving both.
+    """Whether two acquisitions are so near that leaving out one means leaving out both.
 
-    The same contrast and field, voxels within a sixth in plane and through.
+    They have the same contrast and field, and voxels within a sixth along each axis.
     """
     sizes = np.log(np.array(one.voxel_mm) / np.array(other.voxel_mm))
     return (
         one.contrast == other.contrast
         and one.field_t == other.field_t
-        and bool((np.abs(sizes) < np.log(7 / 6)).all())
+        and bool((np.abs(sizes) < np.log(_ALIKE)).all())
     )

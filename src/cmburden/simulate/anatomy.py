@@ -7,8 +7,10 @@ marrow (the codes of the SynthSeg training label maps, Apache-2.0).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -17,23 +19,67 @@ from scipy import ndimage
 
 from cmburden.core.errors import CMBurdenError
 
+Codes = tuple[int, ...]
+
 WHITE, CORTEX, VENTRICLES = (2, 41), (3, 42), (4, 5, 14, 15, 43, 44)
 CEREBELLUM, BRAINSTEM, THALAMUS = (7, 8, 46, 47), (16,), (10, 49)
+CAUDATE, PUTAMEN, PALLIDUM, ACCUMBENS = (11, 50), (12, 51), (13, 52), (26, 58)
+#: The four nuclei of the left side, then those of the right in the same order.
 BASAL_GANGLIA = (11, 12, 13, 26, 50, 51, 52, 58)
-PALLIDUM, VENTRAL_DC, HIPPOCAMPUS = (13, 52), (28, 60), (17, 18, 53, 54)
+VENTRAL_DC = (28, 60)
+#: Bodies of the lateral ventricles, where the choroid plexus lies; and the third ventricle.
+LATERAL_VENTRICLES, THIRD_VENTRICLE = (4, 43), 14
+#: Third and fourth ventricle are left out: no white matter is called periventricular for them.
+_PERIVENTRICULAR_OF = (4, 5, 43, 44)
 CSF, SOFT, AIR, BONE, MARROW = 24, 507, 511, 515, 516
+#: Codes of the brain are below the first number, all codes below the second.
+BRAIN_CODES_END, CODES_END = 100, 600
+#: Codes from here on are outside the skull's inner surface.
+OUTSIDE_CODES_START = 500
 
 #: White matter nearer than this to a lateral ventricle is deep or periventricular, and nearer than
 #: CAPSULE_MM to basal ganglia or thalamus a capsule: the truth's convention for MARS groups.
 PERIVENTRICULAR_MM = 10.0
 CAPSULE_MM = 4.0
-#: MNI152 is larger than people (1.9 l of brain); so shrunk, it has 1.4 l.
+
+#: MNI152 is larger than people (1.9 l of brain); this scale gives 1.4 l.
 TEMPLATE_SCALE = 0.9
+#: Tissue of the template: probability of grey or white matter above the first; a voxel is cortex
+#: above the second. By eye.
+_TISSUE_PROBABILITY, _GREY_PROBABILITY = 0.3, 0.25
+#: Closing of the sulci, in voxels of 1 mm, and the padding that the closing needs.
+_CLOSING, _PADDING = 6, 8
+#: Outer surface of each layer about the template's brain, mm. Drawn by eye: the template has no
+#: head.
+_CSF_MM, _INNER_TABLE_MM, _MARROW_MM, _SKULL_MM, _HEAD_MM = 3, 4, 6, 8, 14
+#: Air of the sinuses lies below and in front of these shares of the template's extent, and so far
+#: from the brain, mm. By eye.
+_SINUS_BELOW, _SINUS_BEFORE, _SINUS_MM = 0.35, 0.72, (4, 12)
+#: Fluid deeper in the brain than this is a ventricle, mm. By eye.
+_VENTRICLE_DEPTH_MM = 18
+#: MARS regions of the atlas (left hemisphere) that the template's labels are taken from.
+_MARS_BRAINSTEM, _MARS_CEREBELLUM, _MARS_BASAL_GANGLIA, _MARS_THALAMUS = 1, 2, 3, 4
+
+#: How people differ from their label map, by choice: scale of each axis, standard deviation of the
+#: shear, displacement in mm, its control points along each axis and their smoothing.
+_SCALES, _SHEAR_SD, _DISPLACEMENT_MM = (0.94, 1.06), 0.02, 2.0
+_CONTROL_POINTS, _CONTROL_SMOOTHING = 12, 1.2
+#: Half the box that holds every head, mm.
+_HALF_BOX_MM = (110.0, 130.0, 120.0)
+
+#: Takes points (..., 3) in mm of a scan to mm of an anatomy.
+PointMap = Callable[[torch.Tensor], torch.Tensor]
+_Item = TypeVar("_Item")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Anatomy:
-    """``labels`` (x, y, z) int16, RAS, about 1 mm; ``brain`` its mask; distances in mm, float16."""
+    """A person's label map with distances.
+
+    ``labels`` (x, y, z) int16, RAS, voxels of about 1 mm, ``affine`` (4, 4) to mm;
+    ``to_ventricle`` and ``to_deep_grey`` (x, y, z) float16, distances in mm; ``brain`` the mask of
+    the brain.
+    """
 
     name: str
     labels: np.ndarray
@@ -43,13 +89,49 @@ class Anatomy:
     brain: np.ndarray
 
 
-def brain_of(labels: np.ndarray) -> np.ndarray:
-    """Brain mask of a label map: tissue and all CSF about it, up to the skull.
+@dataclasses.dataclass(frozen=True, eq=False)
+class GridAnatomy:
+    """An anatomy at the voxel centres of some grid with ``affine`` (4, 4) to mm.
 
-    That is what extraction tools for T1w are trained to give, and what is left of a bright rim of
-    CSF in GRE; microbleeds at the cortical edge stay well inside.
+    ``labels`` (x, y, z) int16; ``to_ventricle`` and ``to_deep_grey`` (x, y, z), mm.
     """
-    inside = (labels > 0) & (labels < 500)
+
+    labels: np.ndarray
+    to_ventricle: np.ndarray
+    to_deep_grey: np.ndarray
+    affine: np.ndarray
+
+    @property
+    def tissue(self) -> np.ndarray:
+        """Mask of the brain's codes: tissue, ventricles and the fluid in sulci."""
+        return in_brain(self.labels)
+
+    def voxels_mm(self, flat: np.ndarray) -> np.ndarray:
+        """Centres (n, 3) in mm of the voxels with flat indices ``flat`` (n,)."""
+        index = np.stack(np.unravel_index(flat, self.labels.shape), 1)
+        return index @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def draw_point(self, flat: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A point (3,) in mm, even over the voxels with flat indices ``flat``.
+
+        Draws: a voxel, then three offsets within the voxel.
+        """
+        index = np.array(np.unravel_index(rng.choice(flat), self.labels.shape), float)
+        return self.affine[:3, :3] @ (index + rng.uniform(-0.5, 0.5, 3)) + self.affine[:3, 3]
+
+
+def in_brain(labels: np.ndarray) -> np.ndarray:
+    """Where a label map (any shape) holds a code of the brain, fluid included."""
+    return (labels > 0) & (labels < BRAIN_CODES_END)
+
+
+def brain_of(labels: np.ndarray) -> np.ndarray:
+    """Brain mask of a label map (x, y, z): tissue and the CSF about the tissue, up to the skull.
+
+    Extraction tools for T1w are trained to give this mask. In GRE a bright rim of CSF stays inside,
+    so that microbleeds at the cortical edge lie well within the mask.
+    """
+    inside = (labels > 0) & (labels < OUTSIDE_CODES_START)
     parts, _ = ndimage.label(inside)
     largest = parts == np.bincount(parts[inside]).argmax()
     return ndimage.binary_fill_holes(largest)
@@ -57,21 +139,27 @@ def brain_of(labels: np.ndarray) -> np.ndarray:
 
 def parenchyma(labels: np.ndarray) -> np.ndarray:
     """Where a label map holds brain tissue: neither fluid nor anything outside the brain."""
-    return (labels > 0) & (labels < 100) & ~np.isin(labels, (*VENTRICLES, CSF))
+    return in_brain(labels) & ~np.isin(labels, (*VENTRICLES, CSF))
 
 
 def available(folder: Path | None) -> list[Path | None]:
-    """Label maps in ``folder``; without any, one ``None`` that stands for the MNI template."""
+    """Label maps in ``folder``, by name; without a folder one ``None``: the MNI template.
+
+    Raises
+    ------
+    CMBurdenError
+        When the folder holds no label map.
+    """
     if folder is None:
         return [None]
-    paths = sorted(Path(folder).glob("*.nii.gz"))
+    paths: list[Path | None] = [*sorted(Path(folder).glob("*.nii.gz"))]
     if not paths:
         raise CMBurdenError(f"{folder}: holds no label map (*.nii.gz); name another folder")
-    return list(paths)
+    return paths
 
 
-def selected(maps: list, people: str | None) -> list:
-    """Of ``maps`` those that ``people`` names, first-last from 1; all where it names none.
+def selected(maps: list[_Item], people: str | None) -> list[_Item]:
+    """The label maps that ``people`` names, first-last from 1; all maps for None.
 
     >>> selected(["a", "b", "c"], "2-3"), selected(["a", "b"], None)
     (['b', 'c'], ['a', 'b'])
@@ -85,9 +173,10 @@ def selected(maps: list, people: str | None) -> list:
 # All people of a training set: loading one takes seconds, holding one 150 MB.
 @lru_cache(maxsize=16)
 def load(path: Path | None) -> Anatomy:
+    """The anatomy of a label map, or of the MNI152 template for None; kept for the next call."""
     labels, affine = _from_template() if path is None else _from_file(path)
     spacing = nib.affines.voxel_sizes(affine)
-    ventricle = np.isin(labels, VENTRICLES[:2] + VENTRICLES[4:])
+    ventricle = np.isin(labels, _PERIVENTRICULAR_OF)
     grey = np.isin(labels, BASAL_GANGLIA + THALAMUS)
     return Anatomy(
         "MNI152" if path is None else Path(path).name.split(".")[0],
@@ -106,47 +195,71 @@ def _from_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _from_template() -> tuple[np.ndarray, np.ndarray]:
-    """MNI152 as a label map: tissue of nilearn's template, regions of our atlas, a drawn head."""
-    from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template
+    """Labels and affine of MNI152: nilearn's tissue, regions of this project's atlas, a drawn head.
 
-    from cmburden.space import atlas as space_atlas
+    The template's voxels are 1 mm, so that distances in voxels are distances in mm.
+    """
+    from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template
 
     grey_image = load_mni152_gm_template(resolution=1)
     grey = np.asarray(grey_image.dataobj, dtype=np.float32)
     white = np.asarray(load_mni152_wm_template(resolution=1).dataobj, dtype=np.float32)
-    affine = grey_image.affine
+    tissue = (grey > _TISSUE_PROBABILITY) | (white > _TISSUE_PROBABILITY)
+    closed = ndimage.binary_closing(np.pad(tissue, _PADDING), iterations=_CLOSING)
+    inner = (slice(_PADDING, -_PADDING),) * 3
+    brain = ndimage.binary_fill_holes(closed)[inner]
+    labels = _drawn_head(brain)
+    _label_brain(labels, grey, white, tissue, brain, grey_image.affine)
+    return labels, np.diag([TEMPLATE_SCALE] * 3 + [1.0]) @ grey_image.affine
+
+
+def _drawn_head(brain: np.ndarray) -> np.ndarray:
+    """Labels (x, y, z) int16 of fluid, skull, scalp and sinuses about the mask ``brain``."""
+    labels = np.zeros(brain.shape, np.int16)
+    reach = ndimage.distance_transform_edt(~brain)
+    labels[reach <= _HEAD_MM] = SOFT
+    labels[reach <= _SKULL_MM] = BONE
+    labels[(reach <= _MARROW_MM) & (reach > _INNER_TABLE_MM)] = MARROW
+    labels[reach <= _CSF_MM] = CSF
+    z, y = np.indices(brain.shape)[2], np.indices(brain.shape)[1]
+    least, most = _SINUS_MM
+    sinus = (reach > least) & (reach <= most)
+    sinus &= (z < brain.shape[2] * _SINUS_BELOW) & (y > brain.shape[1] * _SINUS_BEFORE)
+    labels[sinus] = AIR
+    return labels
+
+
+def _label_brain(
+    labels: np.ndarray,
+    grey: np.ndarray,
+    white: np.ndarray,
+    tissue: np.ndarray,
+    brain: np.ndarray,
+    affine: np.ndarray,
+) -> None:
+    """Write the codes of the template's brain into ``labels``, by tissue and by the atlas."""
+    from cmburden.space import atlas as space_atlas
+    from cmburden.space import regions as mars
+
     across = np.arange(grey.shape[0]) * affine[0, 0] + affine[0, 3]
     right = np.broadcast_to((across > 0)[:, None, None], grey.shape)
-    mars = space_atlas.regions_on(grey.shape, affine) % 100
-    tissue = (grey > 0.3) | (white > 0.3)
-    brain = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(tissue, 8), iterations=6))
-    brain = brain[8:-8, 8:-8, 8:-8]
+    region = space_atlas.regions_on(grey.shape, affine) % mars.RIGHT_OFFSET
 
-    labels = np.zeros(grey.shape, np.int16)
-    reach = ndimage.distance_transform_edt(~brain)
-    labels[reach <= 14] = SOFT
-    labels[reach <= 8] = BONE
-    labels[(reach <= 6) & (reach > 4)] = MARROW
-    labels[reach <= 3] = CSF
-    z, y = np.indices(grey.shape)[2], np.indices(grey.shape)[1]
-    sinus = (reach > 4) & (reach <= 12) & (z < grey.shape[2] * 0.35) & (y > grey.shape[1] * 0.72)
-    labels[sinus] = AIR
-
-    def put(where: np.ndarray, left: int, other: int) -> None:
-        labels[where & ~right] = left
-        labels[where & right] = other
+    def put(where: np.ndarray, left_code: int, right_code: int) -> None:
+        labels[where & ~right] = left_code
+        labels[where & right] = right_code
 
     labels[brain] = CSF
-    put(brain & (white > np.maximum(grey, 0.25)), *WHITE)
-    put(brain & (grey >= white) & (grey > 0.25), *CORTEX)
-    hollow = brain & ~tissue & (ndimage.distance_transform_edt(brain) > 18) & ~np.isin(mars, (1, 2))
-    put(hollow, 4, 43)
-    put((mars == 2) & tissue & (grey >= white), 8, 47)
-    put((mars == 2) & tissue & (grey < white), 7, 46)
-    put((mars == 1) & tissue, 16, 16)
-    put((mars == 3) & tissue, 12, 51)
-    put((mars == 4) & tissue, 10, 49)
-    return labels, np.diag([TEMPLATE_SCALE] * 3 + [1.0]) @ affine
+    put(brain & (white > np.maximum(grey, _GREY_PROBABILITY)), *WHITE)
+    put(brain & (grey >= white) & (grey > _GREY_PROBABILITY), *CORTEX)
+    hollow = brain & ~tissue & (ndimage.distance_transform_edt(brain) > _VENTRICLE_DEPTH_MM)
+    put(hollow & ~np.isin(region, (_MARS_BRAINSTEM, _MARS_CEREBELLUM)), *LATERAL_VENTRICLES)
+    cerebellum = (region == _MARS_CEREBELLUM) & tissue
+    put(cerebellum & (grey >= white), 8, 47)
+    put(cerebellum & (grey < white), 7, 46)
+    put((region == _MARS_BRAINSTEM) & tissue, *BRAINSTEM, *BRAINSTEM)
+    put((region == _MARS_BASAL_GANGLIA) & tissue, *PUTAMEN)
+    put((region == _MARS_THALAMUS) & tissue, *THALAMUS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,25 +288,29 @@ class Deformation:
 
 
 def deformation(anatomy: Anatomy, rng: np.random.Generator) -> Deformation:
-    """A random person of this anatomy: mirrored or not, 5 % scaled, locally 2 mm displaced."""
-    where = np.argwhere((anatomy.labels > 0) & (anatomy.labels < 100))
+    """A random person of this anatomy: mirrored or not, scaled by 6 %, locally displaced by 2 mm.
+
+    Draws: three scales, the mirroring, nine shears, the displacement.
+    """
+    where = np.argwhere(in_brain(anatomy.labels))
     centre = nib.affines.apply_affine(anatomy.affine, where.mean(0))
     matrix = np.eye(4)
-    matrix[:3, :3] = np.diag(rng.uniform(0.94, 1.06, 3))
+    matrix[:3, :3] = np.diag(rng.uniform(*_SCALES, 3))
     if rng.random() < 0.5:
         matrix[0] *= -1
-    matrix[:3, :3] += rng.normal(0, 0.02, (3, 3))
+    matrix[:3, :3] += rng.normal(0, _SHEAR_SD, (3, 3))
     matrix[:3, 3] = centre
-    field = ndimage.gaussian_filter(rng.normal(0, 1, (3, 12, 12, 12)), (0, 1.2, 1.2, 1.2))
-    field *= 2.0 / field.std()
-    half = np.array([110.0, 130.0, 120.0])
+    noise = rng.normal(0, 1, (3, *(_CONTROL_POINTS,) * 3))
+    field = ndimage.gaussian_filter(noise, (0, *(_CONTROL_SMOOTHING,) * 3))
+    field *= _DISPLACEMENT_MM / field.std()
+    half = np.array(_HALF_BOX_MM)
     return Deformation(matrix, field, (-half, half))
 
 
 def sample(
     volume: np.ndarray, affine: np.ndarray, points: torch.Tensor, *, nearest: bool = False
 ) -> torch.Tensor:
-    """``volume`` at ``points`` (..., 3) in mm; zero outside."""
+    """``volume`` (x, y, z) at ``points`` (..., 3) in mm, float32; zero outside."""
     inverse = torch.as_tensor(np.linalg.inv(affine), dtype=torch.float32)
     index = points @ inverse[:3, :3].T + inverse[:3, 3]
     size = torch.tensor(volume.shape, dtype=torch.float32)
@@ -204,3 +321,17 @@ def sample(
         source, flat, mode="nearest" if nearest else "bilinear", align_corners=True
     )
     return values.reshape(points.shape[:-1])
+
+
+def on_grid(anatomy: Anatomy, points: torch.Tensor, affine: np.ndarray) -> GridAnatomy:
+    """The anatomy on another grid with ``affine``.
+
+    ``points`` (x, y, z, 3) are the grid's voxel centres in mm of the anatomy.
+    """
+    labels = sample(anatomy.labels, anatomy.affine, points, nearest=True)
+    return GridAnatomy(
+        labels.numpy().astype(np.int16),
+        sample(anatomy.to_ventricle, anatomy.affine, points).numpy(),
+        sample(anatomy.to_deep_grey, anatomy.affine, points).numpy(),
+        affine,
+    )

@@ -1,17 +1,26 @@
-"""A simulated BIDS cohort: scans, T1w for some, participants.tsv, sidecars and the truth."""
+"""A simulated BIDS cohort: scans, T1w of some, participants.tsv, sidecars and the truth.
+
+Order of draws (a contract, as in ``scan``): :func:`plan_cohort` draws each participant's plan by a
+seed of its own, before any image; :func:`write_participant` then draws, by the plan's seed, the
+deformation, the acquisition, the findings, the scan, and the T1w.
+"""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
+import os
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
-from scipy import stats
+import torch
+from scipy import ndimage, stats
 
 from cmburden.core import schema, tables
 from cmburden.core.errors import CMBurdenError
@@ -23,17 +32,51 @@ from cmburden.simulate import anatomy as an
 from cmburden.simulate.scan import Simulated, simulate
 from cmburden.simulate.sources import usual_findings
 
-#: T1 weighting of a 1.2 mm T1w: label code -> brightness.
-_T1W = {**dict.fromkeys(an.WHITE, 1.0), **dict.fromkeys(an.CORTEX, 0.65), 24: 0.2, 4: 0.2, 43: 0.2,
-        14: 0.2, 15: 0.2, 507: 0.5, 515: 0.1, 516: 0.95, 511: 0.02, 0: 0.02}  # fmt: skip
-_T1W_MM = 1.2
-#: Microbleeds of a scan with some: lognormal, mean and deviation of its logarithm.
-COUNT_LOG = (0.69, 1.33)
+#: Microbleeds of a scan with some: lognormal, mean and deviation of its logarithm (957 microbleeds
+#: of five published sets: median 2, 90 % 11); and the most that a scan gets.
+COUNT_LOG, _MOST = (0.69, 1.33), 60
+#: The quantile that a count is drawn at stays away from 0 and 1 by this.
+_LEAST_QUANTILE = 1e-9
+#: Age of participants, years: mean, standard deviation and limits. By choice.
+_AGE, _AGE_LIMITS = (74, 8), (50, 95)
+#: Presence of microbleeds: odds at the reference age (15 %) and the odds ratio of ten years. By
+#: choice, after population studies.
+_REFERENCE_AGE, _REFERENCE_ODDS, _ODDS_RATIO_DECADE = 70, 0.15 / 0.85, 1.8
+#: Steps of low-discrepancy sequences over participants (fractional parts of multiples): the golden
+#: ratio for presence, the plastic number for T1w. Any run of participants then has nearly the share
+#: that is asked for.
+_PRESENCE_STEP, _T1W_STEP = 0.618034, 0.7548
+
+#: Brightness of a T1w by label code; other codes the last value. By eye.
+_T1W = {
+    **dict.fromkeys(an.WHITE, 1.0),
+    **dict.fromkeys(an.CORTEX, 0.65),
+    **dict.fromkeys((4, 14, 15, 43, an.CSF), 0.2),
+    an.SOFT: 0.5,
+    an.BONE: 0.1,
+    an.MARROW: 0.95,
+    an.AIR: 0.02,
+    0: 0.02,
+}
+_T1W_OTHER = 0.7
+#: Grid of a T1w: step, mm, along each axis, and half its width in steps' units, mm.
+_T1W_MM, _T1W_AXES, _T1W_HALF_MM = 1.2, (0.85, 1.05, 0.95), 100
+#: The head's motion before the T1w: standard deviation in degrees and mm. By choice.
+_T1W_TURN_DEG, _T1W_SHIFT_MM = 1.0, 1.0
+#: Smoothing, voxels, and noise of a T1w, white matter 1.
+_T1W_SMOOTHING, _T1W_NOISE = 0.5, 0.03
+
+#: Images are stored as int16: this percentile gets this value, and no voxel more than the last.
+_STORED_PERCENTILE, _STORED_LEVEL, _STORED_MOST = 99, 2000, 32000
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """What one participant is to be; drawn before any image, so it does not depend on order."""
+class ParticipantPlan:
+    """A participant to simulate; drawn before any image, so that the order of work is free.
+
+    ``cohort`` is the preset, ``seed`` that of the images; ``anatomy`` a label map or None for the
+    template.
+    """
 
     participant_id: str
     cohort: str
@@ -48,42 +91,70 @@ class Plan:
 
 
 def plan_cohort(
-    presets: list[str], participants: int, maps: list, seed: int, *,
-    positive_share: float | None, t1w_share: float,
-) -> list[Plan]:  # fmt: skip
-    """``participants`` a preset. Presence rises with age (odds x 1.8 a decade, 15 % at 70) unless
-    ``positive_share`` is given; counts of the positive follow 957 real ones: median 2, 90 % 11.
+    presets: list[str],
+    participants: int,
+    maps: Sequence[Path | None],
+    seed: int,
+    *,
+    positive_share: float | None,
+    t1w_share: float,
+) -> list[ParticipantPlan]:
+    """Plans of ``participants`` of each preset.
+
+    Presence rises with age (odds x 1.8 a decade, 15 % at 70) unless ``positive_share`` is given.
+    Counts of the positive follow 957 real microbleeds: median 2, 90 % 11.
 
     With ``positive_share`` presence and counts are stratified: any run of participants has that
     share and those quantiles, the same in each preset, so that few scans still stand for many.
+
+    Order of draws of a participant: age; presence and count (only without ``positive_share``); sex,
+    site, diagnosis, label map.
     """
     plans = []
     for preset in presets:
         for number in range(1, participants + 1):
             name = f"sub-{preset}{number:03d}"
             rng = np.random.default_rng(seed_of("participant", seed, name))
-            age = float(np.clip(rng.normal(74, 8), 50, 95))
-            odds = 0.15 / 0.85 * 1.8 ** ((age - 70) / 10)
-            share = odds / (1 + odds) if positive_share is None else positive_share
-            if positive_share is None:
-                draw, quantile = rng.random(), rng.random()
-            else:
-                draw = (number * 0.618034) % 1
-                quantile = draw / positive_share
-            spread = stats.norm.ppf(np.clip(quantile, 1e-9, 1 - 1e-9), *COUNT_LOG)
-            count = int(np.clip(np.round(np.exp(spread)), 1, 60))
+            age = float(np.clip(rng.normal(*_AGE), *_AGE_LIMITS))
+            count = _draw_count(number, age, positive_share, rng)
             plans.append(
-                Plan(
-                    name, preset, round(age, 1), str(rng.choice(["F", "M"])),
-                    str(rng.choice(["A", "B"])), str(rng.choice(["control", "MCI", "AD"])),
-                    count if draw < share else 0, bool(((number * 0.7548) % 1) < t1w_share),
-                    maps[int(rng.integers(len(maps)))], seed_of("scan", seed, name),
+                ParticipantPlan(
+                    participant_id=name,
+                    cohort=preset,
+                    age=round(age, 1),
+                    sex=str(rng.choice(["F", "M"])),
+                    site=str(rng.choice(["A", "B"])),
+                    diagnosis=str(rng.choice(["control", "MCI", "AD"])),
+                    n_microbleeds=count,
+                    has_t1w=bool(((number * _T1W_STEP) % 1) < t1w_share),
+                    anatomy=maps[int(rng.integers(len(maps)))],
+                    seed=seed_of("scan", seed, name),
                 )
-            )  # fmt: skip
+            )
     return plans
 
 
-def write_participant(plan: Plan, root: Path, painted: float = 0.0) -> list[dict]:
+def _draw_count(
+    number: int, age: float, positive_share: float | None, rng: np.random.Generator
+) -> int:
+    """Microbleeds of the ``number``-th participant of a preset."""
+    if positive_share is None:
+        odds = _REFERENCE_ODDS * _ODDS_RATIO_DECADE ** ((age - _REFERENCE_AGE) / 10)
+        share = odds / (1 + odds)
+        draw, quantile = rng.random(), rng.random()
+    else:
+        share = positive_share
+        draw = (number * _PRESENCE_STEP) % 1
+        quantile = draw / share if share else 1.0
+    if draw >= share:
+        return 0
+    within = np.clip(quantile, _LEAST_QUANTILE, 1 - _LEAST_QUANTILE)
+    return int(np.clip(np.round(np.exp(stats.norm.ppf(within, *COUNT_LOG))), 1, _MOST))
+
+
+def write_participant(
+    plan: ParticipantPlan, root: Path, painted: float = 0.0
+) -> list[dict[str, Any]]:
     """Simulate one participant's scan (and T1w) below ``root``; returns its truth rows.
 
     ``painted``: share of the microbleeds that are ``sources.Paint``.
@@ -101,14 +172,14 @@ def write_participant(plan: Plan, root: Path, painted: float = 0.0) -> list[dict
     stem = f"{plan.participant_id}_{acquisition.suffix}"
     write_scan(folder, stem, scan, acquisition)
     if plan.has_t1w:
-        _write_t1w(plan, folder, person, deform, rng)
-    truth = root / "sourcedata" / "truth" / f"{plan.participant_id}_brain.nii.gz"
-    images.save_volume(truth, scan.brain, scan.affine, np.uint8)
+        _write_t1w(folder, f"{plan.participant_id}_T1w", person, deform, rng)
+    mask = root / "sourcedata" / "truth" / f"{plan.participant_id}_brain.nii.gz"
+    images.save_volume(mask, scan.brain, scan.affine, np.uint8)
     return truth_rows(plan, stem, scan)
 
 
 def write_scan(folder: Path, stem: str, scan: Simulated, acquisition: aq.Acquisition) -> None:
-    """The image and its sidecar."""
+    """Write the image and its sidecar."""
     _write_image(folder / f"{stem}.nii.gz", scan.image, scan.affine)
     write_json(
         folder / f"{stem}.json",
@@ -123,67 +194,84 @@ def write_scan(folder: Path, stem: str, scan: Simulated, acquisition: aq.Acquisi
 
 
 def _write_image(path: Path, image: np.ndarray, affine: np.ndarray) -> None:
-    """As scanners write: int16, 0 to about 3000."""
-    scaled = np.clip(np.round(image * (2000 / np.percentile(image, 99))), 0, 32000)
-    images.save_volume(path, scaled, affine, np.int16)
+    """Write an image as scanners do: int16, 0 to about 3000."""
+    scaled = np.round(image * (_STORED_LEVEL / np.percentile(image, _STORED_PERCENTILE)))
+    images.save_volume(path, np.clip(scaled, 0, _STORED_MOST), affine, np.int16)
 
 
-def _write_t1w(plan: Plan, folder: Path, person: an.Anatomy, deform, rng) -> None:
-    """A T1w of the same session: the head has moved by about a millimetre and a degree."""
-    import torch
-    from scipy import ndimage
+def _write_t1w(
+    folder: Path, stem: str, person: an.Anatomy, deform: an.PointMap, rng: np.random.Generator
+) -> None:
+    """Write a T1w of the same session, for which the head has moved by a millimetre and a degree.
 
-    axis = np.arange(-100, 101, _T1W_MM)
-    grid = np.stack(np.meshgrid(axis * 0.85, axis * 1.05, axis * 0.95, indexing="ij"), -1)
-    angle = np.deg2rad(rng.normal(0, 1.0, 3))
-    turn = nib.eulerangles.euler2mat(*angle)
-    points = torch.as_tensor((grid @ turn.T + rng.normal(0, 1.0, 3)).astype(np.float32))
+    Draws: three angles, three shifts, the noise.
+    """
+    axis = np.arange(-_T1W_HALF_MM, _T1W_HALF_MM + 1, _T1W_MM)
+    grid = np.stack(np.meshgrid(*(axis * step for step in _T1W_AXES), indexing="ij"), -1)
+    turn = nib.eulerangles.euler2mat(*np.deg2rad(rng.normal(0, _T1W_TURN_DEG, 3)))
+    moved = grid @ turn.T + rng.normal(0, _T1W_SHIFT_MM, 3)
+    points = torch.as_tensor(moved.astype(np.float32))
     labels = an.sample(person.labels, person.affine, deform(points), nearest=True).numpy()
-    table = np.full(600, 0.7, np.float32)
+    brightness = np.full(an.CODES_END, _T1W_OTHER, np.float32)
     for code, value in _T1W.items():
-        table[code] = value
-    image = ndimage.gaussian_filter(table[labels.astype(int)], 0.5)
-    image = np.abs(image + rng.normal(0, 0.03, image.shape))
-    affine = np.diag([_T1W_MM * 0.85, _T1W_MM * 1.05, _T1W_MM * 0.95, 1.0])
-    affine[:3, 3] = -100 * np.array([0.85, 1.05, 0.95])
-    _write_image(folder / f"{plan.participant_id}_T1w.nii.gz", image, affine)
-    write_json(
-        folder / f"{plan.participant_id}_T1w.json",
-        {"MagneticFieldStrength": 3.0, "Manufacturer": "Simulated"},
-    )
+        brightness[code] = value
+    image = ndimage.gaussian_filter(brightness[labels.astype(int)], _T1W_SMOOTHING)
+    image = np.abs(image + rng.normal(0, _T1W_NOISE, image.shape))
+    affine = np.diag([*(_T1W_MM * step for step in _T1W_AXES), 1.0])
+    affine[:3, 3] = -_T1W_HALF_MM * np.array(_T1W_AXES)
+    _write_image(folder / f"{stem}.nii.gz", image, affine)
+    write_json(folder / f"{stem}.json", {"MagneticFieldStrength": 3.0, "Manufacturer": "Simulated"})
 
 
-def truth_rows(plan: Plan, stem: str, scan: Simulated) -> list[dict]:
-    base = {"scan_id": stem, "cohort": plan.cohort, "participant_id": plan.participant_id}
-    rows = [
-        base
-        | {
-            "source_id": number,
-            "kind": source.kind,
-            **{
-                f"{axis}_mm": round(float(v), 3)
-                for axis, v in zip("xyz", source.centre, strict=True)
-            },
-            "radius_mm": round(source.visible_mm, 3),
-            "source_radius_mm": round(source.radius_mm, 3),
-            "susceptibility_ppm": round(source.chi_ppm, 3),
-            "region": source.region,
-            "group": source.group if source.kind == "microbleed" else None,
-        }
-        for number, source in enumerate(scan.sources, start=1)
-    ]
-    # A scan without any source is a row too: zero is a value.
+def truth_rows(plan: ParticipantPlan, stem: str, scan: Simulated) -> list[dict[str, Any]]:
+    """Rows of ``tables.TRUTH``, one a source; a scan without any has a row of kind 'none'."""
+    base: dict[str, Any] = {
+        "scan_id": stem,
+        "cohort": plan.cohort,
+        "participant_id": plan.participant_id,
+    }
+    rows = []
+    for number, source in enumerate(scan.sources, start=1):
+        x, y, z = (round(float(v), 3) for v in source.centre)
+        rows.append(
+            base
+            | {
+                "source_id": number,
+                "kind": source.kind,
+                "x_mm": x,
+                "y_mm": y,
+                "z_mm": z,
+                "radius_mm": round(source.visible_mm, 3),
+                "source_radius_mm": round(source.radius_mm, 3),
+                "susceptibility_ppm": round(source.chi_ppm, 3),
+                "region": source.region,
+                "group": source.group if source.kind == "microbleed" else None,
+            }
+        )
     return rows or [base | {"source_id": 0, "kind": "none"}]
 
 
 def run(
-    out: Path, *, presets: list[str], participants: int, seed: int, anatomy: Path | None = None,
-    people: str | None = None, positive_share: float | None = None, t1w_share: float = 0.5,
-    painted: float = 0.0, jobs: int = 2,
-) -> pd.DataFrame:  # fmt: skip
+    out: Path,
+    *,
+    presets: list[str],
+    participants: int,
+    seed: int,
+    anatomy: Path | None = None,
+    people: str | None = None,
+    positive_share: float | None = None,
+    t1w_share: float = 0.5,
+    painted: float = 0.0,
+    jobs: int = 2,
+) -> pd.DataFrame:
     """Write a cohort to ``out`` (a new BIDS folder) and its truth to ``out``/../truth.tsv.
 
-    Returns the truth table (``tables.TRUTH``).
+    Returns the truth (``tables.TRUTH``).
+
+    Raises
+    ------
+    CMBurdenError
+        For an unknown preset, a share outside 0 to 1, or a folder that holds files.
     """
     out = Path(out)
     unknown = sorted(set(presets) - {*aq.PRESETS, aq.RANDOM})
@@ -194,21 +282,36 @@ def run(
     if not 0 <= painted <= 1:
         raise CMBurdenError(f"--painted {painted:g}: is a share, from 0 to 1")
     plans = prepared(
-        out, presets, participants, seed, anatomy=anatomy, people=people,
-        positive_share=positive_share, t1w_share=t1w_share,
-    )  # fmt: skip
+        out,
+        presets,
+        participants,
+        seed,
+        anatomy=anatomy,
+        people=people,
+        positive_share=positive_share,
+        t1w_share=t1w_share,
+    )
     work = [(plan, out, painted) for plan in plans]
     return write_all(write_participant, work, out, tables.TRUTH, jobs)
 
 
-def write_all(write, work: list[tuple], out: Path, table: schema.Table, jobs: int) -> pd.DataFrame:
-    """``write(*one)`` of each of ``work`` in processes of their own; its rows are the truth, which
-    goes to ``out``/../truth.tsv as ``table`` has it and is returned."""
-    rows: list[dict] = []
+def write_all(
+    write: Callable[..., list[dict[str, Any]]],
+    work: Sequence[tuple[Any, ...]],
+    out: Path,
+    table: schema.Table,
+    jobs: int,
+) -> pd.DataFrame:
+    """Call ``write(*arguments)`` for each of ``work``, ``jobs`` at a time in processes.
+
+    ``write`` returns rows of the truth. All rows go to ``out``/../truth.tsv in the columns of
+    ``table``, and are returned.
+    """
+    rows: list[dict[str, Any]] = []
     with ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker, (jobs,)) as pool:
-        for done, part in enumerate(pool.map(write, *zip(*work, strict=True)), 1):
+        for number, part in enumerate(pool.map(write, *zip(*work, strict=True)), 1):
             rows += part
-            print(f"simulated {done} of {len(work)}", flush=True)
+            print(f"simulated {number} of {len(work)}", flush=True)
     truth = table.frame(rows)
     with whole_file(out.parent / "truth.tsv") as temporary:
         truth.to_csv(temporary, sep="\t", index=False, na_rep="n/a")
@@ -216,11 +319,23 @@ def write_all(write, work: list[tuple], out: Path, table: schema.Table, jobs: in
 
 
 def prepared(
-    out: Path, presets: list[str], participants: int, seed: int, *, anatomy: Path | None,
-    people: str | None, positive_share: float | None, t1w_share: float,
-) -> list[Plan]:  # fmt: skip
-    """Who is to be simulated, with the files of the new BIDS folder ``out`` that come before any
-    scan."""
+    out: Path,
+    presets: list[str],
+    participants: int,
+    seed: int,
+    *,
+    anatomy: Path | None,
+    people: str | None,
+    positive_share: float | None,
+    t1w_share: float,
+) -> list[ParticipantPlan]:
+    """Plan a cohort and write the files of the new BIDS folder ``out`` that come before any scan.
+
+    Raises
+    ------
+    CMBurdenError
+        When ``out`` holds files, or ``anatomy`` no label map.
+    """
     if out.exists() and any(out.iterdir()):
         raise CMBurdenError(f"{out}: holds files already; name a new folder")
     maps = an.selected(an.available(anatomy), people)
@@ -240,56 +355,24 @@ def prepared(
     )
     with whole_file(out / ".bidsignore") as temporary:
         temporary.write_text("# no suffix for SWI in raw BIDS yet\n**/*_swi.*\n")
+    columns = ("participant_id", "age", "sex", "site", "diagnosis")
+    people_rows = [
+        {column: getattr(plan, column) for column in columns}
+        for plan in sorted(plans, key=lambda plan: plan.participant_id)
+    ]
     with whole_file(out / "participants.tsv") as temporary:
-        pd.DataFrame(
-            [
-                {k: getattr(p, k) for k in ("participant_id", "age", "sex", "site", "diagnosis")}
-                for p in sorted(plans, key=lambda p: p.participant_id)
-            ]
-        ).to_csv(temporary, sep="\t", index=False, na_rep="n/a")
+        pd.DataFrame(people_rows).to_csv(temporary, sep="\t", index=False, na_rep="n/a")
     return plans
 
 
 def _start_worker(jobs: int) -> None:
-    """A share of the cores; and an end with the command, even where that was killed."""
-    import os
-    import threading
-
-    import torch
-
+    """Give a worker its share of the cores, and end it with the command, even a killed command."""
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
 
     def follow() -> None:
-        parent_process().join()
-        os._exit(1)
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("out", type=Path, help="new BIDS folder; the truth goes beside it")
-    parser.add_argument("--presets", nargs="+", default=list(aq.PRESETS), metavar="NAME",
-                        help=f"acquisitions like those of {', '.join(aq.PRESETS)}, or "
-                        f"{aq.RANDOM} for one unlike them, drawn anew each time")  # fmt: skip
-    parser.add_argument("--participants", type=int, default=4, help="a preset (default 4)")
-    parser.add_argument("--anatomy", type=Path, help="folder of label maps; none: MNI152 template")
-    parser.add_argument("--people", help="label maps to use, first-last from 1")
-    parser.add_argument("--positive-share", type=float,
-                        help="share with microbleeds (default: by age)")  # fmt: skip
-    parser.add_argument("--t1w-share", type=float, default=0.5, help="share with a T1w")
-    parser.add_argument("--painted", type=float, default=0.0, metavar="SHARE",
-                        help="share of the microbleeds drawn as dark ellipsoids, without physics: "
-                        "to calibrate on (default 0)")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2)
-
-
-def main(args: argparse.Namespace) -> int:
-    truth = run(
-        args.out, presets=args.presets, participants=args.participants, seed=args.seed,
-        anatomy=args.anatomy, people=args.people, positive_share=args.positive_share,
-        t1w_share=args.t1w_share, painted=args.painted, jobs=args.jobs,
-    )  # fmt: skip
-    real = truth[truth["kind"] == "microbleed"]
-    print(f"{args.out}: {truth['scan_id'].nunique()} scans, {len(real)} microbleeds")
-    return 0

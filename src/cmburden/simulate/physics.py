@@ -5,11 +5,17 @@ Units: susceptibility in ppm (SI), field shift in ppm of B0, lengths in mm, time
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
-#: Proton gyromagnetic ratio over 2 pi.
+#: Proton gyromagnetic ratio over 2 pi (CODATA 2018).
 GAMMA_HZ_PER_T = 42.577478518e6
+#: A sphere's field is not evaluated nearer to its centre than this, mm: no division by zero.
+_LEAST_DISTANCE_MM = 1e-9
+#: The steep SWI mask: phase at which it is one half, rad, and its slope per rad. By eye.
+_SIGMOID_PHASE, _SIGMOID_SLOPE = np.pi / 3, 4
 
 
 def phase_per_ppm(field_t: float, echo_time_s: float) -> float:
@@ -21,10 +27,12 @@ def phase_per_ppm(field_t: float, echo_time_s: float) -> float:
     return 2 * np.pi * GAMMA_HZ_PER_T * field_t * echo_time_s * 1e-6
 
 
-def dipole_field(chi: torch.Tensor, voxel_mm, b0: np.ndarray) -> torch.Tensor:
-    """Field shift (ppm of B0) of a susceptibility map: the convolution with a unit dipole.
+def dipole_field(
+    chi: torch.Tensor, voxel_mm: Sequence[float] | np.ndarray, b0: np.ndarray
+) -> torch.Tensor:
+    """Field shift (x, y, z), ppm of B0, of a susceptibility map: convolution with a unit dipole.
 
-    ``chi`` (x, y, z) in ppm; ``b0`` unit vector in the grid's axes. In k-space the kernel is
+    ``chi`` (x, y, z) in ppm; ``b0`` (3,) unit vector in the grid's axes. In k-space the kernel is
     1/3 - (k.b0)^2 / k^2, the mean field set to zero (Salomir et al., Concepts Magn Reson B
     2003;19:26; Marques and Bowtell 2005;25:65). The grid wraps: leave a margin around sources.
     """
@@ -43,34 +51,47 @@ def dipole_field(chi: torch.Tensor, voxel_mm, b0: np.ndarray) -> torch.Tensor:
 
 
 def sphere_field(points_mm: np.ndarray, radius_mm: float, chi: float, b0: np.ndarray) -> np.ndarray:
-    """Field shift (ppm) of a sphere at ``points_mm`` (..., 3) from its centre: 0 inside, else
-    chi/3 (a/r)^3 (3 cos^2 - 1) (Haacke et al., Magnetic Resonance Imaging, 1999, ch. 25)."""
+    """Field shift (...) in ppm of a sphere at ``points_mm`` (..., 3) from its centre.
+
+    Inside the sphere the shift is 0, outside chi/3 (a/r)^3 (3 cos^2 - 1) (Haacke et al., Magnetic
+    Resonance Imaging, 1999, ch. 25).
+    """
     distance = np.linalg.norm(points_mm, axis=-1)
-    safe = np.maximum(distance, 1e-9)
+    safe = np.maximum(distance, _LEAST_DISTANCE_MM)
     cosine = points_mm @ np.asarray(b0) / safe
     outside = chi / 3 * (radius_mm / safe) ** 3 * (3 * cosine**2 - 1)
     return np.where(distance > radius_mm, outside, 0.0)
 
 
-def visible_radius(source_radius_mm, chi, field_t: float, echo_time_s: float):
-    """Radius to which a sphere's signal loss shows: where its equatorial phase falls to 1 rad.
+def visible_radius(
+    source_radius_mm: float, chi: float, field_t: float, echo_time_s: float
+) -> float:
+    """Radius (mm) of a sphere's signal loss: where the equatorial phase falls to 1 rad.
 
-    Blooming thus grows with the cube root of field x echo time x susceptibility.
+    ``chi`` in ppm. Blooming grows with the cube root of field x echo time x susceptibility.
     """
     bloom = np.cbrt(np.abs(chi) / 3 * phase_per_ppm(field_t, echo_time_s))
     return source_radius_mm * np.maximum(1.0, bloom)
 
 
 def block_mean(volume: torch.Tensor, factor: tuple[int, int, int]) -> torch.Tensor:
-    """Mean over blocks of sub-voxels: the signal of a voxel is the mean over its spins."""
+    """Mean over blocks of sub-voxels: the signal of a voxel is the mean over its spins.
+
+    ``volume`` (x, y, z) sub-voxels, of which incomplete blocks at the end are left out; ``factor``
+    sub-voxels of a block along each axis. On torch tensors, whose sums scikit-image's
+    ``block_reduce`` does not reproduce to the bit.
+    """
     fx, fy, fz = factor
     x, y, z = (n // f for n, f in zip(volume.shape, factor, strict=True))
     return volume[: x * fx, : y * fy, : z * fz].reshape(x, fx, y, fy, z, fz).mean((1, 3, 5))
 
 
 def through_voxel_dephasing(field_ppm: torch.Tensor, radians_per_ppm: float) -> torch.Tensor:
-    """Signal left after a linear field gradient dephases a voxel: prod of sinc(phase difference
-    across the voxel / 2 pi) over the axes (Yablonskiy and Haacke, MRM 1994;32:749)."""
+    """Share (x, y, z) of the signal that is left after field gradients dephase each voxel.
+
+    The product over the axes of sinc(phase difference across the voxel / 2 pi), for a field
+    ``field_ppm`` (x, y, z) that is linear in a voxel (Yablonskiy and Haacke, MRM 1994;32:749).
+    """
     left = torch.ones_like(field_ppm)
     for gradient in torch.gradient(field_ppm):
         left *= torch.sinc(gradient * (radians_per_ppm / (2 * np.pi))).abs()
@@ -78,10 +99,10 @@ def through_voxel_dephasing(field_ppm: torch.Tensor, radians_per_ppm: float) -> 
 
 
 def homodyne_phase(image: torch.Tensor, filter_size: int) -> torch.Tensor:
-    """High-pass phase of a complex image (x, y, slices): divided by its low-pass, slice by slice.
+    """High-pass phase (rad) of a complex image (x, y, slices).
 
-    ``filter_size`` is the width of the Hann window in in-plane k-space samples (Haacke et al.,
-    MRM 2004;52:612).
+    Each slice is divided by its own low-pass. ``filter_size`` is the width of the Hann window in
+    in-plane k-space samples (Haacke et al., MRM 2004;52:612).
     """
     nx, ny = image.shape[:2]
 
@@ -101,13 +122,13 @@ def susceptibility_weighted(
     """SWI: magnitude x mask^power; the linear mask falls from 1 at phase 0 to 0 at +pi.
 
     Vendors differ: ``sigmoid`` falls steeply about pi/3, ``both`` darkens either sign of phase.
-    Sign: here a paramagnetic source's own phase is positive (right-handed), so veins and
-    microbleeds darken, calcifications do not gain (but for ``both``).
+    The phase inside a paramagnetic source is positive here (right-handed): veins and microbleeds
+    darken, calcifications stay as they are, except with ``both``.
     """
     if shape == "both":
         phase = phase.abs()
     if shape == "sigmoid":
-        mask = torch.sigmoid((np.pi / 3 - phase) * 4)
+        mask = torch.sigmoid((_SIGMOID_PHASE - phase) * _SIGMOID_SLOPE)
     else:
         mask = torch.where(phase > 0, 1 - phase / np.pi, torch.ones_like(phase))
     return magnitude * mask**power

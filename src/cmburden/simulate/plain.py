@@ -1,9 +1,13 @@
 """A second, plainer simulator of whole scans: ``python -m cmburden.simulate.plain OUT``.
 
-Networks that only know one simulator may know its tricks. Here nothing is physics: a microbleed is
-a dark ellipsoid with a soft edge, a vein a dark tube, tissue one grey a label, all averaged over
-the voxel. Label maps, presets' voxel sizes, published sizes and places and the reader's rule are
-all that it shares with ``scan.simulate``; no network is trained or calibrated on its scans.
+Networks that were trained on one simulator may have learned its peculiarities. Here nothing is
+physics: a microbleed is a dark ellipsoid with a soft edge, a vein a dark tube, tissue one grey a
+label, all averaged over the voxel. Label maps, presets' voxel sizes, published sizes and places and
+the reader's rule are all that this simulator shares with ``scan.simulate``; no network is trained
+or calibrated on its scans. Numbers without a source are by eye.
+
+Order of draws (a contract, as in ``scan``): the grid, greys of the labels, microbleeds, calcium,
+veins, shading, noise.
 """
 
 from __future__ import annotations
@@ -11,10 +15,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 from scipy import ndimage
+from skimage.measure import block_reduce
 
 from cmburden.core import tables
 from cmburden.core.errors import told
@@ -24,22 +30,57 @@ from cmburden.simulate import cohort, reader, sources
 from cmburden.simulate.scan import Simulated
 from cmburden.simulate.sources import Source
 
-#: Grey of a label in GRE and in SWI; others as grey matter.
+#: Grey of a label in GRE and in SWI; other labels as grey matter.
 _GREY = {
     "GRE": {**dict.fromkeys(an.WHITE, 0.75), **dict.fromkeys(an.PALLIDUM, 0.6)},
     "SWI": {**dict.fromkeys(an.WHITE, 0.82), **dict.fromkeys(an.PALLIDUM, 0.65)},
 }
+_GREY_MATTER = {"GRE": 0.85, "SWI": 0.88}
 _OUTSIDE = {0: 0.02, an.AIR: 0.02, an.BONE: 0.12, an.MARROW: 0.6, an.SOFT: 0.55}
 _FLUID = {"GRE": 1.15, "SWI": 0.7}
+#: How greys differ between people: range of fluid's, standard deviation of each label's.
+_FLUID_RANGE, _GREY_SD = (0.9, 1.1), 0.03
+#: Smoothing of the borders between labels, voxels of the label map.
+_BORDER_VOXELS = 0.6
 #: Samples of a voxel: about this far apart, mm.
 _SAMPLE_MM = 0.4
-#: Veins of a scan: in SWI they are what there is most of.
+
+#: The grid: scale of each axis, turns about x, y, z in degrees, the extent against the brain's and
+#: what comes on top, mm. Every n-th voxel of the brain gives its box.
+_SCALES, _TURN_DEG, _EXTENT, _MARGIN_MM, _BOX_EVERY = (
+    (0.95, 1.05),
+    (2, 2, 6),
+    1.06,
+    (24, 24, 14),
+    20,
+)
+
+#: A microbleed takes this share of the signal; half axes of every ellipsoid against its radius.
+_BLEED_DEPTH, _HALF_AXES = (0.6, 0.95), (0.75, 1.3)
+#: A soft edge: the width of the Fermi profile in radii; beyond the second nothing is darkened.
+_EDGE_RADII, _REACH_RADII = 0.1, 1.5
+
+#: Calcium: share of people with it, radius in mm, share of the signal that it takes, how far the
+#: second lies from the mirrored place, mm.
+_CALCIUM_SHARE, _CALCIUM_MM, _CALCIUM_DEPTH, _CALCIUM_OFFSET_MM = 0.3, (1, 2), 0.7, 1
+
+#: Veins of a scan: SWI shows more of them than of anything else.
 _VEINS = {"GRE": 15, "SWI": 150}
 #: A shorter piece of a vein would be a dot, which nobody can tell from a microbleed.
 _LEAST_VEIN_MM = 8.0
+#: A vein: radius and length in mm, share of the signal that it takes.
+_VEIN_RADIUS_MM, _VEIN_MM, _VEIN_DEPTH = (0.3, 0.8), (10, 40), (0.4, 0.8)
+#: How much a vein of 1 mm radius turns from bead to bead, radians.
+_VEIN_WANDER = 0.12
+#: Beads are half a radius apart and overlap: four cover a point of the centreline, fewer one beside
+#: it. Each leaves this power of what the tube leaves. Unmeasured.
+_BEAD_POWER = 0.28
+
+#: Shading: standard deviation of its logarithm at the control points, and their number an axis.
+_SHADING_SD, _SHADING_POINTS = 0.12, 3
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Ellipsoid:
     """Dark by ``depth`` inside; ``axes`` (3, 3) mm are its half axes as rows."""
 
@@ -48,104 +89,138 @@ class Ellipsoid:
     depth: float
 
 
-def write_participant(plan: cohort.Plan, root: Path) -> list[dict]:
-    """One participant's scan below ``root``; returns its truth rows."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Grid:
+    """A tilted box about the brain.
+
+    ``affine`` (4, 4) takes voxels to scan mm, ``to_person`` (4, 4) to mm of the label map.
+    """
+
+    affine: np.ndarray
+    to_person: np.ndarray
+    shape: tuple[int, ...]
+
+
+def write_participant(plan: cohort.ParticipantPlan, root: Path) -> list[dict[str, Any]]:
+    """Write one participant's scan below ``root``; returns its truth rows."""
     rng = np.random.default_rng(plan.seed)
     acquisition = aq.PRESETS[plan.cohort]
-    made = simulate(an.load(plan.anatomy), acquisition, plan.n_microbleeds, rng)
+    scan = simulate(an.load(plan.anatomy), acquisition, plan.n_microbleeds, rng)
     stem = f"{plan.participant_id}_{acquisition.suffix}"
-    cohort.write_scan(root / plan.participant_id / "anat", stem, made, acquisition)
-    return cohort.truth_rows(plan, stem, made)
+    cohort.write_scan(root / plan.participant_id / "anat", stem, scan, acquisition)
+    return cohort.truth_rows(plan, stem, scan)
 
 
 def simulate(
     person: an.Anatomy, acquisition: aq.Acquisition, microbleeds: int, rng: np.random.Generator
 ) -> Simulated:
-    """One scan (x, y, slice) of ``person`` with ``microbleeds`` and what is mistaken for them.
+    """One scan (x, y, slice) of ``person`` with ``microbleeds`` and their mimics.
 
     A microbleed that the finished image does not show dark enough is 'faint', as in
-    ``scan.simulate``.
+    ``scan.simulate``. The scan has no phase.
     """
-    affine, to_person, shape = _grid(person, acquisition, rng)
-    labels = _sampled(person.labels, person.affine, to_person, shape)
-    image = _tissue(person, acquisition, to_person, shape, rng)
-    bleeds = _microbleeds(microbleeds, labels, affine, rng)
-    stones = _calcium(labels, affine, rng)
-    for ball in stones + _vein_beads(labels, affine, acquisition, rng):
-        _darken(image, affine, ball)
-    bare = image.copy()
+    grid = _draw_grid(person, acquisition, rng)
+    labels = _sampled(person.labels, person.affine, grid.to_person, grid.shape)
+    bare = _tissue(person, acquisition, grid, rng)
+    bleeds = _microbleeds(microbleeds, labels, grid.affine, rng)
+    stones = _calcium(labels, grid.affine, rng)
+    for ball in stones + _vein_beads(labels, grid.affine, acquisition, rng):
+        darken(bare, grid.affine, ball)
+    image = bare.copy()
     for _, ball in bleeds:
-        _darken(image, affine, ball)
-    shading = _shading(shape, rng)
+        darken(image, grid.affine, ball)
+    shading = _shading(grid.shape, rng)
     level = float(np.median((image * shading)[np.isin(labels, an.WHITE)]))
-    noise = rng.normal(0, level / acquisition.snr, (2, *shape))
+    noise = rng.normal(0, level / acquisition.snr, (2, *grid.shape))
     image, bare = (
         np.hypot(clean * shading + noise[0], noise[1]).astype(np.float32) for clean in (image, bare)
     )
-    brain = _sampled(person.brain, person.affine, to_person, shape) > 0
+    brain = _sampled(person.brain, person.affine, grid.to_person, grid.shape) > 0
     parenchyma = an.parenchyma(labels)
-    found = [reader.looked_at(source, image, bare, parenchyma, affine) for source, _ in bleeds]
-    found += [_source("calcification", ball) for ball in stones]
-    return Simulated(image, bare, np.zeros_like(image), affine, labels, brain, found, acquisition)
+    drawn = [reader.looked_at(source, image, bare, parenchyma, grid.affine) for source, _ in bleeds]
+    drawn += [_source("calcification", ball) for ball in stones]
+    phase = np.zeros_like(image)
+    return Simulated(image, bare, phase, grid.affine, labels, brain, drawn, acquisition)
 
 
-def _grid(person: an.Anatomy, acquisition: aq.Acquisition, rng):
-    """A tilted box about the brain: voxels to scan mm, voxels to the person's mm, and its shape."""
-    inside = nib.affines.apply_affine(person.affine, np.argwhere(person.brain)[::20])
+def _draw_grid(person: an.Anatomy, acquisition: aq.Acquisition, rng: np.random.Generator) -> _Grid:
+    """A tilted box about the brain. Draws: scales, mirroring, turns."""
+    inside = nib.affines.apply_affine(person.affine, np.argwhere(person.brain)[::_BOX_EVERY])
     low, high = inside.min(0), inside.max(0)
-    scale = rng.uniform(0.95, 1.05, 3) * [rng.choice([-1, 1]), 1, 1]
+    scale = rng.uniform(*_SCALES, 3) * [rng.choice([-1, 1]), 1, 1]
     to_person = nib.affines.from_matvec(np.diag(scale), (low + high) / 2)
-    turn = nib.eulerangles.euler2mat(*np.deg2rad(rng.normal(0, [2, 2, 6])))
+    turn = nib.eulerangles.euler2mat(*np.deg2rad(rng.normal(0, _TURN_DEG)))
     voxel = np.array(acquisition.voxel_mm)
-    shape = np.ceil(((high - low) * 1.06 + [24, 24, 14]) / voxel).astype(int)
+    shape = np.ceil(((high - low) * _EXTENT + _MARGIN_MM) / voxel).astype(int)
     affine = nib.affines.from_matvec(turn * voxel, -(turn * voxel) @ ((shape - 1) / 2))
-    return affine, to_person @ affine, tuple(int(n) for n in shape)
+    return _Grid(affine, to_person @ affine, tuple(int(n) for n in shape))
 
 
-def _sampled(volume, own_affine, affine, shape, order: int = 0) -> np.ndarray:
-    to_voxel = np.linalg.inv(own_affine) @ affine
+def _sampled(
+    volume: np.ndarray,
+    volume_affine: np.ndarray,
+    affine: np.ndarray,
+    shape: tuple[int, ...],
+    order: int = 0,
+) -> np.ndarray:
+    """``volume`` on a grid with ``affine`` and ``shape``; ``order`` 0 is the nearest voxel."""
+    to_voxel = np.linalg.inv(volume_affine) @ affine
     return ndimage.affine_transform(
         np.asarray(volume), to_voxel[:3, :3], to_voxel[:3, 3], shape, order=order
     )
 
 
-def _tissue(person: an.Anatomy, acquisition, affine, shape, rng) -> np.ndarray:
-    """Greys of the labels, a little different in each person, averaged through the slice."""
-    table = np.full(600, 0.85 if acquisition.contrast == "GRE" else 0.88, np.float32)
+def _tissue(
+    person: an.Anatomy, acquisition: aq.Acquisition, grid: _Grid, rng: np.random.Generator
+) -> np.ndarray:
+    """Image (x, y, slice) float32 of the labels' greys, averaged through the slice.
+
+    Draws: the grey of fluid, then a factor of every label.
+    """
+    greys = np.full(an.CODES_END, _GREY_MATTER[acquisition.contrast], np.float32)
     fluid = _FLUID[acquisition.contrast]
-    table[[*an.VENTRICLES, an.CSF]] = fluid * rng.uniform(0.9, 1.1)
+    greys[[*an.VENTRICLES, an.CSF]] = fluid * rng.uniform(*_FLUID_RANGE)
     for code, grey in {**_GREY[acquisition.contrast], **_OUTSIDE}.items():
-        table[code] = grey
-    table *= rng.normal(1, 0.03, 600).astype(np.float32)
-    smooth = ndimage.gaussian_filter(table[person.labels], 0.6)
+        greys[code] = grey
+    greys *= rng.normal(1, _GREY_SD, an.CODES_END).astype(np.float32)
+    smooth = ndimage.gaussian_filter(greys[person.labels], _BORDER_VOXELS)
     parts = max(1, round(acquisition.voxel_mm[2] / _SAMPLE_MM))
-    image = np.zeros(shape, np.float32)
+    image = np.zeros(grid.shape, np.float32)
     for step in (np.arange(parts) + 0.5) / parts - 0.5:
-        moved = affine @ nib.affines.from_matvec(np.eye(3), [0, 0, step])
-        image += _sampled(smooth, person.affine, moved, shape, order=1) / parts
+        moved = grid.to_person @ nib.affines.from_matvec(np.eye(3), [0, 0, step])
+        image += _sampled(smooth, person.affine, moved, grid.shape, order=1) / parts
     return image
 
 
-def _anywhere(index: np.ndarray, affine, rng) -> np.ndarray | None:
-    """A random place (mm) in one of the voxels ``index`` (n, 3); None where there are none."""
+def _anywhere(index: np.ndarray, affine: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
+    """A random place (3,) mm in one of the voxels ``index`` (n, 3); None where there are none."""
     if not len(index):
         return None
     voxel = index[rng.integers(len(index))] + rng.uniform(-0.5, 0.5, 3)
     return nib.affines.apply_affine(affine, voxel)
 
 
-def _ellipsoid(centre, radius: float, depth: float, rng) -> Ellipsoid:
+def _ellipsoid(
+    centre: np.ndarray, radius: float, depth: float, rng: np.random.Generator
+) -> Ellipsoid:
+    """An ellipsoid of random axes. Draws: the rotation, three half axes."""
     turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    return Ellipsoid(centre, turn * (radius * rng.uniform(0.75, 1.3, 3))[:, None], depth)
+    return Ellipsoid(centre, turn * (radius * rng.uniform(*_HALF_AXES, 3))[:, None], depth)
 
 
-def _microbleeds(number: int, labels, affine, rng) -> list[tuple[Source, Ellipsoid]]:
+def _microbleeds(
+    number: int, labels: np.ndarray, affine: np.ndarray, rng: np.random.Generator
+) -> list[tuple[Source, Ellipsoid]]:
     """Placed and sized as published ones are (``sources.PLACES``, ``sources.draw_size``)."""
     codes = {
-        "subcortical white": an.WHITE, "cortex": an.CORTEX, "cerebellum": an.CEREBELLUM,
-        "basal ganglia": an.BASAL_GANGLIA, "thalamus": an.THALAMUS, "brainstem": an.BRAINSTEM,
+        "subcortical white": an.WHITE,
+        "cortex": an.CORTEX,
+        "cerebellum": an.CEREBELLUM,
+        "basal ganglia": an.BASAL_GANGLIA,
+        "thalamus": an.THALAMUS,
+        "brainstem": an.BRAINSTEM,
         "deep white": an.WHITE,
-    }  # fmt: skip
+    }
     names, shares = list(sources.PLACES), list(sources.PLACES.values())
     voxels: dict[str, np.ndarray] = {}
     drawn = []
@@ -154,8 +229,10 @@ def _microbleeds(number: int, labels, affine, rng) -> list[tuple[Source, Ellipso
         if place not in voxels:
             voxels[place] = np.argwhere(np.isin(labels, codes[place]))
         centre = _anywhere(voxels[place], affine, rng)
+        if centre is None:
+            raise ValueError(f"the label map holds no {place}")
         radius, _ = sources.draw_size(rng)
-        ball = _ellipsoid(centre, radius, rng.uniform(0.6, 0.95), rng)
+        ball = _ellipsoid(centre, radius, rng.uniform(*_BLEED_DEPTH), rng)
         drawn.append((_source("microbleed", ball, sources.GROUP_OF_PLACE[place]), ball))
     return drawn
 
@@ -165,51 +242,87 @@ def _source(kind: str, ball: Ellipsoid, group: str = "unknown") -> Source:
     return Source(kind, ball.centre, radius, 0.0, radius, None, group)
 
 
-def _calcium(labels, affine, rng) -> list[Ellipsoid]:
-    """In three of ten people, in both pallida or the choroid plexus, on both sides alike."""
-    if rng.random() > 0.3:
+def _calcium(labels: np.ndarray, affine: np.ndarray, rng: np.random.Generator) -> list[Ellipsoid]:
+    """Calcium of three in ten people: in both pallida or the choroid plexus, on both sides alike.
+
+    Draws: whether, where, the place, the offset of the mirrored place, radii and shapes.
+    """
+    if rng.random() > _CALCIUM_SHARE:
         return []
-    one, other = ((13,), (52,)) if rng.random() < 0.5 else ((4,), (43,))
-    voxels = [np.argwhere(np.isin(labels, side)) for side in (one, other)]
+    sides = an.PALLIDUM if rng.random() < 0.5 else an.LATERAL_VENTRICLES
+    voxels = [np.argwhere(labels == side) for side in sides]
     here = _anywhere(voxels[0], affine, rng)
     if here is None or not len(voxels[1]):
         return []
     left, right = (nib.affines.apply_affine(affine, index.mean(0)) for index in voxels)
     across = (right - left) / np.linalg.norm(right - left)
-    like = here - 2 * ((here - (left + right) / 2) @ across) * across + rng.normal(0, 1, 3)
-    return [_ellipsoid(place, rng.uniform(1, 2), 0.7, rng) for place in (here, like)]
+    middle = (left + right) / 2
+    mirrored = here - 2 * ((here - middle) @ across) * across
+    there = mirrored + rng.normal(0, _CALCIUM_OFFSET_MM, 3)
+    return [
+        _ellipsoid(place, rng.uniform(*_CALCIUM_MM), _CALCIUM_DEPTH, rng) for place in (here, there)
+    ]
 
 
-def _vein_beads(labels, affine, acquisition, rng) -> list[Ellipsoid]:
-    """Veins along the sulci: tubes as rows of balls half a radius apart, which end in white
-    matter."""
-    beads = []
-    fluid = np.argwhere((labels == an.CSF) & ndimage.binary_dilation(np.isin(labels, an.CORTEX)))
+def _vein_beads(
+    labels: np.ndarray, affine: np.ndarray, acquisition: aq.Acquisition, rng: np.random.Generator
+) -> list[Ellipsoid]:
+    """Veins along the sulci: tubes as rows of balls half a radius apart, which end in white matter.
+
+    Draws of each vein: start, heading, radius, depth, length; then each turn.
+    """
+    cortex = ndimage.binary_dilation(np.isin(labels, an.CORTEX))
+    fluid = np.argwhere((labels == an.CSF) & cortex)
     to_voxel = np.linalg.inv(affine)
+    beads = []
     for _ in range(_VEINS[acquisition.contrast]):
-        at = _anywhere(fluid, affine, rng)
-        ahead = rng.normal(size=3)
-        radius, depth = rng.uniform(0.3, 0.8), rng.uniform(0.4, 0.8)
-        vein = []
-        for _ in range(int(rng.uniform(10, 40) / (radius / 2))):
-            ahead += rng.normal(0, 0.12 * np.sqrt(radius), 3)
-            ahead /= np.linalg.norm(ahead)
-            at = at + ahead * radius / 2
-            voxel = np.round(nib.affines.apply_affine(to_voxel, at)).astype(int)
-            outside = (voxel < 0).any() or (voxel >= labels.shape).any()
-            if outside or labels[tuple(voxel)] in an.WHITE or labels[tuple(voxel)] > 500:
-                break
-            vein.append(Ellipsoid(at, np.eye(3) * radius, depth))
+        start = _anywhere(fluid, affine, rng)
+        if start is None:
+            raise ValueError("the label map holds no fluid beside cortex")
+        heading = rng.normal(size=3)
+        radius, depth = rng.uniform(*_VEIN_RADIUS_MM), rng.uniform(*_VEIN_DEPTH)
+        steps = int(rng.uniform(*_VEIN_MM) / (radius / 2))
+        vein = [
+            Ellipsoid(at, np.eye(3) * radius, 1 - (1 - depth) ** _BEAD_POWER)
+            for at in _vein_path(labels, to_voxel, start, heading, radius, steps, rng)
+        ]
         if len(vein) * radius / 2 >= _LEAST_VEIN_MM:
             beads += vein
-    # Beads overlap: each takes its part of the tube's depth.
-    return [dataclasses.replace(bead, depth=1 - (1 - bead.depth) ** 0.28) for bead in beads]
+    return beads
 
 
-def _darken(image: np.ndarray, affine: np.ndarray, ball: Ellipsoid) -> None:
-    """Multiply ``image`` by what ``ball`` leaves, averaged over samples of each voxel."""
-    voxel = np.linalg.norm(affine[:3, :3], axis=0)
-    reach = np.linalg.norm(ball.axes, axis=1).max() * 1.5
+def _vein_path(
+    labels: np.ndarray,
+    to_voxel: np.ndarray,
+    start: np.ndarray,
+    heading: np.ndarray,
+    radius: float,
+    steps: int,
+    rng: np.random.Generator,
+) -> list[np.ndarray]:
+    """Points (3,) mm half a radius apart, until the vein leaves the brain or meets white matter."""
+    path, at = [], start
+    for _ in range(steps):
+        heading = heading + rng.normal(0, _VEIN_WANDER * np.sqrt(radius), 3)
+        heading /= np.linalg.norm(heading)
+        at = at + heading * radius / 2
+        voxel = np.round(nib.affines.apply_affine(to_voxel, at)).astype(int)
+        if (voxel < 0).any() or (voxel >= labels.shape).any():
+            break
+        code = labels[tuple(voxel)]
+        if code in an.WHITE or code > an.OUTSIDE_CODES_START:
+            break
+        path.append(at)
+    return path
+
+
+def darken(image: np.ndarray, affine: np.ndarray, ball: Ellipsoid) -> None:
+    """Multiply ``image`` (x, y, z) by what ``ball`` leaves, averaged over samples of each voxel.
+
+    ``affine`` (4, 4) takes the image's voxels to the mm of the ball.
+    """
+    voxel = nib.affines.voxel_sizes(affine)
+    reach = np.linalg.norm(ball.axes, axis=1).max() * _REACH_RADII
     at = nib.affines.apply_affine(np.linalg.inv(affine), ball.centre)
     low = np.maximum(np.floor(at - reach / voxel), 0).astype(int)
     high = np.minimum(np.ceil(at + reach / voxel) + 1, image.shape).astype(int)
@@ -222,19 +335,21 @@ def _darken(image: np.ndarray, affine: np.ndarray, ball: Ellipsoid) -> None:
     ]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
     unit = (nib.affines.apply_affine(affine, grid) - ball.centre) @ np.linalg.inv(ball.axes)
-    # A soft edge: from inside to outside within a fifth of the radius.
-    left = 1 - ball.depth / (1 + np.exp((np.linalg.norm(unit, axis=-1) - 1) / 0.1))
-    counts = [n for pair in zip(high - low, parts, strict=True) for n in pair]
+    edge = (np.linalg.norm(unit, axis=-1) - 1) / _EDGE_RADII
+    left = 1 - ball.depth / (1 + np.exp(edge))
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    image[box] *= left.reshape(counts).mean((1, 3, 5)).astype(np.float32)
+    image[box] *= block_reduce(left, tuple(parts), np.mean).astype(np.float32)
 
 
-def _shading(shape, rng) -> np.ndarray:
-    control = rng.normal(0, 0.12, (3, 3, 3))
-    return np.exp(ndimage.zoom(control, np.array(shape) / 3, order=2, mode="nearest"))
+def _shading(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Smooth factor (x, y, z) of the coil. Draws: 27 control points."""
+    control = rng.normal(0, _SHADING_SD, (_SHADING_POINTS,) * 3)
+    zoom = np.array(shape) / _SHADING_POINTS
+    return np.exp(ndimage.zoom(control, zoom, order=2, mode="nearest"))
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """``python -m cmburden.simulate.plain OUT [--participants N] [--anatomy FOLDER]``."""
     parser = argparse.ArgumentParser(prog="python -m cmburden.simulate.plain")
     parser.add_argument("out", type=Path, help="new BIDS folder; the truth goes beside it")
     parser.add_argument("--anatomy", type=Path, help="folder of label maps; none: MNI152 template")
@@ -244,13 +359,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args(arguments)
     plans = cohort.prepared(
-        args.out, list(aq.PRESETS), args.participants, args.seed, anatomy=args.anatomy,
-        people=args.people, positive_share=0.6, t1w_share=0.0,
-    )  # fmt: skip
+        args.out,
+        list(aq.PRESETS),
+        args.participants,
+        args.seed,
+        anatomy=args.anatomy,
+        people=args.people,
+        positive_share=0.6,
+        t1w_share=0.0,
+    )
     work = [(plan, args.out) for plan in plans]
     truth = cohort.write_all(write_participant, work, args.out, tables.TRUTH, args.jobs)
-    real = truth[truth["kind"] == "microbleed"]
-    print(f"{args.out}: {truth['scan_id'].nunique()} scans, {len(real)} microbleeds")
+    bleeds = truth[truth["kind"] == "microbleed"]
+    print(f"{args.out}: {truth['scan_id'].nunique()} scans, {len(bleeds)} microbleeds")
     return 0
 
 

@@ -1,11 +1,29 @@
-"""One simulated scan: tissue, sources and acquisition to a magnitude (or SWI) and phase image."""
+"""One simulated scan: tissue, sources and acquisition to a magnitude (or SWI) and phase image.
+
+The steps of :func:`simulate` follow the physics: grid, susceptibility, phase, signal of tissue,
+sources, receive coil, noise and faults, image, reader.
+
+Order of draws (a contract: seeds stand for scans, so that a draw that is added, left out or moved
+changes every scan and every training slab):
+
+1. the grid's centre and height (``grid.draw_grid``);
+2. veins, then crossing vessels, the points that fill them, the susceptibility of their blood; with
+   ``given`` veins only the points that fill them;
+3. each siderosis: the surface, then its susceptibility and place;
+4. signals of the tissues (``Tissues.draw``);
+5. one seed of torch's generator, which draws texture, then the jitter of sub-voxels, slab by slab;
+6. changes of tissue (``pathology.tissue_factor``), not with ``given``;
+7. sources (``placing.Drawing.draw``), not with ``given``;
+8. the receive coil (``tissue.coil``);
+9. faults (``artefacts.disturb``), then noise of the real and of the imaginary part. The scan with
+   bleeds repeats the draws of the scan without.
+"""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 from collections.abc import Callable
-from functools import lru_cache
 
 import nibabel as nib
 import numpy as np
@@ -13,52 +31,34 @@ import torch
 from scipy import ndimage
 
 from cmburden.simulate import anatomy as an
-from cmburden.simulate import artefacts, pathology, physics, reader, sources, vessels
+from cmburden.simulate import artefacts, pathology, physics, placing, reader, sources, vessels
 from cmburden.simulate.acquisition import Acquisition
-from cmburden.simulate.sources import Findings, Source
+from cmburden.simulate.grid import SUB_MM, Grid, brain_box, draw_grid, voxel_points
+from cmburden.simulate.sources import Box, Findings, Source
+from cmburden.simulate.tissue import Tissues, coil, head_field
 
-#: Sub-voxels are about this large: the grid on which spins dephase.
-SUB_MM = (0.47, 0.47, 0.65)
-#: T2* at 3 T in ms (FreeSurfer code -> value; others TISSUE_T2STAR): after Peters et al., MRI
-#: 2007;25:748 and Siemonsen et al., Radiology 2008;248:979, rounded.
-TISSUE_T2STAR = 55.0
-T2STAR_MS = {
-    **dict.fromkeys(an.WHITE, 52.0),
-    **dict.fromkeys(an.CORTEX, 62.0),
-    **dict.fromkeys((4, 43, 14, 15, 24, 5, 44), 250.0),
-    **dict.fromkeys(an.PALLIDUM, 30.0),
-    **dict.fromkeys(an.VENTRAL_DC, 38.0),
-    **dict.fromkeys((12, 51), 46.0),
-    507: 28.0, 515: 2.0, 516: 12.0, 511: 1.0, 0: 1.0,
-}  # fmt: skip
-#: Proton density and T1 weight, white matter 0.70; CSF comes from the acquisition.
-DENSITY = {
-    **dict.fromkeys(an.WHITE, 0.70),
-    **dict.fromkeys(an.CORTEX, 0.80),
-    507: 0.55, 515: 0.10, 516: 0.75, 511: 0.0, 0: 0.0,
-}  # fmt: skip
-#: Susceptibility in ppm against water (air 9.4; bone, marrow fat and iron as in QSM literature:
-#: Schweser et al., NeuroImage 2011;54:2789; Langkammer et al., NeuroImage 2012;62:1593).
-SUSCEPTIBILITY = {
-    0: 9.4, 511: 9.4, 515: -2.0, 516: 0.6,
-    **dict.fromkeys(an.PALLIDUM, 0.16),
-    **dict.fromkeys((12, 51, 11, 50), 0.06),
-    **dict.fromkeys(an.VENTRAL_DC, 0.10),
-    **dict.fromkeys(an.WHITE, -0.03),
-}  # fmt: skip
-
-
-#: Susceptibility of venous blood against tissue; its T2* at 3 T in ms (R2* 40/s at 0.62 saturation:
-#: Zhao et al., MRM 2007;58:592) and the power of the field by which that shortens.
+#: Susceptibility of venous blood against tissue, ppm: about 60 % saturation. By choice.
 VEIN_PPM = (0.3, 0.5)
-VEIN_T2STAR_MS, VEIN_T2STAR_POWER = 25.0, 1.25
+#: Siderosis: susceptibility in ppm of a surface, and what each voxel has of it; how far its points
+#: lie from voxel centres, in voxels. By choice.
+_SIDEROSIS_PPM, _SIDEROSIS_SHARE, _SIDEROSIS_OFFSET = (0.3, 0.9), (0.3, 1.0), 0.3
+#: Texture of tissue: distance of its control points, mm, and standard deviation there, as a share
+#: of the signal. By eye.
+_TEXTURE_MM, _TEXTURE_SD = 3, 0.025
+#: Slices whose sub-voxels are looked up at a time, so that they stay within some 100 MB.
+_SLICES_AT_A_TIME = 6
+#: Slices of a minimum projection: at least this many.
+_LEAST_PROJECTED = 2
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Simulated:
-    """``image`` (x, y, slice) float32, ``bare`` the same without bleeds; ``phase`` rad; ``affine``
-    to scanner RAS mm; ``labels`` the anatomy's codes at the voxel centres; ``brain`` the true brain
-    mask."""
+    """One scan with its truth.
+
+    ``image`` (x, y, slice) float32 and ``bare``, the same without bleeds; ``phase`` in rad;
+    ``affine`` (4, 4) to scanner RAS mm; ``labels`` the anatomy's codes at the voxel centres;
+    ``brain`` the true brain mask; ``sources`` all microbleeds and mimics.
+    """
 
     image: np.ndarray
     bare: np.ndarray
@@ -70,13 +70,28 @@ class Simulated:
     acquisition: Acquisition
 
 
-@dataclasses.dataclass(frozen=True)
-class Given:
-    """What a person has in every session, so that a scan does not draw it: all in its scan mm.
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScanVeins:
+    """Veins of one scan.
 
-    ``veins`` (points in mm) of ``vein_ppm`` with ``crossings``, those that the truth names;
-    ``sources`` the microbleeds and calcifications; ``tissue`` gives the factor of the signal (see
-    ``pathology``) at points (..., 3) in mm.
+    ``points_mm`` (n, 3) on their centrelines; ``blood`` the share of each sub-voxel that they fill;
+    ``ppm`` the susceptibility of blood against tissue; ``crossings`` the vessels across the slices,
+    as sources of the truth.
+    """
+
+    points_mm: np.ndarray
+    blood: torch.Tensor
+    ppm: float
+    crossings: list[Source]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Given:
+    """Veins, sources and changes of tissue that a person has in every session: none is drawn.
+
+    All is in mm of this scan. ``vein_ppm`` is the susceptibility of blood in ``veins``, of which
+    the truth names ``crossings``; ``sources`` are the microbleeds and calcifications; ``tissue``
+    gives the factor of the signal (see ``pathology``) at points (..., 3).
     """
 
     veins: vessels.Veins
@@ -86,42 +101,51 @@ class Given:
     tissue: Callable[[torch.Tensor], torch.Tensor]
 
 
-def _lookup(table: dict[int, float], default: float) -> np.ndarray:
-    values = np.full(600, default, np.float32)
-    for code, value in table.items():
-        values[code] = value
-    return values
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fields:
+    """Sub-voxels of a scan.
+
+    ``shift_ppm`` (x, y, z) is the shift of the field, ``blood`` (x, y, z) the share that veins
+    fill; ``radians_per_ppm`` the phase at the echo of a shift of 1 ppm.
+    """
+
+    shift_ppm: torch.Tensor
+    blood: torch.Tensor
+    radians_per_ppm: float
 
 
-@lru_cache(maxsize=16)
-def _head_field(anatomy: an.Anatomy) -> np.ndarray:
-    """Field of air, bone and iron-rich nuclei (ppm) on the anatomy's grid; B0 along its z."""
-    chi = _lookup(SUSCEPTIBILITY, 0.0)[anatomy.labels]
-    # Label maps hold specks of air and bone; real cavities are larger, and only they count here.
-    air = chi > 9
-    chi[air & ~ndimage.binary_opening(air, iterations=2)] = 0.0
-    chi = torch.from_numpy(chi)
-    # Outside the map is air as well: subtracting it everywhere lets the grid wrap harmlessly.
-    field = physics.dipole_field(chi - 9.4, (1, 1, 1), np.array([0, 0, 1.0])).numpy()
-    brain = (anatomy.labels > 0) & (anatomy.labels < 500)
-    index = np.argwhere(brain)[::50]
-    terms = _shim_terms((index - np.array(brain.shape) / 2) / 100.0)
-    fit, *_ = np.linalg.lstsq(terms, field[tuple(index.T)], rcond=None)
-    grid = np.indices(brain.shape).reshape(3, -1).T
-    for part in np.array_split(np.arange(len(grid)), 16):
-        at = grid[part]
-        field[tuple(at.T)] -= _shim_terms((at - np.array(brain.shape) / 2) / 100.0) @ fit
-    return field.astype(np.float16)
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Head:
+    """The head on a scan's grid.
 
+    ``scan_mm`` and ``anatomy_mm`` (x, y, z, 3) are the voxel centres in both spaces; ``field_ppm``
+    (x, y, z) is the shift by air, bone and iron; ``brain`` the mask.
+    """
 
-def _shim_terms(p: np.ndarray) -> np.ndarray:
-    x, y, z = p.T
-    return np.stack([np.ones_like(x), x, y, z, x * y, x * z, y * z, x**2, y**2, z**2], 1)
+    scan_mm: torch.Tensor
+    anatomy_mm: torch.Tensor
+    anatomy: an.GridAnatomy
+    field_ppm: np.ndarray
+    brain: np.ndarray
+
+    @classmethod
+    def on(cls, anatomy: an.Anatomy, deform: an.PointMap, grid: Grid) -> _Head:
+        """The head of ``anatomy`` on ``grid``; ``deform`` takes scan mm to anatomy mm."""
+        scan_mm = voxel_points(grid.affine, grid.shape)
+        points = deform(scan_mm)
+        brain = an.sample(anatomy.brain, anatomy.affine, points, nearest=True).numpy() > 0.5
+        return cls(
+            scan_mm,
+            points,
+            an.on_grid(anatomy, points, grid.affine),
+            an.sample(head_field(anatomy), anatomy.affine, points).numpy(),
+            brain,
+        )
 
 
 def simulate(
     anatomy: an.Anatomy,
-    deform: an.Deformation,
+    deform: an.PointMap,
     acquisition: Acquisition,
     rng: np.random.Generator,
     findings: Findings,
@@ -132,114 +156,254 @@ def simulate(
 ) -> Simulated:
     """Simulate one scan of one person with ``findings``.
 
-    The grid holds the head's width and the brain's height (or ``acquisition.extent_mm`` of it),
-    turned by ``acquisition.turn_deg``. Sources are drawn by ``rng``; where they are ``given``
-    nothing of ``findings`` is. A microbleed that in this scan is grey rather than dark has the
-    kind 'faint', one that no reader would see 'unseen'. Coarser ``sub_mm`` cost less and
-    dephase less.
+    ``deform`` takes scan mm to mm of ``anatomy``. With ``given`` the person's sources, veins and
+    changes of tissue are those, and ``findings`` is not used. A microbleed that this scan shows
+    grey rather than dark has the kind 'faint'; a given one that no reader would see is 'unseen'.
+    Coarser ``sub_mm`` cost less time and dephase less. The module's docstring has the order of
+    draws.
     """
-    voxel = np.array(acquisition.voxel_mm)
-    factor = tuple(max(1, round(v / s)) for v, s in zip(voxel, sub_mm, strict=True))
-    rotation = _rotation(acquisition.turn_deg)
-    affine, shape = _grid(anatomy, deform, acquisition, rotation, margin_mm, rng)
-    b0 = rotation.T @ np.array([0, 0, 1.0])
+    grid = draw_grid(brain_box(anatomy, deform), acquisition, margin_mm, sub_mm, rng)
+    head = _Head.on(anatomy, deform, grid)
     radians = physics.phase_per_ppm(acquisition.field_t, acquisition.echo_time_s)
-    labels, to_ventricle, to_grey, macro, brain = _on_scan(anatomy, deform, affine, shape)
-    tissue = (labels > 0) & (labels < 100)
-
-    sub = voxel / factor
-    chi = torch.zeros(tuple(shape * factor))
     if given is None:
-        veins, blood, ppm, crossings = _draw_veins(
-            labels, to_ventricle, affine, sub, factor, findings, rng
-        )  # fmt: skip
+        veins = _draw_veins(head.anatomy, grid, findings, rng)
     else:
-        to_steps = np.diag([*voxel, 1.0])
-        to_steps[:3, 3] = 0.5 * voxel - 0.5
-        veins = given.veins.through(to_steps @ np.linalg.inv(affine))
-        blood = veins.share(tuple(chi.shape), sub, 1 / sub, rng)
-        ppm, crossings = given.vein_ppm, given.crossings
-    chi += ppm * blood
+        veins = _given_veins(given, grid, rng)
+    chi = veins.ppm * veins.blood
     for _ in range(findings.siderosis if given is None else 0):
-        _line_surface(chi, sources.siderosis(labels, affine, rng), factor, rng)
-    field = physics.dipole_field(chi, sub, b0)
+        _add_siderosis(chi, head.anatomy, grid, rng)
+    fields = Fields(physics.dipole_field(chi, grid.sub_mm, grid.b0), veins.blood, radians)
     del chi
     tissues = Tissues.draw(acquisition, rng)
-    signal = _signal(anatomy, deform, affine, shape, factor, field, blood, tissues, radians, rng)
-    del field, blood
+    signal = _tissue_signal(anatomy.labels, _label_index(anatomy, head), grid, fields, tissues, rng)
     if given is None:
-        changed = pathology.tissue_factor(
-            labels, to_ventricle, affine, tissues.fluid, findings, rng
-        )  # fmt: skip
+        factor = pathology.tissue_factor(head.anatomy, tissues.fluid, findings, rng)
     else:
-        changed = given.tissue(_points(affine, shape)).numpy()
-    if changed is not None:
-        signal *= torch.from_numpy(changed)
-    level = float(signal.abs()[torch.from_numpy(tissue)].median())
-    sigma = level / acquisition.snr
-
-    # What seen sources leave, by their centres: they are not integrated twice.
-    known: dict[bytes, tuple] = {}
-
-    def seen(source: Source) -> str:
-        box, left = sources.source_signal(source, affine, signal.shape, b0, radians)
-        local = float(signal[box].abs().median()) if left.size else 0.0
-        call = sources.grade(sources.darkest_loss(left, acquisition), local, sigma)
-        if call != "unseen":
-            known[source.centre.tobytes()] = box, left
-        return call
-
+        factor = given.tissue(head.scan_mm).numpy()
+    if factor is not None:
+        signal *= torch.from_numpy(factor)
+    level = float(signal.abs()[torch.from_numpy(head.anatomy.tissue)].median())
+    losses = _Losses(signal, grid, acquisition, radians, level / acquisition.snr)
     if given is None:
-        drawing = sources.Drawing(
-            (labels, to_ventricle, to_grey, affine), acquisition, veins, seen, rng
-        )  # fmt: skip
+        drawing = placing.Drawing(head.anatomy, acquisition, veins.points_mm, losses.grade, rng)
         drawn = drawing.draw(findings)
     else:
-        drawn = [
-            dataclasses.replace(source, kind=seen(source))
-            if source.kind == "microbleed"
-            else source
-            for source in given.sources
-        ]
-    factor = physics.through_voxel_dephasing(torch.from_numpy(macro), radians)
-    factor = torch.polar(factor, (torch.from_numpy(macro) * radians).remainder(2 * np.pi))
-    factor *= torch.from_numpy(_coil(shape, acquisition.shading, rng))
-
-    bleeds = [source for source in drawn if source.is_bleed]
-    others = [source for source in drawn if not source.is_bleed]
-
-    def taken(own: list[Source], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        for source in own:
-            box, left = known.get(source.centre.tobytes()) or sources.source_signal(
-                source, affine, signal.shape, b0, radians
-            )
-            signal[box] *= torch.from_numpy(left)
-        return _taken(signal * factor, sigma, acquisition, rng)
-
-    # The same noise and faults without bleeds: what bleeds alone have darkened is what readers see.
-    again = copy.deepcopy(rng)
-    bare, phase = taken(others, rng)
-    image, phase = taken(bleeds, again) if bleeds else (bare, phase)
+        drawn = [losses.graded(source) for source in given.sources]
+    receive = _receive(head.field_ppm, radians, coil(grid.shape, acquisition.shading, rng))
+    image, bare, phase = _images(losses, drawn, receive, rng)
+    labels, affine = head.anatomy.labels, grid.affine
     parenchyma = an.parenchyma(labels)
-    drawn = [reader.looked_at(source, image, bare, parenchyma, affine) for source in drawn]
-    return Simulated(
-        image,
-        bare,
-        phase,
-        affine,
-        labels,
-        brain,
-        # Vessels are in the susceptibility map already; here they are named for the truth.
-        [*drawn, *crossings],
-        acquisition,
-    )
+    seen = [reader.looked_at(source, image, bare, parenchyma, affine) for source in drawn]
+    # Crossing vessels are in the susceptibility map already; the truth names them.
+    truth = [*seen, *veins.crossings]
+    return Simulated(image, bare, phase, affine, labels, head.brain, truth, acquisition)
 
 
-def _taken(
+def _draw_veins(
+    anatomy: an.GridAnatomy, grid: Grid, findings: Findings, rng: np.random.Generator
+) -> ScanVeins:
+    """Veins of this person, which grow on a grid of about 1 mm."""
+    zoom = grid.voxel_mm
+    coarse = ndimage.zoom(anatomy.labels, zoom, order=0, grid_mode=True, mode="nearest")
+    wall = ndimage.zoom(anatomy.to_ventricle, zoom, order=1, grid_mode=True, mode="nearest")
+    grown = vessels.grow(coarse, wall.astype(np.float32), findings.veins, rng)
+    crossing, middles = vessels.crossing(coarse, findings.crossing_vessels, rng)
+    veins = vessels.Veins.joined([grown, *crossing])
+    ratio = np.array(anatomy.labels.shape) / np.array(coarse.shape)
+    blood = veins.share(grid.sub_shape, grid.sub_mm, ratio * grid.factor, rng)
+    ppm = float(rng.uniform(*VEIN_PPM))
+
+    def to_mm(points: np.ndarray) -> np.ndarray:
+        return nib.affines.apply_affine(anatomy.affine, (points + 0.5) * ratio - 0.5)
+
+    crossings = vessel_sources(crossing, to_mm(middles), ppm)
+    return ScanVeins(to_mm(veins.points), blood, ppm, crossings)
+
+
+def _given_veins(given: Given, grid: Grid, rng: np.random.Generator) -> ScanVeins:
+    """A person's veins in this scan; their steps stay 1 mm long."""
+    to_steps = np.diag([*grid.voxel_mm, 1.0])
+    to_steps[:3, 3] = 0.5 * grid.voxel_mm - 0.5
+    in_steps = given.veins.through(to_steps @ np.linalg.inv(grid.affine))
+    blood = in_steps.share(grid.sub_shape, grid.sub_mm, 1 / grid.sub_mm, rng)
+    return ScanVeins(given.veins.points, blood, given.vein_ppm, given.crossings)
+
+
+def vessel_sources(
+    crossing: list[vessels.Veins], middles_mm: np.ndarray, ppm: float
+) -> list[Source]:
+    """Vessels across the slices as the truth names them: one source at the middle of each."""
+    named = []
+    for vessel, centre in zip(crossing, middles_mm, strict=True):
+        if len(vessel.points):
+            radius = float(vessel.radius_mm[0])
+            named.append(Source("vessel", centre, radius, ppm, radius, None, "unknown"))
+    return named
+
+
+def _add_siderosis(
+    chi: torch.Tensor, anatomy: an.GridAnatomy, grid: Grid, rng: np.random.Generator
+) -> None:
+    """Add haemosiderin on a stretch of cortex to ``chi``, one sub-voxel thick, unevenly."""
+    index = np.argwhere(placing.siderosis(anatomy.labels, anatomy.affine, rng))
+    if not len(index):
+        return
+    value = rng.uniform(*_SIDEROSIS_PPM) * rng.uniform(*_SIDEROSIS_SHARE, len(index))
+    offset = rng.uniform(-_SIDEROSIS_OFFSET, _SIDEROSIS_OFFSET, index.shape)
+    at = np.round(grid.sub_index(index + offset)).astype(int)
+    at = np.clip(at, 0, np.array(chi.shape) - 1)
+    chi[tuple(at.T)] += torch.from_numpy(value.astype(np.float32))
+
+
+def _label_index(anatomy: an.Anatomy, head: _Head) -> torch.Tensor:
+    """Voxel centres (1, 3, x, y, z) of the scan in voxels of the anatomy."""
+    inverse = torch.as_tensor(np.linalg.inv(anatomy.affine), dtype=torch.float32)
+    index = head.anatomy_mm @ inverse[:3, :3].T + inverse[:3, 3]
+    return index.permute(3, 0, 1, 2)[None].contiguous()
+
+
+def _tissue_signal(
+    labels: np.ndarray,
+    index: torch.Tensor,
+    grid: Grid,
+    fields: Fields,
+    tissues: Tissues,
+    rng: np.random.Generator,
+) -> torch.Tensor:
+    """Complex signal (x, y, z): the mean over sub-voxels of tissue signal x exp(i phase).
+
+    ``labels`` are the anatomy's; ``index`` (1, 3, x, y, z) is where voxels lie among them.
+    """
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    texture = _texture(grid, generator)
+    amplitudes = torch.from_numpy(tissues.weight)[torch.from_numpy(labels.astype(np.int64))]
+    depth, fz = int(grid.shape[2]), grid.factor[2]
+    parts = []
+    for start in range(0, depth, _SLICES_AT_A_TIME):
+        stop = min(start + _SLICES_AT_A_TIME, depth)
+        # One slice more on each side, so that the interpolation is the same at every border.
+        low, high = max(start - 1, 0), min(stop + 1, depth)
+        fine = torch.nn.functional.interpolate(
+            index[..., low:high], scale_factor=tuple(map(float, grid.factor)), mode="trilinear"
+        )[0]
+        fine = fine[..., (start - low) * fz : (stop - low) * fz]
+        slab = slice(start * fz, stop * fz)
+        amplitude = _at_jittered(amplitudes, fine, generator)
+        amplitude += fields.blood[:, :, slab] * (tissues.blood - amplitude)
+        phase = fields.shift_ppm[:, :, slab] * fields.radians_per_ppm
+        real = physics.block_mean(amplitude * torch.cos(phase), grid.factor)
+        imaginary = physics.block_mean(amplitude * torch.sin(phase), grid.factor)
+        parts.append(torch.complex(real, imaginary))
+    return torch.cat(parts, 2) * (1 + _TEXTURE_SD * texture)
+
+
+def _at_jittered(
+    amplitudes: torch.Tensor, index: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """``amplitudes`` (labels' grid) at voxel indices ``index`` (3, ...), jittered.
+
+    The jitter is half a label voxel: means over sub-voxels then show smooth borders, not steps.
+    """
+    nx, ny, nz = amplitudes.shape
+    at = (index + torch.rand(index.shape, generator=generator)).floor_().long()
+    flat = (at[0].clamp_(0, nx - 1) * ny + at[1].clamp_(0, ny - 1)) * nz
+    flat += at[2].clamp_(0, nz - 1)
+    return torch.take(amplitudes, flat)
+
+
+def _texture(grid: Grid, generator: torch.Generator) -> torch.Tensor:
+    """Smooth noise (x, y, z) of unit variance at control points 3 mm apart."""
+    # Sizes from the affine: with nominal ones, which differ in the last digit, the number of points
+    # and thus all later draws would differ.
+    sizes = nib.affines.voxel_sizes(grid.affine)
+    points = [int(max(2, n * v / _TEXTURE_MM)) for n, v in zip(grid.shape, sizes, strict=True)]
+    return torch.nn.functional.interpolate(
+        torch.randn((1, 1, *points), generator=generator),
+        size=tuple(int(n) for n in grid.shape),
+        mode="trilinear",
+    )[0, 0]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Losses:
+    """The signal of tissue, and the sources that take signal from it.
+
+    ``signal`` complex (x, y, z), which :meth:`apply` changes in place; ``radians_per_ppm`` of the
+    acquisition; ``sigma`` the standard deviation of the noise. ``factors`` holds the signal factors
+    of sources that a reader sees, by centre: they are not integrated twice. Factors of rejected
+    sources are not held, as there may be many.
+    """
+
+    signal: torch.Tensor
+    grid: Grid
+    acquisition: Acquisition
+    radians_per_ppm: float
+    sigma: float
+    factors: dict[bytes, tuple[Box, np.ndarray]] = dataclasses.field(default_factory=dict)
+
+    def grade(self, source: Source) -> str:
+        """What a reader calls the source in tissue without noise: see ``sources.grade``."""
+        box, left = self._factors_of(source)
+        local = float(self.signal[box].abs().median()) if left.size else 0.0
+        call = sources.grade(sources.darkest_loss(left, self.acquisition), local, self.sigma)
+        if call != "unseen":
+            self.factors[source.centre.tobytes()] = box, left
+        return call
+
+    def graded(self, source: Source) -> Source:
+        """The source; a microbleed with the kind that :meth:`grade` gives."""
+        if source.kind != "microbleed":
+            return source
+        return dataclasses.replace(source, kind=self.grade(source))
+
+    def apply(self, taking: list[Source]) -> None:
+        """Take the signal of the sources ``taking`` from ``signal``."""
+        for source in taking:
+            box, left = self.factors.get(source.centre.tobytes()) or self._factors_of(source)
+            self.signal[box] *= torch.from_numpy(left)
+
+    def _factors_of(self, source: Source) -> tuple[Box, np.ndarray]:
+        return sources.source_signal(
+            source, self.grid.affine, self.signal.shape, self.grid.b0, self.radians_per_ppm
+        )
+
+
+def _receive(field_ppm: np.ndarray, radians: float, sensitivity: np.ndarray) -> torch.Tensor:
+    """Complex factor (x, y, z) of the head's field and the receive coil on each voxel's signal."""
+    field = torch.from_numpy(field_ppm)
+    left = physics.through_voxel_dephasing(field, radians)
+    factor = torch.polar(left, (field * radians).remainder(2 * np.pi))
+    factor *= torch.from_numpy(sensitivity)
+    return factor
+
+
+def _images(
+    losses: _Losses, drawn: list[Source], receive: torch.Tensor, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image, image without bleeds, and phase.
+
+    Both images have the same noise and faults: their difference is due to bleeds alone, as a reader
+    sees it.
+    """
+    bleeds = [source for source in drawn if source.is_bleed]
+    again = copy.deepcopy(rng)
+    losses.apply([source for source in drawn if not source.is_bleed])
+    bare, phase = _stored(losses.signal * receive, losses.sigma, losses.acquisition, rng)
+    if not bleeds:
+        return bare, bare, phase
+    losses.apply(bleeds)
+    image, phase = _stored(losses.signal * receive, losses.sigma, losses.acquisition, again)
+    return image, bare, phase
+
+
+def _stored(
     signal: torch.Tensor, sigma: float, acquisition: Acquisition, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Image and phase, float32, as the scanner stores them: of a complex signal, with noise of
-    standard deviation ``sigma`` in both its parts."""
+    """Image and phase (x, y, slice), float32, as the scanner stores them.
+
+    ``signal`` complex, without noise; ``sigma`` the standard deviation of the noise in the real and
+    in the imaginary part.
+    """
     signal = artefacts.disturb(signal, acquisition, rng)
     noise = torch.from_numpy(rng.normal(0, sigma, (2, *signal.shape)).astype(np.float32))
     signal = signal + torch.complex(noise[0], noise[1])
@@ -251,189 +415,6 @@ def _taken(
         )
     image = magnitude.numpy().astype(np.float32)
     if acquisition.minip_mm:
-        span = max(2, round(acquisition.minip_mm / acquisition.voxel_mm[2]))
+        span = max(_LEAST_PROJECTED, round(acquisition.minip_mm / acquisition.voxel_mm[2]))
         image = ndimage.minimum_filter1d(image, span, axis=2, mode="nearest")
     return artefacts.store(image, acquisition), torch.angle(signal).numpy().astype(np.float32)
-
-
-def _rotation(turn_deg) -> np.ndarray:
-    return nib.eulerangles.euler2mat(*np.deg2rad(turn_deg)[::-1])
-
-
-def _grid(anatomy, deform, acquisition: Acquisition, rotation, margin_mm, rng):
-    """Affine and shape of the scan: the brain with a margin, or a part of its height."""
-    voxel = np.array(acquisition.voxel_mm)
-    low, high = brain_box(anatomy, deform)
-    extent = (high - low) + np.array([2 * margin_mm + 8, 2 * margin_mm + 8, margin_mm + 6])
-    if acquisition.extent_mm is not None:
-        extent[2] = min(extent[2], acquisition.extent_mm)
-    shape = np.ceil(extent / voxel).astype(int)
-    shape[:2] += shape[:2] % 2
-    centre = (low + high) / 2 + rng.uniform(-2, 2, 3)
-    if acquisition.extent_mm is not None:
-        room = max(0.0, (high - low)[2] - shape[2] * voxel[2]) / 2
-        centre[2] += rng.uniform(-room, room)
-    affine = np.eye(4)
-    affine[:3, :3] = rotation * voxel
-    affine[:3, 3] = centre - affine[:3, :3] @ ((shape - 1) / 2)
-    return affine, shape
-
-
-def brain_box(anatomy: an.Anatomy, deform: an.Deformation) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of the brain in scan mm, on a coarse grid: the map is only known forwards."""
-    axis = [torch.arange(-110.0, 111.0, 4.0)] * 3
-    points = torch.stack(torch.meshgrid(*axis, indexing="ij"), -1)
-    labels = an.sample(anatomy.labels, anatomy.affine, deform(points), nearest=True)
-    inside = points[(labels > 0) & (labels < 100) & (labels != an.CSF)]
-    return inside.min(0).values.numpy(), inside.max(0).values.numpy()
-
-
-def _points(affine: np.ndarray, shape) -> torch.Tensor:
-    """mm of voxel centres, (x, y, z, 3)."""
-    axes = [torch.arange(n, dtype=torch.float32) for n in shape]
-    index = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
-    matrix = torch.as_tensor(affine, dtype=torch.float32)
-    return index @ matrix[:3, :3].T + matrix[:3, 3]
-
-
-def _on_scan(anatomy, deform, affine, shape):
-    points = deform(_points(affine, shape))
-    labels = an.sample(anatomy.labels, anatomy.affine, points, nearest=True).numpy()
-    ventricle, grey, macro = (
-        an.sample(volume, anatomy.affine, points).numpy()
-        for volume in (anatomy.to_ventricle, anatomy.to_deep_grey, _head_field(anatomy))
-    )
-    brain = an.sample(anatomy.brain, anatomy.affine, points, nearest=True).numpy() > 0.5
-    return labels.astype(np.int16), ventricle, grey, macro, brain
-
-
-def _to_sub(points_voxel: np.ndarray, factor) -> np.ndarray:
-    """Voxel indices to sub-voxel indices (both of centres)."""
-    factor = np.array(factor)
-    return points_voxel * factor + (factor - 1) / 2
-
-
-def _draw_veins(labels, to_ventricle, affine, sub, factor, findings: Findings, rng):
-    """Veins of this person: points on them (n, 3) in scan mm, the share of each sub-voxel that they
-    fill, their susceptibility in ppm, and a source for each vessel across the slices."""
-    voxel = sub * np.array(factor)
-    coarse = ndimage.zoom(labels, voxel, order=0, grid_mode=True, mode="nearest")
-    wall = ndimage.zoom(to_ventricle, voxel, order=1, grid_mode=True, mode="nearest")
-    grown = vessels.grow(coarse, wall.astype(np.float32), findings.veins, rng)
-    crossing, middles = vessels.crossing(coarse, findings.crossing_vessels, rng)
-    veins = vessels.Veins.joined([grown, *crossing])
-    ratio = np.array(labels.shape) / np.array(coarse.shape)
-    blood = veins.share(tuple(np.array(labels.shape) * factor), sub, ratio * factor, rng)
-    ppm = float(rng.uniform(*VEIN_PPM))
-
-    def to_mm(points: np.ndarray) -> np.ndarray:
-        return nib.affines.apply_affine(affine, (points + 0.5) * ratio - 0.5)
-
-    return to_mm(veins.points), blood, ppm, vessel_sources(crossing, to_mm(middles), ppm)
-
-
-def vessel_sources(
-    crossing: list[vessels.Veins], middles_mm: np.ndarray, ppm: float
-) -> list[Source]:
-    """What the truth names of vessels across the slices: one source at the middle of each."""
-    return [
-        Source("vessel", centre, float(one.radius_mm[0]), ppm, float(one.radius_mm[0]), None,
-               "unknown")
-        for one, centre in zip(crossing, middles_mm, strict=True)
-        if len(one.points)
-    ]  # fmt: skip
-
-
-def _line_surface(chi, surface: np.ndarray, factor, rng: np.random.Generator) -> None:
-    """Haemosiderin on the voxels ``surface``: half a millimetre thick, unevenly."""
-    index = np.argwhere(surface)
-    if not len(index):
-        return
-    value = rng.uniform(0.3, 0.9) * rng.uniform(0.3, 1.0, len(index))
-    at = _to_sub(index + rng.uniform(-0.3, 0.3, index.shape), factor)
-    at = np.clip(np.round(at).astype(int), 0, np.array(chi.shape) - 1)
-    chi[tuple(at.T)] += torch.from_numpy(value.astype(np.float32))
-
-
-@dataclasses.dataclass(frozen=True)
-class Tissues:
-    """Signal of each label code (600,) at this acquisition, that of fluid against white matter, and
-    that of venous blood."""
-
-    weight: np.ndarray
-    fluid: float
-    blood: float
-
-    @classmethod
-    def draw(cls, acquisition: Acquisition, rng: np.random.Generator) -> Tissues:
-        density = _lookup(DENSITY, 0.74)
-        for code in (4, 5, 14, 15, 24, 43, 44):
-            density[code] = 0.72 * acquisition.csf
-        t2star = _lookup(T2STAR_MS, TISSUE_T2STAR) * (3.0 / acquisition.field_t) ** 0.7
-        # Each person's tissue differs a little, and iron in the deep nuclei a lot.
-        density *= np.exp(rng.normal(0, acquisition.tissue_spread, 600)).astype(np.float32)
-        t2star *= np.exp(rng.normal(0, 2 * acquisition.tissue_spread, 600)).astype(np.float32)
-        for left, right in zip(an.BASAL_GANGLIA[:4], an.BASAL_GANGLIA[4:], strict=True):
-            t2star[[left, right]] *= np.exp(rng.normal(0, 0.2))
-        echo_ms = 1000 * acquisition.echo_time_s
-        weight = density * np.exp(-echo_ms / t2star)
-        vein = VEIN_T2STAR_MS * (3.0 / acquisition.field_t) ** VEIN_T2STAR_POWER
-        return cls(
-            weight.astype(np.float32),
-            float(weight[24] / weight[2]),
-            float(DENSITY[an.CORTEX[0]] * np.exp(-echo_ms / vein)),
-        )
-
-
-def _signal(anatomy, deform, affine, shape, factor, field, blood, tissues, radians, rng):
-    """Complex signal of each voxel: the mean over sub-voxels of tissue signal x exp(i phase), where
-    ``blood`` is the share of each that veins fill."""
-    weight = torch.from_numpy(tissues.weight)
-    voxel = np.linalg.norm(affine[:3, :3], axis=0)
-    noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    texture = torch.nn.functional.interpolate(
-        torch.randn(
-            (
-                1,
-                1,
-                *(int(max(2, n * v / 3)) for n, v in zip(shape, voxel, strict=True)),
-            ),
-            generator=noise,
-        ),
-        size=tuple(int(n) for n in shape),
-        mode="trilinear",
-    )[0, 0]
-    # Where each voxel lies in the anatomy, in its voxels; sub-voxels by linear interpolation.
-    inverse = torch.as_tensor(np.linalg.inv(anatomy.affine), dtype=torch.float32)
-    place = deform(_points(affine, shape)) @ inverse[:3, :3].T + inverse[:3, 3]
-    place = place.permute(3, 0, 1, 2)[None].contiguous()
-    amplitudes = weight[torch.from_numpy(anatomy.labels.astype(np.int64))]
-    nx, ny, nz = anatomy.labels.shape
-    parts = []
-    for start in range(0, int(shape[2]), 6):
-        stop = min(start + 6, int(shape[2]))
-        # One slice more on each side, so that the interpolation is the same at every border.
-        low, high = max(start - 1, 0), min(stop + 1, int(shape[2]))
-        index = torch.nn.functional.interpolate(
-            place[..., low:high], scale_factor=tuple(map(float, factor)), mode="trilinear"
-        )[0]
-        index = index[..., (start - low) * factor[2] : (stop - low) * factor[2]]
-        # Jitter by half a label voxel: means over sub-voxels then show smooth borders, not steps.
-        index = (index + torch.rand(index.shape, generator=noise)).floor_().long()
-        flat = (index[0].clamp_(0, nx - 1) * ny + index[1].clamp_(0, ny - 1)) * nz
-        flat += index[2].clamp_(0, nz - 1)
-        box = slice(start * factor[2], stop * factor[2])
-        amplitude = torch.take(amplitudes, flat)
-        amplitude += blood[:, :, box] * (tissues.blood - amplitude)
-        phase = field[:, :, box] * radians
-        real = physics.block_mean(amplitude * torch.cos(phase), factor)
-        imaginary = physics.block_mean(amplitude * torch.sin(phase), factor)
-        parts.append(torch.complex(real, imaginary))
-    return torch.cat(parts, 2) * (1 + 0.025 * texture)
-
-
-def _coil(shape, spread: float, rng: np.random.Generator) -> np.ndarray:
-    """Receive sensitivity: smooth, lognormal with ``spread`` (0.18: about 0.7 to 1.4)."""
-    control = rng.normal(0, spread, (3, 3, 3))
-    zoomed = ndimage.zoom(control, np.array(shape) / 3, order=2, mode="nearest", grid_mode=True)
-    return np.exp(zoomed).astype(np.float32)

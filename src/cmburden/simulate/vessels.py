@@ -1,7 +1,7 @@
 """Venous trees: sulcal, medullary and deep veins as centrelines with a radius.
 
-Veins across the slices are the main mimic of microbleeds, so they are drawn in numbers: walks that
-keep near a guide (the outer CSF or the ventricles' wall) or run straight to the ventricles.
+Veins across the slices are the main mimic of microbleeds, therefore many are drawn: walks that keep
+near a guide (the outer CSF or the ventricles' wall) or run straight to the ventricles.
 """
 
 from __future__ import annotations
@@ -13,23 +13,70 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-#: How much a vein turns, in radians a mm about either axis, from vein to vein: stretches of 6 mm
-#: then are as straight as those of a real 7 T scan (``simulate.straightness``).
+from cmburden.simulate import anatomy as an
+
+#: How much a vein turns, in radians a mm about either axis, log-uniform over veins. With this range
+#: stretches of 6 mm are as straight as those of a real 7 T scan (the study ``straightness``,
+#: docs/training.md).
 WANDER = (0.06, 0.25)
-#: A vein of a sulcus or the ventricles' wall ends where it is further than this from it: about the
-#: thickness of the cortex, as sulci that are closed have no fluid in the label maps.
+#: A vein of a sulcus or the ventricles' wall ends where it is further than this from its guide:
+#: about the thickness of the cortex, as sulci that are closed have no fluid in the label maps.
 _STRAYED_MM = 2.5
-#: A vein is part of a tree: a shorter piece of one would be a dot, which nobody can tell from a
-#: microbleed and which no brain has.
+#: A vein is part of a tree: a shorter piece would be a dot, which nobody can tell from a microbleed
+#: and which no brain has.
 LEAST_MM = 8
 #: Points a sub-voxel that a vein fills.
 _POINTS = 4
 
+#: White matter and cortex of the brain to which numbers of veins refer, mm^3.
+_BRAIN_MM3 = 1.1e6
+#: Cortex this near (dilations of 1 mm) makes fluid a sulcus.
+_SULCUS_MM = 2
+#: Smoothing of a guide before its gradient is taken, voxels.
+_GUIDE_SMOOTHING = 1.0
+#: Steps along a guide, by eye: share of the heading across the guide that is taken off; the pull
+#: back a mm beyond the distance at which the guide is followed, with its limits; how much of a
+#: straight vein's heading stays.
+_ALONG, _PULL_A_MM, _FOLLOWED_MM, _PULL_LIMITS = 0.25, 0.3, 1.0, (-0.1, 0.5)
+_STRAIGHT_HEADING = 0.5
+#: Medullary veins end this near to the ventricle, mm.
+_MEDULLARY_END_MM = 2
+#: A vein widens towards where it drains: radius at the start and what the whole length adds, as
+#: shares of the vein's radius. By eye.
+_WIDTH_AT_START, _WIDENS_BY = 0.8, 0.5
+
+#: Crossing vessels, by eye: standard deviation of the heading's in-plane part against 1 across the
+#: slices; half their length (the depth of a sulcus) and radius, mm; standard deviation of the bend,
+#: 1/mm.
+_CROSSING_TILT, _CROSSING_HALF_MM, _CROSSING_RADIUS_MM = 0.25, (5.0, 12.0), (0.35, 1.0)
+_CROSSING_BEND = 0.015
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """Veins of one kind: their ``number`` in a brain, steps of 1 mm and radii in mm."""
+
+    number: float
+    steps: tuple[int, int]
+    radius_mm: tuple[float, float]
+
+
+_SULCAL = _Kind(450, (15, 60), (0.22, 0.8))
+_DEEP = _Kind(25, (15, 40), (0.35, 0.9))
+_MEDULLARY = _Kind(250, (8, 30), (0.15, 0.45))
+#: Deep veins start within 1 mm of this distance from the ventricles, mm.
+_DEEP_AT_MM = 1.5
+#: Medullary veins start nearer to the surface and further from the ventricles than these, mm.
+_MEDULLARY_DEPTH_MM, _MEDULLARY_FROM_VENTRICLE_MM = 12, 8
+
 
 @dataclasses.dataclass(frozen=True)
 class Veins:
-    """``points`` (n, 3) about 1 mm apart, ``ahead`` (n, 3) from each to the next of its vein (0 at
-    the end), ``radius_mm`` (n,). Grown in voxel indices of the guide grid (1 mm steps)."""
+    """Veins as points with a step to the next point.
+
+    ``points`` (n, 3) about 1 mm apart; ``ahead`` (n, 3) from each point to the next of its vein, 0
+    at the end; ``radius_mm`` (n,). Veins grow in voxel indices of the guide's grid, 1 mm a step.
+    """
 
     points: np.ndarray
     ahead: np.ndarray
@@ -37,6 +84,7 @@ class Veins:
 
     @classmethod
     def joined(cls, parts: Sequence[Veins]) -> Veins:
+        """All veins of ``parts``."""
         if not parts:
             return cls(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0))
         return cls(
@@ -51,37 +99,30 @@ class Veins:
         return Veins(self.points @ turn + matrix[:3, 3], self.ahead @ turn, self.radius_mm)
 
     def share(
-        self, shape: tuple[int, ...], sub_mm: np.ndarray, a_step, rng: np.random.Generator
+        self,
+        shape: tuple[int, ...],
+        sub_mm: np.ndarray,
+        a_step: np.ndarray,
+        rng: np.random.Generator,
     ) -> torch.Tensor:
-        """Share (``shape``) of each sub-voxel that the veins fill.
+        """Share (``shape``) of each sub-voxel that the veins fill, float32.
 
         ``a_step`` (3,) is how many sub-voxels of ``sub_mm`` a step of the points' coordinates has.
+        Draws: the points over the cross-sections (distance from the centreline, then angle).
         """
         area = np.pi * self.radius_mm**2
         size = float(np.prod(sub_mm))
         count = np.maximum(2, np.round(area * _POINTS / size)).astype(int)
         of = np.repeat(np.arange(len(count)), count)
-        # Even along the step, at random over the cross-section: so no vein comes apart.
+        # Even along the step, at random over the cross-section: no vein comes apart.
         along = (np.arange(len(of)) - np.repeat(np.cumsum(count) - count, count) + 0.5) / count[of]
         at = self.points[of] + along[:, None] * self.ahead[of] + self._across(of, rng)
         # A vein's last point stands for half a step.
         amount = (area / count / size * np.where(self.ahead.any(1), 1.0, 0.5))[of]
-        index = (at + 0.5) * a_step - 0.5
-        total = torch.zeros(int(np.prod(shape)))
-        low = np.floor(index).astype(int)
-        part = index - low
-        for corner in np.ndindex(2, 2, 2):
-            near = low + corner
-            weight = amount * np.where(corner, part, 1 - part).prod(1)
-            ok = ((near >= 0) & (near < shape)).all(1)
-            flat = np.ravel_multi_index(near[ok].T, shape)
-            total.index_add_(
-                0, torch.from_numpy(flat), torch.from_numpy(weight[ok].astype(np.float32))
-            )
-        return total.clamp_(max=1.0).reshape(shape)
+        return _spread((at + 0.5) * a_step - 0.5, amount, shape).clamp_(max=1.0).reshape(shape)
 
     def _across(self, of: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Random offsets (mm) over the cross-sections of the points ``of``."""
+        """Random offsets (m, 3), mm, over the cross-sections of the points ``of`` (m,)."""
         length = np.linalg.norm(self.ahead, axis=1, keepdims=True)
         along = np.where(length > 0, self.ahead / np.maximum(length, 1e-9), [0.0, 0.0, 1.0])
         one = np.cross(along, np.eye(3)[np.abs(along).argmin(1)])
@@ -92,39 +133,54 @@ class Veins:
         return (far * np.cos(angle))[:, None] * one[of] + (far * np.sin(angle))[:, None] * other[of]
 
 
+def _spread(index: np.ndarray, amount: np.ndarray, shape: tuple[int, ...]) -> torch.Tensor:
+    """Sums (flat, float32) of ``amount`` (m,), each shared by the eight voxels about ``index``."""
+    total = torch.zeros(int(np.prod(shape)))
+    low = np.floor(index).astype(int)
+    part = index - low
+    for corner in np.ndindex(2, 2, 2):
+        near = low + corner
+        weight = amount * np.where(corner, part, 1 - part).prod(1)
+        inside = ((near >= 0) & (near < shape)).all(1)
+        flat = np.ravel_multi_index(tuple(near[inside].T), shape)
+        total.index_add_(
+            0, torch.from_numpy(flat), torch.from_numpy(weight[inside].astype(np.float32))
+        )
+    return total
+
+
 def grow(
     labels: np.ndarray, to_ventricle: np.ndarray, density: float, rng: np.random.Generator
 ) -> Veins:
-    """Veins of a brain on a grid of about 1 mm.
+    """Veins of a brain on a grid of about 1 mm, in voxel indices.
 
-    ``labels`` is (x, y, z) in FreeSurfer codes; ``density`` scales the number of veins (1: about
-    600 a brain).
+    ``labels`` (x, y, z) in FreeSurfer codes, ``to_ventricle`` (x, y, z) in mm; ``density`` scales
+    the number of veins (1: some 700 starts a brain).
+
+    Order of draws: sulcal, deep and medullary veins; of each kind first the starts, then the draws
+    of :func:`_walk`.
     """
-    from cmburden.simulate import anatomy
-
-    csf = labels == anatomy.CSF
-    cortex = np.isin(labels, anatomy.CORTEX)
-    white = np.isin(labels, anatomy.WHITE)
-    share = (white.sum() + cortex.sum()) / 1.1e6
+    csf = labels == an.CSF
+    cortex = np.isin(labels, an.CORTEX)
+    white = np.isin(labels, an.WHITE)
+    share = (white.sum() + cortex.sum()) / _BRAIN_MM3
     to_surface = ndimage.distance_transform_edt(~csf).astype(np.float32)
-    near_cortex = ndimage.binary_dilation(cortex, iterations=2)
-    walks = []
+    sulci = csf & ndimage.binary_dilation(cortex, iterations=_SULCUS_MM)
 
-    def starts(where: np.ndarray, count: float) -> np.ndarray:
+    def starts(where: np.ndarray, kind: _Kind) -> np.ndarray:
         flat = np.flatnonzero(where)
-        number = round(count * density * share)
+        number = round(kind.number * density * share)
         if not len(flat) or not number:
             return np.zeros((0, 3))
         return np.stack(np.unravel_index(rng.choice(flat, number), labels.shape), 1).astype(float)
 
-    for distance, where, count, length, radii in (
-        (to_surface, csf & near_cortex, 450, (15, 60), (0.22, 0.8)),
-        (to_ventricle, white & (np.abs(to_ventricle - 1.5) < 1), 25, (15, 40), (0.35, 0.9)),
-    ):
-        walks.append(_walk(starts(where, count), distance, length, radii, rng))
-    medullary = starts(white & (to_surface < 12) & (to_ventricle > 8), 250)
-    walks.append(_walk(medullary, to_ventricle, (8, 30), (0.15, 0.45), rng, straight=True))
-    return Veins.joined(walks)
+    sulcal = _walk(starts(sulci, _SULCAL), to_surface, _SULCAL, rng)
+    wall = white & (np.abs(to_ventricle - _DEEP_AT_MM) < 1)
+    deep = _walk(starts(wall, _DEEP), to_ventricle, _DEEP, rng)
+    within = white & (to_surface < _MEDULLARY_DEPTH_MM)
+    within &= to_ventricle > _MEDULLARY_FROM_VENTRICLE_MM
+    medullary = _walk(starts(within, _MEDULLARY), to_ventricle, _MEDULLARY, rng, straight=True)
+    return Veins.joined([sulcal, deep, medullary])
 
 
 def crossing(
@@ -132,71 +188,96 @@ def crossing(
 ) -> tuple[list[Veins], np.ndarray]:
     """Sulcal vessels that run straight across the slices: the main mimic of a microbleed.
 
-    In its slice such a vessel is a dot as a microbleed is; only the neighbouring slices and what
-    lies about it (fluid) tell them apart. ``labels`` (x, y, z) on a grid of about 1 mm. Returns the
+    In its slice such a vessel is a dot, as a microbleed is. Only the neighbouring slices and the
+    fluid about the dot tell them apart. ``labels`` (x, y, z) on a grid of about 1 mm. Returns the
     vessels, 10 to 24 mm long (the depth of a sulcus), and their middles (n, 3) in voxel indices.
-    """
-    from cmburden.simulate import anatomy
 
-    fluid = labels == anatomy.CSF
-    near = ndimage.binary_dilation(np.isin(labels, anatomy.CORTEX), iterations=2)
+    Draws of each vessel: the middle (voxel, offsets), heading, half the length, radius, bend.
+    """
+    fluid = labels == an.CSF
+    near = ndimage.binary_dilation(np.isin(labels, an.CORTEX), iterations=_SULCUS_MM)
     flat = np.flatnonzero(fluid & near)
-    found, middles = [], []
+    drawn, middles = [], []
     for _ in range(count if len(flat) else 0):
         middle = np.array(np.unravel_index(rng.choice(flat), labels.shape), float)
         middle += rng.uniform(-0.5, 0.5, 3)
-        heading = np.array([*rng.normal(0, 0.25, 2), 1.0])
+        heading = np.array([*rng.normal(0, _CROSSING_TILT, 2), 1.0])
         heading /= np.linalg.norm(heading)
-        half = rng.uniform(5.0, 12.0)
-        radius = float(np.exp(rng.uniform(*np.log((0.35, 1.0)))))
+        half = rng.uniform(*_CROSSING_HALF_MM)
+        radius = float(np.exp(rng.uniform(*np.log(_CROSSING_RADIUS_MM))))
         steps = np.arange(-half, half + 0.5)
-        # A slight bend: vessels are not rulers.
-        bend = rng.normal(0, 0.015, 3) * steps[:, None] ** 2
+        # A slight bend: real vessels are not straight.
+        bend = rng.normal(0, _CROSSING_BEND, 3) * steps[:, None] ** 2
         points = middle + steps[:, None] * heading + bend
         points = points[((points >= 0) & (points <= np.array(labels.shape) - 1)).all(1)]
         ahead = np.diff(points, axis=0, append=points[-1:])
-        found.append(Veins(points, ahead, np.full(len(points), radius)))
+        drawn.append(Veins(points, ahead, np.full(len(points), radius)))
         middles.append(middle)
-    return found, np.array(middles).reshape(-1, 3)
+    return drawn, np.array(middles).reshape(-1, 3)
 
 
-def _walk(start, distance, length, radii, rng, *, straight=False) -> Veins:
-    """Walk all veins at once by steps of 1 voxel along the guide ``distance`` (towards 0)."""
+def _walk(
+    start: np.ndarray,
+    distance: np.ndarray,
+    kind: _Kind,
+    rng: np.random.Generator,
+    *,
+    straight: bool = False,
+) -> Veins:
+    """Walk all veins at once by steps of 1 voxel along the guide.
+
+    ``start`` (n, 3) voxel indices; ``distance`` (x, y, z) from the guide in mm, whose gradient says
+    where the guide lies; ``straight`` veins run down the gradient. Draws: steps, radius, wander,
+    offset of the start and first heading of all veins; then at each step the change of all
+    headings.
+    """
     if not len(start):
         return Veins.joined([])
-    gradient = np.stack(np.gradient(ndimage.gaussian_filter(distance.astype(np.float32), 1.0)))
-    steps = rng.integers(*length, len(start))
-    radius = np.exp(rng.uniform(*np.log(radii), len(start)))
-    wander = np.exp(rng.uniform(*np.log(WANDER), (len(start), 1)))
+    smooth = ndimage.gaussian_filter(distance.astype(np.float32), _GUIDE_SMOOTHING)
+    gradient = np.stack(np.gradient(smooth))
+    steps = rng.integers(*kind.steps, len(start))
+    thin, thick = np.log(kind.radius_mm)
+    radius = np.exp(rng.uniform(thin, thick, len(start)))
+    straightest, most_bent = np.log(WANDER)
+    wander = np.exp(rng.uniform(straightest, most_bent, (len(start), 1)))
     position = start + rng.uniform(-0.5, 0.5, start.shape)
     heading = rng.normal(size=start.shape)
     heading /= np.linalg.norm(heading, axis=1, keepdims=True)
-    points, inside, sizes = [], [], []
-    size = np.array(distance.shape)
+    trace: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    last = np.array(distance.shape) - 1
     for step in range(int(steps.max())):
-        index = np.clip(np.round(position).astype(int), 0, size - 1)
-        pull = -gradient[:, index[:, 0], index[:, 1], index[:, 2]].T
-        far = distance[index[:, 0], index[:, 1], index[:, 2]][:, None]
-        if straight:
-            heading = 0.5 * heading + pull
-        else:
-            # Along the guide rather than away from it, and gently back from where it has left it.
-            heading = heading - 0.25 * (heading * pull).sum(1, keepdims=True) * pull
-            heading = heading + np.clip(0.3 * (far - 1.0), -0.1, 0.5) * pull
+        x, y, z = np.clip(np.round(position).astype(int), 0, last).T
+        far = distance[x, y, z][:, None]
+        heading = _turned(heading, -gradient[:, x, y, z].T, far, straight)
         heading = heading + wander * rng.normal(size=heading.shape)
         heading /= np.linalg.norm(heading, axis=1, keepdims=True) + 1e-6
         position = position + heading
-        within = ((position >= 0) & (position <= size - 1)).all(1) & (step < steps)
+        within = ((position >= 0) & (position <= last)).all(1) & (step < steps)
         # Medullary veins end at the ventricle; the others where they have left their guide: no vein
         # of a sulcus crosses white matter.
-        within &= far[:, 0] > 2 if straight else far[:, 0] <= _STRAYED_MM
+        within &= far[:, 0] > _MEDULLARY_END_MM if straight else far[:, 0] <= _STRAYED_MM
         steps = np.where(within, steps, 0)
-        points.append(position)
-        inside.append(within)
-        # A vein widens towards where it drains.
-        sizes.append(radius * (0.8 + 0.5 * step / np.maximum(steps, 1)))
-    points, inside, sizes = (np.stack(part) for part in (points, inside, sizes))
-    inside &= inside.sum(0) > LEAST_MM
+        width = radius * (_WIDTH_AT_START + _WIDENS_BY * step / np.maximum(steps, 1))
+        trace.append((position, within, width))
+    points, inside, sizes = (np.stack(part) for part in zip(*trace, strict=True))
+    return _long_enough(points, inside, sizes)
+
+
+def _turned(heading: np.ndarray, pull: np.ndarray, far: np.ndarray, straight: bool) -> np.ndarray:
+    """Headings (n, 3) after a step, not normalised.
+
+    ``pull`` (n, 3) points to the guide, ``far`` (n, 1) is the distance from the guide in mm.
+    """
+    if straight:
+        return _STRAIGHT_HEADING * heading + pull
+    # Along the guide rather than away from it, and gently back to it.
+    heading = heading - _ALONG * (heading * pull).sum(1, keepdims=True) * pull
+    return heading + np.clip(_PULL_A_MM * (far - _FOLLOWED_MM), *_PULL_LIMITS) * pull
+
+
+def _long_enough(points: np.ndarray, inside: np.ndarray, sizes: np.ndarray) -> Veins:
+    """Veins of at least LEAST_MM: ``points`` (steps, n, 3) where ``inside`` (steps, n)."""
+    inside = inside & (inside.sum(0) > LEAST_MM)
     on = np.concatenate([inside[1:], np.zeros_like(inside[:1])])
     ahead = on[..., None] * np.diff(points, axis=0, append=points[-1:])
     return Veins(points[inside], ahead[inside], sizes[inside])

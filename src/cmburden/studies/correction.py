@@ -1,13 +1,14 @@
-"""Does the corrected prevalence cover the truth? ``python -m cmburden.studies.correction``.
+"""Coverage of the corrected prevalence: ``python -m cmburden.studies.correction``.
 
-People, detector and its validation are all drawn anew in every repetition; the truth is that of the
-population. What docs/statistics.md says of it comes from here.
+People, detections and the detector's validation are drawn anew in every repetition; the truth is
+the population's prevalence. The figures in docs/statistics.md come from here.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,26 +16,55 @@ import numpy as np
 from cmburden.core.errors import told
 from cmburden.core.files import write_json
 from cmburden.core.keys import seed_of
-from cmburden.stats import intervals
+from cmburden.stats import intervals as stats_intervals
 from cmburden.stats.agreement import rogan_gladen
-from cmburden.studies.population import Detector, Population, validate
+from cmburden.studies.population import DetectorModel, Population, validate
 from cmburden.summary import correction
+from cmburden.summary.correction import DetectorError
 
-#: Intervals that are compared, by name; the first is the one that `summary` has.
-INTERVALS = {
-    "Jeffreys draws": lambda called, total, error, seed: correction.corrected(
-        called, total, error, seed
-    )[1:],
+
+def _jeffreys(called: int, total: int, error: DetectorError, seed: str) -> tuple[float, float]:
+    _, low, high = correction.corrected(called, total, error, seed)
+    return low, high
+
+
+def _lang_reiczigel(called: int, total: int, error: DetectorError, _: str) -> tuple[float, float]:
+    return correction.lang_reiczigel(called, total, error)
+
+
+#: Intervals that are compared, by name; the first is that of `summary`. Arguments: positive scans
+#: that are called, scans, the detector's error, a seed.
+INTERVALS: dict[str, Callable[[int, int, DetectorError, str], tuple[float, float]]] = {
+    "Jeffreys draws": _jeffreys,
     "binomial draws": correction.binomial_bootstrap,
-    "Lang-Reiczigel": lambda called, total, error, seed: correction.lang_reiczigel(
-        called, total, error
-    ),
+    "Lang-Reiczigel": _lang_reiczigel,
 }
+#: Contrasts by whether they are SWI.
+CONTRASTS = {False: "GRE", True: "SWI"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """One interval of one repetition: whether it covers the truth, and its width."""
+
+    covers: bool
+    width: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Repetition:
+    """One contrast of one simulated cohort, with the intervals by name."""
+
+    people: int
+    apparent: float
+    apparent_covers: bool
+    corrected: float
+    intervals: dict[str, Interval]
 
 
 @dataclasses.dataclass(frozen=True)
 class Coverage:
-    """Of one contrast: means over the repetitions, and shares whose interval holds the truth."""
+    """Of one contrast: means over the repetitions, and shares of intervals that hold the truth."""
 
     contrast: str
     repetitions: int
@@ -53,64 +83,69 @@ def coverage(
     validation_scans: int = 100,
     seed: int = 1,
     population: Population | None = None,
-    detector: Detector | None = None,
+    detector: DetectorModel | None = None,
     validated_on: Population | None = None,
 ) -> list[Coverage]:
     """Coverage by contrast in cohorts of ``participants``, half of each contrast on average.
 
-    ``validated_on``: the population of the validation's positive scans, if not the cohort's.
+    ``validated_on``: the population of the validation's positive scans, if not the cohort's. Order
+    of draws of a repetition: people, contrast, counts, detections, validation.
     """
-    population, detector = population or Population(), detector or Detector()
+    population, detector = population or Population(), detector or DetectorModel()
     validated_on = validated_on or population
-    found: dict[bool, list[dict]] = {False: [], True: []}
-    truth = {swi: population.prevalence(swi) for swi in found}
-    for repetition in range(repetitions):
-        random = np.random.default_rng(seed_of("coverage", seed, repetition))
+    truth = {swi: population.prevalence(swi) for swi in CONTRASTS}
+    results: dict[bool, list[Repetition]] = {swi: [] for swi in CONTRASTS}
+    for number in range(repetitions):
+        random = np.random.default_rng(seed_of("coverage", seed, number))
         age, male = population.draw_people(random, participants)
         swi = random.random(participants) < 0.5
         counts = population.counts(random, population.rate(age, male, swi))
         called = detector.search(random, counts, swi).definite > 0
-        errors = correction.detector_errors(
-            {"metrics": validate(random, validated_on, detector, validation_scans)}
-        )
-        for which, contrast in ((False, "GRE"), (True, "SWI")):
-            own = called[swi == which]
+        presence = validate(random, validated_on, detector, validation_scans)
+        errors = correction.detector_errors({"metrics": presence})
+        for which, contrast in CONTRASTS.items():
             error = errors["definite", contrast]
-            found[which].append(
-                _once(int(own.sum()), len(own), error, truth[which], f"{repetition} {contrast}")
-            )
-    return [_together(found[which], name, truth[which])
-            for which, name in ((False, "GRE"), (True, "SWI"))]  # fmt: skip
+            name = f"{number} {contrast}"
+            results[which].append(_once(called[swi == which], error, truth[which], name))
+    return [_together(results[swi], name, truth[swi]) for swi, name in CONTRASTS.items()]
 
 
-def _once(called: int, total: int, error, truth: float, seed: str) -> dict:
-    low, high = intervals.wilson(called, total)
-    ends = {name: interval(called, total, error, seed) for name, interval in INTERVALS.items()}
-    return {
-        "people": total,
-        "apparent": called / total,
-        "apparent_covers": low <= truth <= high,
-        "corrected": rogan_gladen(called / total, error.sensitivity, error.specificity),
-        "covers": {name: low <= truth <= high for name, (low, high) in ends.items()},
-        "width": {name: high - low for name, (low, high) in ends.items()},
-    }
+def _once(called: np.ndarray, error: DetectorError, truth: float, seed: str) -> Repetition:
+    """One repetition of scans that are ``called`` positive (scans,) bool."""
+    positive, total = int(called.sum()), len(called)
+    low, high = stats_intervals.wilson(positive, total)
+    intervals = {}
+    for name, interval in INTERVALS.items():
+        least, most = interval(positive, total, error, seed)
+        intervals[name] = Interval(least <= truth <= most, most - least)
+    return Repetition(
+        people=total,
+        apparent=positive / total,
+        apparent_covers=low <= truth <= high,
+        corrected=rogan_gladen(positive / total, error.sensitivity, error.specificity),
+        intervals=intervals,
+    )
 
 
-def _together(rows: list[dict], contrast: str, truth: float) -> Coverage:
-    def mean(values):
+def _together(rows: list[Repetition], contrast: str, truth: float) -> Coverage:
+    def mean(values: Iterable[float]) -> float:
         return float(np.mean(list(values)))
 
-    plain = {name: mean(row[name] for row in rows)
-             for name in ("people", "apparent", "apparent_covers", "corrected")}  # fmt: skip
-    by_interval = {
-        what: {name: mean(row[what][name] for row in rows) for name in INTERVALS}
-        for what in ("covers", "width")
-    }
-    return Coverage(contrast, len(rows), true=truth, **plain, **by_interval)
+    return Coverage(
+        contrast,
+        len(rows),
+        people=mean(row.people for row in rows),
+        true=truth,
+        apparent=mean(row.apparent for row in rows),
+        apparent_covers=mean(row.apparent_covers for row in rows),
+        corrected=mean(row.corrected for row in rows),
+        covers={name: mean(row.intervals[name].covers for row in rows) for name in INTERVALS},
+        width={name: mean(row.intervals[name].width for row in rows) for name in INTERVALS},
+    )
 
 
-def markdown(found: dict[int, list[Coverage]], about: str) -> str:
-    """A table of ``found`` by number of validation scans."""
+def markdown(by_scans: dict[int, list[Coverage]], about: str) -> str:
+    """A table of the coverage by number of validation scans, under the sentence ``about``."""
     names = list(INTERVALS)
     lines = [
         f"{about}. Cover: share of repetitions whose 95 % interval holds the true prevalence.",
@@ -119,7 +154,7 @@ def markdown(found: dict[int, list[Coverage]], about: str) -> str:
         "| corrected | " + " | ".join(f"covers, {name} (width)" for name in names) + " |",
         "|---" * (6 + len(names)) + "|",
     ]
-    for scans, rows in found.items():
+    for scans, rows in by_scans.items():
         for row in rows:
             cells = " | ".join(
                 f"{100 * row.covers[name]:.1f} % ({row.width[name]:.3f})" for name in names
@@ -137,14 +172,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--repetitions", type=int, default=200)
     parser.add_argument("--participants", type=int, default=5000)
     parser.add_argument("--validation-scans", type=int, nargs="+", default=[30, 100, 300])
-    parser.add_argument("--validation-rate", type=float, default=1.0, metavar="TIMES",
-                        help="mean count of the validation's people over the cohort's")  # fmt: skip
+    parser.add_argument(
+        "--validation-rate",
+        type=float,
+        default=1.0,
+        metavar="TIMES",
+        help="mean count of the validation's people over the cohort's",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="also write the figures there, as JSON")
     args = parser.parse_args(arguments)
     population = Population()
     other = dataclasses.replace(population, rate_gre=population.rate_gre * args.validation_rate)
-    found = {
+    by_scans = {
         scans: coverage(
             args.repetitions, args.participants, scans, args.seed, population, validated_on=other
         )
@@ -153,10 +193,13 @@ def main(arguments: list[str] | None = None) -> int:
     about = f"{args.repetitions} repetitions, {args.participants} participants, seed {args.seed}"
     if args.validation_rate != 1:
         about += f", people of the validation with {args.validation_rate:g} times the mean count"
-    print(markdown(found, about))
+    print(markdown(by_scans, about))
     if args.out:
-        write_json(args.out, {str(scans): [dataclasses.asdict(row) for row in rows]
-                              for scans, rows in found.items()})  # fmt: skip
+        content = {
+            str(scans): [dataclasses.asdict(row) for row in rows]
+            for scans, rows in by_scans.items()
+        }
+        write_json(args.out, content)
     return 0
 
 

@@ -1,8 +1,8 @@
 """A picture of simulated scans: ``python -m cmburden.studies.picture OUT.png``.
 
 One slice of each preset and of random acquisitions, microbleeds ringed red, faint ones yellow,
-mimics cyan. With ``--spots`` bleeds of the two GRE presets instead, the faintest first: where
-'faint' ends and 'microbleed' begins is for everybody to judge.
+mimics cyan. With ``--spots`` the picture shows bleeds of the two GRE presets, the faintest first,
+so that everybody can judge where 'faint' ends and 'microbleed' begins.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,9 +21,16 @@ from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
 from cmburden.simulate import reader
 from cmburden.simulate.scan import Simulated, simulate
-from cmburden.simulate.sources import crowded_findings
+from cmburden.simulate.sources import Source, crowded_findings
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Height of the simulated slabs, mm.
 _EXTENT_MM = 34.0
+#: Microbleeds asked for in a slab.
+_BLEEDS = 16
 _RED, _YELLOW, _CYAN = "#ff3b30", "#ffd60a", "#28d7e8"
 #: Half the width of a spot's tile, mm, and tiles across and down for each preset.
 _TILE_MM, _ACROSS, _DOWN = 12.0, 12, 3
@@ -31,18 +39,18 @@ _TILE_MM, _ACROSS, _DOWN = 12.0, 12, 3
 def panels(anatomy: Path | None, randoms: int, seed: int) -> list[Simulated]:
     """A slab of each preset, then of ``randoms`` random acquisitions, of one person."""
     person = an.load(anatomy)
-    found = []
+    scans = []
     for number, name in enumerate([*aq.PRESETS, *[aq.RANDOM] * randoms]):
         rng = np.random.default_rng(seed_of("picture", seed, number))
         drawn = aq.random_acquisition(rng) if name == aq.RANDOM else aq.vary(aq.PRESETS[name], rng)
         drawn = dataclasses.replace(drawn, extent_mm=_EXTENT_MM)
-        found.append(
-            simulate(person, an.deformation(person, rng), drawn, rng, crowded_findings(rng, 16))
-        )
-    return found
+        deform, findings = an.deformation(person, rng), crowded_findings(rng, _BLEEDS)
+        scans.append(simulate(person, deform, drawn, rng, findings))
+    return scans
 
 
 def draw(scans: list[Simulated], path: Path) -> None:
+    """Write a picture of ``scans``, four to a row."""
     columns = 4
     rows = -(-len(scans) // columns)
     figure = _figure(2.6 * columns, 3.1 * rows)
@@ -54,7 +62,7 @@ def draw(scans: list[Simulated], path: Path) -> None:
     _save(figure, path)
 
 
-def _figure(width: float, height: float):
+def _figure(width: float, height: float) -> Figure:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -65,14 +73,14 @@ def _figure(width: float, height: float):
     return figure
 
 
-def _save(figure, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> None:
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png", facecolor="black", pil_kwargs={"optimize": True})
 
 
 @dataclasses.dataclass(frozen=True)
 class Spot:
-    """A bleed in its slice: ``tile`` (x, y), 1 the brain's median; ``loss`` as a reader has it."""
+    """A bleed in its slice: ``tile`` (x, y), 1 the brain's median; ``loss`` of ``reader``."""
 
     kind: str
     loss: float
@@ -85,33 +93,35 @@ def spots(anatomy: Path | None, preset: str, seed: int, number: int) -> list[Spo
     person, drawn = an.load(anatomy), aq.vary(aq.PRESETS[preset], rng)
     findings = dataclasses.replace(crowded_findings(rng, 2 * number), painted=0.0)
     scan = simulate(person, an.deformation(person, rng), drawn, rng, findings)
+    bleeds = [_spot(source, scan) for source in scan.sources if source.is_bleed]
+    drawn_bleeds = sorted((s for s in bleeds if s is not None), key=lambda spot: spot.loss)
+    count = min(number, len(drawn_bleeds))
+    ranks = np.linspace(0, len(drawn_bleeds) - 1, count).round().astype(int)
+    return [drawn_bleeds[k] for k in ranks]
+
+
+def _spot(source: Source, scan: Simulated) -> Spot | None:
+    """A bleed's tile; None where the tile does not fit into the image."""
     level = float(np.median(scan.image[scan.brain]))
     parenchyma = an.parenchyma(scan.labels)
-    found = []
-    for source in scan.sources:
-        if not source.is_bleed:
-            continue
-        loss, _ = reader.in_image(
-            scan.image, scan.bare, parenchyma, scan.affine, source.centre, source.visible_mm
-        )
-        at = np.linalg.inv(scan.affine)[:3, :3] @ (source.centre - scan.affine[:3, 3])
-        middle = np.round(at).astype(int)
-        half = np.round(_TILE_MM / np.array(drawn.voxel_mm[:2])).astype(int)
-        low, high = middle[:2] - half, middle[:2] + half + 1
-        if (low >= 0).all() and (high <= scan.image.shape[:2]).all():
-            tile = scan.image[low[0] : high[0], low[1] : high[1], middle[2]] / level
-            found.append(Spot(source.kind, loss, tile))
-    found.sort(key=lambda spot: spot.loss)
-    ranks = np.linspace(0, len(found) - 1, min(number, len(found))).round().astype(int)
-    return [found[k] for k in ranks]
+    loss, _ = reader.in_image(
+        scan.image, scan.bare, parenchyma, scan.affine, source.centre, source.visible_mm
+    )
+    at = np.linalg.inv(scan.affine)[:3, :3] @ (source.centre - scan.affine[:3, 3])
+    middle = np.round(at).astype(int)
+    half = np.round(_TILE_MM / np.array(scan.acquisition.voxel_mm[:2])).astype(int)
+    low, high = middle[:2] - half, middle[:2] + half + 1
+    if (low < 0).any() or (high > scan.image.shape[:2]).any():
+        return None
+    tile = scan.image[low[0] : high[0], low[1] : high[1], middle[2]] / level
+    return Spot(source.kind, loss, tile)
 
 
 def draw_spots(by_preset: dict[str, list[Spot]], path: Path) -> None:
     """Tiles of each preset's spots, with their loss in percent; faint ones in yellow."""
     figure = _figure(0.95 * _ACROSS, 1.12 * _DOWN * len(by_preset))
-    for part, (name, rows) in zip(
-        np.atleast_1d(figure.subfigures(len(by_preset), 1)), by_preset.items(), strict=True
-    ):
+    parts = figure.subfigures(len(by_preset), 1, squeeze=False).ravel()
+    for part, (name, rows) in zip(parts, by_preset.items(), strict=True):
         part.set_facecolor("black")
         part.suptitle(f"{name}-like", color="white", fontsize=8)
         axes = part.subplots(_DOWN, _ACROSS, squeeze=False).ravel()
@@ -124,11 +134,11 @@ def draw_spots(by_preset: dict[str, list[Spot]], path: Path) -> None:
     _save(figure, path)
 
 
-def _panel(axes, scan: Simulated) -> None:
+def _panel(axes: Axes, scan: Simulated) -> None:
+    """Draw the slice with the most sources, so that the picture shows mimics and microbleeds."""
     inverse = np.linalg.inv(scan.affine)
     at = np.array([inverse[:3, :3] @ s.centre + inverse[:3, 3] for s in scan.sources])
     slices = np.clip(np.round(at[:, 2]).astype(int), 0, scan.image.shape[2] - 1)
-    # The slice with the most sources shows what there is to tell apart.
     k = int(np.bincount(slices).argmax())
     inside = scan.brain[..., k]
     white = 1.9 * np.median(scan.image[..., k][inside]) if inside.any() else scan.image.max()
@@ -136,15 +146,14 @@ def _panel(axes, scan: Simulated) -> None:
     axes.imshow(
         scan.image[..., k].T, cmap="gray", vmin=0, vmax=white, origin="lower", aspect=y_mm / x_mm
     )
-    for source, place, own in zip(scan.sources, at, slices, strict=True):
-        if own == k:
+    for source, place, number in zip(scan.sources, at, slices, strict=True):
+        if number == k:
             colour = {"microbleed": _RED, "faint": _YELLOW}.get(source.kind, _CYAN)
             radius = (source.visible_mm + 2.5) / x_mm
             angle = np.linspace(0, 2 * np.pi, 40)
-            axes.plot(
-                place[0] + radius * np.cos(angle), place[1] + radius * x_mm / y_mm * np.sin(angle),
-                color=colour, lw=1,
-            )  # fmt: skip
+            x = place[0] + radius * np.cos(angle)
+            y = place[1] + radius * x_mm / y_mm * np.sin(angle)
+            axes.plot(x, y, color=colour, lw=1)
     one = scan.acquisition
     axes.set_title(
         f"{one.name}: {one.contrast}, {one.field_t:g} T, TE {1000 * one.echo_time_s:.0f} ms\n"
@@ -155,6 +164,7 @@ def _panel(axes, scan: Simulated) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """``python -m cmburden.studies.picture OUT.png [--spots] [--anatomy MAP]``."""
     parser = argparse.ArgumentParser(prog="python -m cmburden.studies.picture")
     parser.add_argument("out", type=Path)
     parser.add_argument("--anatomy", type=Path, help="a label map; none: MNI152 template")

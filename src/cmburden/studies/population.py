@@ -1,30 +1,36 @@
 """People with known microbleed counts, and a detector with known errors: numbers alone, no image.
 
-What the statistics of a cohort are tested on: the truth has a closed form, a draw of 5,000 people
-takes milliseconds.
+The statistics of a cohort are tested on them: the truth has a closed form, and a draw of 5,000
+people takes milliseconds.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from cmburden.summary.correction import presence_counts
 
-#: Middle age of the model: rates are given at it.
+#: Age at which the model's rates hold, years.
 REFERENCE_AGE = 70.0
+#: Ages at which the prevalence is integrated.
+_QUADRATURE = 2000
+#: People drawn at a time for a validation, as multiples of its scans.
+_PEOPLE_A_SCAN = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Population:
     """Ages are normal within limits; counts negative binomial about a mean that rises with age.
 
-    ``rate_gre``: mean count of a woman of 70 on GRE; ``ratio_*``: what multiplies it;
-    ``dispersion``: alpha of variance = mean + alpha mean^2. With the defaults 7 % of women have a
-    microbleed at 50 and 26 % at 80 on GRE (Rotterdam, Poels et al. 2010, both sexes: 6.5 % at
-    45-50, 35.7 % from 80 on).
+    ``rate_gre``: mean count of a woman of 70 on GRE; ``ratio_*``: ratios of that mean for SWI, for
+    ten years and for men; ``dispersion``: alpha of variance = mean + alpha mean^2. With the
+    defaults 7 % of women have a microbleed at 50 and 26 % at 80 on GRE (Rotterdam, Poels et al.
+    2010, both sexes: 6.5 % at 45-50, 35.7 % from 80 on).
     """
 
     age_mean: float = 68.0
@@ -37,7 +43,8 @@ class Population:
     ratio_male: float = 1.25
     dispersion: float = 5.0
 
-    def _ages(self):
+    def _ages(self) -> Any:
+        """The distribution of ages, a frozen one of ``scipy.stats``."""
         low, high = ((end - self.age_mean) / self.age_sd for end in self.age_limits)
         return stats.truncnorm(low, high, loc=self.age_mean, scale=self.age_sd)
 
@@ -46,8 +53,8 @@ class Population:
         age = self._ages().ppf(random.random(number))
         return age, random.random(number) < self.male_share
 
-    def rate(self, age, male, swi) -> np.ndarray:
-        """Mean count of people; the arguments broadcast."""
+    def rate(self, age: ArrayLike, male: ArrayLike, swi: ArrayLike) -> np.ndarray:
+        """Mean count of people of ``age`` (years), bool ``male`` and ``swi``; they broadcast."""
         decades = (np.asarray(age, float) - REFERENCE_AGE) / 10
         return (
             self.rate_gre
@@ -63,7 +70,7 @@ class Population:
 
     def prevalence(self, swi: bool) -> float:
         """Share of people with a microbleed in the population that is drawn from, by quadrature."""
-        place = (np.arange(2000) + 0.5) / 2000
+        place = (np.arange(_QUADRATURE) + 0.5) / _QUADRATURE
         age = self._ages().ppf(place)
         share = 0.0
         for male, weight in ((True, self.male_share), (False, 1 - self.male_share)):
@@ -73,8 +80,8 @@ class Population:
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-    """What a detector says of scans, int (scans,) each: true and false, definite and possible."""
+class Detections:
+    """Lesions that a detector calls in scans, int (scans,) each: true and false ones by label."""
 
     true_definite: np.ndarray
     true_possible: np.ndarray
@@ -83,15 +90,17 @@ class Found:
 
     @property
     def definite(self) -> np.ndarray:
+        """Definite lesions, true and false (scans,)."""
         return self.true_definite + self.false_definite
 
     @property
     def possible(self) -> np.ndarray:
+        """Possible lesions, true and false (scans,)."""
         return self.true_possible + self.false_possible
 
 
 @dataclasses.dataclass(frozen=True)
-class Detector:
+class DetectorModel:
     """A detector by its lesion sensitivity and false positives a scan, GRE then SWI.
 
     ``*_either`` are of definite and possible lesions together. False positives a scan are negative
@@ -104,8 +113,14 @@ class Detector:
     false_positives_either: tuple[float, float] = (0.8, 1.2)
     clustering: float = 0.5
 
-    def search(self, random: np.random.Generator, true_counts, swi) -> Found:
-        """What it finds in scans with ``true_counts`` (int) and contrast ``swi`` (bool)."""
+    def search(
+        self, random: np.random.Generator, true_counts: np.ndarray, swi: ArrayLike
+    ) -> Detections:
+        """Lesions called in scans with ``true_counts`` (scans,) int and contrast ``swi`` (bool).
+
+        Order of draws: how busy each scan is, true definite, true possible, false definite, false
+        possible.
+        """
         place = np.broadcast_to(np.asarray(swi, int), np.shape(true_counts))
         definite, either, wrong, wrong_either = (
             np.asarray(pair)[place]
@@ -116,12 +131,12 @@ class Detector:
                 self.false_positives_either,
             )
         )
-        # One susceptibility a scan for both kinds of false positive.
+        # One factor a scan for both kinds of false positive.
         size = 1 / self.clustering
         busy = random.gamma(size, 1 / size, size=place.shape)
         true_definite = random.binomial(true_counts, definite)
         missed = true_counts - true_definite
-        return Found(
+        return Detections(
             true_definite,
             random.binomial(missed, (either - definite) / (1 - definite)),
             random.poisson(wrong * busy),
@@ -129,7 +144,7 @@ class Detector:
         )
 
     def specificity(self, swi: bool) -> float:
-        """Share of scans without a microbleed in which nothing definite is found."""
+        """Share of scans without a microbleed in which no definite lesion is called."""
         wrong = self.false_positives[int(swi)]
         return float((1 + self.clustering * wrong) ** (-1 / self.clustering))
 
@@ -137,26 +152,27 @@ class Detector:
 def validate(
     random: np.random.Generator,
     population: Population,
-    detector: Detector,
+    detector: DetectorModel,
     scans: int,
 ) -> dict[str, dict[str, dict[str, int]]]:
-    """``metrics.presence`` and ``presence_possible`` of a contract, from a validation of its own.
+    """``metrics.presence`` and ``presence_possible`` of a contract, from a simulated validation.
 
-    ``scans`` positive and as many negative scans of each contrast; the positive ones have counts as
-    positive people of ``population`` have, which is what makes the sensitivity transportable.
+    The validation has ``scans`` positive and as many negative scans of each contrast. The counts of
+    the positive scans are those of positive people of ``population``: the sensitivity can be
+    transported only to a population with like counts.
     """
-    found: dict[str, dict[str, dict[str, int]]] = {"presence": {}, "presence_possible": {}}
+    metrics: dict[str, dict[str, dict[str, int]]] = {"presence": {}, "presence_possible": {}}
     for contrast, swi in (("GRE", False), ("SWI", True)):
         positive = np.zeros(0, int)
         while len(positive) < scans:
-            age, male = population.draw_people(random, 20 * scans)
+            age, male = population.draw_people(random, _PEOPLE_A_SCAN * scans)
             counts = population.counts(random, population.rate(age, male, swi))
             positive = np.concatenate([positive, counts[counts > 0]])
         counts = np.concatenate([positive[:scans], np.zeros(scans, int)])
-        said = detector.search(random, counts, np.full(2 * scans, swi))
+        called = detector.search(random, counts, np.full(2 * scans, swi))
         for name, numbers in (
-            ("presence", said.definite),
-            ("presence_possible", said.definite + said.possible),
+            ("presence", called.definite),
+            ("presence_possible", called.definite + called.possible),
         ):
-            found[name][contrast] = presence_counts(numbers > 0, counts > 0)
-    return found
+            metrics[name][contrast] = presence_counts(numbers > 0, counts > 0)
+    return metrics

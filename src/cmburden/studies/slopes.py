@@ -1,7 +1,7 @@
-"""What automated counts do to the age slope: ``python -m cmburden.studies.slopes``.
+"""Bias of the age slope by automated counts: ``python -m cmburden.studies.slopes``.
 
-Cohorts with known counts are analysed twice, with the true counts and with what a detector of known
-error says, by the models of the report. What docs/statistics.md says of it comes from here.
+Cohorts with known counts are analysed twice by the models of the report: with the true counts and
+with the counts of a detector of known error. The figures in docs/statistics.md come from here.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from cmburden.core.errors import told
 from cmburden.core.files import write_json
 from cmburden.core.keys import seed_of
 from cmburden.stats import regression
-from cmburden.studies.population import Detector, Population
+from cmburden.stats.intervals import Z95
+from cmburden.studies.population import DetectorModel, Population
 
-#: What is fitted: model, and whether to the true or to the automated counts.
+#: The analyses: model, and whether it is fitted to the true or to the automated counts.
 ANALYSES = (
     ("odds ratio of presence", "true counts"),
     ("odds ratio of presence", "automated counts"),
@@ -52,56 +53,67 @@ def slopes(
     participants: int = 5000,
     seed: int = 1,
     population: Population | None = None,
-    detector: Detector | None = None,
+    detector: DetectorModel | None = None,
 ) -> list[Slope]:
-    """Of each analysis: the mean slope over cohorts, its 2.5 and 97.5 percentile, and coverage.
+    """The mean slope of each analysis over cohorts, its 2.5 and 97.5 percentile, and coverage.
 
     Adjusted for sex and contrast. The true rate ratio is the population's ``ratio_decade``.
     """
-    population, detector = population or Population(), detector or Detector()
-    found: dict[tuple[str, str], list[tuple[float, float]]] = {key: [] for key in ANALYSES}
+    population, detector = population or Population(), detector or DetectorModel()
+    estimates: dict[tuple[str, str], list[tuple[float, float]]] = {key: [] for key in ANALYSES}
     for repetition in range(repetitions):
         random = np.random.default_rng(seed_of("slope", seed, repetition))
-        age, male = population.draw_people(random, participants)
-        swi = random.random(participants) < 0.5
-        true = population.counts(random, population.rate(age, male, swi))
-        said = detector.search(random, true, swi).definite
-        matrix = np.column_stack([np.ones(participants), (age - age.mean()) / 10, male, swi])
-        background = np.asarray(detector.false_positives)[swi.astype(int)]
-        for counts, y in (("true counts", true), ("automated counts", said)):
-            fits = {
-                "odds ratio of presence": regression.logistic(y > 0, matrix),
-                "rate ratio, negative binomial": regression.negative_binomial(y, matrix),
-                "rate ratio, Poisson": regression.poisson(y, matrix),
-            }
-            if counts == "automated counts":
-                fits["rate ratio, false positives taken off"] = regression.background_poisson(
-                    y, matrix, background
-                )
-            for name, fit in fits.items():
-                if not fit.problem:
-                    found[name, counts].append((float(fit.log_ratio[0]), float(fit.error[0])))
-    return [_slope(name, counts, rows, population.ratio_decade)
-            for (name, counts), rows in found.items()]  # fmt: skip
+        for key, fit in _fits(random, population, detector, participants).items():
+            if not fit.problem and fit.log_ratio is not None and fit.error is not None:
+                estimates[key].append((float(fit.log_ratio[0]), float(fit.error[0])))
+    return [
+        _slope(name, counts, rows, population.ratio_decade)
+        for (name, counts), rows in estimates.items()
+    ]
+
+
+def _fits(
+    random: np.random.Generator,
+    population: Population,
+    detector: DetectorModel,
+    participants: int,
+) -> dict[tuple[str, str], regression.Fit]:
+    """Fits of ANALYSES to one cohort. Order of draws: people, contrast, counts, detections."""
+    age, male = population.draw_people(random, participants)
+    swi = random.random(participants) < 0.5
+    true = population.counts(random, population.rate(age, male, swi))
+    called = detector.search(random, true, swi).definite
+    matrix = np.column_stack([np.ones(participants), (age - age.mean()) / 10, male, swi])
+    background = np.asarray(detector.false_positives)[swi.astype(int)]
+    fits = {}
+    for counts, y in (("true counts", true), ("automated counts", called)):
+        fits["odds ratio of presence", counts] = regression.logistic(y > 0, matrix)
+        fits["rate ratio, negative binomial", counts] = regression.negative_binomial(y, matrix)
+        fits["rate ratio, Poisson", counts] = regression.poisson(y, matrix)
+    fits["rate ratio, false positives taken off", "automated counts"] = (
+        regression.background_poisson(called, matrix, background)
+    )
+    return fits
 
 
 def _slope(name: str, counts: str, rows: list[tuple[float, float]], truth: float) -> Slope:
     value, error = np.array(rows).reshape(-1, 2).T
     covers = None
     if name.startswith("rate"):
-        covers = float((np.abs(value - np.log(truth)) <= 1.96 * error).mean())
+        covers = float((np.abs(value - np.log(truth)) <= Z95 * error).mean())
     low, high = (float(end) for end in np.exp(np.percentile(value, [2.5, 97.5])))
     return Slope(name, counts, float(np.exp(value.mean())), low, high, covers, len(rows))
 
 
-def markdown(found: list[Slope], about: str) -> str:
+def markdown(rows: list[Slope], about: str) -> str:
+    """A table of ``rows`` under the sentence ``about``."""
     lines = [
         f"{about}. In brackets: 2.5 to 97.5 % of the cohorts.",
         "",
         "| model | counts | ratio per decade of age | intervals that hold the true rate ratio |",
         "|---|---|---|---|",
     ]
-    for row in found:
+    for row in rows:
         covers = "" if row.covers is None else f"{100 * row.covers:.0f} %"
         lines.append(
             f"| {row.model} | {row.counts} | {row.ratio:.2f} ({row.low:.2f}-{row.high:.2f}) "
@@ -118,17 +130,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="also write the figures there, as JSON")
     args = parser.parse_args(arguments)
-    found = slopes(args.repetitions, args.participants, args.seed)
-    truth = Population().ratio_decade
-    print(
-        markdown(
-            found,
-            f"{args.repetitions} cohorts of {args.participants} participants, seed {args.seed}; "
-            f"true rate ratio per decade {truth:g}",
-        )
+    rows = slopes(args.repetitions, args.participants, args.seed)
+    about = (
+        f"{args.repetitions} cohorts of {args.participants} participants, seed {args.seed}; "
+        f"true rate ratio per decade {Population().ratio_decade:g}"
     )
+    print(markdown(rows, about))
     if args.out:
-        write_json(args.out, [dataclasses.asdict(row) for row in found])
+        write_json(args.out, [dataclasses.asdict(row) for row in rows])
     return 0
 
 

@@ -1,7 +1,8 @@
-"""How straight veins are, in a real scan or a simulated one, and whether they hold together:
-``python -m cmburden.studies.straightness SCAN.nii.gz --field-t 7 --echo-time 0.012``.
+"""Straightness and length of veins in a real scan and in a simulated one.
 
-Veins that wind more, or come apart into dots, are mimics that no reader has to deal with.
+``python -m cmburden.studies.straightness SCAN.nii.gz --field-t 7 --echo-time 0.012``.
+Simulated veins that wind more than real ones, or come apart into dots, would be mimics that no
+reader has to tell from microbleeds.
 """
 
 from __future__ import annotations
@@ -24,14 +25,20 @@ from cmburden.simulate.sources import Findings
 
 #: Grid on which veins are thinned to lines, and the width of the smoothing of a line's points, mm.
 _GRID_MM, _SMOOTH_MM = 0.47, 0.7
-#: The surroundings that a vein is compared with, mm; and how many grid voxels of it are too few.
-_AROUND_MM, _LEAST = 4.0, 40
+#: Width of the surroundings that a vein is compared with, mm; a vein of at most so many grid voxels
+#: is dropped.
+_AROUND_MM, _MOST_DROPPED = 4.0, 40
+#: Veins nearer to the brain's edge than this are left out, mm.
+_EDGE_MM = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Pieces:
-    """Unbranched dark pieces: ``arc_mm`` (n,) of each, and ``chord`` over arc (m,) of stretches of
-    ``stretch_mm`` along the longer ones."""
+    """Unbranched dark pieces of an image.
+
+    ``arc_mm`` (n,) is the length of each; ``chord`` (m,) is chord over arc of stretches of
+    ``stretch_mm`` along the longer pieces.
+    """
 
     stretch_mm: float
     arc_mm: np.ndarray
@@ -40,12 +47,10 @@ class Pieces:
     def row(self, name: str) -> str:
         """A line of the table that the command prints."""
         longer = float((self.arc_mm >= self.stretch_mm).mean()) if len(self.arc_mm) else 0.0
-        shown = (
-            " / ".join(f"{v:.3f}" for v in np.quantile(self.chord, [0.1, 0.5, 0.9]))
-            if len(self.chord)
-            else "-"
-        )
-        return f"| {name} | {len(self.arc_mm)} | {longer:.2f} | {len(self.chord)} | {shown} |"
+        chord = "-"
+        if len(self.chord):
+            chord = " / ".join(f"{v:.3f}" for v in np.quantile(self.chord, [0.1, 0.5, 0.9]))
+        return f"| {name} | {len(self.arc_mm)} | {longer:.2f} | {len(self.chord)} | {chord} |"
 
 
 def pieces(
@@ -56,13 +61,16 @@ def pieces(
     stretch_mm: float = 6.0,
     dark: float = 0.75,
 ) -> Pieces:
-    """Dark lines of ``image`` (x, y, z), where ``inside``: below ``dark`` of what is around."""
+    """Dark lines of ``image`` (x, y, z): voxels below ``dark`` times their surroundings.
+
+    Where the mask ``inside`` (x, y, z) is given, lines outside are left out.
+    """
     zoom = np.array(voxel_mm) / _GRID_MM
     even = image / np.maximum(ndimage.gaussian_filter(image, _AROUND_MM / np.array(voxel_mm)), 1e-9)
     veins = ndimage.zoom(even, zoom, order=1) < dark
     if inside is not None:
         veins &= ndimage.zoom(inside.astype(np.float32), zoom, order=1) > 0.5
-    line = np.argwhere(skeletonize(remove_small_objects(veins, max_size=_LEAST)))
+    line = np.argwhere(skeletonize(remove_small_objects(veins, max_size=_MOST_DROPPED)))
     arcs, chords = [], []
     for path in _unbranched(line):
         points = line[path] * _GRID_MM
@@ -70,16 +78,28 @@ def pieces(
         along = np.r_[0, np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))]
         arcs.append(along[-1])
         for start in np.arange(0, along[-1] - stretch_mm + 1e-6, stretch_mm / 2):
-            ends = [
-                [np.interp(at, along, points[:, axis]) for axis in range(3)]
+            one, other = (
+                np.array([np.interp(at, along, points[:, axis]) for axis in range(3)])
                 for at in (start, start + stretch_mm)
-            ]
-            chords.append(np.linalg.norm(np.subtract(*ends)) / stretch_mm)
+            )
+            chords.append(np.linalg.norm(one - other) / stretch_mm)
     return Pieces(stretch_mm, np.array(arcs), np.array(chords))
 
 
 def _unbranched(line: np.ndarray) -> list[list[int]]:
-    """Paths through the voxels ``line`` (n, 3), cut where more than two meet."""
+    """Paths of indices through the voxels ``line`` (n, 3), cut where more than two meet."""
+    graph = _neighbours(line)
+    graph.remove_nodes_from([node for node, degree in list(graph.degree) if degree > 2])
+    paths = []
+    for part in nx.connected_components(graph):
+        ends = [node for node in part if graph.degree[node] <= 1]
+        if len(ends) == 2:
+            paths.append(nx.shortest_path(graph, *ends))
+    return paths
+
+
+def _neighbours(line: np.ndarray) -> nx.Graph:
+    """Graph of the voxels ``line`` (n, 3), whose edges join neighbours, diagonal ones included."""
     at = {tuple(point): k for k, point in enumerate(line.tolist())}
     graph = nx.Graph()
     graph.add_nodes_from(range(len(line)))
@@ -89,13 +109,7 @@ def _unbranched(line: np.ndarray) -> list[list[int]]:
             other = at.get((x + dx - 1, y + dy - 1, z + dz - 1))
             if other is not None:
                 graph.add_edge(k, other)
-    graph.remove_nodes_from([node for node, degree in list(graph.degree) if degree > 2])
-    paths = []
-    for part in nx.connected_components(graph):
-        ends = [node for node in part if graph.degree[node] <= 1]
-        if len(ends) == 2:
-            paths.append(nx.shortest_path(graph, *ends))
-    return paths
+    return graph
 
 
 def simulated(
@@ -106,7 +120,7 @@ def simulated(
     anatomy: Path | None = None,
     extent_mm: float = 30.0,
 ) -> Pieces:
-    """Of a person with veins and nothing else, 2 mm within the brain's edge, in a GRE scan."""
+    """Pieces of a simulated GRE scan of a person with veins and nothing else."""
     acquisition = aq.Acquisition(
         "like", "GRE", voxel_mm, echo_time_s, field_t, csf=1.1, extent_mm=extent_mm
     )
@@ -114,10 +128,11 @@ def simulated(
     person = an.load(anatomy)
     scan = simulate(person, an.deformation(person, rng), acquisition, rng, Findings())
     depth = ndimage.distance_transform_edt(scan.brain, sampling=voxel_mm)
-    return pieces(scan.image, voxel_mm, depth > 2.0)
+    return pieces(scan.image, voxel_mm, depth > _EDGE_MM)
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """``python -m cmburden.studies.straightness SCAN [--field-t T] [--echo-time S]``."""
     parser = argparse.ArgumentParser(prog="python -m cmburden.studies.straightness")
     parser.add_argument("scan", type=Path, help="magnitude image of a real scan")
     parser.add_argument("--field-t", type=float, default=3.0)

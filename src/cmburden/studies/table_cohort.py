@@ -1,7 +1,7 @@
 """A cohort without images: ``python -m cmburden.studies.table_cohort OUT [--participants 5000]``.
 
-People and a detector of ``population``; scans, lesions and participants.tsv are drawn, and
-``aggregate`` makes the cohort tables of them as of a real run, with the truth beside them.
+People and the detector are those of ``population``. Scans, lesions and participants.tsv are drawn;
+``aggregate`` makes the cohort's tables of them as of a real run. The truth lies beside the tables.
 """
 
 from __future__ import annotations
@@ -28,32 +28,72 @@ from cmburden.core.tables import LESIONS, MANIFEST, REJECTED, SCANS, TRUTH
 from cmburden.space import atlas as space_atlas
 from cmburden.space import regions as mars
 from cmburden.studies.distributions import published_shares
-from cmburden.studies.population import Detector, Population, validate
+from cmburden.studies.population import Detections, DetectorModel, Population, validate
 
 BUCKETS = 16
-#: Site: cohort, contrasts, field (T), echo time (s), voxel (mm). The last has had two protocols,
-#: which is what tells contrast and site apart.
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """A site's cohort, the contrasts of its protocols, and the acquisition of all its scans."""
+
+    cohort: str
+    contrasts: tuple[str, ...]
+    field_t: float
+    echo_time_s: float
+    voxel_mm: tuple[float, float, float]
+
+
+#: The last site has had two protocols: by it an analysis can tell contrast from site.
 SITES = {
-    "site-1": ("north", ("GRE",), 3.0, 0.020, (0.86, 0.86, 4.0)),
-    "site-2": ("north", ("GRE",), 1.5, 0.025, (0.90, 0.90, 5.0)),
-    "site-3": ("south", ("SWI",), 3.0, 0.020, (0.93, 0.93, 1.75)),
-    "site-4": ("south", ("GRE", "SWI"), 3.0, 0.022, (0.80, 0.80, 2.0)),
+    "site-1": Site("north", ("GRE",), 3.0, 0.020, (0.86, 0.86, 4.0)),
+    "site-2": Site("north", ("GRE",), 1.5, 0.025, (0.90, 0.90, 5.0)),
+    "site-3": Site("south", ("SWI",), 3.0, 0.020, (0.93, 0.93, 1.75)),
+    "site-4": Site("south", ("GRE", "SWI"), 3.0, 0.022, (0.80, 0.80, 2.0)),
 }
 SUFFIX = {"GRE": "T2starw", "SWI": "swi"}
 THRESHOLDS = {"definite": 0.6, "possible": 0.2}
-#: What becomes of scans that are not read: share, stage, status, reason.
+
+
+@dataclasses.dataclass(frozen=True)
+class Fate:
+    """An end of scans that are not read: their share, and the stage, status and reason."""
+
+    share: float
+    stage: str
+    status: str
+    reason: str
+
+
+#: All shares and ranges of this module are by choice: they make tables of a plausible cohort.
 FATES = (
-    (0.010, "preprocess", "failed", "truncated"),
-    (0.008, "preprocess", "excluded", "voxel_size"),
-    (0.006, "preprocess", "excluded", "coverage"),
-    (0.010, "register", "failed", "registration"),
+    Fate(0.010, "preprocess", "failed", "truncated"),
+    Fate(0.008, "preprocess", "excluded", "voxel_size"),
+    Fate(0.006, "preprocess", "excluded", "coverage"),
+    Fate(0.010, "register", "failed", "registration"),
 )
 SECOND_SESSION, NO_AGE, NO_SEX = 0.04, 0.01, 0.005
+#: New microbleeds at a second session, as a share of a person's mean count.
+_NEW_SHARE = 0.1
+#: Each person has a lobar share of microbleeds; concentration of its Beta distribution.
+_LOBAR_CONCENTRATION = 2.2
+#: Share of false positives that lie in lobar regions, where veins are.
+_FALSE_LOBAR = 0.7
+#: Radius of lesions, mm: median, standard deviation of its logarithm, limits.
+_RADIUS_MM, _RADIUS_LOG_SD, _RADIUS_LIMITS_MM = 1.4, 0.35, (0.6, 4.5)
+#: The scan's coordinates against MNI152, mm: the head lies as the template does, a little off.
+_OFFSET_MM = {"x": 0, "y": 4, "z": -6}
+#: Probabilities of lesions: Beta distributions between the thresholds, first parameter of definite
+#: and possible ones, and the second.
+_DEFINITE_BETA, _POSSIBLE_BETA, _BETA = 2.0, 1.2, 1.5
+#: Scores of both networks about the probability: standard deviation and limits of each.
+_CNN_SD, _CNN_LIMITS, _YOLO_SD, _YOLO_LIMITS = 0.08, (0.05, 0.999), 0.05, (0.01, 0.999)
+_PROBABILITY_STEP = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
 class TableCohort:
-    """Where it was written, with the configuration that its tables were made with."""
+    """Folders and truth of a written cohort, with the configuration of its tables."""
 
     layout: Layout
     bids_dir: Path
@@ -66,15 +106,18 @@ def write(
     participants: int = 5000,
     seed: int = 1,
     population: Population | None = None,
-    detector: Detector | None = None,
+    detector: DetectorModel | None = None,
     validation_scans: int = 100,
 ) -> TableCohort:
     """Write a cohort into ``folder``: bids/participants.tsv, truth.tsv, models/, derivatives/.
 
     Equal arguments give equal tables. ``validation_scans``: positive and negative scans of each
     contrast on which the contract's presence metrics were measured.
+
+    Order of draws: validation, people, new microbleeds, detections, lesions, fates and measures,
+    missing ages, missing sexes.
     """
-    population, detector = population or Population(), detector or Detector()
+    population, detector = population or Population(), detector or DetectorModel()
     folder = Path(folder)
     bids_dir, layout = folder / "bids", Layout(folder / "derivatives")
     bids_dir.mkdir(parents=True, exist_ok=True)
@@ -91,10 +134,10 @@ def write(
         }
     )
     people = _people(random, population, participants)
-    scans = _scans(random, people)
+    scans = _scans(people)
     scans["n_true"] = np.where(scans["first"], scans["n_true"], scans["n_true"] + scans["n_new"])
-    found = detector.search(random, scans["n_true"].to_numpy(), scans["swi"].to_numpy())
-    real, lesions = _lesions(random, scans, found)
+    detections = detector.search(random, scans["n_true"].to_numpy(), scans["swi"].to_numpy())
+    real, lesions = _lesions(random, scans, detections)
     scans = _with_fates(random, scans)
     MANIFEST.write(layout.manifest, scans[[n for n in MANIFEST.names if n in scans]])
     _participants_tsv(random, bids_dir, people)
@@ -103,18 +146,20 @@ def write(
         TRUTH.frame(real).to_csv(temporary, sep="\t", index=False, na_rep="n/a")
     derivatives.write_description(layout, bids_dir)
     write_json(layout.config, settings)  # JSON is YAML
-    own = [name for name in SCANS.names if name in scans]
+    columns = [name for name in SCANS.names if name in scans]
     nothing = REJECTED.frame([])
-    aggregate.write_tables(layout, bids_dir, settings, scans[own], lesions, nothing, [])
+    aggregate.write_tables(layout, bids_dir, settings, scans[columns], lesions, nothing, [])
     return TableCohort(layout, bids_dir, settings, truth)
 
 
-def _people(random, population: Population, number: int) -> pd.DataFrame:
+def _people(random: np.random.Generator, population: Population, number: int) -> pd.DataFrame:
+    """One row a person, with the person's true counts."""
     age, male = population.draw_people(random, number)
     site = np.array(list(SITES))[random.integers(len(SITES), size=number)]
     protocol = random.integers(2, size=number)
-    contrasts = [SITES[name][1] for name in site]
-    contrast = np.array([own[i % len(own)] for own, i in zip(contrasts, protocol, strict=True)])
+    choices = [SITES[name].contrasts for name in site]
+    contrast = np.array([some[i % len(some)] for some, i in zip(choices, protocol, strict=True)])
+    lobar = published_shares()["lobar"]
     rate = population.rate(age, male, contrast == "SWI")
     return pd.DataFrame(
         {
@@ -122,44 +167,55 @@ def _people(random, population: Population, number: int) -> pd.DataFrame:
             "age": np.round(age, 1),
             "sex": np.where(male, "M", "F"),
             "site": site,
-            "cohort": [SITES[s][0] for s in site],
+            "cohort": [SITES[name].cohort for name in site],
             "contrast": contrast,
             "n_true": population.counts(random, rate),
-            "n_new": random.poisson(0.1 * rate),
-            "lobar_share": random.beta(2.2, 2.2 * (1 / published_shares()["lobar"] - 1), number),
+            "n_new": random.poisson(_NEW_SHARE * rate),
+            "lobar_share": random.beta(
+                _LOBAR_CONCENTRATION, _LOBAR_CONCENTRATION * (1 / lobar - 1), number
+            ),
             "sessions": 1 + (random.random(number) < SECOND_SESSION),
         }
     )
 
 
-def _scans(random, people: pd.DataFrame) -> pd.DataFrame:
+def _scans(people: pd.DataFrame) -> pd.DataFrame:
     """Manifest rows, with the person's truth beside them."""
     scans = people.loc[people.index.repeat(people["sessions"])].reset_index(drop=True)
     order = scans.groupby("participant_id").cumcount()
-    session = np.where(scans["sessions"] > 1, "ses-" + (order + 1).astype(str), None)
+    sessions = [
+        f"ses-{number + 1}" if count > 1 else None
+        for number, count in zip(order, scans["sessions"], strict=True)
+    ]
     suffix = scans["contrast"].map(SUFFIX)
-    ids, paths, entities = [], [], []
-    for person, ses, end in zip(scans["participant_id"], session, suffix, strict=True):
-        pairs = [["sub", person.removeprefix("sub-")]]
-        pairs += [["ses", ses.removeprefix("ses-")]] if ses else []
-        name = "_".join(f"{key}-{value}" for key, value in pairs) + f"_{end}"
-        ids.append(name)
-        entities.append(json.dumps(pairs))
-        paths.append("/".join(part for part in (person, ses, "anat", f"{name}.nii.gz") if part))
+    named = [
+        _named(person, session, end)
+        for person, session, end in zip(scans["participant_id"], sessions, suffix, strict=True)
+    ]
     site = [SITES[name] for name in scans["site"]]
     return scans.assign(
-        scan_id=ids,
-        session_id=session,
+        scan_id=[scan_id for scan_id, _, _ in named],
+        session_id=np.array(sessions, object),
         suffix=suffix,
-        path=paths,
-        entities=entities,
+        path=[path for _, path, _ in named],
+        entities=[entities for _, _, entities in named],
         first=order == 0,
         swi=scans["contrast"] == "SWI",
-        field_strength_t=[s[2] for s in site],
-        echo_time_s=[s[3] for s in site],
-        bucket=[bucket_of(scan_id, BUCKETS) for scan_id in ids],
-        content_key=[scan_id.encode().hex()[:16] for scan_id in ids],
+        field_strength_t=[one.field_t for one in site],
+        echo_time_s=[one.echo_time_s for one in site],
+        bucket=[bucket_of(scan_id, BUCKETS) for scan_id, _, _ in named],
+        content_key=[scan_id.encode().hex()[:16] for scan_id, _, _ in named],
     )
+
+
+def _named(person: str, session: str | None, suffix: str) -> tuple[str, str, str]:
+    """Identifier, path in the BIDS folder and entities (JSON) of a scan."""
+    pairs = [["sub", person.removeprefix("sub-")]]
+    if session is not None:
+        pairs.append(["ses", session.removeprefix("ses-")])
+    scan_id = "_".join(f"{key}-{value}" for key, value in pairs) + f"_{suffix}"
+    path = "/".join(part for part in (person, session, "anat", f"{scan_id}.nii.gz") if part)
+    return scan_id, path, json.dumps(pairs)
 
 
 @functools.cache
@@ -168,18 +224,18 @@ def _voxels() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     labels, affine = space_atlas.load()
     where = np.argwhere(labels > 0)
     values = labels[tuple(where.T)]
-    group = np.array([mars.region_of(int(v))[0].group for v in range(200) if _known(v)])
-    known = np.array([v for v in range(200) if _known(v)])
-    own = group[np.searchsorted(known, values)]
+    of_atlas = np.array([v for v in range(2 * mars.RIGHT_OFFSET) if _in_atlas(v)])
+    groups = np.array([mars.region_of(int(v))[0].group for v in of_atlas])
+    group = groups[np.searchsorted(of_atlas, values)]
     position = nib.affines.apply_affine(affine, where)
-    return {name: (position[own == name], values[own == name]) for name in published_shares()}
+    return {name: (position[group == name], values[group == name]) for name in published_shares()}
 
 
-def _known(value: int) -> bool:
+def _in_atlas(value: int) -> bool:
     return value % mars.RIGHT_OFFSET in mars.BY_VALUE
 
 
-def _placed(random, lobar_share: np.ndarray) -> pd.DataFrame:
+def _placed(random: np.random.Generator, lobar_share: np.ndarray) -> pd.DataFrame:
     """Places of lesions, each lobar with its own probability; the other groups by their shares."""
     shares = published_shares()
     deep = shares["deep"] / (shares["deep"] + shares["infratentorial"])
@@ -187,38 +243,41 @@ def _placed(random, lobar_share: np.ndarray) -> pd.DataFrame:
     group = np.where(random.random(len(lobar_share)) < lobar_share, "lobar", other)
     position, label = np.zeros((len(group), 3)), np.zeros(len(group), int)
     for name, (points, values) in _voxels().items():
-        own = group == name
-        chosen = random.integers(len(points), size=int(own.sum()))
-        position[own] = points[chosen] + random.uniform(-0.5, 0.5, (len(chosen), 3))
-        label[own] = values[chosen]
+        rows = group == name
+        chosen = random.integers(len(points), size=int(rows.sum()))
+        position[rows] = points[chosen] + random.uniform(-0.5, 0.5, (len(chosen), 3))
+        label[rows] = values[chosen]
     places = [mars.region_of(int(value)) for value in label]
     table = pd.DataFrame(position, columns=["mni_x", "mni_y", "mni_z"])
     return table.assign(
-        # The head lies as the template does, a little off.
-        x_mm=table["mni_x"],
-        y_mm=table["mni_y"] + 4,
-        z_mm=table["mni_z"] - 6,
+        **{f"{axis}_mm": table[f"mni_{axis}"] + offset for axis, offset in _OFFSET_MM.items()},
         region=[region.name for region, _ in places],
         group=group,
         hemisphere=[side for _, side in places],
     )
 
 
-def _lesions(random, scans: pd.DataFrame, found) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows of `truth` and of `lesions`: every microbleed, and what the detector made of it."""
+def _lesions(
+    random: np.random.Generator, scans: pd.DataFrame, detections: Detections
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of `truth` and of `lesions`: every microbleed, and the lesions that are called."""
     counts = scans["n_true"].to_numpy()
     real = _of_scans(random, scans, counts, scans["lobar_share"].to_numpy())
     order = real.groupby("scan_id", sort=False).cumcount().to_numpy()
     row = np.repeat(np.arange(len(scans)), counts)
+    definite, either = detections.true_definite, detections.true_definite + detections.true_possible
     label = np.where(
-        order < found.true_definite[row],
+        order < definite[row],
         "definite",
-        np.where(order < (found.true_definite + found.true_possible)[row], "possible", "missed"),
+        np.where(order < either[row], "possible", "missed"),
     )
     parts = [real.assign(label=label)[label != "missed"]]
-    # Veins are everywhere: a false positive lies where the brain is large.
-    for name, number in (("definite", found.false_definite), ("possible", found.false_possible)):
-        parts.append(_of_scans(random, scans, number, np.full(len(scans), 0.7)).assign(label=name))
+    lobar = np.full(len(scans), _FALSE_LOBAR)
+    for name, number in (
+        ("definite", detections.false_definite),
+        ("possible", detections.false_possible),
+    ):
+        parts.append(_of_scans(random, scans, number, lobar).assign(label=name))
     lesions = _scored(random, pd.concat(parts, ignore_index=True))
     truth = real.assign(source_id=order + 1, kind="microbleed")
     none = scans.loc[counts == 0, ["scan_id", "cohort", "participant_id", "session_id"]]
@@ -226,30 +285,34 @@ def _lesions(random, scans: pd.DataFrame, found) -> tuple[pd.DataFrame, pd.DataF
     return truth[[name for name in TRUTH.names if name in truth]], lesions
 
 
-def _of_scans(random, scans: pd.DataFrame, number: np.ndarray, lobar: np.ndarray) -> pd.DataFrame:
+def _of_scans(
+    random: np.random.Generator, scans: pd.DataFrame, number: np.ndarray, lobar: np.ndarray
+) -> pd.DataFrame:
+    """Places and radii of lesions, ``number`` (scans,) of each scan, with its identifiers."""
     row = np.repeat(np.arange(len(scans)), number)
     about = scans[["scan_id", "cohort", "participant_id", "session_id"]].iloc[row]
-    radius = np.clip(random.lognormal(np.log(1.4), 0.35, len(row)), 0.6, 4.5)
-    return pd.concat(
-        [about.reset_index(drop=True), _placed(random, lobar[row])], axis=1
-    ).assign(radius_mm=radius)  # fmt: skip
+    radius = random.lognormal(np.log(_RADIUS_MM), _RADIUS_LOG_SD, len(row))
+    radius = np.clip(radius, *_RADIUS_LIMITS_MM)
+    rows = pd.concat([about.reset_index(drop=True), _placed(random, lobar[row])], axis=1)
+    return rows.assign(radius_mm=radius)
 
 
-def _scored(random, rows: pd.DataFrame) -> pd.DataFrame:
+def _scored(random: np.random.Generator, rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of `lesions` with scores that give each its label."""
     definite = (rows["label"] == "definite").to_numpy()
     low = np.where(definite, THRESHOLDS["definite"], THRESHOLDS["possible"])
     high = np.where(definite, 1.0, THRESHOLDS["definite"])
-    within = random.beta(np.where(definite, 2.0, 1.2), 1.5)
-    probability = np.clip(np.round(low + (high - low) * within, 4), low, high - 1e-4)
+    within = random.beta(np.where(definite, _DEFINITE_BETA, _POSSIBLE_BETA), _BETA)
+    rounded = np.round(low + (high - low) * within, 4)
+    probability = np.clip(rounded, low, high - _PROBABILITY_STEP)
     rows = rows.assign(probability=probability)
     rows = rows.sort_values(["scan_id", "probability"], ascending=[True, False], kind="stable")
     diameter = 2 * rows["radius_mm"]
-    score = np.clip(rows["probability"] + random.normal(0, 0.08, len(rows)), 0.05, 0.999)
+    score = np.clip(rows["probability"] + random.normal(0, _CNN_SD, len(rows)), *_CNN_LIMITS)
     rows = rows.assign(
         lesion_id=rows.groupby("scan_id").cumcount() + 1,
         p_cnn=score,
-        p_yolo=np.clip(score + random.normal(0, 0.05, len(rows)), 0.01, 0.999),
+        p_yolo=np.clip(score + random.normal(0, _YOLO_SD, len(rows)), *_YOLO_LIMITS),
         diameter_mm=diameter,
         volume_mm3=np.pi / 6 * diameter**3,
         macrohaemorrhage=False,
@@ -257,33 +320,43 @@ def _scored(random, rows: pd.DataFrame) -> pd.DataFrame:
     return rows[LESIONS.names]
 
 
-def _with_fates(random, scans: pd.DataFrame) -> pd.DataFrame:
+def _with_fates(random: np.random.Generator, scans: pd.DataFrame) -> pd.DataFrame:
     """`scans` with status, reason and QC measures: a stage that fails leaves no later measure."""
-    ends = np.cumsum([share for share, *_ in FATES])
-    fate = np.searchsorted(ends, random.random(len(scans)), side="right")
+    ends = np.cumsum([fate.share for fate in FATES])
+    number = np.searchsorted(ends, random.random(len(scans)), side="right")
     noise = random.normal(size=(len(scans), 8))
     rows = []
-    for number, scan in enumerate(scans.itertuples()):
-        row = {"detector_id": "simulated-detector", "verifier_id": "simulated-verifier"}
-        row |= {"status": "ok"} | _quality(scan.site, noise[number])
-        if fate[number] < len(FATES):
-            _, stage, status, reason = FATES[fate[number]]
-            unmeasured = ["registration_correlation", "detector_id", "verifier_id"]
-            if reason == "truncated":
-                unmeasured = list(row)
-            row = {name: value for name, value in row.items() if name not in unmeasured}
-            row |= {
-                "status": status,
-                "reason": reason,
-                "stage": stage,
-                "message": f"Simulated fault. To do: {REASONS[reason]}.",
-            }
-        rows.append(row)
+    for k, (scan_id, site) in enumerate(zip(scans["scan_id"], scans["site"], strict=True)):
+        fate = FATES[number[k]] if number[k] < len(FATES) else None
+        rows.append(_outcome(scan_id, _quality(site, noise[k]), fate))
     return pd.concat([scans, pd.DataFrame(rows, index=scans.index)], axis=1)
 
 
+def _outcome(scan_id: str, quality: dict[str, float], fate: Fate | None) -> dict[str, Any]:
+    """Columns of a scan that its stages write; None is the fate of a scan that is read."""
+    row: dict[str, Any] = {
+        "detector_id": "simulated-detector",
+        "verifier_id": "simulated-verifier",
+        "status": "ok",
+        **quality,
+    }
+    if fate is None:
+        return row
+    unmeasured = {"registration_correlation", "detector_id", "verifier_id"}
+    if fate.reason == "truncated":
+        unmeasured = set(row)
+    row = {name: value for name, value in row.items() if name not in unmeasured}
+    return row | {
+        "status": fate.status,
+        "reason": fate.reason,
+        "stage": fate.stage,
+        "message": f"Simulated fault. To do: {REASONS[fate.reason]}.",
+    }
+
+
 def _quality(site: str, noise: np.ndarray) -> dict[str, float]:
-    x, y, z = SITES[site][4]
+    """QC measures of a scan; ``noise`` (8,) are standard normal numbers."""
+    x, y, z = SITES[site].voxel_mm
     return {
         "voxel_x_mm": x,
         "voxel_y_mm": y,
@@ -299,7 +372,8 @@ def _quality(site: str, noise: np.ndarray) -> dict[str, float]:
     }
 
 
-def _participants_tsv(random, bids_dir: Path, people: pd.DataFrame) -> None:
+def _participants_tsv(random: np.random.Generator, bids_dir: Path, people: pd.DataFrame) -> None:
+    """Write participants.tsv, some ages and sexes of which are missing."""
     table = people[["participant_id", "age", "sex", "site"]].astype({"age": "Float64"})
     table.loc[random.random(len(table)) < NO_AGE, "age"] = pd.NA
     table.loc[random.random(len(table)) < NO_SEX, "sex"] = pd.NA
@@ -307,8 +381,8 @@ def _participants_tsv(random, bids_dir: Path, people: pd.DataFrame) -> None:
         table.to_csv(temporary, sep="\t", index=False, na_rep="n/a")
 
 
-def _models(folder: Path, detector: Detector, presence: dict[str, Any]) -> None:
-    """Contracts of the simulated stages; there are no weights."""
+def _models(folder: Path, detector: DetectorModel, presence: dict[str, Any]) -> None:
+    """Write contracts of the simulated stages; there are no weights."""
     shared = {
         "version": "1.0.0",
         "training_data": "None: a table-level simulation, no network was run",
@@ -342,8 +416,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="new folder to write into")
     parser.add_argument("--participants", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--validation-scans", type=int, default=100, metavar="N",
-                        help="scans with and without a microbleed behind the contract")  # fmt: skip
+    parser.add_argument(
+        "--validation-scans",
+        type=int,
+        default=100,
+        metavar="N",
+        help="scans with and without a microbleed behind the contract",
+    )
     parser.add_argument("--report", action="store_true", help="also make the report")
     args = parser.parse_args(arguments)
     made = write(args.out, args.participants, args.seed, validation_scans=args.validation_scans)

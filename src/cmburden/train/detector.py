@@ -1,4 +1,4 @@
-"""Training of the 3D CNN on slabs, checkpointed: stopped and started again, it goes on."""
+"""Training of the 3D CNN on slabs. A training that was stopped goes on from its checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from cmburden.core.errors import CMBurdenError, told
 from cmburden.core.files import whole_file, write_json
@@ -19,302 +18,257 @@ from cmburden.detect.candidates import search
 from cmburden.detect.network import SpotNet
 from cmburden.models.weights import choose_device, load_tensors
 from cmburden.stats.matching import hits_by_score, only_near
-from cmburden.train import selection
+from cmburden.train import selection, slabs
+from cmburden.train.patches import HardPlaces, Patch, draw_patch
 
-#: Voxels of a training patch on the network's grid.
-PATCH = (48, 48, 12)
-
-
-@dataclasses.dataclass(frozen=True)
-class Slab:
-    """A training slab in memory: image, mask (x, y, z), lesion centres (n, 3) and radii in mm,
-    those of faint lesions, centres of mimics."""
-
-    image: np.ndarray
-    mask: np.ndarray
-    spacing: np.ndarray
-    centre: np.ndarray
-    radius: np.ndarray
-    faint: np.ndarray
-    faint_radius: np.ndarray
-    mimics: np.ndarray
-
-
-def load_slabs(folder: Path, slabs: dict[str, Slab], plan: Plan | None = None) -> None:
-    """Add to ``slabs`` (by file name) those of ``folder`` that it does not hold yet.
-
-    The plan's fold and acquisitions to leave out are not loaded.
-    """
-    paths = [path for path in sorted(Path(folder).glob("slab-*.npz")) if path.name not in slabs]
-    if plan and (plan.fold or plan.without):
-        paths = selection.select(paths, fold=plan.fold, without=list(plan.without))
-    for path in paths:
-        content = np.load(path, allow_pickle=False)
-        lesion, faint = (content["kind"] == kind for kind in ("microbleed", "faint"))
-        slabs[path.name] = Slab(
-            content["image"],
-            content["mask"],
-            content["spacing"],
-            content["centre"][lesion],
-            content["radius"][lesion],
-            content["centre"][faint],
-            content["radius"][faint],
-            content["centre"][~lesion & ~faint],
-        )
-
-
-def target(shape, centre: np.ndarray, radius: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """1 inside each lesion's visible sphere and at its nearest voxel, falling to 0 over a voxel.
-
-    In thick slices the sphere is taken to reach half a slice beyond itself: its signal loss does.
-    """
-    result = np.zeros(shape, np.float32)
-    for at, size in zip(centre, np.maximum(radius, 0.9), strict=True):
-        half = np.array([size, size, max(size, spacing[2] * 0.5)])
-        reach = np.ceil((half + spacing) / spacing).astype(int)
-        low = np.maximum(np.floor(at).astype(int) - reach, 0)
-        high = np.minimum(np.floor(at).astype(int) + reach + 2, shape)
-        if (low >= high).any():
-            continue
-        axes = [
-            (np.arange(a, b) - c) * s / h
-            for a, b, c, s, h in zip(low, high, at, spacing, half, strict=True)
-        ]
-        far = np.sqrt(
-            axes[0][:, None, None] ** 2 + axes[1][None, :, None] ** 2 + axes[2][None, None] ** 2
-        )
-        value = np.clip((1 - far) * size / spacing[0] + 1, 0, 1)
-        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        result[box] = np.maximum(result[box], value)
-    return result
+#: Steps between two checkpoints, and between two points of the curve.
+CHECKPOINT_STEPS = 50
+#: Steps between two looks for slabs that were written since.
+RELOAD_STEPS = 100
+#: The learning rate rises to its highest over so many steps and ends at this share of it.
+WARM_UP_STEPS, LAST_SHARE = 50, 0.02
+WEIGHT_DECAY, GRADIENT_NORM = 1e-3, 1.0
+#: Share of a step's loss in the running mean of the curve.
+NEW_LOSS_SHARE = 0.03
+#: Constants of the loss. Unmeasured: focusing exponent and lesion weight of the cross-entropy, the
+#: truth from which a voxel has that weight, the divisor's share of lesion voxels and least value,
+#: and the term that keeps the Dice part finite in batches without a lesion.
+FOCUS, LESION_WEIGHT, LESION_FROM = 1.5, 8.0, 0.3
+PER_LESION_VOXEL, LEAST_DIVISOR, DICE_SMOOTHING = 3, 200, 5
+#: Validation: slabs that are searched, their least probability and most candidates.
+CHECKED_SLABS, CHECKED_P, CHECKED_CANDIDATES = 12, 0.05, 200
 
 
 @dataclasses.dataclass(frozen=True)
-class Patch:
-    """``image``, ``mask``, ``truth`` of one size; where it is from, to find its voxels again."""
+class TrainingPlan:
+    """How the detector is trained.
 
-    image: np.ndarray
-    mask: np.ndarray
-    truth: np.ndarray
-    low: np.ndarray
-    mirrored: tuple[bool, bool, bool]
-    turned: bool
-
-    def in_slab(self, index: np.ndarray) -> np.ndarray:
-        """Voxel of the slab at voxel ``index`` (3,) of the patch."""
-        index = np.array(index)
-        if self.turned:
-            index = index[[1, 0, 2]]
-        size = np.array(self.image.shape)
-        if self.turned:
-            size = size[[1, 0, 2]]
-        return np.where(self.mirrored, size - 1 - index, index) + self.low
-
-
-def draw_patch(slab: Slab, hard: np.ndarray, rng: np.random.Generator, size=PATCH) -> Patch:
-    """A patch about a lesion, a mimic, a ``hard`` place (n, 3) or anywhere; mirrored, changed in
-    contrast, with noise added."""
-    size = np.array(size)
-    pick = rng.random()
-    if pick < 0.45 and len(slab.centre):
-        middle = slab.centre[rng.integers(len(slab.centre))]
-    elif pick < 0.55 and len(slab.mimics):
-        middle = slab.mimics[rng.integers(len(slab.mimics))]
-    elif pick < 0.8 and len(hard):
-        middle = hard[rng.integers(len(hard))].astype(float)
-    else:
-        for _ in range(4):
-            middle = rng.uniform(0, slab.image.shape)
-            if slab.mask[tuple(middle.astype(int))]:
-                break
-    low = np.round(middle + rng.uniform(-0.35, 0.35, 3) * size - size / 2).astype(int)
-    low = np.clip(low, 0, np.maximum(np.array(slab.image.shape) - size, 0))
-    high = np.minimum(low + size, slab.image.shape)
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    image = slab.image[box].astype(np.float32)
-    mask = slab.mask[box].astype(np.float32)
-
-    def shown(centre: np.ndarray, radius: np.ndarray) -> np.ndarray:
-        near = ((centre > low - 8) & (centre < high + 8)).all(1)
-        return target(image.shape, centre[near] - low, radius[near], slab.spacing)
-
-    truth = shown(slab.centre, slab.radius)
-    # What readers would argue about teaches nothing: see loss_of.
-    truth[(shown(slab.faint, slab.faint_radius) > 0) & (truth == 0)] = -1
-    pad = [(0, n - s) for n, s in zip(size, image.shape, strict=True)]
-    image, mask, truth = (np.pad(v, pad) for v in (image, mask, truth))
-    if rng.random() < 0.5:
-        image = np.clip(image, 0, None) ** rng.uniform(0.7, 1.4)
-    image = image * rng.uniform(0.92, 1.08)
-    if rng.random() < 0.3:
-        image = image + rng.normal(0, rng.uniform(0, 0.05), image.shape).astype(np.float32)
-    volumes = [np.clip(image, 0, 2.5), mask, truth]
-    mirrored = tuple(bool(rng.random() < 0.5) for _ in range(3))
-    for axis in np.flatnonzero(mirrored):
-        volumes = [np.flip(v, axis) for v in volumes]
-    turned = bool(rng.random() < 0.5)
-    if turned:
-        volumes = [v.transpose(1, 0, 2) for v in volumes]
-    return Patch(
-        *(np.ascontiguousarray(v, dtype=np.float32) for v in volumes), low, mirrored, turned
-    )
-
-
-def loss_of(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Focal cross-entropy plus soft Dice over the batch: few voxels, none to be lost.
-
-    Voxels whose ``truth`` is below 0 take no part.
+    The learning rate follows ``steps`` alone. ``minutes`` of training, counted over all restarts,
+    end the training early, with the weights that it has then.
     """
-    counts = (truth >= 0).float()
-    truth = truth * counts
-    cross = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    probability = torch.sigmoid(logits) * counts
-    wrong = (probability - truth).abs()
-    weight = torch.where(truth > 0.3, 8.0, 1.0)
-    focal = (wrong**1.5 * cross * weight).sum() / (truth.sum() * 3 + 200)
-    dice = 1 - (2 * (probability * truth).sum() + 5) / (probability.sum() + truth.sum() + 5)
-    return focal + dice
-
-
-class HardPlaces:
-    """Per slab the last voxels that the network took for a lesion and that are none.
-
-    They come out of training itself: no pass over whole slabs is needed to mine them.
-    """
-
-    MOST = 48
-
-    def __init__(self, places: dict[str, torch.Tensor] | None = None):
-        self.places = {name: rows.cpu().numpy() for name, rows in (places or {}).items()}
-
-    def of(self, name: str) -> np.ndarray:
-        return self.places.get(name, np.zeros((0, 3), np.int16))
-
-    def update(self, names: list[str], patches: list[Patch], probability: torch.Tensor) -> None:
-        """``probability`` and the patches' truth (n, 1, x, y, z): the worst voxel of each patch."""
-        for name, patch, p in zip(names, patches, probability[:, 0].numpy(), strict=True):
-            wrong = np.where(ndimage.maximum_filter(np.abs(patch.truth), (7, 7, 3)) > 0, 0, p)
-            worst = np.unravel_index(int(wrong.argmax()), wrong.shape)
-            if wrong[worst] > 0.3:
-                place = patch.in_slab(np.array(worst)).astype(np.int16)
-                self.places[name] = np.concatenate([self.of(name), place[None]])[-self.MOST :]
-
-    def state(self) -> dict[str, torch.Tensor]:
-        return {name: torch.from_numpy(rows) for name, rows in self.places.items()}
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How to train: ``steps`` or ``minutes`` at most, whichever ends first."""
 
     steps: int
     batch: int = 8
     channels: int = 24
     rate: float = 2e-3
     seed: int = 0
-    minutes: float = 1e9
+    minutes: float = math.inf
     start: Path | None = None
     fold: str | None = None
     without: tuple[str, ...] = ()
     check_every: int = 2000
 
+    @property
+    def selects(self) -> bool:
+        """Whether slabs are left out."""
+        return bool(self.fold or self.without)
 
-def train(folder: Path, out: Path, plan: Plan, validation: Path | None = None) -> Path:
-    """Train on the slabs of ``folder``; checkpoint each 50 steps. Returns the weights' path.
 
-    ``validation`` is a folder of slabs that are searched every ``check_every`` steps: the curve
-    in ``out``/curve.json and curve.png says how many of their microbleeds are found at one false
-    positive a slab.
+@dataclasses.dataclass
+class State:
+    """All that a training step changes; its file is the checkpoint.
+
+    Attributes
+    ----------
+    step : int
+        Steps that are done.
+    seconds : float
+        Time of training so far, s, over all restarts.
+    curve : list of [step, running mean of the loss, seconds]
+        A row each ``CHECKPOINT_STEPS``.
+    checks : list of [step or "end", sensitivity, sensitivity at one false positive a slab]
+        The results of :func:`check`.
     """
-    slabs: dict[str, Slab] = {}
+
+    network: SpotNet
+    optimiser: torch.optim.AdamW
+    step: int = 0
+    seconds: float = 0.0
+    curve: list[list[float]] = dataclasses.field(default_factory=list)
+    checks: list[list] = dataclasses.field(default_factory=list)
+    hard: HardPlaces = dataclasses.field(default_factory=HardPlaces)
+    running: float | None = None
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint, whole or not at all."""
+        content = {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "curve": self.curve,
+            "checks": self.checks,
+            "hard": self.hard.state(),
+        }
+        with whole_file(path) as temporary:
+            torch.save(content, temporary)
+
+    def load(self, path: Path, device: torch.device) -> None:
+        """Take over the checkpoint ``path``."""
+        content = torch.load(path, map_location=device, weights_only=True)
+        self.network.load_state_dict(content["network"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.step, self.seconds = content["step"], content["seconds"]
+        self.curve, self.checks = content["curve"], content["checks"]
+        self.hard = HardPlaces(content["hard"])
+        self.running = self.curve[-1][1] if self.curve else None
+
+    def add_loss(self, loss: float) -> None:
+        """Count a step and its loss; add a row to the curve each ``CHECKPOINT_STEPS``."""
+        if self.running is None:
+            self.running = loss
+        else:
+            self.running = (1 - NEW_LOSS_SHARE) * self.running + NEW_LOSS_SHARE * loss
+        self.step += 1
+        if self.step % CHECKPOINT_STEPS == 0:
+            # The curve holds the rounded mean, from which a restarted training goes on.
+            self.running = round(self.running, 5)
+            self.curve.append([self.step, self.running, round(self.seconds, 1)])
+            print(f"step {self.step} loss {self.running:.4f} {self.seconds:.0f} s", flush=True)
+
+
+def begin(plan: TrainingPlan, checkpoint: Path, device: torch.device) -> State:
+    """The state to train on from: of ``checkpoint``, or else of ``plan``'s first weights."""
     torch.manual_seed(plan.seed)
     network = SpotNet(plan.channels)
     if plan.start:
-        network = SpotNet(load_tensors(plan.start)["entry.weight"].shape[0])
-        network.load_state_dict(load_tensors(plan.start))
-    device = choose_device("auto")
-    network = network.to(device, memory_format=torch.channels_last_3d)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=plan.rate, weight_decay=1e-3)
-    checkpoint = out / "checkpoint.pt"
-    begin, spent, curve, checks, hard = 0, 0.0, [], [], HardPlaces()
-    load_slabs(folder, slabs, plan)
-    if not slabs:
-        raise CMBurdenError(f"{folder}: holds no slab-*.npz; run cmburden train dataset first")
+        weights = load_tensors(plan.start)
+        network = SpotNet(weights["entry.weight"].shape[0])
+        network.load_state_dict(weights)
+    network = network.to(device).to(memory_format=torch.channels_last_3d)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=plan.rate, weight_decay=WEIGHT_DECAY)
+    state = State(network, optimiser)
     if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
-        begin, spent, curve, checks = (state[k] for k in ("step", "seconds", "curve", "checks"))
-        hard = HardPlaces(state["hard"])
-    began, running = time.monotonic() - spent, curve[-1][1] if curve else None
-    for step in range(begin, plan.steps):
-        seconds = time.monotonic() - began
-        done = max(step / plan.steps, seconds / (plan.minutes * 60))
-        if done >= 1:
+        state.load(checkpoint, device)
+    return state
+
+
+def load_slabs(
+    folder: Path, loaded: dict[str, slabs.PatchSource], plan: TrainingPlan | None = None
+) -> None:
+    """Add to ``loaded`` (by file name) the slabs of ``folder`` that it lacks.
+
+    Slabs that ``plan`` leaves out (its fold, its acquisitions) are not loaded.
+    """
+    paths = [path for path in slabs.slab_files(folder) if path.name not in loaded]
+    if plan and plan.selects:
+        paths = selection.select(paths, fold=plan.fold, without=list(plan.without))
+    for path in paths:
+        loaded[path.name] = slabs.load(path, slabs.PatchSource)
+
+
+def schedule(step: int, plan: TrainingPlan) -> float:
+    """The learning rate of ``step`` (from 0): linear warm-up, then half a cosine.
+
+    >>> plan = TrainingPlan(steps=1000, rate=1.0)
+    >>> [round(schedule(step, plan), 3) for step in (0, 49, 500, 1000)]
+    [0.02, 0.994, 0.51, 0.02]
+    """
+    cosine = 0.5 * (1 + math.cos(math.pi * (step / plan.steps)))
+    warm_up = min(1.0, (step + 1) / WARM_UP_STEPS)
+    return plan.rate * warm_up * ((1 - LAST_SHARE) * cosine + LAST_SHARE)
+
+
+def batch(
+    loaded: dict[str, slabs.PatchSource], hard: HardPlaces, plan: TrainingPlan, step: int
+) -> tuple[list[str], list[Patch]]:
+    """The patches of ``step`` and the names of their slabs: equal for equal seed and step."""
+    rng = np.random.default_rng([plan.seed, step])
+    names = sorted(loaded)
+    drawn = [names[rng.integers(len(names))] for _ in range(plan.batch)]
+    return drawn, [draw_patch(loaded[name], hard.of(name), rng) for name in drawn]
+
+
+def loss_of(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Focal cross-entropy plus soft Dice over the batch, for lesions of few voxels.
+
+    ``logits`` and ``truth`` are (n, 1, x, y, slice); voxels whose truth is below 0 take no part.
+    """
+    counts = (truth >= 0).float()
+    truth = truth * counts
+    cross = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    probability = torch.sigmoid(logits) * counts
+    wrong = (probability - truth).abs()
+    weight = torch.where(truth > LESION_FROM, LESION_WEIGHT, 1.0)
+    divisor = truth.sum() * PER_LESION_VOXEL + LEAST_DIVISOR
+    focal = (wrong**FOCUS * cross * weight).sum() / divisor
+    both = (probability * truth).sum()
+    either = probability.sum() + truth.sum()
+    dice = 1 - (2 * both + DICE_SMOOTHING) / (either + DICE_SMOOTHING)
+    return focal + dice
+
+
+def learn(state: State, patches: list[Patch], device: torch.device) -> tuple[float, torch.Tensor]:
+    """One step of the optimiser; the loss, and the probabilities (n, 1, x, y, slice) before it."""
+    images = torch.from_numpy(np.stack([[patch.image, patch.mask] for patch in patches]))
+    truth = torch.from_numpy(np.stack([patch.truth for patch in patches]))[:, None]
+    # A processor with bfloat16 instructions (AVX512-BF16) trains twice as fast with them.
+    with torch.autocast(device.type, torch.bfloat16):
+        images = images.to(device, memory_format=torch.channels_last_3d)
+        logits = state.network(images).float()
+    loss = loss_of(logits, truth.to(device))
+    state.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(state.network.parameters(), GRADIENT_NORM)
+    state.optimiser.step()
+    return loss.item(), torch.sigmoid(logits.detach()).cpu()
+
+
+def train(folder: Path, out: Path, plan: TrainingPlan, validation: Path | None = None) -> Path:
+    """Train on the slabs of ``folder``; the path of the weights, ``out``/detector.pt.
+
+    ``validation`` is a folder of slabs that are searched every ``plan.check_every`` steps and at
+    the end. ``out``/curve.json and curve.png hold the results. The same plan, slabs and kind of
+    processor give the same weights, with or without a stop in between.
+    """
+    device, loaded = choose_device("auto"), dict[str, slabs.PatchSource]()
+    state = begin(plan, out / "checkpoint.pt", device)
+    load_slabs(folder, loaded, plan)
+    if not loaded:
+        raise CMBurdenError(f"{folder}: holds no slab-*.npz; run cmburden train dataset first")
+    began = time.monotonic() - state.seconds
+    while state.step < plan.steps:
+        state.seconds = time.monotonic() - began
+        if state.seconds >= plan.minutes * 60:
             break
-        cosine = 0.5 * (1 + math.cos(math.pi * done))
-        for group in optimiser.param_groups:
-            group["lr"] = plan.rate * min(1.0, (step + 1) / 50) * (0.98 * cosine + 0.02)
-        rng = np.random.default_rng([plan.seed, step])
-        if step % 100 == 0 and not (plan.fold or plan.without):
-            # Slabs that were written since: simulation and training may run side by side. Which
-            # slabs a fold leaves out depends on who is there, so there it is decided once.
-            load_slabs(folder, slabs, plan)
-        known = sorted(slabs)
-        names = [known[rng.integers(len(known))] for _ in range(plan.batch)]
-        patches = [draw_patch(slabs[name], hard.of(name), rng) for name in names]
-        images = torch.from_numpy(np.stack([[p.image, p.mask] for p in patches]))
-        truth = torch.from_numpy(np.stack([p.truth for p in patches]))[:, None]
-        # Half precision where the processor has it (AVX512-BF16) trains twice as fast.
-        with torch.autocast(device.type, torch.bfloat16):
-            images = images.to(device, memory_format=torch.channels_last_3d)
-            logits = network(images).float()
-        loss = loss_of(logits, truth.to(device))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        hard.update(names, patches, torch.sigmoid(logits.detach()).cpu())
-        running = loss.item() if running is None else 0.97 * running + 0.03 * loss.item()
-        if validation and step % plan.check_every == plan.check_every - 1:
-            checks.append([step + 1, *check(network, validation)])
-            print(f"step {step + 1}: sensitivity, at one false positive a slab:", checks[-1][1:])
-        if step % 50 == 49:
-            # Rounded as it is stored: a training that was stopped goes on with the same figure.
-            running = round(running, 5)
-            curve.append([step + 1, running, round(seconds, 1)])
-            print(f"step {step + 1} loss {running:.4f} {seconds:.0f} s", flush=True)
-            state = {
-                "network": network.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "step": step + 1,
-                "seconds": seconds,
-                "curve": curve,
-                "checks": checks,
-                "hard": hard.state(),
-            }
-            with whole_file(checkpoint) as temporary:
-                torch.save(state, temporary)
+        step = state.step
+        if step % RELOAD_STEPS == 0 and not plan.selects:
+            # Simulation and training may run side by side. Which slabs a fold leaves out depends
+            # on who is there, so a fold is chosen once.
+            load_slabs(folder, loaded, plan)
+        for group in state.optimiser.param_groups:
+            group["lr"] = schedule(step, plan)
+        names, patches = batch(loaded, state.hard, plan, step)
+        loss, probability = learn(state, patches, device)
+        state.hard.update(names, patches, probability)
+        state.add_loss(loss)
+        if validation and state.step % plan.check_every == 0:
+            state.checks.append([state.step, *check(state.network, validation)])
+            print(f"step {state.step}: sensitivity, at one false positive:", state.checks[-1][1:])
+        if state.step % CHECKPOINT_STEPS == 0:
+            state.save(out / "checkpoint.pt")
     if validation:
-        checks.append(["end", *check(network, validation)])
+        state.checks.append(["end", *check(state.network, validation)])
+    return write_results(state, out, slab_count=len(loaded))
+
+
+def write_results(state: State, out: Path, slab_count: int) -> Path:
+    """Write weights in half precision, curve.json and curve.png; the path of the weights."""
     weights = out / "detector.pt"
+    tensors = {k: v.cpu().contiguous().half() for k, v in state.network.state_dict().items()}
     with whole_file(weights) as temporary:
-        torch.save(
-            {k: v.cpu().contiguous().half() for k, v in network.state_dict().items()}, temporary
-        )
-    write_json(
-        out / "curve.json",
-        {
-            "step_loss_seconds": curve,
-            "step_sensitivity_and_at_one_fp": checks,
-            "slabs": len(slabs),
-        },
-    )
-    _picture(curve, checks, out / "curve.png")
+        torch.save(tensors, temporary)
+    content = {
+        "step_loss_seconds": state.curve,
+        "step_sensitivity_and_at_one_fp": state.checks,
+        "slabs": slab_count,
+    }
+    write_json(out / "curve.json", content)
+    _picture(state.curve, state.checks, out / "curve.png")
     return weights
 
 
-def _picture(curve: list, checks: list, path: Path) -> None:
+def _picture(curve: list[list[float]], checks: list[list], path: Path) -> None:
     """Training loss, and sensitivity on the validation slabs, by step."""
     from matplotlib import rc_context
 
@@ -322,51 +276,58 @@ def _picture(curve: list, checks: list, path: Path) -> None:
 
     with rc_context(STYLE):
         figure = new_figure(3.2)
-        first, second = figure.subplots(1, 2)
-        first.plot([row[0] for row in curve], [row[1] for row in curve], color="#0072B2")
-        first.set(xlabel="step", ylabel="loss, running mean", yscale="log")
+        left, right = figure.subplots(1, 2)
+        left.plot([row[0] for row in curve], [row[1] for row in curve], color="#0072B2")
+        left.set(xlabel="step", ylabel="loss, running mean", yscale="log")
         last = curve[-1][0] if curve else 0
         steps = [last if row[0] == "end" else row[0] for row in checks]
         for column, name in ((1, "all candidates"), (2, "at one false positive a slab")):
-            second.plot(steps, [row[column] for row in checks], "o-", ms=4, label=name)
-        second.set(xlabel="step", ylabel="sensitivity on validation slabs", ylim=(0, 1))
-        second.legend(loc="lower right")
+            right.plot(steps, [row[column] for row in checks], "o-", ms=4, label=name)
+        right.set(xlabel="step", ylabel="sensitivity on validation slabs", ylim=(0, 1))
+        right.legend(loc="lower right")
         save(figure, path)
 
 
-def check(network: SpotNet, folder: Path, most: int = 12) -> list[float]:
-    """Sensitivity of all candidates and at one false positive a slab, on slabs of ``folder``."""
+def check(network: SpotNet, folder: Path, most: int = CHECKED_SLABS) -> list[float]:
+    """Sensitivity of all candidates, and at one false positive a slab, on slabs of ``folder``.
+
+    The first ``most`` slabs are searched. Candidates at faint lesions do not count.
+    """
     network.eval()
-    scores, right, real, paths = [], [], 0, sorted(Path(folder).glob("slab-*.npz"))[:most]
+    device = next(network.parameters()).device
+    paths = slabs.slab_files(folder)[:most]
+    scores, hits, microbleeds = [], [], 0
     for path in paths:
-        content = np.load(path, allow_pickle=False)
-        found = search(
-            network, content["scan"].astype(np.float32), content["scan_mask"], content["affine"],
-            next(network.parameters()).device, minimum=0.05, maximum_number=200,
-        )  # fmt: skip
-        real_ones, faint = (
-            tuple(content[name][content["kind"] == kind] for name in ("centre_mm", "radius"))
-            for kind in ("microbleed", "faint")
+        slab = slabs.load(path, slabs.Slab)
+        candidates = search(
+            network,
+            slab.scan.astype(np.float32),
+            slab.scan_mask,
+            slab.affine,
+            device,
+            minimum=CHECKED_P,
+            maximum_number=CHECKED_CANDIDATES,
         )
-        p = np.array([c.p_cnn for c in found])
-        points = np.array([c.centre_mm for c in found]).reshape(-1, 3)
-        counts = ~only_near(points, faint, real_ones)
+        true, faint = slab.sources_mm(slabs.MICROBLEED), slab.sources_mm(slabs.FAINT)
+        p = np.array([candidate.p_cnn for candidate in candidates])
+        points = np.array([candidate.centre_mm for candidate in candidates]).reshape(-1, 3)
+        counts = ~only_near(points, faint, true)
         scores.append(p[counts])
-        right.append(hits_by_score(points[counts], *real_ones, p[counts]))
-        real += len(real_ones[0])
+        hits.append(hits_by_score(points[counts], *true, p[counts]))
+        microbleeds += len(true.radius)
     network.train()
-    score, hit = np.concatenate(scores), np.concatenate(right)
+    score, hit = np.concatenate(scores), np.concatenate(hits)
     order = np.argsort(-score, kind="stable")
-    false = np.cumsum(~hit[order])
-    at_one = np.cumsum(hit[order])[false <= len(paths)]
+    false_positives = np.cumsum(~hit[order])
+    at_one = np.cumsum(hit[order])[false_positives <= len(paths)]
     return [
-        round(float(hit.sum() / max(real, 1)), 4),
-        round(float((at_one[-1] if len(at_one) else 0) / max(real, 1)), 4),
+        round(float(hit.sum() / max(microbleeds, 1)), 4),
+        round(float((at_one[-1] if len(at_one) else 0) / max(microbleeds, 1)), 4),
     ]
 
 
 def parser() -> argparse.ArgumentParser:
-    """Arguments of the step: checked before a job is queued."""
+    """The step's arguments."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("slabs", type=Path)
     parser.add_argument("out", type=Path)
@@ -375,7 +336,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--channels", type=int, default=24)
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=1e9, help="stop after this time")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=math.inf,
+        help="stop early, after so much training; the learning rate follows --steps alone",
+    )
     parser.add_argument("--start", type=Path, help="weights to fine-tune, such as the shipped ones")
     parser.add_argument("--validation", type=Path, help="slabs to search while training")
     selection.add_arguments(parser)
@@ -385,10 +351,17 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """``cmburden train detector SLABS OUT --steps 12000``."""
     args = parser().parse_args(arguments)
-    plan = Plan(
-        args.steps, args.batch, args.channels, args.rate, args.seed, args.minutes, args.start,
-        args.fold, tuple(args.without),
-    )  # fmt: skip
+    plan = TrainingPlan(
+        steps=args.steps,
+        batch=args.batch,
+        channels=args.channels,
+        rate=args.rate,
+        seed=args.seed,
+        minutes=args.minutes,
+        start=args.start,
+        fold=args.fold,
+        without=tuple(args.without),
+    )
     print(json.dumps({k: str(v) for k, v in vars(args).items()}), flush=True)
     print(train(args.slabs, args.out, plan, args.validation))
     return 0

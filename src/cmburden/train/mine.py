@@ -1,136 +1,200 @@
-"""Candidates of the CNN on slabs that it was not trained on, with their truth: what YOLO and the
-probability learn from. Hard negatives are thus the detector's own false positives."""
+"""Candidates of the CNN on slabs that it was not trained on, with their truth.
+
+YOLO and the probability learn from them: hard negatives are the detector's own false positives.
+"""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cmburden.core import config, resources
 from cmburden.core.errors import told
-from cmburden.core.files import whole_file
-from cmburden.detect.candidates import search
-from cmburden.detect.describe import describe
 from cmburden.detect.network import SpotNet
+from cmburden.detect.stage import search_and_describe
 from cmburden.images.geometry import slices_last
 from cmburden.images.views import VIEW_MM, stacked
 from cmburden.models.contract import CLASSES
 from cmburden.models.weights import choose_device, load_tensors
 from cmburden.stats.matching import hungarian
+from cmburden.train import slabs
+from cmburden.train.slabs import FAINT, MICROBLEED, Mined, Slab, Spheres
 
-#: Sources' kinds as YOLO classes; a candidate of no source is a vessel, or border near the edge.
-#: 'faint' is no class: what readers would argue about teaches nothing.
+#: YOLO's class of each kind of source. Readers disagree on faint sources, so candidates there are
+#: left out of training, and ``FAINT`` is no class.
 CLASS_OF_KIND = {
-    "microbleed": "microbleed", "vessel": "vessel", "calcification": "calcification",
-    "cavernoma": "haemorrhage", "macrohaemorrhage": "haemorrhage", "faint": "faint",
-}  # fmt: skip
+    MICROBLEED: "microbleed",
+    "vessel": "vessel",
+    "calcification": "calcification",
+    "cavernoma": "haemorrhage",
+    "macrohaemorrhage": "haemorrhage",
+    FAINT: FAINT,
+}
+#: A candidate without a source is of class border within this distance of the brain's surface,
+#: else of class vessel. Unmeasured.
 BORDER_MM = 1.5
+#: Radius of the box of a candidate without a source, mm.
+NO_SOURCE_RADIUS_MM = 1.5
+#: Half the side of a box in visible radii, and the least radius that a box is made for, mm: a box
+#: shows some of the surroundings. Unmeasured.
+BOX_RADII, LEAST_BOX_RADIUS_MM = 1.3, 1.0
+#: Width of the rim of a view, mm, in which a source counts as not shown.
+RIM_MM = 1
 
 
 def match(points: np.ndarray, centres: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """Index of the source of each point (n,), -1 for none: as the evaluation matches."""
+    """Index of the source of each point (n,), -1 for none, by the evaluation's matching.
+
+    ``points`` (n, 3) and ``centres`` (m, 3) are in mm, as ``radius`` (m,) is.
+    """
     owner = np.full(len(points), -1)
     for point, centre in hungarian(points, centres, radius):
         owner[point] = centre
     return owner
 
 
-def mine_slab(network: SpotNet, slab, settings: dict) -> dict[str, np.ndarray]:
-    """Search a slab (content of ``train.dataset``'s file) and pair candidates with its sources.
+def mine_slab(network: SpotNet, slab: Slab, settings: dict[str, Any]) -> Mined:
+    """The candidates of ``network`` on ``slab``, paired with the slab's sources.
 
-    ``settings`` are the configuration's of ``detect``: calibration must see what inference gives.
+    ``settings`` are those of ``detect``: training must see what the stage sees. Candidates whose
+    view shows a faint source are left out.
     """
-    scan, mask, affine = slab["scan"].astype(np.float32), slab["scan_mask"], slab["affine"]
-    found = search(
-        network, scan, mask, affine, next(network.parameters()).device,
-        minimum=settings["min_probability"], maximum_number=settings["max_candidates"],
-    )  # fmt: skip
-    centres, radius = slab["centre_mm"], slab["radius"]
-    kinds = np.array([CLASS_OF_KIND[str(k)] for k in slab["kind"]])
-    faint, axes = kinds == "faint", affine[:3, slices_last(affine)]
-    argued = list(zip(centres[faint], radius[faint], strict=True))
-    found = [
-        c for c in found if not any(_shows(c.centre_mm, *spot, axes) for spot in argued)
-    ]  # fmt: skip
-    centres, radius, kinds = centres[~faint], radius[~faint], kinds[~faint]
-    rows, views, _ = describe(scan, mask, affine, found)
-    points = np.array([c.centre_mm for c in found]).reshape(-1, 3)
-    owner = match(points, centres, radius)
+    described = search_and_describe(
+        network,
+        slab.scan.astype(np.float32),
+        slab.scan_mask,
+        slab.affine,
+        next(network.parameters()).device,
+        minimum=settings["min_probability"],
+        maximum_number=settings["max_candidates"],
+    )
+    axes = slab.affine[:3, slices_last(slab.affine)]
+    faint = slab.sources_mm(FAINT)
+    used = [
+        number
+        for number, candidate in enumerate(described.candidates)
+        if not any(
+            shows(candidate.centre_mm, centre, radius, axes)
+            for centre, radius in zip(*faint, strict=True)
+        )
+    ]
+    sources = _Sources.of(slab)
+    points = np.array([described.candidates[k].centre_mm for k in used]).reshape(-1, 3)
+    owner = match(points, *sources.spheres)
     classes = [
-        kinds[o] if o >= 0 else ("border" if row["edge_mm"] < BORDER_MM else "vessel")
-        for o, row in zip(owner, rows, strict=True)
+        _class_of(sources.classes[o] if o >= 0 else None, described.rows[k]["edge_mm"])
+        for k, o in zip(used, owner, strict=True)
     ]
     boxes = [
-        (k, *box)
-        for k, point in enumerate(points)
-        for box in _boxes(point, classes[k], owner[k], centres, radius, kinds, axes)
+        (number, *box)
+        for number, (point, name) in enumerate(zip(points, classes, strict=True))
+        for box in _boxes(point, name, owner[number], sources, axes)
     ]
-    return {
-        "views": stacked(views),
-        "class": np.array([CLASSES.index(c) for c in classes], int),
-        "boxes": np.array(boxes, np.float32).reshape(-1, 6),
-        "n_microbleeds": np.array(int((kinds == "microbleed").sum())),
-        "view_mm": np.array(VIEW_MM),
-        "name": slab["name"],
-        "person": slab["person"],
-        "p_cnn": np.array([row["p_cnn"] for row in rows], np.float32),
-    }
+    return Mined(
+        views=stacked([described.views[k] for k in used]),
+        classes=np.array([CLASSES.index(name) for name in classes], int),
+        boxes=np.array(boxes, np.float32).reshape(-1, 6),
+        n_microbleeds=sources.classes.count(MICROBLEED),
+        view_mm=VIEW_MM,
+        name=slab.name,
+        person=slab.person,
+        p_cnn=np.array([described.rows[k]["p_cnn"] for k in used], np.float32),
+    )
 
 
-def _shows(point, centre: np.ndarray, size: float, axes: np.ndarray) -> bool:
-    """Whether the view about ``point`` has what lies at ``centre`` in its slice; ``axes`` (3, 3)
-    are the scan's, slices last."""
-    spacing = np.linalg.norm(axes, axis=0)
-    offset = np.abs((axes / spacing).T @ (centre - point))
-    return bool((offset[:2] <= VIEW_MM / 2 - 1).all() and offset[2] <= max(spacing[2] / 2, size))
+@dataclasses.dataclass(frozen=True)
+class _Sources:
+    """The sources that are not faint: centres in mm, radii in mm, YOLO's class of each."""
+
+    spheres: Spheres
+    classes: list[str]
+
+    @classmethod
+    def of(cls, slab: Slab) -> _Sources:
+        clear = slab.kind != FAINT
+        classes = [CLASS_OF_KIND[str(kind)] for kind in slab.kind[clear]]
+        return cls(Spheres(slab.centre_mm[clear], slab.radius[clear]), classes)
 
 
-def _boxes(point, name, own, centres, radius, kinds, axes):
-    """YOLO boxes (class, x, y, w, h as shares of the view) of what a view shows.
+def _class_of(source: str | None, edge_mm: float) -> str:
+    """The class of a candidate, of its ``source`` or by its distance to the brain's surface."""
+    if source is not None:
+        return source
+    return "border" if edge_mm < BORDER_MM else "vessel"
 
-    The candidate itself, and other microbleeds and calcifications whose middle lies in its slice.
-    Pictures have x of the volume as rows, so the second image axis comes first.
+
+def shows(
+    point: np.ndarray | tuple[float, ...], centre: np.ndarray, radius: float, axes: np.ndarray
+) -> bool:
+    """Whether the view about ``point`` shows, in its slice, what lies at ``centre`` (both in mm).
+
+    ``axes`` (3, 3) are the columns of the scan's affine, slices last; ``radius`` is in mm.
     """
     spacing = np.linalg.norm(axes, axis=0)
-    shown = [(name, point if own < 0 else centres[own], 1.5 if own < 0 else radius[own])]
-    shown += [
-        (kind, centre, size)
-        for k, (kind, centre, size) in enumerate(zip(kinds, centres, radius, strict=True))
-        if k != own
-    ]
-    for number, (kind, centre, size) in enumerate(shown):
-        offset = (axes / spacing).T @ (centre - point)
-        half = max(float(size), 1.0) * 1.3
-        if number and not _shows(point, centre, size, axes):
-            continue
-        row, column = 0.5 + offset[:2] / VIEW_MM
-        side = 2 * half / VIEW_MM
-        yield CLASSES.index(kind), column, row, side, side
+    offset = np.abs((axes / spacing).T @ (centre - point))
+    in_plane = (offset[:2] <= VIEW_MM / 2 - RIM_MM).all()
+    return bool(in_plane and offset[2] <= max(spacing[2] / 2, radius))
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """``python -m cmburden.train.mine WEIGHTS SLABS OUT``."""
+def _boxes(
+    point: np.ndarray, name: str, owner: int, sources: _Sources, axes: np.ndarray
+) -> Iterator[tuple[int, float, float, float, float]]:
+    """YOLO boxes (class, x, y, w, h as shares of the view) of a view about ``point``, mm.
+
+    The first is the candidate's own, of class ``name``; the others are of sources whose middle
+    lies in the view's slice. Pictures have x of the volume as rows, so that the second image axis
+    comes first.
+    """
+    centres, radii = sources.spheres
+    if owner < 0:
+        yield _box(point, point, name, NO_SOURCE_RADIUS_MM, axes)
+    else:
+        yield _box(point, centres[owner], name, radii[owner], axes)
+    for number, kind in enumerate(sources.classes):
+        if number != owner and shows(point, centres[number], radii[number], axes):
+            yield _box(point, centres[number], kind, radii[number], axes)
+
+
+def _box(
+    point: np.ndarray, centre: np.ndarray, name: str, radius: float, axes: np.ndarray
+) -> tuple[int, float, float, float, float]:
+    """The box of a source at ``centre`` in the view about ``point``, both in mm."""
+    offset = (axes / np.linalg.norm(axes, axis=0)).T @ (centre - point)
+    row, column = 0.5 + offset[:2] / VIEW_MM
+    side = 2 * max(float(radius), LEAST_BOX_RADIUS_MM) * BOX_RADII / VIEW_MM
+    return CLASSES.index(name), column, row, side, side
+
+
+def parser() -> argparse.ArgumentParser:
+    """The step's arguments."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("weights", type=Path)
     parser.add_argument("slabs", type=Path, help="slabs that these weights were not trained on")
     parser.add_argument("out", type=Path)
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``cmburden train mine WEIGHTS SLABS OUT``."""
+    args = parser().parse_args(arguments)
     state = load_tensors(args.weights)
     network = SpotNet(state["entry.weight"].shape[0])
     network.load_state_dict(state)
     network.eval().to(choose_device("auto"))
     settings = config.read_yaml(resources.root() / "config" / "config.yaml")["detect"]
-    for path in sorted(args.slabs.glob("slab-*.npz")):
-        target = args.out / path.name.replace("slab-", "mined-")
+    for path in slabs.slab_files(args.slabs):
+        target = slabs.mined_path(args.out, path)
         if target.exists():
             continue
-        mined = mine_slab(network, np.load(path, allow_pickle=False), settings)
-        with whole_file(target) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(stream, **mined)
-        hits = int((mined["class"] == 0).sum())
-        print(target.name, f"{hits} of {mined['n_microbleeds']}", len(mined["class"]), flush=True)
+        mined = mine_slab(network, slabs.load(path, Slab), settings)
+        slabs.save(target, mined)
+        hits = int((mined.classes == CLASSES.index(MICROBLEED)).sum())
+        print(target.name, f"{hits} of {mined.n_microbleeds}", len(mined.classes), flush=True)
     return 0
 
 

@@ -1,21 +1,21 @@
-"""Which slabs a network is trained on: without a fold of the people, or without an acquisition."""
+"""Chooses the slabs that a network is trained on: without a fold of people, or an acquisition."""
 
 from __future__ import annotations
 
 import argparse
-import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from cmburden.core.errors import CMBurdenError
+from cmburden.train import slabs
+from cmburden.train.slabs import Origin
 
-#: Acquisitions drawn at random have this name: there is no such cohort to leave out.
+#: Name of acquisitions that are drawn at random: they are no cohort that could be left out.
 RANDOM = "random"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--fold`` and ``--without`` to a step's ``parser``."""
     parser.add_argument(
         "--fold", metavar="I/K", help="leave out every K-th person from the I-th on (from 0)"
     )
@@ -30,31 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def files(folder: Path) -> list[Path]:
     """The slab and mined files of a folder, by name."""
-    return sorted([*Path(folder).glob("slab-*.npz"), *Path(folder).glob("mined-*.npz")])
-
-
-def origin(path: Path) -> tuple[str, str]:
-    """Acquisition name and person of a slab or mined file; '' where an old file has no person.
-
-    Only these two members are read, so that a folder of large slabs costs milliseconds.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            person = str(content["person"]) if "person" in content.files else ""
-            return str(content["name"]), person
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise CMBurdenError(
-            f"{path}: not a slab or mined file ({error}); remove it and write it again"
-        ) from error
+    return sorted([*slabs.slab_files(folder), *slabs.mined_files(folder)])
 
 
 def names(paths: Iterable[Path]) -> list[str]:
-    """Acquisition names of the files, sorted, those drawn at random left out."""
-    return sorted({origin(path)[0] for path in paths} - {RANDOM})
+    """Acquisition names of the files, sorted, without those drawn at random."""
+    return sorted({slabs.load(path, Origin).name for path in paths} - {RANDOM})
 
 
 def fold_of(text: str) -> tuple[int, int]:
-    """Number and count of a fold.
+    """Number and count of a fold; CMBurdenError where ``text`` is no I/K.
 
     >>> fold_of("1/5")
     (1, 5)
@@ -67,36 +52,43 @@ def fold_of(text: str) -> tuple[int, int]:
     return int(number), int(count)
 
 
-def select(paths: list[Path], *, fold: str | None, without: list[str]) -> list[Path]:
-    """Those of ``paths`` to train on, in their order.
+def select(paths: Sequence[Path], *, fold: str | None, without: Sequence[str]) -> list[Path]:
+    """The slab or mined files of ``paths`` to train on, in their order.
 
     ``fold`` 'i/k' leaves out the i-th of every k people in the order of their names, so that
-    nobody is on both sides; ``without`` leaves out acquisitions by name. Folds depend on who is
-    there: call it once, when all slabs are written. Raises CMBurdenError for what leaves out
-    nothing or all.
+    nobody is on both sides; ``without`` leaves out acquisitions by name. Folds depend on all
+    people of ``paths``: write all slabs first, then call this function once. Raises CMBurdenError
+    where nothing or everything would be left out.
     """
     if not fold and not without:
         return list(paths)
-    origins = {path: origin(path) for path in paths}
-    known = sorted({name for name, _ in origins.values()})
-    unknown = sorted(set(without) - set(known))
+    origins = {path: slabs.load(path, Origin) for path in paths}
+    present = sorted({origin.name for origin in origins.values()})
+    unknown = sorted(set(without) - set(present))
     if unknown:
         raise CMBurdenError(
-            f"--without {', '.join(unknown)}: no slab has this name; there are {', '.join(known)}"
+            f"--without {', '.join(unknown)}: no slab has this name; there are {', '.join(present)}"
         )
-    held_out: set[str] = set()
-    if fold:
-        number, count = fold_of(fold)
-        people = sorted({person for _, person in origins.values()})
-        if count > len(people):
-            raise CMBurdenError(
-                f"--fold {fold}: the slabs are of {len(people)} person(s) (old slabs name none and "
-                f"count as one); take at most {len(people)} folds, or slabs of more people"
-            )
-        held_out = set(people[number::count])
-    kept = [p for p in paths if origins[p][0] not in without and origins[p][1] not in held_out]
-    if not kept:
+    people = _people_of(fold, origins.values()) if fold else set()
+    remaining = [
+        path
+        for path in paths
+        if origins[path].name not in without and origins[path].person not in people
+    ]
+    if not remaining:
         raise CMBurdenError(
             "--fold and --without leave no slab to train on; leave out fewer, or add slabs"
         )
-    return kept
+    return remaining
+
+
+def _people_of(fold: str, origins: Iterable[Origin]) -> set[str]:
+    """The people that ``fold`` leaves out."""
+    number, count = fold_of(fold)
+    people = sorted({origin.person for origin in origins})
+    if count > len(people):
+        raise CMBurdenError(
+            f"--fold {fold}: the slabs are of {len(people)} person(s) (old slabs name none and "
+            f"count as one); take at most {len(people)} folds, or slabs of more people"
+        )
+    return set(people[number::count])

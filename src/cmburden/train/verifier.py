@@ -1,11 +1,13 @@
-"""Training of the YOLO stage on mined views, from the architecture file: no foreign weights."""
+"""Training of YOLO on mined views, from its architecture file: without weights of others."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,62 +16,130 @@ from PIL import Image
 
 from cmburden.core.errors import CMBurdenError, told
 from cmburden.core.files import whole_file
-from cmburden.images.views import CHANNELS, OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
+from cmburden.images.views import CHANNELS, OTHER_WAY, VIEW_PIXELS
 from cmburden.models.contract import CLASSES
-from cmburden.train import selection
+from cmburden.train import selection, slabs
+from cmburden.train.slabs import Mined
 from cmburden.train.widen import widened
 from cmburden.verify import network as model
 
-#: Of negatives that the CNN gives less than this, one in ``SPARSE`` is kept: they are most, and
-#: the CNN has all but decided them already.
+#: One of ``SPARSE`` negatives below this probability of the CNN is learnt: such negatives are most
+#: of all, and the CNN has all but decided them already. Unmeasured.
 SURE_P_CNN, SPARSE = 0.4, 8
+#: Every tenth file is for validation.
+VALIDATION_EVERY = 10
+#: Range of the factor that the brightness of a view varies by. Unmeasured.
+GAIN = (0.85, 1.15)
+BATCH = 64
+#: Highest learning rate, from random weights and from given ones. Unmeasured.
+RATE, FINE_TUNING_RATE = 2e-3, 3e-4
+#: Settings of ultralytics that are the same in every training.
+ULTRALYTICS = {
+    "imgsz": VIEW_PIXELS,
+    "batch": BATCH,
+    "pretrained": False,
+    "amp": False,
+    "workers": 0,
+    "name": "yolo",
+    "exist_ok": True,
+    "plots": False,
+    "optimizer": "AdamW",
+    "lrf": 0.02,
+    "cos_lr": True,
+    "warmup_epochs": 1,
+    "mosaic": 0.0,
+    "translate": 0.02,
+    "scale": 0.15,
+    "degrees": 180.0,
+    "flipud": 0.5,
+    "fliplr": 0.5,
+    "erasing": 0.0,
+    "cache": "ram",
+    "val": False,
+    "verbose": False,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class YoloPlan:
+    """How YOLO is trained.
+
+    ``start`` are weights to fine-tune, such as the shipped ones; narrower ones are widened first.
+    ``rate`` is the highest learning rate; if None, ``RATE``, or ``FINE_TUNING_RATE`` with
+    ``start``.
+    """
+
+    epochs: int
+    seed: int = 0
+    start: Path | None = None
+    rate: float | None = None
+    fold: str | None = None
+    without: tuple[str, ...] = ()
+
+    @property
+    def highest_rate(self) -> float:
+        return self.rate or (RATE if self.start is None else FINE_TUNING_RATE)
 
 
 def write_dataset(
-    mined: Path, folder: Path, held_out: float = 0.1, fold: str | None = None,
-    without: tuple[str, ...] = (),
-) -> Path:  # fmt: skip
-    """Views and boxes of ``mined`` as a YOLO dataset; returns its YAML.
+    mined: Path, folder: Path, *, fold: str | None = None, without: tuple[str, ...] = ()
+) -> Path:
+    """Views and boxes of ``mined`` as a YOLO dataset in ``folder``; the path of its YAML.
 
-    Every tenth slab is for validation: views of one slab never lie on both sides. Every second
-    view has its rows and columns exchanged and two of four their slices in the other order, which
-    flips (ultralytics' own) cannot do: a bleed is the same thing in any direction. Brightness is
-    changed here too, which ultralytics does to three channels only.
+    Views of one slab are never on both sides of the validation. A microbleed is the same in any
+    direction: every second view has its rows and columns exchanged, and two of four have their
+    slices in the other order, which the flips of ultralytics cannot do. Brightness varies here
+    too, since ultralytics varies it in pictures of three channels only.
     """
-    paths = sorted(Path(mined).glob("mined-*.npz"))
+    paths = slabs.mined_files(mined)
     if not paths:
         raise CMBurdenError(f"{mined}: holds no mined-*.npz; run cmburden train mine first")
-    paths = selection.select(paths, fold=fold, without=list(without))
-    every = max(2, round(1 / held_out))
+    paths = selection.select(paths, fold=fold, without=without)
     rng = np.random.default_rng(0)
     for number, path in enumerate(paths):
-        content = np.load(path, allow_pickle=False)
-        if content["views"].shape[1:] != SHAPE or content.get("view_mm") != VIEW_MM:
-            raise CMBurdenError(
-                f"{path}: its views are of another version; run cmburden train mine again"
-            )
-        part = "val" if number % every == 0 else "train"
-        for kind in ("images", "labels"):
-            (folder / kind / part).mkdir(parents=True, exist_ok=True)
-        views, every_box = content["views"], content["boxes"]
-        sure = (content["class"] > 0) & (content["p_cnn"] < SURE_P_CNN)
-        kept = np.flatnonzero(~sure | (np.arange(len(sure)) % SPARSE == 0))
-        for place, k in enumerate(kept):
-            name = f"{path.stem}-{k:03d}"
-            view, boxes = views[k], every_box[every_box[:, 0] == k, 1:]
-            if place % 2 == 0:
-                view, boxes = view.transpose(1, 0, 2), boxes[:, [0, 2, 1, 4, 3]]
-            if place % 4 > 1:
-                view = view[..., OTHER_WAY]
-            view = np.minimum(np.round(view * rng.uniform(0.85, 1.15)), 255).astype(np.uint8)
-            # The pages of a TIFF are what ultralytics takes for more channels than three.
-            first, *others = (Image.fromarray(page) for page in np.moveaxis(view, -1, 0))
-            first.save(
-                folder / "images" / part / f"{name}.tiff", save_all=True, append_images=others
-            )
+        content = slabs.load(path, Mined)
+        part = "val" if number % VALIDATION_EVERY == 0 else "train"
+        images, labels = (folder / kind / part for kind in ("images", "labels"))
+        images.mkdir(parents=True, exist_ok=True)
+        labels.mkdir(parents=True, exist_ok=True)
+        for place, candidate in enumerate(learnt(content)):
+            view, boxes = _turned(content, int(candidate), place)
+            view = np.minimum(np.round(view * rng.uniform(*GAIN)), 255).astype(np.uint8)
+            name = f"{path.stem}-{candidate:03d}"
+            _write_tiff(images / f"{name}.tiff", view)
             lines = [f"{int(b[0])} " + " ".join(f"{v:.5f}" for v in b[1:]) for b in boxes]
-            (folder / "labels" / part / f"{name}.txt").write_text("\n".join(lines) + "\n")
-    names = "\n".join(f"  {k}: {name}" for k, name in enumerate(CLASSES))
+            (labels / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    return _describe(folder)
+
+
+def learnt(content: Mined) -> np.ndarray:
+    """Indices of the candidates that YOLO learns: one of ``SPARSE`` of the sure negatives."""
+    sure = (content.classes > 0) & (content.p_cnn < SURE_P_CNN)
+    return np.flatnonzero(~sure | (np.arange(len(sure)) % SPARSE == 0))
+
+
+def _turned(content: Mined, candidate: int, place: int) -> tuple[np.ndarray, np.ndarray]:
+    """View and boxes (class, x, y, w, h) of a candidate, turned by its ``place`` in the file."""
+    view = content.views[candidate]
+    boxes = content.boxes[content.boxes[:, 0] == candidate, 1:]
+    if place % 2 == 0:
+        view, boxes = view.transpose(1, 0, 2), boxes[:, [0, 2, 1, 4, 3]]
+    if place % 4 > 1:
+        view = view[..., OTHER_WAY]
+    return view, boxes
+
+
+def _write_tiff(path: Path, view: np.ndarray) -> None:
+    """The channels of ``view`` (rows, columns, channels) as pages.
+
+    Ultralytics takes the pages of a TIFF for channels, where a picture has more than three.
+    """
+    first, *others = (Image.fromarray(page) for page in np.moveaxis(view, -1, 0))
+    first.save(path, save_all=True, append_images=others)
+
+
+def _describe(folder: Path) -> Path:
+    names = "\n".join(f"  {number}: {name}" for number, name in enumerate(CLASSES))
     description = folder / "views.yaml"
     description.write_text(
         f"path: {folder.resolve()}\ntrain: images/train\nval: images/val\n"
@@ -78,65 +148,63 @@ def write_dataset(
     return description
 
 
-def train(
-    mined: Path, out: Path, *, epochs: int, seed: int, start: Path | None = None,
-    rate: float | None = None, fold: str | None = None, without: tuple[str, ...] = (),
-) -> Path:  # fmt: skip
-    """Train YOLO11 from scratch; weights as half-precision tensors in ``out``/verifier.pt.
+def train(mined: Path, out: Path, plan: YoloPlan) -> Path:
+    """Train YOLO11 on the files of ``mined``; the path of the weights, ``out``/verifier.pt.
 
-    After each epoch ultralytics writes its checkpoint; started again, training goes on from it.
-    ``start`` are weights to fine-tune, such as the shipped ones, made as wide as what is trained
-    now if they are narrower; ``rate`` is the highest learning rate, 2e-3 or, with ``start``, 3e-4
-    if not given.
+    Ultralytics writes a checkpoint after each epoch. Started again, training goes on from it.
     """
     from ultralytics import YOLO
 
     last = out / "yolo" / "weights" / "last.pt"
     dataset = out / "views" / "views.yaml"
     if not dataset.exists():
-        dataset = write_dataset(mined, out / "views", fold=fold, without=without)
+        dataset = write_dataset(mined, out / "views", fold=plan.fold, without=plan.without)
     if last.exists() and _unfinished(last):
         yolo = YOLO(last)
-        how = {"resume": True, "data": str(dataset)}
+        settings: dict[str, Any] = {"resume": True, "data": str(dataset)}
     else:
-        first = model.untrained() if start is None else _started(start)
-        described = out / model.ARCHITECTURE
-        described.write_text(yaml.safe_dump(first.yaml))
-        yolo = YOLO(described)
-        how = {
-            "data": str(dataset), "imgsz": VIEW_PIXELS, "epochs": epochs, "batch": 64,
-            "seed": seed, "pretrained": False, "amp": False, "workers": 0,
-            "project": str(out.resolve()), "name": "yolo", "exist_ok": True, "plots": False,
-            "device": "cuda" if torch.cuda.is_available() else "cpu", "optimizer": "AdamW",
-            "lr0": rate or (2e-3 if start is None else 3e-4), "lrf": 0.02, "cos_lr": True,
-            "warmup_epochs": 1, "mosaic": 0.0, "translate": 0.02, "scale": 0.15,
-            "degrees": 180.0, "flipud": 0.5, "fliplr": 0.5,
-            "erasing": 0.0, "cache": "ram", "val": False, "verbose": False,
-        }  # fmt: skip
-        if start is not None:
+        first = model.untrained() if plan.start is None else _started(plan.start)
+        architecture = out / model.ARCHITECTURE
+        architecture.write_text(yaml.safe_dump(first.yaml))
+        yolo = YOLO(architecture)
+        settings = _settings(plan, dataset, out)
+        if plan.start is not None:
             yolo.add_callback("on_pretrain_routine_end", _load_into(first))
-    # Ultralytics knows half precision on GPUs alone; bfloat16 on a CPU that has it halves the time.
+    # Ultralytics offers half precision on GPUs alone; bfloat16 halves the time on a CPU that has
+    # instructions for it.
     yolo.add_callback("on_train_start", lambda trainer: setattr(trainer, "amp", True))
-    yolo.train(**how)
-    # The checkpoint is ours, written seconds ago: its pickled model may be opened here, and only
-    # its tensors leave.
-    network = YOLO(last).model
+    yolo.train(**settings)
+    # This training wrote the checkpoint, so that its pickled model may be opened here. Only its
+    # tensors leave.
+    network: Any = YOLO(last).model
     weights = out / "verifier.pt"
     with whole_file(weights) as temporary:
-        torch.save({k: _half(v) for k, v in network.state_dict().items()}, temporary)
+        torch.save({name: _half(v) for name, v in network.state_dict().items()}, temporary)
     return weights
 
 
+def _settings(plan: YoloPlan, dataset: Path, out: Path) -> dict[str, Any]:
+    """Arguments of ultralytics' ``train``."""
+    return ULTRALYTICS | {
+        "data": str(dataset),
+        "epochs": plan.epochs,
+        "seed": plan.seed,
+        "project": str(out.resolve()),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "lr0": plan.highest_rate,
+    }
+
+
 def _unfinished(checkpoint: Path) -> bool:
-    """Whether a checkpoint of ours is of a training that was stopped: then its epoch is not -1."""
+    """Whether ``checkpoint`` is of a training that was stopped; a finished one has epoch -1."""
     try:
-        # Written by this very training, so its pickled settings may be opened.
+        # This training wrote the file, so that its pickled settings may be opened.
         content = torch.load(checkpoint, map_location="cpu", weights_only=False)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise CMBurdenError(
             f"{checkpoint}: not a whole checkpoint ({error}); remove it to train from the start"
         ) from error
-    return content.get("epoch", -1) >= 0
+    return bool(content.get("epoch", -1) >= 0)
 
 
 def _started(weights: Path) -> torch.nn.Module:
@@ -149,10 +217,10 @@ def _started(weights: Path) -> torch.nn.Module:
     return wide
 
 
-def _load_into(first: torch.nn.Module) -> Callable:
+def _load_into(first: torch.nn.Module) -> Callable[[Any], None]:
     """A callback that puts ``first``'s weights into the trainer's network and its running mean."""
 
-    def load(trainer) -> None:
+    def load(trainer: Any) -> None:
         for network in (trainer.model, trainer.ema.ema):
             network.load_state_dict(first.state_dict())
 
@@ -164,7 +232,7 @@ def _half(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Arguments of the step: checked before a job is queued."""
+    """The step's arguments."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("mined", type=Path)
     parser.add_argument("out", type=Path)
@@ -181,18 +249,15 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """``cmburden train verifier MINED OUT --epochs 20``."""
     args = parser().parse_args(arguments)
-    print(
-        train(
-            args.mined,
-            args.out,
-            epochs=args.epochs,
-            seed=args.seed,
-            start=args.start,
-            rate=args.rate,
-            fold=args.fold,
-            without=tuple(args.without),
-        )
+    plan = YoloPlan(
+        epochs=args.epochs,
+        seed=args.seed,
+        start=args.start,
+        rate=args.rate,
+        fold=args.fold,
+        without=tuple(args.without),
     )
+    print(train(args.mined, args.out, plan))
     return 0
 
 

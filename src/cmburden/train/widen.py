@@ -1,7 +1,7 @@
-"""A wider YOLO that answers as a narrower one does: training goes on, with room to learn more.
+"""Makes a YOLO wider without a change of its answers, so that training goes on with more room.
 
 Chen, Goodfellow and Shlens, Net2Net, ICLR 2016: channels are copied, and the weights that read a
-channel are shared out among its copies. They share at random here, so that copies learn apart.
+channel are divided among its copies. The division is random here, so that copies learn apart.
 """
 
 from __future__ import annotations
@@ -11,16 +11,20 @@ import torch
 
 from cmburden.core.errors import CMBurdenError
 
-#: YOLO11's attention reads its channels by heads: they are copied whole. Layers and their channels
-#: a head: of query, key and value (32 + 32 + 64), of values alone; at a layer's input.
+#: YOLO11's attention reads its channels by heads, so that heads are copied whole. Part of a layer's
+#: name, and its output channels a head: of query, key and value (32 + 32 + 64), of values alone.
 _HEADS_OUT = {".attn.qkv.": 128, ".attn.pe.": 64}
+#: The same for input channels.
 _HEADS_IN = {".attn.proj.": 64}
+#: The first of two copies takes a share of the weight drawn from this range, the second the rest.
+_SHARE = (0.25, 0.75)
 
 
 def widened(state: dict[str, torch.Tensor], network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """``state`` in the shapes of ``network``, the same YOLO up to twice as wide: same outputs.
+    """``state`` in the shapes of ``network``, the same YOLO up to twice as wide.
 
-    CMBurdenError where a layer of ``network`` is narrower, or wider than twice.
+    Both have the same outputs. Raises CMBurdenError where a layer of ``network`` is narrower, or
+    more than twice as wide.
     """
     generator = torch.Generator().manual_seed(0)
     wide = {}
@@ -36,6 +40,7 @@ def widened(state: dict[str, torch.Tensor], network: torch.nn.Module) -> dict[st
 
 
 def _block(name: str, heads: dict[str, int]) -> int:
+    """Channels that are copied together in the layer ``name``."""
     return next((size for part, size in heads.items() if part in name), 1)
 
 
@@ -52,9 +57,12 @@ def _sources(old: int, new: int, block: int) -> torch.Tensor:
 def _shared(
     weights: torch.Tensor, sources: torch.Tensor, generator: torch.Generator
 ) -> torch.Tensor:
-    """``weights`` (out, in, ...) for the inputs ``sources``: two copies share what one weighed."""
+    """``weights`` (out, in, ...) for the inputs ``sources`` (n,): (out, n, ...).
+
+    The weights of two copies add up to those of their source.
+    """
     wide = weights[:, sources]
-    share = torch.rand(wide.shape, generator=generator) * 0.5 + 0.25
+    share = torch.rand(wide.shape, generator=generator) * (_SHARE[1] - _SHARE[0]) + _SHARE[0]
     _, first, copies = np.unique(sources.numpy(), return_index=True, return_counts=True)
     first, copies = first[sources], copies[sources]
     second = first != np.arange(len(sources))

@@ -1,0 +1,77 @@
+"""The command ``cmburden simulate``: a BIDS cohort with known microbleeds, of one or more sessions.
+
+The simulator is imported by :func:`main` alone: ``cmburden simulate --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cmburden.simulate.acquisition import PRESETS, RANDOM
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to ``parser``."""
+    add = parser.add_argument
+    add("out", type=Path, help="new BIDS folder; the truth goes beside it")
+    add(
+        "--presets",
+        nargs="+",
+        default=list(PRESETS),
+        metavar="NAME",
+        help=f"acquisitions like those of {', '.join(PRESETS)}, or "
+        f"{RANDOM} for one unlike them, drawn anew each time",
+    )
+    add("--participants", type=int, default=4, help="a preset (default 4)")
+    add("--anatomy", type=Path, help="folder of label maps; none: MNI152 template")
+    add("--people", help="label maps to use, first-last from 1")
+    add("--positive-share", type=float, help="share with microbleeds (default: by age)")
+    add("--t1w-share", type=float, default=0.5, help="share with a T1w")
+    add(
+        "--painted",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the microbleeds drawn as dark ellipsoids, without physics: "
+        "to calibrate on (default 0)",
+    )
+    add("--seed", type=int, default=0)
+    add("--jobs", type=int, default=2)
+    add(
+        "--sessions",
+        type=int,
+        default=1,
+        help="of each participant, with microbleeds that stay, come and go (default 1)",
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Write the cohort that ``args`` name, and say how many scans and microbleeds it holds."""
+    from cmburden.simulate import cohort
+    from cmburden.simulate import courses as longitudinal
+
+    shared = {
+        "presets": args.presets,
+        "participants": args.participants,
+        "seed": args.seed,
+        "anatomy": args.anatomy,
+        "people": args.people,
+        "jobs": args.jobs,
+    }
+    if args.sessions == 1:
+        truth = cohort.run(
+            args.out,
+            **shared,
+            positive_share=args.positive_share,
+            t1w_share=args.t1w_share,
+            painted=args.painted,
+        )
+        number = f"{(truth['kind'] == 'microbleed').sum()} microbleeds"
+    else:
+        truth = longitudinal.run(args.out, **shared, sessions=args.sessions)
+        bleeds = truth[truth["kind"] == "microbleed"]
+        tracks = bleeds[["participant_id", "track_id"]].drop_duplicates()
+        number = f"{len(tracks)} microbleeds followed"
+    print(f"{args.out}: {truth['scan_id'].nunique()} scans, {number}")
+    return 0
