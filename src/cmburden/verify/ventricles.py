@@ -77,8 +77,8 @@ def find(
     if fluid is None:
         return None
     fluid &= inside & (from_template < REACH_MM)
-    seen = _touching(fluid, core, to_ras)
-    return Ventricles(seen, to_ras) if seen.any() else None
+    mask_of_ventricles = _touching(fluid, core, to_ras)
+    return Ventricles(mask_of_ventricles, to_ras) if mask_of_ventricles.any() else None
 
 
 def _fluid(level: np.ndarray, core: np.ndarray, tissue: list[float]) -> np.ndarray | None:
