@@ -12,7 +12,6 @@ a third session comes.
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -21,8 +20,8 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from scipy import linalg, ndimage
 
-from cmburden.space.ants import FLIP, affine_of, load_ants
-from cmburden.space.transform import block_grid, brain_image, matrix_and_offset
+from cmburden.space.ants import FLIP, affine_of, rigid
+from cmburden.space.transform import block_grid, brain_image
 
 #: Part of the keys of cached motions and tracks: raise it when this module gives other results.
 VERSION = 1
@@ -30,8 +29,6 @@ VERSION = 1
 _GRID_MM = 4.0
 #: A correlation over fewer voxels counts as none. Unmeasured.
 _LEAST_VOXELS = 1000
-#: Iterations of the rigid registration on its four levels; the finest level is left out.
-_ITERATIONS = (500, 250, 100, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,18 +74,7 @@ def register_pair(one: Image, other: Image) -> Pair:
 
 def _rigid(fixed: Any, moving: Any) -> np.ndarray:
     """4 x 4 in RAS that takes points of ``fixed`` to ``moving``, both ANTs images."""
-    ants = load_ants()
-    with tempfile.TemporaryDirectory() as folder:
-        result = ants.registration(
-            fixed,
-            moving,
-            "Rigid",
-            aff_metric="mattes",
-            aff_iterations=_ITERATIONS,
-            random_seed=1,
-            outprefix=f"{folder}/rigid_",
-        )
-        matrix, offset = matrix_and_offset(ants.read_transform(result["fwdtransforms"][0]))
+    matrix, offset = rigid(fixed, moving)
     motion = np.eye(4)
     motion[:3, :3] = nearest_rotation(FLIP @ matrix @ FLIP)
     motion[:3, 3] = FLIP @ offset

@@ -45,14 +45,14 @@ class Prepared:
     @classmethod
     def read(cls, scan: Scan, layout: Layout) -> Prepared:
         """Read the volume and the mask of ``scan``; UnreadableDerivative where one is damaged."""
-        data, affine = _read(layout.preproc(scan), scan)
-        mask, _ = _read(layout.brain_mask(scan), scan)
+        data, affine = read_file(layout.preproc(scan), scan)
+        mask, _ = read_file(layout.brain_mask(scan), scan)
         return cls(np.asarray(data, dtype=np.float32), mask > 0, affine)
 
 
 def read_regions(scan: Scan, layout: Layout) -> np.ndarray:
     """MARS labels (x, y, z) of ``scan``, on the grid of its prepared volume."""
-    return _read(layout.regions(scan), scan)[0]
+    return read_file(layout.regions(scan), scan)[0]
 
 
 def checksums(scan: Scan, layout: Layout) -> tuple[str, str]:
@@ -61,7 +61,11 @@ def checksums(scan: Scan, layout: Layout) -> tuple[str, str]:
     return _sha256(volume, scan), _sha256(mask, scan)
 
 
-def _read(path: Path, scan: Scan) -> tuple[np.ndarray, np.ndarray]:
+def read_file(path: Path, scan: Scan) -> tuple[np.ndarray, np.ndarray]:
+    """Data and affine of the file ``path``, which an earlier stage wrote of ``scan``.
+
+    Raises UnreadableDerivative where the file is missing or damaged.
+    """
     try:
         return read_derivative(path)
     except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError) as error:

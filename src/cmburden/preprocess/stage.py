@@ -1,12 +1,12 @@
-"""Stage preprocess: one scan in, brain mask, bias-corrected normalised volume and QC measures out.
+"""Stage preprocess: one scan in; brain mask, bias-corrected normalised volume, QC measures out.
 
-The volume keeps the scan's grid (in canonical RAS) and the head; the median inside the brain mask
-is 1. What makes a scan unfit is checked here, before the slow stages, and becomes its record.
+The volume keeps the scan's grid (in canonical RAS) and the head. Its median inside the brain mask
+is 1. A scan that is unfit is found here, before the slow stages; the reason is in its record.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.images import brain
-from cmburden.images import volume as images
+from cmburden.images.volume import load_volume, save_volume, sidecar
 from cmburden.preprocess.bias import bias_field
 from cmburden.preprocess.quality import (
     check_field,
@@ -31,17 +31,20 @@ from cmburden.preprocess.quality import (
 STAGE, VERSION = stages.PREPROCESS.name, stages.PREPROCESS.version
 
 
-def run(scan: Scan, layout: Layout, settings: dict, log: str | None = None) -> Outcome:
-    """Preprocess one scan; what is wrong with it becomes the outcome's reason."""
+def run(scan: Scan, layout: Layout, settings: dict[str, Any], log: str | None = None) -> Outcome:
+    """Preprocess one scan; a fault of the scan becomes the outcome's status and reason."""
     job = Job(STAGE, VERSION, layout, settings, log)
     return carry_out.scan(job, scan, lambda: _preprocess(scan, layout, settings))
 
 
-def _preprocess(scan: Scan, layout: Layout, settings: dict) -> Done:
-    """Write the scan's derivatives."""
-    measures = {"echo_time_s": scan.echo_time_s, "field_strength_t": scan.field_strength_t}
+def _preprocess(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
+    """Write mask, volume and sidecars of a scan; ScanError where the scan is unfit."""
+    measures: dict[str, Any] = {
+        "echo_time_s": scan.echo_time_s,
+        "field_strength_t": scan.field_strength_t,
+    }
     with measured(measures):
-        volume = images.load_volume(scan.path)
+        volume = load_volume(scan.path)
         measures["voxel_x_mm"], measures["voxel_y_mm"] = (round(v, 4) for v in volume.in_plane_mm)
         measures["slice_mm"] = round(volume.slice_mm, 4)
         check_voxels(volume, settings["max_voxel_mm"])
@@ -59,8 +62,8 @@ def _preprocess(scan: Scan, layout: Layout, settings: dict) -> Done:
         corrected /= median
         check_polarity(corrected, mask, volume.zooms)
         measures |= intensity_measures(volume.data, corrected, mask, gain)
-    images.save_volume(layout.brain_mask(scan), mask, volume.affine, np.uint8)
-    images.save_volume(layout.preproc(scan), corrected, volume.affine, np.float32)
+    save_volume(layout.brain_mask(scan), mask, volume.affine, np.uint8)
+    save_volume(layout.preproc(scan), corrected, volume.affine, np.float32)
     _write_sidecars(scan, layout, settings)
     warning = None
     if volume.orientation == "none":
@@ -68,25 +71,21 @@ def _preprocess(scan: Scan, layout: Layout, settings: dict) -> Done:
     return Done(measures, warning)
 
 
-def _write_sidecars(scan: Scan, layout: Layout, settings: dict) -> None:
+def _write_sidecars(scan: Scan, layout: Layout, settings: dict[str, Any]) -> None:
     source = "bids:raw:" + _relative_source(scan)
     corrected = "N4 bias correction, " if settings["bias_correction"] else ""
     write_json(
-        _sidecar(layout.brain_mask(scan)),
+        sidecar(layout.brain_mask(scan)),
         {"Type": "Brain", "Sources": [source], "Description": "Brain mask by deepbet"},
     )
     write_json(
-        _sidecar(layout.preproc(scan)),
+        sidecar(layout.preproc(scan)),
         {
             "Description": f"{corrected}scaled to a median of 1 in the brain mask; canonical RAS",
             "SkullStripped": False,
             "Sources": [source],
         },
     )
-
-
-def _sidecar(path: Path) -> Path:
-    return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
 
 
 def _relative_source(scan: Scan) -> str:

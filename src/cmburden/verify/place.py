@@ -9,7 +9,8 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
-from cmburden.space.regions import RIGHT_OFFSET, region_of
+from cmburden.space import template
+from cmburden.space.regions import region_of
 
 #: A centre outside every region takes the nearest within this distance.
 REACH_MM = 10.0
@@ -65,9 +66,7 @@ _CLOSING = 3
 _DEEP_MM = 20.0
 #: Smaller hollow parts are no ventricles: a millilitre. By eye.
 _LEAST_VENTRICLE_MM3 = 1000.0
-_TEMPLATE_MM = 2.0
-#: MARS values of brainstem and cerebellum: their cisterns are hollow too.
-_BELOW = (1, 2)
+_TEMPLATE_MM = 2
 
 
 @lru_cache(maxsize=1)
@@ -77,22 +76,15 @@ def _ventricle_map() -> tuple[np.ndarray, np.ndarray]:
     The ventricles are the parts of nilearn's template that hold neither grey nor white matter, lie
     deep and above brainstem and cerebellum, and have a millilitre or more.
     """
-    from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template
-
-    from cmburden.space import atlas
-
-    image = load_mni152_gm_template(resolution=2)
-    white = load_mni152_wm_template(resolution=2)
-    tissue = np.asarray(image.dataobj) + np.asarray(white.dataobj)
+    grey, white, affine = template.grey_and_white(_TEMPLATE_MM)
+    tissue = grey + white
     closed = ndimage.binary_closing(tissue > _SOME_TISSUE, iterations=_CLOSING)
     brain = ndimage.binary_fill_holes(closed)
-    mars = atlas.regions_on(tissue.shape, image.affine) % RIGHT_OFFSET
-    hollow = brain & (tissue < _HOLLOW) & ~np.isin(mars, _BELOW)
-    hollow &= ndimage.distance_transform_edt(brain, _TEMPLATE_MM) > _DEEP_MM
+    hollow = template.deep_fluid(brain, tissue < _HOLLOW, affine, _DEEP_MM)
     parts, _ = ndimage.label(hollow)
     sizes_mm3 = np.bincount(parts.ravel()) * _TEMPLATE_MM**3
     large = (sizes_mm3 >= _LEAST_VENTRICLE_MM3)[parts] & hollow
-    return ndimage.distance_transform_edt(~large, _TEMPLATE_MM), np.linalg.inv(image.affine)
+    return ndimage.distance_transform_edt(~large, _TEMPLATE_MM), np.linalg.inv(affine)
 
 
 def ventricle_distance(points_mm: np.ndarray) -> np.ndarray:
