@@ -60,8 +60,8 @@ def probability_map(network: SpotNet, volume: NetworkVolume, device: torch.devic
         logits = torch.zeros((1, 1, *piece.shape[2:]), device=device)
         for axes in MIRRORED:
             with torch.autocast(device.type, half, enabled=half is not None):
-                seen = network(piece.flip(axes))
-            logits += seen.float().flip(axes) / len(MIRRORED)
+                turned = network(piece.flip(axes))
+            logits += turned.float().flip(axes) / len(MIRRORED)
         values = torch.sigmoid(logits)[0, 0, :nx, :ny].cpu().numpy()
         result[..., start:stop] = values[..., start - low : stop - low]
     return result

@@ -50,12 +50,6 @@ class Prepared:
         return cls(np.asarray(data, dtype=np.float32), mask > 0, affine)
 
 
-def load_result(scan: Scan, layout: Layout) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Volume, brain mask and affine of ``scan``, as :meth:`Prepared.read` gives them."""
-    prepared = Prepared.read(scan, layout)
-    return prepared.volume, prepared.mask, prepared.affine
-
-
 def read_regions(scan: Scan, layout: Layout) -> np.ndarray:
     """MARS labels (x, y, z) of ``scan``, on the grid of its prepared volume."""
     return read_file(layout.regions(scan), scan)[0]

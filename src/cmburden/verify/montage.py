@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
 from cmburden.core.files import whole_file
@@ -111,8 +111,8 @@ def crops(
     centre outside the volume is shown in the nearest slice.
     """
     spacing = voxel_sizes(affine)
-    centre = np.array([lesion["x_mm"], lesion["y_mm"], lesion["z_mm"]], dtype=float)
-    i, j, k = apply_affine(np.linalg.inv(affine), centre)
+    centre = np.array([lesion["x_mm"], lesion["y_mm"], lesion["z_mm"], 1.0], dtype=float)
+    i, j, k = (np.linalg.inv(affine) @ centre)[:3]
     offsets = drawing.offsets_mm(_CROP, CROP_MM)
     # Right is left: the first column is the person's right (largest x), the first row the front.
     rows, columns = np.meshgrid(

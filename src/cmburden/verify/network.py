@@ -95,11 +95,11 @@ def class_scores(
     for start in range(0, len(views), batch):
         images = torch.from_numpy(views[start : start + batch]).to(device)
         images = _enlarged(images.permute(0, 3, 1, 2).float() / 255)
-        seen = [way.flip(axes) for way in (images, images[:, OTHER_WAY]) for axes in MIRRORED]
+        turned = [way.flip(axes) for way in (images, images[:, OTHER_WAY]) for axes in MIRRORED]
         logits = [
             torch.logit(_centred(network(one)), _LEAST_SCORE)
             for network in networks
-            for one in seen
+            for one in turned
         ]
         scores[start : start + batch] = torch.sigmoid(torch.stack(logits).mean(0)).cpu().numpy()
     return scores

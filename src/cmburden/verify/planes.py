@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.affines import voxel_sizes
 from PIL import Image
 from scipy import ndimage
 
@@ -60,8 +60,8 @@ def draw(
 
 def _tiles(volume: np.ndarray, affine: np.ndarray, lesion: dict[str, Any]) -> list[np.ndarray]:
     """The four tiles of a lesion, each (TILE, TILE) in 0..1, in the order of ``TILES``."""
-    centre_mm = np.array([lesion["x_mm"], lesion["y_mm"], lesion["z_mm"]], float)
-    centre = apply_affine(np.linalg.inv(affine), centre_mm)
+    centre_mm = np.array([lesion["x_mm"], lesion["y_mm"], lesion["z_mm"], 1.0], float)
+    centre = (np.linalg.inv(affine) @ centre_mm)[:3]
     spacing = voxel_sizes(affine)
     tiles = [_slice(volume, centre, spacing, axes) for axes in _PLANES.values()]
     tiles.append(_projection(volume, centre, spacing))

@@ -192,9 +192,9 @@ def _add_place(judged: pd.DataFrame, anatomy: Anatomy) -> None:
         judged[column] = pd.array(mni[:, axis], dtype="Float64")
     distance = ventricle_distance(mni)
     if len(centres):
-        seen = ventricles.find(prepared.volume, prepared.mask, prepared.affine, transform)
-        if seen is not None:
-            distance = np.minimum(distance, seen.distance(centres))
+        in_scan = ventricles.find(prepared.volume, prepared.mask, prepared.affine, transform)
+        if in_scan is not None:
+            distance = np.minimum(distance, in_scan.distance(centres))
     judged["ventricle_mm"] = pd.array(np.round(distance, 2), dtype="Float64")
 
 
