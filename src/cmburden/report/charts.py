@@ -271,12 +271,9 @@ def regions(tables, contrasts: list[tuple[str, str]]) -> Chart | None:
     )  # fmt: skip
 
 
-def brain_map(tables, name: str, stratum: str) -> Chart:
+def brain_map(tables, name: str) -> Chart:
     """Definite microbleeds in cells of MNI152, over axial slices of the template."""
-    rows = {
-        tuple(map(int, row["measure"].partition("=")[2].split(","))): row
-        for row in tables.starting(stratum, "lesions mni cell=")
-    }
+    rows = tables.lesion_cells(name)
     most = max((row["n"] for row in rows.values()), default=1)
     columns = 4
     lines = -(-len(lesion_map.SLABS) // columns)
@@ -403,17 +400,12 @@ def by_age(tables, contrasts, bands: list[tuple[str, float]], sexes: list[str]) 
 def thresholds(tables, contrasts, definite: float | None) -> Chart | None:
     """Prevalence were the threshold of definite lesions another one."""
     figure, table = go.Figure(), []
-    for name, stratum in contrasts:
-        rows = [
-            (float(row["measure"].partition(">=")[2]), row)
-            for row in tables.starting(stratum, "presence probability>=")
-        ]
-        rows.sort(key=lambda pair: pair[0])
-        if not rows:
+    for name, _ in contrasts:
+        only = tables.curve("prevalence", contrast=name)
+        if not only:
             continue
-        only = [row for _, row in rows]
         figure.add_scatter(
-            x=[threshold for threshold, _ in rows],
+            x=[row["x"] for row in only],
             y=[100 * row["estimate"] for row in only],
             error_y=_errors(only, 100),
             customdata=[_key(row) for row in only],
@@ -424,9 +416,7 @@ def thresholds(tables, contrasts, definite: float | None) -> Chart | None:
             line={"color": COLOURS[name], "width": 1.5},
             marker={"size": 6, "symbol": _SYMBOLS[len(figure.data)]},
         )
-        table += [
-            [name, of_measure(f"{threshold:g}"), of(row), share(row)] for threshold, row in rows
-        ]
+        table += [[name, of_measure(f"{row['x']:g}"), of(row), share(row)] for row in only]
     if not figure.data:
         return None
     _finished(figure, 320, showlegend=len(contrasts) > 1)
@@ -448,24 +438,20 @@ def thresholds(tables, contrasts, definite: float | None) -> Chart | None:
 def froc(tables, model: str, labels: tuple[str, ...] = ("definite", "possible")) -> Chart | None:
     """Sensitivity against false positives a scan on the validation set, operating points marked."""
     stratum = f"model={model}"
-    curve = [
-        (float(row["measure"].partition("=")[2]), row)
-        for row in tables.starting(stratum, "froc fp_per_scan=")
-    ]
-    curve.sort(key=lambda pair: pair[0])
+    curve = tables.curve("froc", model=model)
     figure, table = go.Figure(), []
     if curve:
         figure.add_scatter(
-            x=[false for false, _ in curve],
-            y=[row["estimate"] for _, row in curve],
-            customdata=[_key(row) for _, row in curve],
+            x=[row["x"] for row in curve],
+            y=[row["estimate"] for row in curve],
+            customdata=[_key(row) for row in curve],
             hovertemplate="%{y:.2f} at %{x:.2f} false positives a scan<extra>curve</extra>",
             name="curve",
             mode="lines",
             line={"color": MUTED, "width": 2},
         )
         table += [
-            ["curve", of_measure(f"{false:g}"), number(row, "estimate", 2)] for false, row in curve
+            ["curve", of_measure(f"{row['x']:g}"), number(row, "estimate", 2)] for row in curve
         ]
     place = 0
     for label in labels:

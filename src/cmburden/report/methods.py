@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 import cmburden
 from cmburden.cohort import choose as burden
-from cmburden.summary import bins, image_checks
+from cmburden.summary import bins, image_checks, thresholds
 from cmburden.summary.published import ANCHORS, REFERENCES, Reference
 
 
@@ -32,16 +32,13 @@ def methods(
         ]
         return Markup("(") + Markup("; ").join(links) + ")"
 
-    thresholds = (contracts.get("verify", {}).get("thresholds") or {}) | (
-        config["verify"].get("thresholds") or {}
-    )
     text = pages.get_template("methods.html.j2").render(
         cite=cite,
         config=config,
         version=cmburden.__version__,
         detector=_name(contracts.get("detect")),
         verifier=_name(contracts.get("verify")),
-        thresholds=thresholds,
+        thresholds=thresholds.in_use(config),
         rules=[burden.CHOICE_RULES[rule] for rule in config["aggregate"]["choose_scan"]],
         bins=bins.bin_labels(config["report"]["bins"]),
         outlying=image_checks.OUTLYING,

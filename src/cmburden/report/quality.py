@@ -9,8 +9,7 @@ import pandas as pd
 from cmburden.core.rows import plain
 from cmburden.report.acquisition import _range, cohort_contrasts
 from cmburden.report.tables import QUALITY, ReportTables, decimal
-from cmburden.summary import estimates as summary
-from cmburden.summary import image_checks, reading_list
+from cmburden.summary import reading_list
 
 #: Most rows of a table of the page; all stand in the Parquet table.
 MOST_ROWS = 500
@@ -36,12 +35,9 @@ def quality(tables: ReportTables) -> dict[str, Any]:
     return {"columns": names, "rows": rows}
 
 
-def to_check(tables: ReportTables, config, contract) -> dict[str, Any]:
+def to_check(tables: ReportTables, config) -> dict[str, Any]:
     """The scans that a reader should look at first; numbers of single scans are of `scans`."""
-    read = tables.scans[tables.scans["status"] == "ok"]
-    outside = image_checks.outside(read, image_checks.domain_of(contract))
-    threshold = summary.definite_threshold(config)
-    listed = reading_list.reading_list(tables.scans, tables.lesions, threshold, outside)
+    listed = reading_list.checks(tables.scans, tables.lesions, config).to_check
     rows = []
     for row in listed.to_dict("records"):
         title = QUALITY.get(row["measure"], ("", 1))[0]

@@ -30,8 +30,7 @@ from cmburden.report import charts as report_charts
 from cmburden.report import participants as report_participant
 from cmburden.report import review as report_review
 from cmburden.report.tables import ReportTables, decimal, interval, number, of, share
-from cmburden.summary import estimates as summary
-from cmburden.summary import published
+from cmburden.summary import published, thresholds
 
 STAGE, VERSION = stages.REPORT.name, stages.REPORT.version
 #: Pictures of the scans to check first are embedded while they fit into this; the others stay on
@@ -105,8 +104,8 @@ def _cohort(tables: ReportTables, layout: Layout, config, pages) -> dict[str, An
     statistics = estimates.statistics(tables)
     text, references = methods.methods(pages, config, contracts, bool(statistics))
     verifier = contracts.get("verify")
-    check = quality.to_check(tables, config, verifier)
-    definite = summary.definite_threshold(config)
+    check = quality.to_check(tables, config)
+    definite = thresholds.in_use(config).get("definite")
     arms = [(name, stratum, tables.estimate(stratum, "presence definite"))
             for name, stratum in contrasts]  # fmt: skip
     # What only some cohorts have: absent, with its link, where there is nothing to say.
@@ -147,9 +146,9 @@ def _cohort(tables: ReportTables, layout: Layout, config, pages) -> dict[str, An
             for name, stratum in contrasts
         ],
         "maps": [
-            report_charts.brain_map(tables, name, stratum)
-            for name, stratum in contrasts
-            if tables.starting(stratum, "lesions mni cell=")
+            report_charts.brain_map(tables, name)
+            for name, _ in contrasts
+            if tables.lesion_cells(name)
         ],
         "who": report_burden.age_sex_site(tables, contrasts, config),
         "statistics": statistics,

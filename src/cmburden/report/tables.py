@@ -13,7 +13,17 @@ from markupsafe import Markup, escape
 from cmburden.core.paths import Layout
 from cmburden.core.rows import plain
 from cmburden.core.scan import Scan
-from cmburden.core.tables import LESIONS, MANIFEST, PARTICIPANTS, RUNS, SCANS, SUMMARY
+from cmburden.core.schema import Table, as_records
+from cmburden.core.tables import (
+    CURVES,
+    LESION_CELLS,
+    LESIONS,
+    MANIFEST,
+    PARTICIPANTS,
+    RUNS,
+    SCANS,
+    SUMMARY,
+)
 
 _NOTHING = {"estimate": None, "ci_low": None, "ci_high": None, "n": 0, "denominator": 0}
 #: Column of `scans`: its title, the factor to the title's unit, and decimals.
@@ -49,6 +59,8 @@ class ReportTables:
             (row["stratum"], row["measure"]): {key: plain(value) for key, value in row.items()}
             for row in rows.to_dict("records")
         }
+        self.curves = _labelled(layout, CURVES)
+        self.cells = _labelled(layout, LESION_CELLS)
         self.strata = list(dict.fromkeys(rows["stratum"]))
         self.sources = _sources(layout)
 
@@ -68,6 +80,22 @@ class ReportTables:
             if stratum in (own, None) and measure.startswith(prefix)
         ]
 
+    def curve(
+        self, curve: str, *, contrast: str | None = None, model: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Points of a curve of `curves`, by rising ``x``."""
+        of_curve = (curve, contrast, model)
+        points = [p for p in self.curves if (p["curve"], p["contrast"], p["model"]) == of_curve]
+        return sorted(points, key=lambda point: point["x"])
+
+    def lesion_cells(self, contrast: str) -> dict[tuple[int, int, int], dict[str, Any]]:
+        """Rows of `lesion_cells` of a contrast, by the cell's centre in mm of MNI152."""
+        return {
+            (row["mni_x"], row["mni_y"], row["mni_z"]): row
+            for row in self.cells
+            if row["contrast"] == contrast
+        }
+
     def cohorts(self) -> list[str]:
         """Cohorts with a scan of known contrast."""
         known = self.scans[self.scans["contrast"].notna()]
@@ -77,6 +105,22 @@ class ReportTables:
         """(name, stratum) of each contrast that somebody has a usable scan of."""
         found = [(name, f"contrast={name}") for name in ("GRE", "SWI")]
         return [pair for pair in found if self.count(pair[1], "participants usable")]
+
+
+def _labelled(layout: Layout, table: Table) -> list[dict[str, Any]]:
+    """Rows of ``table`` that say where they stand, as rows of `summary` do: for :func:`number`.
+
+    ``stratum`` is the table's name, ``measure`` the row's key.
+    """
+    rows = as_records(table.read(layout.table(table.name)))
+    return [
+        row
+        | {
+            "stratum": table.name,
+            "measure": ", ".join(str(row[name]) for name in table.key if row[name] is not None),
+        }
+        for row in rows
+    ]
 
 
 def _sources(layout: Layout) -> dict[str, Scan]:
