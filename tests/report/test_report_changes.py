@@ -12,7 +12,7 @@ from cmburden.cohort import stage as aggregate
 from cmburden.core.files import whole_file
 from cmburden.core.keys import bucket_of
 from cmburden.core.tables import CHANGES, FOLLOWED_SESSIONS, PAIRS, SUMMARY, TRACKS
-from cmburden.follow.figure import side_by_side
+from cmburden.follow.figure import Part, side_by_side
 from cmburden.report import changes as report_changes
 from cmburden.report import stage as report
 from cmburden.report.tables import ReportTables
@@ -65,7 +65,7 @@ def follow(made) -> None:
                 row |= {"lesion_id": number, "label": "definite", "probability": 0.9}
             rows.append(POSITION | row)
         crop = np.linspace(0, 1, 128 * 128).reshape(128, 128)
-        content = side_by_side([(crop, crop, f"ses-{k}", True) for k in (1, 2)])
+        content = side_by_side([Part(crop, crop, f"ses-{k}", True) for k in (1, 2)])
         with whole_file(made.layout.change_figure(NAME, number)) as path:
             path.write_bytes(content)
     TRACKS.write(made.layout.bucket("longitudinal", bucket), rows)

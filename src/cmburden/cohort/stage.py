@@ -1,7 +1,7 @@
-"""From records and shards to the cohort tables: every scan a row, whatever became of it.
+"""The stage `aggregate`: from records and shards to the tables of the cohort.
 
-Two runs over the same records give equal bytes, but for ``seconds`` of `runs`, which says how
-long the computation took that made the result.
+Every scan has a row, whatever became of the scan. Two runs over the same records give equal bytes.
+The column ``seconds`` of `runs` differs between computations of the same result.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ def run(layout: Layout, bids_dir: Path, config: dict[str, Any]) -> None:
     Raises
     ------
     CMBurdenError
-        Where the configuration cannot be used (before anything is written). Too many failed scans
-        do not raise here but in ``check_failed_fraction``: the tables are to exist by then.
+        Where the configuration is unusable; nothing is then written. Too many failed scans raise
+        in ``check_failed_fraction`` and not here, so that the tables exist by then.
     """
-    settings, shown = config["aggregate"], config["report"]
+    settings = config["aggregate"]
     choose.check_rules(settings["choose_scan"])
-    bins.checked_edges(shown["bins"], "report.bins")
-    bins.checked_edges(shown["age_bands"], "report.age_bands")
+    bins.checked_edges(config["report"]["bins"], "report.bins")
+    bins.checked_edges(config["report"]["age_bands"], "report.age_bands")
     manifest = MANIFEST.read(layout.manifest)
     rejected = REJECTED.read(layout.rejected) if layout.rejected.exists() else REJECTED.frame([])
 
@@ -149,8 +149,8 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
 def check_failed_fraction(layout: Layout, config: dict[str, Any]) -> None:
     """Raise where more scans failed than config ``aggregate.max_failed_fraction`` allows.
 
-    Excluded scans are sound and outside what was asked for: they count neither way. To be called
-    once the tables and the report exist, so that they can be looked at.
+    Excluded scans count neither as failed nor as read. Call this function once the tables and the
+    report exist, so that the user can look at them.
     """
     allowed = config["aggregate"]["max_failed_fraction"]
     status = SCANS.read(layout.table("scans"))["status"].value_counts()

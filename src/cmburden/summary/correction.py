@@ -30,6 +30,8 @@ THRESHOLDS: dict[str, tuple[str, Counted]] = {
 }
 #: Sensitivities and specificities of the sensitivity analysis where none was measured.
 ASSUMED = (0.7, 0.8, 0.9)
+#: Jeffreys' prior of a proportion: Beta(0.5, 0.5).
+_JEFFREYS = 0.5
 #: Binary fractions: 0.58 + 0.42 may be a hair above 1.
 _ROUNDING = 1e-9
 _COUNTS = ("positive_found", "positive_scans", "negative_clean", "negative_scans")
@@ -47,25 +49,25 @@ def presence_counts(called: np.ndarray, real: np.ndarray) -> dict[str, int]:
 
 @dataclasses.dataclass(frozen=True)
 class DetectorError:
-    """How a detector did on scans whose truth is known.
+    """Numbers of scans with and without a microbleed that a detector called rightly.
 
-    ``found`` of the ``positive`` scans had a lesion called, ``clean`` of the ``negative`` ones had
-    none. ``source``: who says so.
+    ``true_positive`` of the ``positive`` scans had a lesion called, ``true_negative`` of the
+    ``negative`` scans had none. ``source``: where the numbers are from, in words.
     """
 
-    found: int
+    true_positive: int
     positive: int
-    clean: int
+    true_negative: int
     negative: int
     source: str
 
     @property
     def sensitivity(self) -> float:
-        return self.found / self.positive
+        return self.true_positive / self.positive
 
     @property
     def specificity(self) -> float:
-        return self.clean / self.negative
+        return self.true_negative / self.negative
 
     @property
     def informs(self) -> bool:
@@ -76,25 +78,26 @@ class DetectorError:
 def detector_errors(
     contract: Mapping[str, Any] | None, reviews: Mapping[str, Any] | None = None
 ) -> dict[tuple[str, str], DetectorError]:
-    """The detector's errors by (threshold, contrast); what nobody measured is absent.
+    """The detector's errors by (threshold, contrast); errors that nobody measured are absent.
 
     ``contract``: the verifier's, whose ``metrics.presence`` and ``metrics.presence_possible`` map
     a contrast to positive_scans, positive_found, negative_scans and negative_clean. ``reviews``:
     the same two keys from a reader's review of this cohort; they take the contract's place contrast
-    by contrast. Counts that cannot be (found above positive, no scan at all) are as absent.
+    by contrast. Impossible counts (positive_found above positive_scans, no scan at all) count as
+    absent.
     """
     metrics = (contract or {}).get("metrics") or {}
     name = (contract or {}).get("id", "the verifier")
-    found = {}
-    for source, given in (
+    errors = {}
+    for source, counts_by_key in (
         (f"the contract of {name}, on its validation set", metrics),
         ("readers' review of this cohort", reviews or {}),
     ):
         for threshold, (key, _) in THRESHOLDS.items():
-            for contrast, counts in _mapping(given.get(key)).items():
+            for contrast, counts in _mapping(counts_by_key.get(key)).items():
                 if error := _error(_mapping(counts), source):
-                    found[threshold, str(contrast)] = error
-    return found
+                    errors[threshold, str(contrast)] = error
+    return errors
 
 
 def false_positives(
@@ -108,13 +111,13 @@ def false_positives(
     metrics = _mapping((contract or {}).get("metrics"))
     if "definite" in _moved(contract, in_use):
         return "verify.thresholds sets another definite threshold than the contract's"
-    found = {}
+    per_scan = {}
     for contrast in ("GRE", "SWI"):
         pooled = metrics.get("fp_per_scan_definite")
         value = metrics.get(f"fp_per_scan_definite_{contrast}", pooled)
         if isinstance(value, (int, float)) and value >= 0:
-            found[contrast] = float(value)
-    return found or "the verifier's contract does not say how many false positives a scan has"
+            per_scan[contrast] = float(value)
+    return per_scan or "the verifier's contract does not say how many false positives a scan has"
 
 
 def _mapping(content: Any) -> Mapping[str, Any]:
@@ -125,10 +128,15 @@ def _error(counts: Mapping[str, Any], source: str) -> DetectorError | None:
     values = [counts[name] for name in _COUNTS if name in counts]
     if len(values) < len(_COUNTS) or not all(map(_whole_number, values)):
         return None
-    found, positive, clean, negative = map(int, values)
-    if not (0 <= found <= positive and 0 <= clean <= negative and positive and negative):
-        return None
-    return DetectorError(found, positive, clean, negative, source)
+    true_positive, positive, true_negative, negative = map(int, values)
+    error = DetectorError(true_positive, positive, true_negative, negative, source)
+    possible = (
+        0 <= error.true_positive <= error.positive
+        and 0 <= error.true_negative <= error.negative
+        and error.positive
+        and error.negative
+    )
+    return error if possible else None
 
 
 def _whole_number(value: Any) -> bool:
@@ -145,26 +153,29 @@ def corrected(
 
     Parametric bootstrap: apparent prevalence, sensitivity and specificity are each drawn from the
     Beta distribution of their counts under Jeffreys' prior; percentiles of the corrected draws. A
-    draw whose sensitivity and specificity add up to 1 or less says nothing: it counts as 0 at the
-    lower end and as 1 at the upper. NaN where the error itself says nothing.
+    draw whose sensitivity and specificity add up to 1 or less is uninformative: it counts as 0 at
+    the lower end and as 1 at the upper. The ends are NaN where the error is uninformative.
     """
     estimate = rogan_gladen(called / total, error.sensitivity, error.specificity)
     if not error.informs:
         return estimate, np.nan, np.nan
     random = np.random.default_rng(seed_of("rogan gladen", seed))
     apparent, sensitivity, specificity = (
-        random.beta(part + 0.5, whole - part + 0.5, DRAWS)
+        random.beta(part + _JEFFREYS, whole - part + _JEFFREYS, DRAWS)
         for part, whole in (
             (called, total),
-            (error.found, error.positive),
-            (error.clean, error.negative),
+            (error.true_positive, error.positive),
+            (error.true_negative, error.negative),
         )
     )
     low, high = _percentiles(apparent, sensitivity, specificity)
     return estimate, low, high
 
 
-def _percentiles(apparent, sensitivity, specificity) -> tuple[float, float]:
+def _percentiles(
+    apparent: np.ndarray, sensitivity: np.ndarray, specificity: np.ndarray
+) -> tuple[float, float]:
+    """Ends of the 95 % interval of the corrected prevalence, of draws (n,)."""
     information = sensitivity + specificity - 1
     with np.errstate(divide="ignore", invalid="ignore"):
         drawn = np.clip((apparent + specificity - 1) / information, 0, 1)
@@ -177,9 +188,9 @@ def _percentiles(apparent, sensitivity, specificity) -> tuple[float, float]:
 def binomial_bootstrap(
     called: int, total: int, error: DetectorError, seed: str = ""
 ) -> tuple[float, float]:
-    """Interval as ``corrected``, the three counts drawn from binomials: what it is compared with.
+    """Interval as of ``corrected``, the three counts drawn from binomials. For comparison.
 
-    It takes a sensitivity of 30 of 30 for certain.
+    A sensitivity of 30 of 30 is then certain, so that the interval is too narrow.
     """
     random = np.random.default_rng(seed_of("binomial", seed))
     return _percentiles(
@@ -190,14 +201,18 @@ def binomial_bootstrap(
 
 
 def lang_reiczigel(called: int, total: int, error: DetectorError) -> tuple[float, float]:
-    """Interval of Lang and Reiczigel 2014 (Prev Vet Med 113:13, eq. 16): what it is compared with.
+    """Interval of Lang and Reiczigel 2014 (Prev Vet Med 113:13, eq. 16). For comparison.
 
     >>> low, high = lang_reiczigel(23, 150, DetectorError(96, 100, 89, 100, "an example"))
     >>> f"{low:.3f} {high:.3f}"
     '0.000 0.146'
     """
     p_n, se_n, sp_n = total + Z95**2, error.positive + 2, error.negative + 2
-    p, se, sp = (called + Z95**2 / 2) / p_n, (error.found + 1) / se_n, (error.clean + 1) / sp_n
+    p, se, sp = (
+        (called + Z95**2 / 2) / p_n,
+        (error.true_positive + 1) / se_n,
+        (error.true_negative + 1) / sp_n,
+    )
     information = se + sp - 1
     if information <= 0:
         return 0.0, 1.0
@@ -277,8 +292,8 @@ def _why_not(
         )
     if not error.informs:
         return (
-            f"sensitivity {error.found}/{error.positive} and specificity "
-            f"{error.clean}/{error.negative} do not add up to more than 1"
+            f"sensitivity {error.true_positive}/{error.positive} and specificity "
+            f"{error.true_negative}/{error.negative} do not add up to more than 1"
         )
     return None
 
@@ -290,17 +305,17 @@ def _of_threshold(
     yield share(Prevalence("apparent", of), positive, total)
     if error is not None:
         method = f"{WILSON}; {error.source}"
-        yield share(DetectorRate("sensitivity", of), error.found, error.positive, method)
-        yield share(DetectorRate("specificity", of), error.clean, error.negative, method)
+        yield share(DetectorRate("sensitivity", of), error.true_positive, error.positive, method)
+        yield share(DetectorRate("specificity", of), error.true_negative, error.negative, method)
     measure = Prevalence("corrected", of)
     if error is None or why:
         yield row(measure, None, positive, total, f"not estimated: {why}")
         yield from _assumed(called, None)
         return
     method = (
-        f"Rogan-Gladen with sensitivity {error.found}/{error.positive} and specificity "
-        f"{error.clean}/{error.negative} of {error.source}; parametric bootstrap of all three, "
-        f"{DRAWS} draws"
+        f"Rogan-Gladen with sensitivity {error.true_positive}/{error.positive} and specificity "
+        f"{error.true_negative}/{error.negative} of {error.source}; parametric bootstrap of all "
+        f"three, {DRAWS} draws"
     )
     seed = f"{contrast} {of}".rstrip()
     estimate, low, high = corrected(positive, total, error, seed)
@@ -314,7 +329,10 @@ def _assumed(called: _Called, error: DetectorError | None) -> Iterator[Row]:
     if error is None:
         grid, because = [list(ASSUMED), list(ASSUMED)], "assumed"
     else:
-        grid = [_around(error.found, error.positive), _around(error.clean, error.negative)]
+        grid = [
+            _around(error.true_positive, error.positive),
+            _around(error.true_negative, error.negative),
+        ]
         because = "ends of the Wilson intervals and estimates"
     ends = intervals.wilson(positive, total)
     for sensitivity, specificity in itertools.product(*grid):

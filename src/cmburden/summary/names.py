@@ -1,4 +1,4 @@
-"""How the name of an estimate is written and read: from one template a family of names."""
+"""The name of an estimate is written and read by one template for each family of names."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any, ClassVar, Self, get_args, get_type_hints
 
 #: Tokens of a template: an end of a part that may be absent, or a field.
 _TOKEN = re.compile(r"(\[|\]|\{\w+(?::[^}]*)?\})")
+#: A part in brackets without a part in brackets inside.
+_OPTIONAL = re.compile(r"\[[^\[\]]*\]")
 _FIELD = re.compile(r"\{(\w+)")
 #: Patterns in use, made at the first look-up: a report parses thousands of names.
 _PATTERNS: dict[type[Measure], re.Pattern[str]] = {}
-_OPTIONAL = re.compile(r"\[[^\[\]]*\]")
 
 
 class Measure:
@@ -26,13 +27,14 @@ class Measure:
     def name(self) -> str:
         values = vars(self)
 
-        def kept(part: re.Match[str]) -> str:
+        def filled(part: re.Match[str]) -> str:
+            """The optional part without brackets, or nothing."""
             present = all(values[field] != "" for field in _FIELD.findall(part[0]))
             return part[0][1:-1] if present else ""
 
         text, more = self.TEMPLATE, 1
         while more:
-            text, more = _OPTIONAL.subn(kept, text)
+            text, more = _OPTIONAL.subn(filled, text)
         return text.format_map(values)
 
     @classmethod
@@ -55,6 +57,7 @@ def _pattern(family: type[Measure]) -> re.Pattern[str]:
 
 
 def _expression(family: type[Measure]) -> str:
+    """A group for each field, an optional group for each part in brackets."""
     types = get_type_hints(family)
     pieces = []
     for token in _TOKEN.split(family.TEMPLATE):

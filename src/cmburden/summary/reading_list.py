@@ -77,7 +77,7 @@ def reading_list(
             place[row] = min(rank, place.get(row, rank))
     chosen = table.loc[list(reasons)].copy()
     chosen["reasons"] = [reasons[row] for row in chosen.index]
-    chosen["_many"] = [-len(found) for found in chosen["reasons"]]
+    chosen["_many"] = [-len(of_scan) for of_scan in chosen["reasons"]]
     chosen["_rank"] = [place[row] for row in chosen.index]
     order = ["_many", "_rank", "scan_id"]
     return chosen.sort_values(order).drop(columns=["_many", "_rank"]).reset_index(drop=True)

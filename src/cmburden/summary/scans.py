@@ -44,7 +44,7 @@ def _flow(scans: pd.DataFrame, rejected: pd.DataFrame) -> Iterator[Row]:
     yield from of_stratum(EVERYBODY, _statuses(images))
     for cohort, members in images.groupby("cohort", sort=True):
         yield from of_stratum(Stratum(cohort=cohort), _statuses(members))
-    # 'no_scan' is said of a participant, not of a file.
+    # The reason 'no_scan' is a participant's, not a file's.
     files = rejected[rejected["reason"] != "no_scan"]
     reasons = tally(files["reason"])
     yield from of_stratum(

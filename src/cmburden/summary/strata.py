@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, Self
 
 import pandas as pd
 
@@ -109,17 +109,17 @@ def crossed_strata(
                 yield stratum, people.loc[rows.index]
 
 
-def stratum_order(stratum: str) -> tuple:
+def stratum_order(stratum: str) -> tuple[tuple[Any, ...], ...]:
     """Sort key of the names of strata by the same variables.
 
     >>> sorted(["age_band=missing", "age_band=>=90", "age_band=50-59", "age_band=<50"],
     ...        key=stratum_order)
     ['age_band=<50', 'age_band=50-59', 'age_band=>=90', 'age_band=missing']
     """
-    known = Stratum.parse(stratum)
-    return tuple(_level_order(level) for _, level in known.levels) if known else ()
+    parsed = Stratum.parse(stratum)
+    return tuple(_level_order(level) for _, level in parsed.levels) if parsed else ()
 
 
-def _level_order(name: str) -> tuple:
+def _level_order(name: str) -> tuple[Any, ...]:
     """Age bands by age, other levels by natural order, unknown last."""
     return (name == MISSING, name.startswith(">="), not name.startswith("<"), natural(name))
