@@ -22,6 +22,7 @@ from cmburden.core.tables import (
     SCANS,
     SUMMARY,
 )
+from cmburden.report import check
 from cmburden.report import stage as report
 from cmburden.verify.montage import lesion_montage
 
@@ -120,8 +121,8 @@ def differing(page: Page, rows: dict[tuple[str, str], dict]) -> list[str]:
     for name, chart in page.charts.items():
         for trace in chart["data"]:
             for at, drawn, key, ends in points(trace):
-                scale = 100 if any("%" in str(chart["layout"].get(axis, {}).get("title"))
-                                   for axis in ("xaxis", "yaxis")) else 1  # fmt: skip
+                titles = [chart["layout"].get(axis, {}).get("title") for axis in ("xaxis", "yaxis")]
+                scale = 100 if any("%" in str(title) for title in titles) else 1
                 if trace["type"] in ("bar", "heatmap"):
                     right, scale = value(key, "n"), 1
                 elif " || " in key:
@@ -270,7 +271,7 @@ def test_what_it_is_not_stands_plainly(page):
 def test_pictures_beyond_the_budget_stay_on_their_pages(small, monkeypatch):
     report.run(small.layout, small.config)
     everything = Page(small.layout.report)
-    monkeypatch.setattr(report, "_EMBED_BYTES", 1)
+    monkeypatch.setattr(check, "EMBED_BYTES", 1)
     report.run(small.layout, small.config)
     page = Page(small.layout.report)
     assert not page.sources and everything.sources

@@ -12,6 +12,7 @@ import errno
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 #: Every reason a scan can fail or be excluded for: code -> what to do about it.
 REASONS: dict[str, str] = {
@@ -110,6 +111,8 @@ class ScanError(Exception):
         super().__init__(f"{message} To do: {REASONS[reason]}.")
         self.reason = reason
         self.excluded = excluded
+        #: Measures taken before the fault; the scan's record holds them.
+        self.measures: dict[str, Any] = {}
 
     @property
     def status(self) -> str:
