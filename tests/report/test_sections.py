@@ -1,0 +1,151 @@
+"""Sections of the page: the rows that they take, and the words that they add."""
+
+from pathlib import Path
+
+import pytest
+from test_charts import estimate, tables
+
+import cmburden.report
+from cmburden.core.errors import REASONS
+from cmburden.core.paths import Layout
+from cmburden.report import acquisition, flow, operating_point, overview, quality, review, who
+from cmburden.report import stage as report
+
+
+def text(markup) -> str:
+    return markup.striptags()
+
+
+def test_words_are_of_reasons_that_exist():
+    assert set(flow.REASON_WORDS) <= set(REASONS)
+
+
+def test_flow_lists_reasons_by_number_and_leaves_out_what_did_not_happen(tmp_path):
+    rows = [
+        estimate("all", "scans status=failed", 3, 3),
+        estimate("all", "scans status=failed reason=truncated", 1, 1),
+        estimate("all", "scans status=failed reason=new_reason", 2, 2),
+        estimate("all", "participants missing reason=no_scan", 1, 1),
+        estimate("cohort=A", "scans status=failed reason=constant", 9, 9),
+    ]
+    section = flow.select(tables(tmp_path, rows), Layout(tmp_path))
+    (failed,) = section.not_ok
+    assert [(one.words, one.row["n"]) for one in failed.reasons] == [
+        ("new reason", 2),
+        ("file cut short", 1),
+    ]
+    assert [one.words for one in section.missing] == ["no GRE or SWI scan"]
+    assert section.problems == []
+
+
+def test_range_is_printed_where_scans_differ(tmp_path):
+    def rows(column: str, values: tuple[float, float, float]) -> list[dict]:
+        named = zip(("median", "min", "max"), values, strict=True)
+        return [
+            estimate("cohort=A & contrast=SWI", f"acquisition {column} {name}", value)
+            for name, value in named
+        ]
+
+    made = tables(
+        tmp_path, rows("echo_time_s", (0.02, 0.01, 0.0235)) + rows("slice_mm", (2.0, 2.0, 2.0))
+    )
+    section = acquisition.select(made)
+    (kind,) = section.rows
+    cells = dict(zip(section.columns, map(text, kind.cells), strict=True))
+    assert (kind.cohort, kind.contrast) == ("A", "SWI")
+    assert cells["Echo time, ms"] == "20.0 (10.0–23.5)"
+    assert cells["Slice, mm"] == "2.00" and cells["Field, T"] == "–"
+
+
+def test_quality_has_a_line_for_each_measure_with_a_value(tmp_path):
+    kind = "cohort=A & contrast=GRE"
+    rows = [
+        estimate(kind, "qc snr median", 12.0),
+        estimate(kind, "qc snr outlying", 2, 2),
+        estimate("cohort=B & contrast=GRE", "scans", 4, 4),
+    ]
+    section = quality.select(tables(tmp_path, rows))
+    assert section.columns == ["A GRE", "B GRE"]
+    (line,) = section.rows
+    assert line.name == "Signal to noise"
+    assert line.cells[0].outlying is not None and line.cells[0].outlying["n"] == 2
+    assert line.cells[1].outlying is None
+
+
+def test_contract_gives_thresholds_metrics_and_words(tmp_path):
+    rows = [
+        estimate("model=m", "thresholds definite", 0.6, 0, None),
+        estimate("model=m", "thresholds in use definite", 0.7, 0, None),
+        estimate("model=m", "metrics fp_per_scan_definite", 0.25, 0, None),
+        estimate("all", "scans outside domain", 1, 1),
+        estimate("all", "scans outside domain=echo_time_s", 1, 1),
+        estimate("all", "domain echo_time_s low", 0.01, 0, None),
+        estimate("all", "domain echo_time_s high", 0.04, 0, None),
+    ]
+    contract = {"id": "m", "version": "1", "training_data": "simulated"}
+    section = operating_point.select(tables(tmp_path, rows), {"verify": contract})
+    (model,) = section.models
+    assert model.name == "m 1"
+    assert [
+        (title, text(value) if title[:5] == "Thres" else value) for title, value in model.facts
+    ] == [
+        ("Threshold in use (configuration), definite", "0.7"),
+        ("Threshold, definite", "0.6"),
+        ("Trained on", "simulated"),
+    ]
+    assert [(title, text(value)) for title, value in model.metrics] == [
+        ("False positives per scan definite", "0.25")
+    ]
+    assert section.domain is not None
+    (limits,) = section.domain.rows
+    assert limits.name == "Echo time, ms" and list(map(text, limits.range)) == ["10.0", "40.0"]
+    nothing = operating_point.select(tables(tmp_path / "none", []), {})
+    assert (nothing.models, nothing.domain, nothing.froc) == ([], None, None)
+
+
+def test_agreement_with_the_software_comes_last(tmp_path):
+    rows = [
+        estimate("all", f"review {statistic}: {pair}", 0.5)
+        for statistic in review.AGREEMENT
+        for pair in ("A / software", "B / software", "A / B")
+    ]
+    pairs = review.select_agreement(tables(tmp_path, rows))
+    assert [pair.label for pair in pairs] == ["A / B", "A / software", "B / software"]
+    assert all(set(pair.statistics) == set(review.AGREEMENT) for pair in pairs)
+
+
+def test_age_bands_site_and_sex_in_the_order_of_print(tmp_path):
+    bands = (">=90", "50-59", "<50")
+    rows = [
+        estimate(f"contrast=GRE & age_band={band} & sex=F & site=X", "presence definite", 0.5)
+        for band in bands
+    ]
+    config = {"report": {"age_bands": [0, 50, 60, 70, 80, 90]}}
+    section = who.select(tables(tmp_path, rows), config)
+    assert [cell.names[1] for cell in section.cells] == ["<50", "50–59", "≥90"]
+    assert section.chart is None
+
+
+def test_a_sentence_for_each_thing_that_is_missing(tmp_path):
+    config = {"aggregate": {"macrohaemorrhage_mm": 10.0}}
+    contracts = {"verify": {"training_data": "600 scans."}}
+    head = overview.select(tables(tmp_path, []), config, contracts, regressions=False)
+    assert head.training == "What the networks were trained on: 600 scans."
+    assert any("(model.json) of the detect stage" in sentence for sentence in head.missing)
+    assert not any("of the verify stage" in sentence for sentence in head.missing)
+    assert head.missing[-1] == "The tables hold no regression model."
+    assert [arm.contrast for arm in head.arms] == ["GRE", "SWI"]
+
+
+@pytest.mark.parametrize(
+    "template", sorted((Path(cmburden.report.__file__).parent / "templates").glob("_*.j2"))
+)
+def test_every_section_s_template_names_its_content(template):
+    """The dataclass in the template's first lines exists."""
+    if template.name == "_chart.html.j2":
+        return
+    named = template.read_text().split("with content `")[1].split("`")[0]
+    module, _, name = named.partition(".")
+    imported = vars(report)[module]
+    fields = vars(imported)[name].__dataclass_fields__
+    assert fields
