@@ -487,7 +487,7 @@ def test_views_and_weights_of_another_version_are_one_sentence(tmp_path):
 def test_a_released_model_is_what_the_pipeline_loads(tmp_path):
     fitted = {
         "probability_model": {"features": list(FEATURES)},
-        "thresholds": {"definite": 0.4},
+        "thresholds": {"definite": 0.4, "possible": 0.1},
         "metrics": {"scans": 3},
     }
     write_json(tmp_path / "fitted.json", fitted)
