@@ -36,7 +36,7 @@ REGISTER = Stage("register", 1, "scan")
 DETECT = Stage("detect", 7, "bucket")
 VERIFY = Stage("verify", 9, "bucket")
 LONGITUDINAL = Stage("longitudinal", 1, "participants")
-AGGREGATE = Stage("aggregate", 2, "cohort")
+AGGREGATE = Stage("aggregate", 3, "cohort")
 REPORT = Stage("report", 2, "cohort")
 
 #: All stages in the order that data flows.

@@ -1,22 +1,25 @@
-"""Measures of agreement between a count or a decision and the truth, each with its source."""
+"""Agreement of counts and decisions with the truth or with each other, each with its source."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 #: Limits of agreement lie so many standard deviations from the bias (Bland and Altman 1999, Stat
-#: Methods Med Res 8:135); rounded as there, so not ``burden.Z95``.
+#: Methods Med Res 8:135); rounded as there, so not ``intervals.Z95``.
 _LIMITS_SD = 1.96
+#: Error variance below this share of the variance between subjects is rounding.
+_NO_ERROR = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """An estimate with its 95 % interval; NaN where it cannot be made. ``n``: what it rests on."""
+    """An estimate with its 95 % interval; NaN where there is none. ``n``: subjects."""
 
     estimate: float
     ci_low: float
@@ -65,7 +68,8 @@ def icc(ratings: np.ndarray) -> Estimate:
     if not below > 0:
         return Estimate(math.nan, math.nan, math.nan, n)
     value = float((between - error) / below)
-    if not error > 1e-12 * between:  # raters differ by a constant at most: F has no end
+    # Where raters differ by a constant at most, F has no upper end.
+    if not error > _NO_ERROR * between:
         return Estimate(value, math.nan, math.nan, n)
     # Degrees of freedom by Satterthwaite, of the sum of squares that ICC(2,1) divides by.
     ratio = raters / error
@@ -88,7 +92,10 @@ def icc(ratings: np.ndarray) -> Estimate:
 
 
 def kappa(
-    first: Sequence, second: Sequence, weights: str | None = None, levels: Sequence | None = None
+    first: Sequence[Any],
+    second: Sequence[Any],
+    weights: str | None = None,
+    levels: Sequence[Any] | None = None,
 ) -> Estimate:
     """Cohen's kappa of two readers' ratings, with the large-sample interval.
 
@@ -102,25 +109,25 @@ def kappa(
     ValueError
         Where the ratings differ in number, or one is none of ``levels``.
     """
-    # Imported when used: the tables' readers need none of it.
+    # Imported here: most commands do not need statsmodels.
     from statsmodels.stats.inter_rater import cohens_kappa
 
     first, second = list(first), list(second)
     if len(first) != len(second):
         raise ValueError(f"{len(first)} and {len(second)} ratings: give one of each a subject")
-    known = sorted(set(first) | set(second)) if levels is None else list(levels)
-    place = {level: number for number, level in enumerate(known)}
+    ordered = sorted(set(first) | set(second)) if levels is None else list(levels)
+    place = {level: number for number, level in enumerate(ordered)}
     if unknown := sorted({str(v) for v in (*first, *second) if v not in place}):
-        raise ValueError(f"ratings {unknown} are none of {known}")
-    table = np.zeros((len(known), len(known)))
+        raise ValueError(f"ratings {unknown} are none of {ordered}")
+    table = np.zeros((len(ordered), len(ordered)))
     np.add.at(table, ([place[v] for v in first], [place[v] for v in second]), 1)
     if _chance_agrees_fully(table):
         return Estimate(math.nan, math.nan, math.nan, len(first))
-    found = cohens_kappa(table, wt=weights)
+    result = cohens_kappa(table, wt=weights)
     return Estimate(
-        float(found.kappa),
-        float(max(found.kappa_low, -1)),
-        float(min(found.kappa_upp, 1)),
+        float(result.kappa),
+        float(max(result.kappa_low, -1)),
+        float(min(result.kappa_upp, 1)),
         len(first),
     )
 
@@ -139,7 +146,7 @@ def weighted_kappa(table: np.ndarray, weights: str = "quadratic") -> float:
 
 
 def _chance_agrees_fully(table: np.ndarray) -> bool:
-    """True where both readers give one and the same rating only, or none: kappa is then 0 / 0."""
+    """Whether both readers give a single and the same rating, or none: kappa is then 0 / 0."""
     expected = np.outer(table.sum(axis=1), table.sum(axis=0))
     return bool(expected.sum() == np.trace(expected))
 
@@ -155,7 +162,7 @@ def bland_altman(first: Sequence[float], second: Sequence[float]) -> dict[str, f
 def rogan_gladen(apparent: float, sensitivity: float, specificity: float) -> float:
     """True prevalence from the apparent one (Rogan and Gladen 1978), held within 0 and 1.
 
-    NaN where the test tells nothing (sensitivity + specificity <= 1).
+    NaN where the test is uninformative (sensitivity + specificity <= 1).
 
     >>> round(rogan_gladen(0.51, 0.95, 0.57), 3)
     0.154
@@ -167,7 +174,10 @@ def rogan_gladen(apparent: float, sensitivity: float, specificity: float) -> flo
 
 
 def calibration_bins(p: np.ndarray, bins: int = 10) -> np.ndarray:
-    """Number of the bin of equal width, 0 to ``bins`` - 1, each with its upper edge."""
+    """Number of the bin of each of ``p`` (n,), 0 to ``bins`` - 1.
+
+    Bins are of equal width. An upper edge belongs to the bin below.
+    """
     return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], np.asarray(p, float))
 
 
@@ -180,31 +190,32 @@ def expected_calibration_error(
 ) -> float:
     """Expected calibration error (Naeini et al., AAAI 2015) of the probabilities from ``least`` on.
 
-    Mean over them of the distance between a bin's mean probability and its share of true ones.
-    Clear negatives, most of all candidates, would make it small whatever the rest does. ``p``,
-    ``truth`` and ``weight`` (how often each counts) are (n,). NaN where nothing is left.
+    The mean over candidates of the distance between their bin's mean probability and its share of
+    true ones. Clear negatives dominate in number and would make the error look smaller than it is,
+    so they are left out. ``p``, ``truth`` and ``weight`` (how often each counts) are (n,). NaN
+    without a probability from ``least`` on.
 
     >>> round(expected_calibration_error(np.array([0.9, 0.9, 0.3]), np.array([1, 0, 0])), 3)
     0.367
     """
     p, truth = np.asarray(p, float), np.asarray(truth, float)
     weight = np.ones(len(p)) if weight is None else np.asarray(weight, float)
-    kept = p >= least
-    p, truth, weight = p[kept], truth[kept], weight[kept]
+    judged = p >= least
+    p, truth, weight = p[judged], truth[judged], weight[judged]
     if not weight.sum() > 0:
         return math.nan
     number = calibration_bins(p, bins)
-    said, right = (np.bincount(number, weight * values, bins) for values in (p, truth))
-    return float(np.abs(said - right).sum() / weight.sum())
+    expected, observed = (np.bincount(number, weight * values, bins) for values in (p, truth))
+    return float(np.abs(expected - observed).sum() / weight.sum())
 
 
 def calibration_error_by_chance(
     p: np.ndarray, seed: int, least: float = 0.02, bins: int = 10, draws: int = 1000
 ) -> tuple[float, float]:
-    """Mean and 95th percentile of the expected calibration error were ``p`` (n,) all true.
+    """Mean and 95th percentile of the expected calibration error of a calibrated model.
 
-    Truths are drawn by the probabilities themselves, independent of each other: few candidates miss
-    their share by chance, and the error is never below zero (Kumar et al., NeurIPS 2019).
+    Truths are drawn independently with the probabilities ``p`` (n,). Their error is above zero,
+    since few candidates miss their share by chance (Kumar et al., NeurIPS 2019).
     """
     p = np.asarray(p, float)
     p = p[p >= least]
