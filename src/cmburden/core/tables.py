@@ -1,4 +1,4 @@
-"""The tables' contract, written once: Parquet schema, JSON sidecar, docs and tests use it."""
+"""The contracts of all tables. Parquet schema, JSON sidecar and tests follow from them."""
 
 from __future__ import annotations
 
