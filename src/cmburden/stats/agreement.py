@@ -9,14 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-#: Limits of agreement lie so many standard deviations from the bias (Bland and Altman 1999, Stat
-#: Methods Med Res 8:135); rounded as there, so not ``burden.Z95``.
+#: Distance of the limits of agreement from the bias, in standard deviations (Bland and Altman 1999,
+#: Stat Methods Med Res 8:135). The paper rounds the number, so that it is not ``intervals.Z95``.
 _LIMITS_SD = 1.96
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """An estimate with its 95 % interval; NaN where it cannot be made. ``n``: what it rests on."""
+    """An estimate with its 95 % interval, NaN if there is none; ``n``: number of observations."""
 
     estimate: float
     ci_low: float
@@ -27,8 +27,8 @@ class Estimate:
 def auc(scores: Sequence[float], positive: Sequence[bool]) -> float:
     """Area under the ROC curve by ranks (Hanley and McNeil 1982), ties counted half.
 
-    NaN where there are no positives or no negatives. Not scikit-learn's ``roc_auc_score``, which
-    gives the same (a test compares) but takes 70 times as long, in each draw of the bootstrap.
+    NaN without positives or without negatives. scikit-learn's ``roc_auc_score`` gives the same
+    number (a test compares the two), but takes 70 times as long in each draw of the bootstrap.
 
     >>> auc([0.1, 0.4, 0.35, 0.8], [False, False, True, True])
     0.75
@@ -47,8 +47,8 @@ def icc(ratings: np.ndarray) -> Estimate:
     """ICC(2,1): two-way random effects, absolute agreement, single rating.
 
     Shrout and Fleiss 1979, Psychol Bull 86:420; the interval as in McGraw and Wong 1996.
-    ``ratings``: (subjects, raters), without missing values. ``n``: subjects. NaN where nothing
-    varies.
+    ``ratings``: (subjects, raters), without missing values. ``n``: subjects. NaN if all ratings are
+    equal.
     """
     ratings = np.asarray(ratings, float)
     n, k = ratings.shape
@@ -92,17 +92,17 @@ def kappa(
 ) -> Estimate:
     """Cohen's kappa of two readers' ratings, with the large-sample interval.
 
-    ``weights``: None, 'linear' or 'quadratic' over the ranks of ``levels`` (given in their order;
-    without them, the sorted values that occur). Cohen 1960, 1968; standard error by Fleiss, Cohen
-    and Everitt 1969, Psychol Bull 72:323 (statsmodels). NaN where chance alone agrees fully; the
-    interval is cut at -1 and 1.
+    ``weights``: None, 'linear' or 'quadratic' over the ranks of ``levels``, which are in order; by
+    default the levels are the sorted values that occur. Cohen 1960, 1968; standard error by Fleiss,
+    Cohen and Everitt 1969, Psychol Bull 72:323 (statsmodels). NaN if the agreement by chance is
+    complete. The interval is cut at -1 and 1.
 
     Raises
     ------
     ValueError
-        Where the ratings differ in number, or one is none of ``levels``.
+        If the readers have different numbers of ratings, or a rating is none of ``levels``.
     """
-    # Imported when used: the tables' readers need none of it.
+    # A late import: statsmodels is slow to load, and most users of this module do without it.
     from statsmodels.stats.inter_rater import cohens_kappa
 
     first, second = list(first), list(second)
@@ -129,7 +129,7 @@ def weighted_kappa(table: np.ndarray, weights: str = "quadratic") -> float:
     """Cohen's weighted kappa of a square table of counts (rows one reader, columns the other).
 
     ``weights``: 'quadratic' (disagreement grows with the square of the distance) or 'linear'.
-    Cohen 1968, Psychol Bull 70:213 (statsmodels). NaN where chance alone agrees fully.
+    Cohen 1968, Psychol Bull 70:213 (statsmodels). NaN if the agreement by chance is complete.
     """
     from statsmodels.stats.inter_rater import cohens_kappa
 
@@ -139,7 +139,7 @@ def weighted_kappa(table: np.ndarray, weights: str = "quadratic") -> float:
 
 
 def _chance_agrees_fully(table: np.ndarray) -> bool:
-    """True where both readers give one and the same rating only, or none: kappa is then 0 / 0."""
+    """True if both readers give the same rating to all subjects, or no rating: kappa is 0 / 0."""
     expected = np.outer(table.sum(axis=1), table.sum(axis=0))
     return bool(expected.sum() == np.trace(expected))
 
@@ -153,9 +153,9 @@ def bland_altman(first: Sequence[float], second: Sequence[float]) -> dict[str, f
 
 
 def rogan_gladen(apparent: float, sensitivity: float, specificity: float) -> float:
-    """True prevalence from the apparent one (Rogan and Gladen 1978), held within 0 and 1.
+    """True prevalence from the apparent one (Rogan and Gladen 1978), clipped to 0 and 1.
 
-    NaN where the test tells nothing (sensitivity + specificity <= 1).
+    NaN if the test is uninformative (sensitivity + specificity <= 1).
 
     >>> round(rogan_gladen(0.51, 0.95, 0.57), 3)
     0.154
@@ -167,7 +167,7 @@ def rogan_gladen(apparent: float, sensitivity: float, specificity: float) -> flo
 
 
 def calibration_bins(p: np.ndarray, bins: int = 10) -> np.ndarray:
-    """Number of the bin of equal width, 0 to ``bins`` - 1, each with its upper edge."""
+    """Number of the bin of each probability, 0 to ``bins`` - 1. A bin contains its upper edge."""
     return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], np.asarray(p, float))
 
 
@@ -180,9 +180,10 @@ def expected_calibration_error(
 ) -> float:
     """Expected calibration error (Naeini et al., AAAI 2015) of the probabilities from ``least`` on.
 
-    Mean over them of the distance between a bin's mean probability and its share of true ones.
-    Clear negatives, most of all candidates, would make it small whatever the rest does. ``p``,
-    ``truth`` and ``weight`` (how often each counts) are (n,). NaN where nothing is left.
+    The error is the mean, over these probabilities, of the distance between the mean probability of
+    a bin and the share of true ones in the bin. Probabilities below ``least`` are clear negatives.
+    Most candidates are clear negatives; the error would be small whatever the others do. ``p``,
+    ``truth`` and ``weight`` (how often each counts) are (n,). NaN if no probability is left.
 
     >>> round(expected_calibration_error(np.array([0.9, 0.9, 0.3]), np.array([1, 0, 0])), 3)
     0.367
@@ -201,10 +202,11 @@ def expected_calibration_error(
 def calibration_error_by_chance(
     p: np.ndarray, seed: int, least: float = 0.02, bins: int = 10, draws: int = 1000
 ) -> tuple[float, float]:
-    """Mean and 95th percentile of the expected calibration error were ``p`` (n,) all true.
+    """Mean and 95th percentile of the expected calibration error of a perfect calibration.
 
-    Truths are drawn by the probabilities themselves, independent of each other: few candidates miss
-    their share by chance, and the error is never below zero (Kumar et al., NeurIPS 2019).
+    Truths are drawn with the probabilities ``p`` (n,), independently of each other. A small number
+    of candidates misses its expected share by chance, and the error is never negative, so that a
+    perfect calibration has an error above zero (Kumar et al., NeurIPS 2019).
     """
     p = np.asarray(p, float)
     p = p[p >= least]
