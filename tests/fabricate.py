@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from cmburden.core.carry_out import carry_out, skip
+from cmburden.core import carry_out
+from cmburden.core.carry_out import Done, Job, measured
 from cmburden.core.errors import ScanError
 from cmburden.core.files import write_json
 from cmburden.core.keys import bucket_of
@@ -215,20 +216,23 @@ def _records(layout: Layout, scan: Scan, config: dict, number: int, random) -> N
 
     for stage in SCAN_STAGES:
 
-        def work(known: dict, stage: str = stage) -> None:
-            known |= measures[stage]
-            if stage in wrong:
-                raise wrong[stage]
+        def work(stage: str = stage) -> Done:
+            with measured(measures[stage]):
+                if stage in wrong:
+                    raise wrong[stage]
+            return Done(measures[stage])
 
         log = _log(layout, stage, scan.scan_id)
-        outcome = carry_out(stage, 1, scan, layout, config[stage], work, log)
+        job = Job(stage, 1, layout, config[stage], log)
+        outcome = carry_out.scan(job, scan, work)
     for stage in BUCKET_STAGES:
         log = _log(layout, stage, str(bucket_of(scan.scan_id, BUCKETS)))
         if outcome.ok:
             done = Outcome(stage, scan.scan_id, "ok", seconds=1.0, log=log)
             done.write(layout.record(stage, scan.scan_id))
         else:
-            skip(stage, 1, scan, layout, outcome.status, "An earlier stage failed.", log)
+            job = Job(stage, 1, layout, config[stage], log)
+            job.skip(scan, outcome.status, "An earlier stage failed.")
     write_json(
         layout.run_record("preprocess", scan.scan_id),
         {

@@ -22,10 +22,19 @@ def scan(participant: str, session: int, **further) -> Scan:
     label = participant.removeprefix("sub-")
     stem = f"{participant}_ses-{session}_T2starw"
     return Scan(
-        stem, "cohort", participant, f"ses-{session}", "T2starw", "GRE", Path(f"{stem}.nii.gz"),
-        (("sub", label), ("ses", str(session))), echo_time_s=0.02, field_strength_t=3.0,
-        content_key=stem, **further,
-    )  # fmt: skip
+        stem,
+        "cohort",
+        participant,
+        f"ses-{session}",
+        "T2starw",
+        "GRE",
+        Path(f"{stem}.nii.gz"),
+        (("sub", label), ("ses", str(session))),
+        echo_time_s=0.02,
+        field_strength_t=3.0,
+        content_key=stem,
+        **further,
+    )
 
 
 def contract(folder: Path) -> Path:
@@ -33,12 +42,21 @@ def contract(folder: Path) -> Path:
     write_json(
         folder / "model.json",
         {
-            "id": "none", "version": "0", "weights": {}, "input": {}, "training_data": "none",
-            "intended_use": "tests", "thresholds": {"definite": 0.6, "possible": 0.3},
-            "metrics": {"sensitivity_of_candidates": 0.9, "candidates_per_scan": 50.0,
-                        "microbleeds": 20, "scans": 10},
+            "id": "none",
+            "version": "0",
+            "weights": {},
+            "input": {},
+            "training_data": "none",
+            "intended_use": "tests",
+            "thresholds": {"definite": 0.6, "possible": 0.3},
+            "metrics": {
+                "sensitivity_of_candidates": 0.9,
+                "candidates_per_scan": 50.0,
+                "microbleeds": 20,
+                "scans": 10,
+            },
         },
-    )  # fmt: skip
+    )
     return folder
 
 
@@ -72,11 +90,18 @@ def candidates(one: Scan, pose: np.ndarray, *found: tuple) -> list[dict]:
         rows.append(
             dict(zip(("x_mm", "y_mm", "z_mm"), place, strict=True))
             | {
-                "scan_id": one.scan_id, "candidate_id": number, "p_cnn": p, "probability": p,
-                "label": label, "kept": label != "rejected", "region": "frontal",
-                "group": "lobar", "hemisphere": "left", "diameter_mm": 3.0,
+                "scan_id": one.scan_id,
+                "candidate_id": number,
+                "p_cnn": p,
+                "probability": p,
+                "label": label,
+                "kept": label != "rejected",
+                "region": "frontal",
+                "group": "lobar",
+                "hemisphere": "left",
+                "diameter_mm": 3.0,
             }
-        )  # fmt: skip
+        )
     return rows
 
 

@@ -44,8 +44,11 @@ def made(tmp_path_factory):
 def chromium(tmp_path, *arguments):
     return subprocess.run(
         [CHROMIUM, *_FLAGS, f"--user-data-dir={tmp_path / 'profile'}", *arguments],
-        capture_output=True, text=True, timeout=120, check=True,
-    ).stdout  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
 
 
 def laid_out(page: Path, tmp_path, width: int, *flags) -> dict[str, str]:

@@ -51,7 +51,8 @@ def _figures(layout, scan, own):
         volume[inside], labels[inside] = 0.2, lesion["lesion_id"]
     regions = np.where(place[..., 0] > 0, 109, 9) * mask
     nib.Nifti1Image(volume, AFFINE).to_filename(_parent(layout.preproc(scan)))
-    viewer.write(layout.viewer(scan), scan.scan_id, volume, mask, regions, labels, AFFINE)
+    shown = viewer.Shown(volume, mask, regions, labels, AFFINE)
+    viewer.write(layout.viewer(scan), scan.scan_id, shown)
     lesion_planes.draw(volume, AFFINE, own, layout.lesion_planes(scan))
 
 

@@ -19,15 +19,17 @@ from cmburden.core.tables import (
     ALL,
     CANDIDATES,
     COUNTS,
+    CURVES,
+    LESION_CELLS,
     LESIONS,
     PARTICIPANTS,
     RUNS,
     SCANS,
     SUMMARY,
 )
-from cmburden.summary import estimates as summary
+from cmburden.summary.estimates import medians_of_counts
 
-TABLES = ("scans", "lesions", "counts", "participants", "summary", "runs")
+TABLES = ("scans", "lesions", "counts", "participants", "summary", "curves", "lesion_cells", "runs")
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +64,16 @@ def test_first_stage_that_is_not_ok_decides(done):
     scans = SCANS.read(done.layout.table("scans")).set_index("scan_id")
     broken, odd = done.scans[3]["scan_id"], done.scans[5]["scan_id"]
     assert scans.loc[broken, ["status", "reason", "stage"]].tolist() == [
-        "failed", "truncated", "preprocess",
-    ]  # fmt: skip
+        "failed",
+        "truncated",
+        "preprocess",
+    ]
     assert scans.loc[broken, "log"] == f"logs/preprocess/{broken}.log"
     assert scans.loc[odd, ["status", "reason", "stage"]].tolist() == [
-        "excluded", "registration", "register",
-    ]  # fmt: skip
+        "excluded",
+        "registration",
+        "register",
+    ]
     # What a stage measured before another failed is kept.
     assert scans.loc[odd, "brain_volume_ml"] > 500
     assert scans.loc[odd, "detector_id"] is pd.NA
@@ -149,28 +155,35 @@ def test_strata_of_one_contrast_add_up_to_it(done):
 
 
 def test_prevalence_at_the_threshold_in_use_is_the_prevalence(done):
+    curves = CURVES.read(done.layout.table("curves"))
     for contrast in ("GRE", "SWI"):
         stratum = f"contrast={contrast}"
         chosen = value(done.layout, stratum, "presence definite")
-        assert value(done.layout, stratum, "presence probability>=0.6")["n"] == chosen["n"]
         either = value(done.layout, stratum, "presence definite or possible")
-        assert value(done.layout, stratum, "presence probability>=0.3")["n"] == either["n"]
+        points = curves[curves["contrast"] == contrast].set_index("x")
+        assert (points["curve"] == "prevalence").all()
+        for threshold, row in ((0.6, chosen), (0.3, either)):
+            columns = ["estimate", "ci_low", "ci_high", "n", "denominator"]
+            assert points.loc[threshold, columns].tolist() == row[columns].tolist()
 
 
 def test_cells_of_the_map_hold_every_definite_microbleed(done):
-    table = SUMMARY.read(done.layout.table("summary"))
+    table = LESION_CELLS.read(done.layout.table("lesion_cells"))
     for contrast in ("GRE", "SWI"):
-        own = table[table["stratum"] == f"contrast={contrast}"]
-        cells = own[own["measure"].str.startswith("lesions mni cell=")]
-        whole = own[own["measure"] == "lesions definite"]["n"].item()
+        cells = table[table["contrast"] == contrast]
+        whole = value(done.layout, f"contrast={contrast}", "lesions definite")["n"]
         assert cells["n"].sum() == whole > 0
+        assert (cells["denominator"] == whole).all()
+        assert not cells.duplicated(["mni_x", "mni_y", "mni_z"]).any()
 
 
 def test_published_figures_are_those_of_the_papers(done):
     row = value(done.layout, "published=AGES-Reykjavik", "presence")
     assert [round(100 * row[name], 1) for name in ("estimate", "ci_low", "ci_high")] == [
-        11.1, 9.8, 12.6,
-    ]  # fmt: skip
+        11.1,
+        9.8,
+        12.6,
+    ]
 
 
 def test_means_and_medians_are_those_of_the_participants(done):
@@ -214,8 +227,10 @@ def test_unfinished_run_is_recorded_not_raised(small):
     aggregate.run(small.layout, small.bids_dir, small.config)
     scans = SCANS.read(small.layout.table("scans")).set_index("scan_id")
     assert scans.loc[scan_id, ["status", "reason", "stage"]].tolist() == [
-        "failed", "not_run", "detect",
-    ]  # fmt: skip
+        "failed",
+        "not_run",
+        "detect",
+    ]
     assert scans.loc[small.scans[2]["scan_id"], "reason"] == "not_run"
     assert scans.loc[scan_id, "n_cmb"] is pd.NA
     assert set(scans["reason"].dropna()) <= set(REASONS)
@@ -296,8 +311,15 @@ def test_messy_participants_are_put_right_and_told_once(tmp_path):
     assert table["sex"].tolist()[:2] == ["F", "M"]
     assert table["APOE4"].dtype == "Int64"
     text = "\n".join(problems)
-    for part in ("'sub-' is put before 1", "several different rows", "90+", "seventy",
-                 "'Gender' is taken as sex", "line(s) 5", "sub-99"):  # fmt: skip
+    for part in (
+        "'sub-' is put before 1",
+        "several different rows",
+        "90+",
+        "seventy",
+        "'Gender' is taken as sex",
+        "line(s) 5",
+        "sub-99",
+    ):
         assert part in text, part
     assert len(problems) == len(set(problems))
 
@@ -344,7 +366,7 @@ def test_phenotype_names_that_are_ours_are_kept_apart(small):
 @pytest.mark.parametrize("values", [[0], [0, 0, 5], [1, 2, 2, 9], [3, 1, 4, 1, 5, 9, 2, 6]])
 def test_median_from_counts_is_the_median(values):
     distinct, numbers = np.unique(values, return_counts=True)
-    assert summary._medians(distinct, numbers[None, :])[0] == np.median(values)
+    assert medians_of_counts(distinct, numbers[None, :])[0] == np.median(values)
 
 
 def test_runs_of_scans_that_left_the_tree_are_left_out(done):
@@ -377,7 +399,7 @@ def test_a_contract_with_a_curve_and_no_other_number(tmp_path):
     contract = {"id": "bare", "metrics": {"froc": [[0.1, 0.85]]}}
     write_json(tmp_path / "models" / "detector" / "model.json", contract)
     aggregate.run(made.layout, made.bids_dir, made.config)
-    rows = SUMMARY.read(made.layout.table("summary")).set_index(["stratum", "measure"])
-    row = rows.loc[("model=bare", "froc fp_per_scan=0.1")]
-    assert row["estimate"] == 0.85
+    rows = CURVES.read(made.layout.table("curves"))
+    row = rows[rows["curve"] == "froc"].iloc[0]
+    assert row[["model", "x", "estimate"]].tolist() == ["bare", 0.1, 0.85]
     assert row["method"] == "sensitivity; the model's contract, on its validation set"

@@ -17,6 +17,7 @@ from cmburden.core.tables import FOLLOWED_SESSIONS, TRACKS
 from cmburden.follow import midspace
 from cmburden.follow import stage as longitudinal
 from cmburden.follow.midspace import Pair
+from cmburden.images.prepared import UnreadableDerivative
 
 SETTINGS = config.load()["longitudinal"]
 
@@ -78,8 +79,10 @@ def test_lesions_are_followed_through_moved_heads(tmp_path, motions):
     assert visits["status"].tolist() == ["followed"] * 3
     by_track = {n: own.set_index("session_id") for n, own in tracks.groupby("track_id")}
     assert {n: own["found"].tolist() for n, own in by_track.items()} == {
-        1: [True, True, True], 2: [True, False, False], 3: [False, True, True],
-    }  # fmt: skip
+        1: [True, True, True],
+        2: [True, False, False],
+        3: [False, True, True],
+    }
     # All centres of a track are one place of the mid-space.
     for own in by_track.values():
         middles = own[["middle_x_mm", "middle_y_mm", "middle_z_mm"]].to_numpy(float)
@@ -134,8 +137,9 @@ def test_a_session_that_failed_or_does_not_fit_is_said(tmp_path, motions, monkey
     tracks, visits = followed(layout, scans, verify)
     assert tracks.empty
     assert visits.set_index("session_id")["status"].to_dict() == {
-        "ses-1": "followed", "ses-2": "not read",
-    }  # fmt: skip
+        "ses-1": "followed",
+        "ses-2": "not read",
+    }
     layout, scans, verify = study(tmp_path / "other", [[(A, 0.9)], [(A, 0.9)]])
     tracks, visits = followed(layout, scans, verify, SETTINGS | {"min_overlap": 0.98})
     assert tracks.empty and visits["status"].tolist() == ["not registered"] * 2
@@ -163,6 +167,14 @@ def test_a_registration_that_gives_up_is_said(tmp_path, monkeypatch):
     layout, scans, verify = study(tmp_path, [[(A, 0.9)], [(A, 0.9)]])
     tracks, visits = followed(layout, scans, verify)
     assert tracks.empty and visits["status"].tolist() == ["not registered"] * 2
+
+
+def test_our_own_torn_file_stops_the_job_and_is_named(tmp_path, motions):
+    layout, scans, verify = study(tmp_path, [[(A, 0.9)], [(A, 0.9)]])
+    mask = layout.brain_mask(scans[1])
+    mask.write_bytes(mask.read_bytes()[:-20])
+    with pytest.raises(UnreadableDerivative, match=mask.name):
+        followed(layout, scans, verify)
 
 
 def test_a_shard_made_again_without_the_scan_is_not_zero_lesions(tmp_path, motions):

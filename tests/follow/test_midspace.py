@@ -11,8 +11,10 @@ from scipy.spatial.transform import Rotation
 
 from cmburden.follow import midspace
 from cmburden.follow.midspace import (
-    Session,
+    Image,
+    Pair,
     consistent,
+    consistent_sessions,
     in_view,
     middle_of,
     register_pair,
@@ -134,20 +136,64 @@ def test_the_session_that_fits_with_none_is_left_out():
     assert consistent({(0, 1), (0, 2)}, 3) == [1, 2]
 
 
-def a_head(affine: np.ndarray, shape, pose: np.ndarray) -> Session:
+def statuses(contrasts, **pairs) -> list[str]:
+    """Of three sessions, with ``pair_01=(overlap, correlation)`` and so on; else both 0.95."""
+    return consistent_sessions(
+        {
+            (i, j): Pair(np.eye(4), *pairs.get(f"pair_{i}{j}", (0.95, 0.95)))
+            for i, j in itertools.combinations(range(len(contrasts)), 2)
+        },
+        contrasts,
+        min_overlap=0.85,
+        min_correlation=0.85,
+    )
+
+
+@pytest.mark.parametrize(
+    ("contrasts", "pairs", "expected"),
+    [
+        (["GRE"], {}, ["followed"]),
+        (["GRE"] * 3, {}, ["followed"] * 3),
+        (["GRE"] * 2, {"pair_01": (0.5, 0.9)}, ["not registered"] * 2),
+        (["GRE"] * 2, {"pair_01": (0.9, 0.5)}, ["not alike"] * 2),
+        # The signal of two contrasts differs in one head.
+        (["GRE", "SWI"], {"pair_01": (0.9, 0.5)}, ["followed"] * 2),
+        (
+            ["GRE"] * 3,
+            {"pair_01": (0.5, 0.5), "pair_02": (0.5, 0.9)},
+            ["not registered", "followed", "followed"],
+        ),
+        (
+            ["GRE"] * 3,
+            {"pair_02": (0.9, 0.5), "pair_12": (0.9, 0.5)},
+            ["followed", "followed", "not alike"],
+        ),
+        (
+            ["GRE"] * 3,
+            {"pair_01": (0.9, 0.5), "pair_02": (0.5, 0.9), "pair_12": (0.9, 0.5)},
+            ["not registered", "not alike", "not registered"],
+        ),
+    ],
+)
+def test_statuses_of_sessions(contrasts, pairs, expected):
+    assert statuses(contrasts, **pairs) == expected
+
+
+def a_head(affine: np.ndarray, shape, pose: np.ndarray) -> Image:
     """An ellipsoid with ventricles and a dozen blobs, seen with ``pose`` (scanner to head mm)."""
     rng = np.random.default_rng(5)
     points = apply_affine(pose @ affine, np.stack(np.indices(shape), -1).reshape(-1, 3))
     mask = ((points / [62, 78, 55]) ** 2).sum(1) < 1
     data = np.ones(len(points))
     for centre, size, depth in [
-        ((-12, 5, 5), 12, 0.8), ((12, 5, 5), 12, 0.8),
+        ((-12, 5, 5), 12, 0.8),
+        ((12, 5, 5), 12, 0.8),
         *((rng.uniform(-35, 35, 3), rng.uniform(5, 12), rng.uniform(-0.6, 0.6)) for _ in range(14)),
-    ]:  # fmt: skip
+    ]:
         data += depth * np.exp(-(((points - centre) / size) ** 2).sum(1))
     noise = np.random.default_rng(int(abs(pose[0, 3]) * 1000)).normal(0, 0.03, len(points))
     data = np.where(mask, data + noise, 0.05)
-    return Session(data.reshape(shape).astype(np.float32), mask.reshape(shape), affine)
+    return Image(data.reshape(shape).astype(np.float32), mask.reshape(shape), affine)
 
 
 def test_registration_is_the_same_whoever_is_first_and_right():

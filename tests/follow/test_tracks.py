@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from cmburden.follow.tracks import DEFAULT_SENSITIVITY, Rates, link, look
+from cmburden.follow.tracks import DEFAULT_SENSITIVITY, Nearby, Rates, link, look
 from cmburden.stats.matching import assign
 
 ONE = np.eye(3)
@@ -55,8 +55,10 @@ def test_slices_tell_less_of_a_place_than_pixels_do():
 def test_sessions_in_any_order_give_the_same_tracks():
     rng = np.random.default_rng(1)
     base = rng.uniform(-40, 40, (8, 3))
-    sessions = [base[keep] + rng.normal(0, 0.7, (len(keep), 3))
-                for keep in ([0, 1, 2, 3, 4, 5], [0, 2, 3, 6], [1, 2, 3, 4, 6, 7])]  # fmt: skip
+    sessions = [
+        base[keep] + rng.normal(0, 0.7, (len(keep), 3))
+        for keep in ([0, 1, 2, 3, 4, 5], [0, 2, 3, 6], [1, 2, 3, 4, 6, 7])
+    ]
 
     def partition(order):
         tracks = link([sessions[k] for k in order], [ONE] * 3, 5.0)
@@ -92,15 +94,13 @@ def test_nothing_links_with_nothing():
 def looked(at_mm: float, score: float, seen: float = 0.95, prior: float = 0.5, density=1e-4):
     rows = points([at_mm, 0, 0]) if np.isfinite(at_mm) else points()
     scores = np.array([score] if np.isfinite(at_mm) else [])
-    return look(
-        np.zeros(3), ONE, seen, rows, scores, density, RATES, prior=prior, max_mm=5.0
-    )  # fmt: skip
+    return look(np.zeros(3), ONE, seen, rows, scores, density, RATES, prior=prior, max_mm=5.0)
 
 
 def test_without_a_candidate_it_is_what_the_detector_misses():
     # Odds 1 - s to 1: 0.1 / 1.1.
     assert looked(np.inf, np.nan).probability == pytest.approx(0.1 / 1.1)
-    assert looked(np.inf, np.nan).candidate is None
+    assert looked(np.inf, np.nan).nearby is None
     assert looked(np.inf, np.nan, prior=0.8).probability == pytest.approx(0.4 / 1.4)
 
 
@@ -110,7 +110,7 @@ def test_bayes_by_hand():
     ratio = 0.1 + 0.9 * (2 * np.pi) ** -1.5 / 1e-4 * (0.95 * features + 0.05)
     found = looked(0.0, 0.3)
     assert found.probability == pytest.approx(ratio / (1 + ratio))
-    assert (found.candidate, found.distance_mm) == (0, 0.0)
+    assert found.nearby == Nearby(row=0, distance_mm=0.0)
 
 
 def test_it_rises_with_the_score_and_falls_with_the_distance():

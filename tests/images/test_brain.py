@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from cmburden.images.brain import coverage, field_of_view
-from cmburden.images.geometry import sphericity
 
 #: A box of a brain, mm: right-left, back-front, down-up. Its height is 0.83 of its length.
 WIDTH, LENGTH, HEIGHT = 136.0, 180.0, 150.0
@@ -34,6 +33,7 @@ WIDE = ((-100, 100), (-120, 120), (-100, 100))
         (None, None, 1.0),
         # The upper half is outside: 75 mm of 0.83 times the length.
         (2, (-100, 0), 75 / (0.83 * LENGTH)),
+        (2, (0, 100), 75 / (0.83 * LENGTH)),
         # Cut above and below: 60 mm are left.
         (2, (-30, 30), 60 / (0.83 * LENGTH)),
         # The front is outside: 100 mm of the length that the width lets expect.
@@ -41,7 +41,7 @@ WIDE = ((-100, 100), (-120, 120), (-100, 100))
         # One side is outside: 68 mm of 0.76 times the length.
         (0, (-100, 0), 68 / (0.76 * LENGTH)),
     ],
-    ids=["whole", "upper half", "slab", "front", "side"],
+    ids=["whole", "upper half", "lower half", "slab", "front", "side"],
 )
 def test_coverage_of_a_box(zooms, axis, view, share):
     views = [view if axis == number else WIDE[number] for number in range(3)]
@@ -67,11 +67,13 @@ def test_slices_without_signal_are_no_field_of_view():
     assert coverage(mask, affine, whole) == 1.0
 
 
-def test_a_vertex_that_just_leaves_the_field_of_view_is_not_cut():
+@pytest.mark.parametrize(("voxels", "share"), [(5, 1.0), (6, 134 / (0.83 * LENGTH))])
+def test_a_stalk_through_the_outer_plane_cuts_from_100_square_millimetres_on(voxels, share):
     mask, affine, seen = box_brain((2, 2, 2), WIDE)
-    # 80 mm^2 of brain in the outer plane; from 100 mm^2 on the axis counts as cut.
-    mask[50:54, 60:65, :] = True
-    assert coverage(mask, affine, seen) == 1.0
+    # A low brain, and below it a stalk of 5 x 4 or 6 x 5 voxels of 4 mm^2: 80 or 120 mm^2.
+    mask[..., :30] = mask[..., 67:] = False
+    mask[50 : 50 + voxels, 60 : 60 + voxels - 1, :30] = True
+    assert coverage(mask, affine, seen) == pytest.approx(share, abs=1e-3)
 
 
 def test_the_field_of_view_is_what_holds_signal():
@@ -80,24 +82,3 @@ def test_the_field_of_view_is_what_holds_signal():
     assert field_of_view(volume) == (slice(2, 7), slice(1, 12), slice(3, 5))
     # Any one value is empty, not only zero.
     assert field_of_view(volume - 7) == (slice(2, 7), slice(1, 12), slice(3, 5))
-
-
-@pytest.mark.parametrize("zooms", [(1.0, 1.0, 1.0), (0.5, 1.0, 2.0)])
-def test_sphericity_of_a_box_is_the_analytic_one(zooms):
-    """Its faces are exact, so the 1.5 for smooth surfaces makes a cube rounder than a ball."""
-    cube = np.zeros((50, 40, 30), bool)
-    cube[tuple(slice(4, 4 + round(20 / zoom)) for zoom in zooms)] = True
-    expected = np.pi ** (1 / 3) * (6 * 20**3) ** (2 / 3) / (6 * 20**2 / 1.5)
-    assert sphericity(cube, np.diag([*zooms, 1.0])) == pytest.approx(expected)
-
-
-def test_sphericity_falls_with_parts_and_holes():
-    points = np.indices((61, 61, 61)) - 30
-    ball = np.linalg.norm(points, axis=0) < 25
-    whole = sphericity(ball, np.eye(4))
-    assert whole == pytest.approx(1.0, abs=0.03)
-    # Two equal balls have 2^(-1/3) of the sphericity of one.
-    two = np.concatenate([ball, ball])
-    assert sphericity(two, np.eye(4)) == pytest.approx(whole * 2 ** (-1 / 3), abs=0.01)
-    hollow = ball & ~(np.linalg.norm(points, axis=0) < 20)
-    assert sphericity(hollow, np.eye(4)) < 0.5

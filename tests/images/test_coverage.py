@@ -45,7 +45,7 @@ def test_what_is_said_of_it_names_no_single_axis():
         ),
         next(
             part
-            for part in (root / "src/cmburden/templates/methods.html.j2").read_text().split(". ")
+            for part in (root / "src/cmburden/report/templates/methods.html.j2").read_text().split(". ")
             if "min_coverage" in part
         ),
     ]

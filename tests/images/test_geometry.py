@@ -195,3 +195,24 @@ def test_sphericity_of_solids():
     assert geometry.sphericity(np.ones((1, 1, 16), bool), (1, 1, 1)) == pytest.approx(
         1.5 * (36 * np.pi * 16**2) ** (1 / 3) / 66
     )
+
+
+@pytest.mark.parametrize("zooms", [(1.0, 1.0, 1.0), (0.5, 1.0, 2.0)])
+def test_sphericity_of_a_box_is_the_analytic_one(zooms):
+    """Its faces are exact, so the 1.5 for smooth surfaces makes a cube rounder than a ball."""
+    cube = np.zeros((50, 40, 30), bool)
+    cube[tuple(slice(4, 4 + round(20 / zoom)) for zoom in zooms)] = True
+    expected = np.pi ** (1 / 3) * (6 * 20**3) ** (2 / 3) / (6 * 20**2 / 1.5)
+    assert geometry.sphericity(cube, zooms) == pytest.approx(expected)
+
+
+def test_sphericity_falls_with_parts_and_holes():
+    points = np.indices((61, 61, 61)) - 30
+    ball = np.linalg.norm(points, axis=0) < 25
+    whole = geometry.sphericity(ball, (1, 1, 1))
+    assert whole == pytest.approx(1.0, abs=0.03)
+    # Two equal balls have 2^(-1/3) of the sphericity of one.
+    two = np.concatenate([ball, ball])
+    assert geometry.sphericity(two, (1, 1, 1)) == pytest.approx(whole * 2 ** (-1 / 3), abs=0.01)
+    hollow = ball & ~(np.linalg.norm(points, axis=0) < 20)
+    assert geometry.sphericity(hollow, (1, 1, 1)) < 0.5

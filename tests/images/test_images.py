@@ -104,21 +104,19 @@ def test_without_forms_x_runs_to_the_left_as_nibabel_has_it(tmp_path):
     assert np.array_equal(volume.data, magnitude()[::-1])
 
 
-@pytest.mark.parametrize(
-    "size",
-    [
-        np.nan,
-        np.inf,
-        pytest.param(
-            0.0,
-            marks=pytest.mark.xfail(
-                strict=True, reason="nibabel mends the header when it reads it: 0 becomes 1 mm"
-            ),
-        ),
-    ],
-)
-def test_without_forms_and_voxel_sizes_nothing_is_known(size, tmp_path):
-    assert reason_of(put(tmp_path / "a.nii", file_of(pixdim=(size,) * 3))) == "voxel_size"
+@pytest.mark.parametrize("size", [np.nan, np.inf, 0.0])
+@pytest.mark.parametrize("qform", [None, OTHER], ids=["no form", "qform"])
+def test_a_header_without_voxel_sizes_gives_no_geometry(qform, size, tmp_path):
+    """A qform turns and shifts; its voxel sizes are those of ``pixdim``."""
+    path = put(tmp_path / "a.nii", file_of(None, qform, pixdim=(size,) * 3))
+    assert reason_of(path) == "voxel_size"
+
+
+@pytest.mark.parametrize("size", [np.nan, 0.0])
+def test_an_sform_holds_its_own_voxel_sizes(size, tmp_path):
+    path = put(tmp_path / "a.nii", file_of(RIGHT, OTHER, pixdim=(size,) * 3))
+    volume = images.load_volume(path)
+    assert (volume.orientation, volume.zooms) == ("sform", (2.0, 2.0, 3.0))
 
 
 # --- values ---
@@ -290,15 +288,22 @@ def test_equal_volumes_give_equal_bytes_that_others_read(tmp_path):
     assert np.array_equal(image.get_fdata() * 4096 % 1, np.zeros(SHAPE))
 
 
-def test_integers_with_a_unit(tmp_path):
+def test_integers_are_stored_as_they_are(tmp_path):
     stored = np.arange(-480, 480, dtype=np.int16).reshape(SHAPE)
-    images.save_volume(
-        tmp_path / "a.nii.gz", stored, RIGHT, np.int16, scale=1 / 64, intent="vector"
-    )
+    images.save_volume(tmp_path / "a.nii.gz", stored, RIGHT, np.int16, intent="vector")
     image = nib.load(tmp_path / "a.nii.gz")
     assert image.get_data_dtype() == np.int16
     assert image.header.get_intent()[0] == "vector"
-    assert np.array_equal(image.get_fdata(), stored / 64)
+    assert np.array_equal(np.asarray(image.dataobj), stored)
+
+
+def test_compression_changes_the_file_and_not_the_volume(tmp_path):
+    data = np.repeat(magnitude()[..., :1], SHAPE[2], axis=2)
+    for level in (1, 9):
+        images.save_volume(tmp_path / f"{level}.nii.gz", data, RIGHT, np.float32, compression=level)
+    small, large = (tmp_path / f"{level}.nii.gz" for level in (9, 1))
+    assert small.stat().st_size < large.stat().st_size
+    assert np.array_equal(nib.load(small).get_fdata(), nib.load(large).get_fdata())
 
 
 def test_what_is_written_is_read(tmp_path):

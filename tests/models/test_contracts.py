@@ -44,6 +44,7 @@ def test_models_that_fit(models):
         ({"classes": ["microbleed"]}, "this is no verifier"),
         ({"probability_model": None}, "this is no verifier"),
         ({"probability_model": {"features": ["edge"]}}, "fitted to other measures"),
+        ({"thresholds": {"definite": 0.5}}, r"thresholds \['possible'\] are missing"),
     ],
 )
 def test_a_verifier_of_another_version(models, tmp_path, changes, said):

@@ -1,5 +1,6 @@
 """The report says what the tables say, loads nothing, and stands whatever is missing."""
 
+import copy
 import json
 import re
 import shutil
@@ -12,7 +13,16 @@ import pandas as pd
 import pytest
 
 from cmburden.cohort import stage as aggregate
-from cmburden.core.tables import CANDIDATES, LESIONS, PARTICIPANTS, SCANS, SUMMARY
+from cmburden.core.tables import (
+    CANDIDATES,
+    CURVES,
+    LESION_CELLS,
+    LESIONS,
+    PARTICIPANTS,
+    SCANS,
+    SUMMARY,
+)
+from cmburden.report import check
 from cmburden.report import stage as report
 from cmburden.verify.montage import lesion_montage
 
@@ -80,9 +90,19 @@ KNOWN = re.compile(
 )
 
 
-def differing(page: Page, table) -> list[str]:
-    """Numbers of the page, in words and in charts, that are not those of `summary`."""
+def rows_of(layout) -> dict[tuple[str, str], dict]:
+    """Rows that the page may name: of `summary`, and those of the charts by table and key."""
+    table = SUMMARY.read(layout.table("summary"))
     rows = {(row["stratum"], row["measure"]): row for row in table.to_dict("records")}
+    for points_of in (CURVES, LESION_CELLS):
+        for row in points_of.read(layout.table(points_of.name)).to_dict("records"):
+            key = [str(row[name]) for name in points_of.key if not pd.isna(row[name])]
+            rows[points_of.name, ", ".join(key)] = row
+    return rows
+
+
+def differing(page: Page, rows: dict[tuple[str, str], dict]) -> list[str]:
+    """Numbers of the page, in words and in charts, that are in none of the cohort's tables."""
     found = []
 
     def value(key, field):
@@ -101,8 +121,8 @@ def differing(page: Page, table) -> list[str]:
     for name, chart in page.charts.items():
         for trace in chart["data"]:
             for at, drawn, key, ends in points(trace):
-                scale = 100 if any("%" in str(chart["layout"].get(axis, {}).get("title"))
-                                   for axis in ("xaxis", "yaxis")) else 1  # fmt: skip
+                titles = [chart["layout"].get(axis, {}).get("title") for axis in ("xaxis", "yaxis")]
+                scale = 100 if any("%" in str(title) for title in titles) else 1
                 if trace["type"] in ("bar", "heatmap"):
                     right, scale = value(key, "n"), 1
                 elif " || " in key:
@@ -182,15 +202,20 @@ def test_page_loads_nothing(made, page):
 
 
 def test_every_number_of_the_page_is_that_of_the_summary(made, page):
-    table = SUMMARY.read(made.layout.table("summary"))
+    rows = rows_of(made.layout)
     assert len(page.numbers) > 500 and len(page.charts) >= 8
     assert sum(len(list(points(t))) for c in page.charts.values() for t in c["data"]) > 100
-    assert differing(page, table) == []
+    assert differing(page, rows) == []
     # ... and the walk would see it if one were not.
-    changed = table.copy()
-    row = (changed["stratum"] == "contrast=GRE") & (changed["measure"] == "presence definite")
-    changed.loc[row, "estimate"] += 0.01
+    changed = copy.deepcopy(rows)
+    changed["contrast=GRE", "presence definite"]["estimate"] += 0.01
     assert len(differing(page, changed)) >= 3
+    curve = next(key for key in rows if key[0] == "curves" and "GRE" in key[1])
+    cell = next(key for key in rows if key[0] == "lesion_cells")
+    for key, column in ((curve, "estimate"), (cell, "n")):
+        changed = copy.deepcopy(rows)
+        changed[key][column] += 1
+        assert differing(page, changed), key
     assert page.stray == []
 
 
@@ -246,7 +271,7 @@ def test_what_it_is_not_stands_plainly(page):
 def test_pictures_beyond_the_budget_stay_on_their_pages(small, monkeypatch):
     report.run(small.layout, small.config)
     everything = Page(small.layout.report)
-    monkeypatch.setattr(report, "_EMBED_BYTES", 1)
+    monkeypatch.setattr(check, "EMBED_BYTES", 1)
     report.run(small.layout, small.config)
     page = Page(small.layout.report)
     assert not page.sources and everything.sources
@@ -339,7 +364,7 @@ def test_small_cohorts_say_what_cannot_be_estimated(tmp_path, kind):
     aggregate.run(layout, made.bids_dir, config)
     report.run(layout, config)
     page = Page(layout.report)
-    assert differing(page, SUMMARY.read(layout.table("summary"))) == [] and page.stray == []
+    assert differing(page, rows_of(layout)) == [] and page.stray == []
     table = SUMMARY.read(layout.table("summary"))
     presence = table[table["measure"].str.startswith("odds ratio presence")]
     if kind != "one sex":

@@ -12,7 +12,7 @@ from cmburden.cohort import stage as aggregate
 from cmburden.core.files import whole_file
 from cmburden.core.keys import bucket_of
 from cmburden.core.tables import CHANGES, FOLLOWED_SESSIONS, PAIRS, SUMMARY, TRACKS
-from cmburden.follow.figure import side_by_side
+from cmburden.follow.figure import Part, side_by_side
 from cmburden.report import changes as report_changes
 from cmburden.report import stage as report
 from cmburden.report.tables import ReportTables
@@ -65,7 +65,7 @@ def follow(made) -> None:
                 row |= {"lesion_id": number, "label": "definite", "probability": 0.9}
             rows.append(POSITION | row)
         crop = np.linspace(0, 1, 128 * 128).reshape(128, 128)
-        content = side_by_side([(crop, crop, f"ses-{k}", True) for k in (1, 2)])
+        content = side_by_side([Part(crop, crop, f"ses-{k}", True) for k in (1, 2)])
         with whole_file(made.layout.change_figure(NAME, number)) as path:
             path.write_bytes(content)
     TRACKS.write(made.layout.bucket("longitudinal", bucket), rows)
@@ -83,8 +83,8 @@ def made(tmp_path_factory):
     return made
 
 
-def section(made) -> dict | None:
-    return report_changes.section(ReportTables(made.layout), made.layout, made.config)
+def section(made) -> report_changes.Changes | None:
+    return report_changes.select(ReportTables(made.layout), made.layout, made.config)
 
 
 def test_aggregate_makes_the_tables(made):
@@ -107,14 +107,14 @@ def test_the_section_says_what_the_summary_says(made, tmp_path):
         '{% extends "base.html.j2" %}{% block body %}{% include "_changes.html.j2" %}{% endblock %}'
     )
     path = tmp_path / "index.html"
-    path.write_text(page.render(changes=found, version="0", title="T"))
+    path.write_text(page.render(section={"content": found}, version="0", title="T"))
     read = Page(path)
     words = read.words()
     assert "Participants with scans of several sessions: 1 (sessions followed 2)" in words
     assert "ARIA-H-style categories" in words and "1–4 new" in words
     assert f"../{NAME}_changes.html" in read.links
-    assert [row["name"] for row in found["strata"]] == ["SWI"]
-    assert found["strata"][0]["new"]["n"] == 1 and found["strata"][0]["once"]["n"] == 1
+    assert [row.name for row in found.strata] == ["SWI"]
+    assert found.strata[0].new["n"] == 1 and found.strata[0].once["n"] == 1
     assert "0.50 (0.01–2.79)" in words  # 1 in 2 person-years, Garwood
 
 
@@ -148,8 +148,8 @@ def test_shards_that_are_missing_are_sessions_not_read(made, tmp_path):
     shutil.rmtree(layout.work / "longitudinal")
     aggregate.run(layout, made.bids_dir, made.config)
     assert PAIRS.read(layout.table("pairs")).empty
-    found = report_changes.section(ReportTables(layout), layout, made.config)
-    assert [(one["status"], one["row"]["n"]) for one in found["sessions"]] == [("not read", 2)]
+    found = report_changes.select(ReportTables(layout), layout, made.config)
+    assert [(one.status, one.row["n"]) for one in found.sessions] == [("not read", 2)]
 
 
 def test_nobody_with_sessions_no_section(tmp_path):

@@ -108,10 +108,10 @@ def test_equal_decisions_give_equal_bytes(made):
 
 def test_the_section_says_who_agrees_and_what_is_disputed(made):
     pages = report.environment()
-    review = report_review.context(ReportTables(made.layout), made.layout)
-    assert review["readers"] == ["A", "B"]
-    assert review["disputed_left"] == 0 and len(review["disputed"]) == 1
-    page = pages.get_template("_review.html.j2").render(review=review)
+    review = report_review.select(ReportTables(made.layout), made.layout)
+    assert review.readers == ["A", "B"]
+    assert review.disputed_left == 0 and len(review.disputed) == 1
+    page = pages.get_template("_review.html.j2").render(section={"content": review})
     words = " ".join(re.sub(r"<[^>]+>", " ", page).split())
     assert "A / B" in words and "A / software" in words
     assert "A: microbleed; B: vessel" in words
@@ -119,4 +119,3 @@ def test_the_section_says_who_agrees_and_what_is_disputed(made):
     assert disputed["scan_id"] in words
     assert f'href="../{disputed["participant_id"]}.html"' in page
     assert "nan" not in words and "None" not in words
-    assert not pages.get_template("_review.html.j2").render(review=None).strip()

@@ -1,8 +1,5 @@
 """Scan to MNI152: what is written, what is read and what ANTs does with it are one mapping."""
 
-import subprocess
-import sys
-
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -166,18 +163,9 @@ def test_a_field_of_an_earlier_run_does_not_stay(tmp_path):
 
 
 def files_for_ants(layout: Layout, one: Transform) -> list[str]:
-    """What ``save_transform`` wrote of ``one``, in the order in which ANTs takes it.
-
-    The field is written again in single precision: ITK up to at least 5.4 reads beyond its buffer
-    where a vector image has integers and a scale (ITK pull request 6625).
-    """
+    """The files that ``save_transform`` wrote of ``one``, in the order in which ANTs takes them."""
     save_transform(layout, "s", one)
-    warp = nib.load(layout.transform("s", "warp.nii.gz"))
-    plain = nib.Nifti1Image(np.asarray(warp.dataobj, np.float32), warp.affine)
-    plain.header.set_intent("vector")
-    path = layout.transform("s", "plain.nii")
-    nib.save(plain, path)
-    return [str(path), str(layout.transform("s", "affine.mat"))]
+    return [str(layout.transform("s", part)) for part in ("warp.nii.gz", "affine.mat")]
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
@@ -209,19 +197,21 @@ def test_ants_maps_images_alike(orientation, tmp_path):
         assert moved.numpy()[mask] == pytest.approx(ours[:, axis], abs=5e-3)
 
 
-@pytest.mark.xfail(strict=True, reason="ITK crashes on the field's scaled integers (see above)")
-def test_ants_reads_the_files_as_they_are(tmp_path):
-    """The promise of ``save_transform``. In a process of its own: ITK's fault ends the process."""
-    mask, affine = brain("RAS")
-    layout = Layout(tmp_path)
-    save_transform(layout, "s", compact(FIRST, smooth_transform(), mask, affine))
-    files = [str(layout.transform("s", part)) for part in ("warp.nii.gz", "affine.mat")]
-    program = (
-        "import ants, pandas\n"
-        "points = pandas.DataFrame([[0.0, 0.0, 0.0]], columns=['x', 'y', 'z'])\n"
-        f"ants.apply_transforms_to_points(3, points, {files})\n"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+def test_a_field_of_an_older_run_is_read(tmp_path):
+    """int16 with a scale of 1/64 mm, as written before fields were float32."""
+    mask, affine = brain("oblique")
+    layout, one = Layout(tmp_path), compact(FIRST, smooth_transform(), mask, affine)
+    save_transform(layout, "s", one)
+    path = layout.transform("s", "warp.nii.gz")
+    image = nib.load(path)
+    steps = np.round(np.asarray(image.dataobj) / STEP_MM).astype(np.int16)
+    older = nib.Nifti1Image(steps, image.affine)
+    older.header.set_slope_inter(STEP_MM, 0)
+    nib.save(older, path)
+    assert nib.load(path).get_data_dtype() == np.int16
+    again = load_transform(layout, "s")
+    assert again.field.dtype == np.float32
+    assert np.array_equal(again.field, one.field)
 
 
 def test_matrix_and_offset_of_an_itk_affine_with_a_centre():

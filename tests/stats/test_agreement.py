@@ -12,8 +12,13 @@ from cmburden.stats import agreement, intervals
 
 #: Shrout and Fleiss 1979, table 2: 6 subjects, 4 judges.
 SHROUT_FLEISS = [
-    [9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7],
-]  # fmt: skip
+    [9, 2, 5, 8],
+    [6, 1, 3, 2],
+    [8, 4, 6, 8],
+    [7, 1, 2, 6],
+    [10, 5, 6, 9],
+    [6, 2, 4, 7],
+]
 #: Hout et al. 1987 in Agresti (Categorical Data Analysis): the worked example of R's vcd::Kappa.
 SEXUAL_FUN = [[7, 7, 2, 3], [2, 8, 3, 7], [1, 5, 4, 9], [2, 8, 9, 14]]
 

@@ -120,12 +120,27 @@ def test_poisson_counts_have_no_alpha_and_poisson_is_chosen():
 # --- rows ---
 
 
+def test_observations_are_of_all_usable_participants_in_each_model():
+    """A pattern of too few participants is out of its model, not out of the denominator."""
+    people, scans = tables(300, seed=3)
+    people["pattern"] = people["pattern"].astype(object)
+    rare = people.index[people["n_cmb"] > 0][:2]
+    people["pattern"] = people["pattern"].replace("mixed", "strictly lobar")
+    people.loc[rare, "pattern"] = "mixed"
+    found = models(people, scans)
+    for model, used in (("presence", 300), ("count", 300), ("pattern", 298)):
+        row = found.loc[f"model {model}: observations"]
+        assert (row["n"], row["denominator"]) == (used, 300), model
+
+
 def test_the_population_is_found_again():
     people, scans = tables(3000, seed=2)
     found = models(people, scans, false_positives={"GRE": 0.0, "SWI": 0.0})
     for term, truth in (
-        ("age per decade", 2.0), ("sex=M against F", 1.25), ("contrast=SWI against GRE", 1.5),
-    ):  # fmt: skip
+        ("age per decade", 2.0),
+        ("sex=M against F", 1.25),
+        ("contrast=SWI against GRE", 1.5),
+    ):
         row = found.loc[f"rate ratio count: {term}"]
         error = np.log(row["ci_high"] / row["ci_low"]) / (2 * 1.96)
         assert abs(np.log(row["estimate"] / truth)) < 3 * error < 0.5, term

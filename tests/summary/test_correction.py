@@ -22,11 +22,17 @@ CONTRACT = {
 def people(gre=(20, 80), swi=(30, 70)):
     """Participants with and without a definite microbleed, GRE and SWI."""
     rows = [
-        {"participant_id": f"sub-{contrast}{n}", "scan_id": f"{contrast}{n}", "n_scans": 1,
-         "contrast": contrast, "n_cmb": int(n < with_), "n_possible": 1}
+        {
+            "participant_id": f"sub-{contrast}{n}",
+            "scan_id": f"{contrast}{n}",
+            "n_scans": 1,
+            "contrast": contrast,
+            "n_cmb": int(n < with_),
+            "n_possible": 1,
+        }
         for contrast, (with_, without) in {"GRE": gre, "SWI": swi}.items()
         for n in range(with_ + without)
-    ]  # fmt: skip
+    ]
     return PARTICIPANTS.frame(rows)
 
 

@@ -74,16 +74,28 @@ def test_reading_list_says_why_and_puts_the_scan_with_most_reasons_first():
     table = scans(n_cmb={2: 30, 4: 1}, snr={2: 60.0, 7: 70.0})
     lesions = LESIONS.frame(
         [
-            {"scan_id": scan, "participant_id": scan[:6], "lesion_id": 1, "x_mm": 0.0, "y_mm": 0.0,
-             "z_mm": 0.0, "p_cnn": 0.5, "probability": p, "label": label, "region": "frontal",
-             "group": "lobar", "hemisphere": "left", "macrohaemorrhage": False}
+            {
+                "scan_id": scan,
+                "participant_id": scan[:6],
+                "lesion_id": 1,
+                "x_mm": 0.0,
+                "y_mm": 0.0,
+                "z_mm": 0.0,
+                "p_cnn": 0.5,
+                "probability": p,
+                "label": label,
+                "region": "frontal",
+                "group": "lobar",
+                "hemisphere": "left",
+                "macrohaemorrhage": False,
+            }
             for scan, p, label in (
                 ("sub-02_swi", 0.99, "definite"),
                 ("sub-04_swi", 0.95, "definite"),
                 ("sub-05_swi", 0.58, "possible"),
             )
         ]
-    )  # fmt: skip
+    )
     nothing = image_checks.outside(table, {})
     found = reading_list(table, lesions, 0.6, nothing).set_index("scan_id")
     assert found.index[0] == "sub-02_swi"
@@ -97,9 +109,12 @@ def test_reading_list_says_why_and_puts_the_scan_with_most_reasons_first():
 
 def test_cells_count_every_point_once_in_the_cell_that_holds_it():
     points = pd.DataFrame(
-        {"mni_x": [-0.1, 0.0, 9.99, None], "mni_y": [-1.0, 0.0, 3.0, 1.0],
-         "mni_z": [-60.0, -40.1, 70.0, 1.0]}
-    )  # fmt: skip
+        {
+            "mni_x": [-0.1, 0.0, 9.99, None],
+            "mni_y": [-1.0, 0.0, 3.0, 1.0],
+            "mni_z": [-60.0, -40.1, 70.0, 1.0],
+        }
+    )
     assert lesion_map.cells(points) == {(-5, -5, -50): 1, (5, 5, -50): 1, (5, 5, 70): 1}
     drawn = np.array(lesion_map.SLABS)
     assert set(np.diff(drawn)) == {lesion_map.CELL_MM[2]}

@@ -50,7 +50,7 @@ def test_dark_spot_is_in_the_middle_of_both_crops(spacing):
     volume[40, 70, 20] = 0.0
     affine = affine_of(spacing)
     x, y, z, _ = affine @ [40, 70, 20, 1]
-    for crop in montage._crops(volume, affine, lesion(x, y, z)):
+    for crop in montage.crops(volume, affine, lesion(x, y, z)):
         row, column = np.unravel_index(crop.argmin(), crop.shape)
         assert abs(row - 47.5) <= 1 and abs(column - 47.5) <= 1
 
@@ -59,7 +59,7 @@ def test_radiological_orientation():
     volume = np.ones((100, 100, 10), np.float32)
     volume[57:60, 49:52, 5] = 0.0  # 8 mm to the person's right of the centre
     volume[49:52, 57:60, 5] = 0.5  # 8 mm in front of it
-    plane, _ = montage._crops(volume, np.eye(4), lesion(50, 50, 5))
+    plane, _ = montage.crops(volume, np.eye(4), lesion(50, 50, 5))
     row, column = np.unravel_index(plane.argmin(), plane.shape)
     assert column < 30 and abs(row - 47.5) < 3  # right of the person: left of the picture
     rows, columns = np.nonzero(np.isclose(plane, 0.5))
@@ -69,10 +69,10 @@ def test_radiological_orientation():
 def test_projection_reaches_neighbours_and_stays_inside_the_volume():
     volume = np.ones((60, 60, 3), np.float32)
     volume[29:32, 29:32, 0] = 0.0
-    slice_, projection = montage._crops(volume, np.diag([1, 1, 5, 1.0]), lesion(30, 30, 5))
+    slice_, projection = montage.crops(volume, np.diag([1, 1, 5, 1.0]), lesion(30, 30, 5))
     assert slice_.min() == pytest.approx(1.0)
     assert projection.min() < 0.1
-    montage._crops(volume, np.eye(4), lesion(30, 30, 99))  # centre outside: no error
+    montage.crops(volume, np.eye(4), lesion(30, 30, 99))  # centre outside: no error
 
 
 def test_no_lesion_and_missing_volume_dimension(tmp_path):

@@ -41,7 +41,9 @@ def test_viewer_keeps_every_voxel_where_it_was(tmp_path):
     lesions[60, 70, 20] = 300
     regions = np.where(mask, 109, 0)
     for name in ("a.js", "b.js"):
-        viewer.write(tmp_path / name, "sub-1_swi", data, mask, regions, lesions, OBLIQUE)
+        viewer.write(
+            tmp_path / name, "sub-1_swi", viewer.Shown(data, mask, regions, lesions, OBLIQUE)
+        )
     assert (tmp_path / "a.js").read_bytes() == (tmp_path / "b.js").read_bytes()
     scan_id, found = parts(tmp_path / "a.js")
     assert scan_id == "sub-1_swi"
@@ -59,7 +61,9 @@ def test_viewer_keeps_every_voxel_where_it_was(tmp_path):
 def test_viewer_of_an_empty_mask_holds_the_whole_grid(tmp_path):
     data, mask = volume()
     nothing = np.zeros(data.shape, int)
-    viewer.write(tmp_path / "a.js", "s", data, mask & False, nothing, nothing, OBLIQUE)
+    viewer.write(
+        tmp_path / "a.js", "s", viewer.Shown(data, mask & False, nothing, nothing, OBLIQUE)
+    )
     assert parts(tmp_path / "a.js")[1]["scan"].shape == data.shape
 
 

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import torch
 from scipy import ndimage
@@ -40,7 +39,9 @@ from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.detect.describe import describe
 from cmburden.detect.stage import Detector
+from cmburden.images.prepared import Prepared
 from cmburden.images.views import stacked
+from cmburden.images.volume import open_image
 from cmburden.verify.stage import Verifier
 
 SHAPE, VOXEL_MM = (320, 400, 75), (0.5, 0.5, 2.0)
@@ -209,16 +210,10 @@ def real(derivatives: Path, scans: int) -> Iterator[Brain]:
     if not ready:
         raise CMBurdenError(f"{derivatives}: no scan went through preprocess; run the cohort first")
     # Sorting keeps the order of equals: by scan_id.
-    ready.sort(key=lambda scan: -math.prod(_image(layout.preproc(scan)).shape))
+    ready.sort(key=lambda scan: -math.prod(open_image(layout.preproc(scan)).shape))
     for scan in ready[:scans]:
-        image, mask = _image(layout.preproc(scan)), _image(layout.brain_mask(scan))
-        volume = np.asarray(image.dataobj, dtype=np.float32)
-        yield Brain(scan.scan_id, volume, np.asarray(mask.dataobj) > 0, image.affine)
-
-
-def _image(path: Path) -> nib.Nifti1Image:
-    """An image of which only the header is read yet."""
-    return nib.Nifti1Image.from_filename(path)
+        prepared = Prepared.read(scan, layout)
+        yield Brain(scan.scan_id, prepared.volume, prepared.mask, prepared.affine)
 
 
 def _was_preprocessed(layout: Layout, scan_id: str) -> bool:

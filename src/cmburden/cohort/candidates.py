@@ -7,15 +7,16 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cmburden.core import keys as core_keys
 from cmburden.core.errors import CMBurdenError, sentence
 from cmburden.core.files import whole_file
+from cmburden.core.keys import lesion_numbers
 from cmburden.core.paths import Layout
 from cmburden.core.schema import PARQUET
 from cmburden.core.tables import (
@@ -28,24 +29,28 @@ from cmburden.space.regions import UNKNOWN
 _log = logging.getLogger(__name__)
 
 
-#: Candidates in memory at a time, about 300 bytes each with what sorting them takes.
+#: Candidates in memory at a time. A candidate takes about 300 bytes while it is sorted.
 _ROWS_AT_A_TIME = 400_000
 
 
-def _candidates(layout: Layout, manifest: pd.DataFrame) -> tuple[pd.DataFrame, set[int]]:
-    """Write work/candidates.parquet; return its kept rows and the buckets that have a shard.
+def gather_candidates(layout: Layout, manifest: pd.DataFrame) -> tuple[pd.DataFrame, set[int]]:
+    """Write work/candidates.parquet; return its lesions and the buckets that have a shard.
 
-    The candidates of a cohort are millions: each shard is dealt out to files of some scans each,
-    and these are sorted one after another, so that no more than a part is in memory. The lesions
-    among them are few.
+    A cohort has millions of candidates and few lesions. Each shard is dealt out to files of some
+    scans each. The files are sorted one after another, so that one part is in memory at a time.
+
+    Raises
+    ------
+    CMBurdenError
+        Where a shard is not a readable table.
     """
     paths = {int(b): layout.bucket("verify", b) for b in sorted(set(manifest["bucket"]))}
     paths = {bucket: path for bucket, path in paths.items() if path.exists()}
     rows = sum(_readable(path, pq.read_metadata).num_rows for path in paths.values())
-    # Which scans are a part depends on the cohort alone: equal input, equal bytes.
+    # The scans of a part depend on the cohort alone: equal input, equal bytes.
     parts = max(1, -(-rows // _ROWS_AT_A_TIME))
     schema = CANDIDATES.schema()
-    kept = [schema.empty_table()]
+    lesions = [schema.empty_table()]
     with tempfile.TemporaryDirectory(prefix=".candidates-", dir=layout.work) as folder:
         files = [Path(folder) / f"{number}.arrow" for number in range(parts)]
         _deal_out(list(paths.values()), sorted(manifest["scan_id"]), files)
@@ -57,15 +62,15 @@ def _candidates(layout: Layout, manifest: pd.DataFrame) -> tuple[pd.DataFrame, s
                 part = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
                 part = part.sort_by([(name, "ascending") for name in CANDIDATES.key])
                 writer.write_table(part)
-                kept.append(part.filter(pc.is_in(part["label"], value_set=pa.array(LABELS))))
+                lesions.append(part.filter(pc.is_in(part["label"], value_set=pa.array(LABELS))))
                 _log.info("candidates: part %d of %d", number, parts)
-    return CANDIDATES.frame(pa.concat_tables(kept).to_pandas()), set(paths)
+    return CANDIDATES.frame(pa.concat_tables(lesions).to_pandas()), set(paths)
 
 
 def _deal_out(shards: list[Path], scan_ids: list[str], files: list[Path]) -> None:
     """Write candidates of ``scan_ids`` (sorted) to ``files``, equally many scans to each.
 
-    What a shard holds of scans that are no longer in the tree is left out.
+    Candidates of scans that are no longer in the tree are left out.
     """
     schema, wanted = CANDIDATES.schema(), pa.array(scan_ids, pa.string())
     share = max(1, -(-len(scan_ids) // len(files)))
@@ -74,13 +79,14 @@ def _deal_out(shards: list[Path], scan_ids: list[str], files: list[Path]) -> Non
         for path in shards:
             shard = _readable(path, pq.read_table, columns=CANDIDATES.names, partitioning=None)
             place = pc.index_in(shard["scan_id"], value_set=wanted)
-            there = place.is_valid()
-            shard, place = shard.filter(there).cast(schema), pc.divide(place.filter(there), share)
+            indexed = place.is_valid()
+            shard = shard.filter(indexed).cast(schema)
+            place = pc.divide(place.filter(indexed), share)
             for number in place.unique().to_pylist():
                 writers[number].write_table(shard.filter(pc.equal(place, number)))
 
 
-def _readable(path: Path, read: Callable, **options):
+def _readable(path: Path, read: Callable[..., Any], **options: Any) -> Any:
     try:
         return read(path, **options)
     except (OSError, KeyError, pa.ArrowException) as error:
@@ -91,12 +97,15 @@ def _readable(path: Path, read: Callable, **options):
         ) from error
 
 
-def _lesions(kept: pd.DataFrame, manifest: pd.DataFrame, largest_mm: float) -> pd.DataFrame:
-    """Rows of `lesions` from the kept candidates."""
-    lesions = kept.merge(
+def lesions_of(candidates: pd.DataFrame, manifest: pd.DataFrame, largest_mm: float) -> pd.DataFrame:
+    """Rows of `lesions` from the definite and possible ``candidates``.
+
+    A lesion whose diameter is above ``largest_mm`` is a macrohaemorrhage.
+    """
+    lesions = candidates.merge(
         manifest[["scan_id", "participant_id", "session_id"]], on="scan_id", validate="many_to_one"
     )
-    lesions["lesion_id"] = core_keys.lesion_numbers(lesions)
+    lesions["lesion_id"] = lesion_numbers(lesions)
     lesions["macrohaemorrhage"] = (lesions["diameter_mm"] > largest_mm).fillna(False)
     place = {"region": UNKNOWN.name, "group": UNKNOWN.group, "hemisphere": "unknown"}
     return lesions.fillna(place)[LESIONS.names]

@@ -1,4 +1,4 @@
-"""From lesions to what an epidemiologist reports: bins, patterns, intervals, one scan a person."""
+"""The one scan that stands for a participant, by the rules of config ``aggregate.choose_scan``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ CHOICE_RULES = {
 }
 
 
+#: How `participants` names the tie-break by config ``index.suffixes``.
+_SUFFIX_ORDER = "suffix order"
+
+
 def check_rules(rules: Sequence[str]) -> None:
+    """Raise CMBurdenError where a rule of config ``aggregate.choose_scan`` does not exist."""
     unknown = [rule for rule in rules if rule not in CHOICE_RULES]
     if unknown:
         raise CMBurdenError(
@@ -36,12 +41,12 @@ def check_rules(rules: Sequence[str]) -> None:
 def choose_scan(
     scans: list[dict[str, Any]], rules: Sequence[str], suffixes: Sequence[str] = ()
 ) -> tuple[dict[str, Any], str]:
-    """The one scan that stands for a participant, and why.
+    """The one scan that stands for a participant, and the rules that decided.
 
     ``scans`` are usable scans of one participant (keys scan_id, session_id, suffix, contrast,
-    slice_mm, field_strength_t, echo_time_s and, where known, acq_time as ISO text). A scan whose
-    value for a rule is unknown loses against one whose value is known. ``suffixes``, the most
-    wanted first, decide between scans that no rule tells apart.
+    slice_mm, field_strength_t, echo_time_s and acq_time as ISO text; values may be missing). A
+    scan without a value loses against one with a value. ``suffixes``, the most wanted first,
+    decide between scans that no rule tells apart.
 
     >>> scans = [{"scan_id": "b", "contrast": "GRE"}, {"scan_id": "a", "contrast": "SWI"}]
     >>> choose_scan(scans, ["swi_first"])[1]
@@ -51,34 +56,25 @@ def choose_scan(
     left, decided = sorted(scans, key=lambda scan: scan["scan_id"]), []
     if len(left) == 1:
         return left[0], "only usable scan"
-    for rule in rules:
-        best = min(_rank(scan, rule, left) for scan in left)
-        kept = [scan for scan in left if _rank(scan, rule, left) == best]
-        if len(kept) < len(left):
-            decided.append(rule)
-        left = kept
+    places: dict[str | None, int] = {suffix: place for place, suffix in enumerate(suffixes)}
+    for name in (*rules, _SUFFIX_ORDER):
+        if name == _SUFFIX_ORDER:
+            ranks = [float(places.get(_text(scan.get("suffix")), len(places))) for scan in left]
+        else:
+            ranks = [_rank(scan, name, left) for scan in left]
+        first = [scan for scan, rank in zip(left, ranks, strict=True) if rank == min(ranks)]
+        if len(first) < len(left):
+            decided.append(name)
+        left = first
         if len(left) == 1:
             return left[0], ", then ".join(decided)
-    places = {suffix: place for place, suffix in enumerate(suffixes)}
-    ranks = [places.get(_text(scan.get("suffix")), len(places)) for scan in left]
-    kept = [scan for scan, rank in zip(left, ranks, strict=True) if rank == min(ranks)]
-    if len(kept) < len(left):
-        decided.append("suffix order")
-    left = kept
-    if len(left) == 1:
-        return left[0], ", then ".join(decided)
     return left[0], ", then ".join([*decided, "first scan_id"])
 
 
 def _rank(scan: dict[str, Any], rule: str, among: list[dict[str, Any]]) -> float:
-    """Rank by one rule, smaller is better; infinite where unknown."""
+    """Rank by one rule, smaller is better; infinite without a value."""
     if rule in ("most_recent_session", "first_session"):
-        by_time = all(_known(other.get("acq_time")) for other in among)
-
-        def when(other):
-            return other["acq_time"] if by_time else natural(_text(other.get("session_id")))
-
-        place = sorted({when(other) for other in among}).index(when(scan))
+        place = _place_in_time(scan, among)
         return -place if rule == "most_recent_session" else place
     if rule in ("swi_first", "gre_first"):
         return float(_text(scan.get("contrast")) != rule[:3].upper())
@@ -88,7 +84,16 @@ def _rank(scan: dict[str, Any], rule: str, among: list[dict[str, Any]]) -> float
         "longest_echo": ("echo_time_s", -1),
     }[rule]
     value = scan.get(column)
-    return sign * float(value) if _known(value) else math.inf
+    return sign * float(value) if value is not None and _known(value) else math.inf
+
+
+def _place_in_time(scan: dict[str, Any], among: list[dict[str, Any]]) -> int:
+    """Place of the scan's session, by time where all have one, else by label."""
+    if all(_known(other.get("acq_time")) for other in among):
+        times = [other["acq_time"] for other in among]
+        return sorted(set(times)).index(scan["acq_time"])
+    labels = {natural(_text(other.get("session_id"))) for other in among}
+    return sorted(labels).index(natural(_text(scan.get("session_id"))))
 
 
 def _known(value: Any) -> bool:

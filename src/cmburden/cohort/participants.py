@@ -6,66 +6,78 @@ from typing import Any
 
 import pandas as pd
 
-from cmburden.cohort import choose as burden
-from cmburden.cohort import patterns, phenotypes
-from cmburden.cohort.scans import _REVIEWED, _STAGES
-from cmburden.core.tables import (
-    PARTICIPANTS,
-)
+from cmburden.cohort.choose import choose_scan
+from cmburden.cohort.patterns import is_boston_imaging
+from cmburden.cohort.phenotypes import SHARED, Phenotypes
+from cmburden.cohort.scans import REVIEWED_COUNTS
+from cmburden.core.schema import as_records
+from cmburden.core.stages import RECORDED_STAGES
+from cmburden.core.tables import PARTICIPANTS
 from cmburden.summary import bins
 
+#: Columns of the scan chosen that a participant takes over.
 _OF_CHOSEN = (
-    "scan_id", "session_id", "n_cmb", "n_possible", "n_macrohaemorrhage", "pattern", *_REVIEWED,
-)  # fmt: skip
+    "scan_id",
+    "session_id",
+    "n_cmb",
+    "n_possible",
+    "n_macrohaemorrhage",
+    "pattern",
+    *REVIEWED_COUNTS,
+)
 
 
-def _participants(scans, lesions, known, config: dict[str, Any]) -> pd.DataFrame:
-    """One row a participant of the tree, with the scan that stands for them and phenotypes."""
-    rules, suffixes = config["aggregate"]["choose_scan"], list(config["index"]["suffixes"])
-    shown = config["report"]
-    times = _session_times(known.sessions)
-    of_person: dict[str, list[dict[str, Any]]] = {}
-    for scan in scans.to_dict("records"):
-        of_person.setdefault(scan["participant_id"], []).append(scan)
-    rows = []
-    for participant, own in sorted(of_person.items()):
-        row = {
-            "participant_id": participant,
-            "n_scans": sum(not pd.isna(scan["path"]) for scan in own),
-        }
-        usable = [
-            scan | {"acq_time": times.get((participant, scan["session_id"]))}
-            for scan in own
-            if scan["status"] == "ok"
-        ]
-        if usable:
-            chosen, why = burden.choose_scan(usable, rules, suffixes)
-            row |= {"chosen_because": why} | {name: chosen[name] for name in _OF_CHOSEN}
-        else:
-            chosen = _furthest(own)
-            row["chosen_because"] = f"no usable scan: {chosen['reason']}"
-            row["missing_reason"] = chosen["reason"]
-        rows.append(row | {"cohort": chosen["cohort"], "contrast": chosen["contrast"]})
+def participant_rows(
+    scans: pd.DataFrame, lesions: pd.DataFrame, phenotypes: Phenotypes, config: dict[str, Any]
+) -> pd.DataFrame:
+    """One row a participant of the tree, with the scan that stands for them and phenotypes.
+
+    ``scans`` and ``lesions`` of their contracts.
+    """
+    times = _session_times(phenotypes.sessions)
+    rows = [
+        {"participant_id": participant, **_choice(as_records(of_person), times, config)}
+        for participant, of_person in scans.groupby("participant_id", sort=True)
+    ]
     participants = pd.DataFrame(rows, columns=PARTICIPANTS.names)
     definite = lesions[(lesions["label"] == "definite") & ~lesions["macrohaemorrhage"]]
     groups = definite.groupby("scan_id")["group"].agg(list).to_dict()
     participants["boston_imaging"] = [
-        None if pd.isna(scan_id) else patterns.is_boston_imaging(groups.get(scan_id, []))
+        None if pd.isna(scan_id) else is_boston_imaging(groups.get(scan_id, []))
         for scan_id in participants["scan_id"]
     ]
-    participants["cmb_bin"] = bins.binned(
-        participants["n_cmb"], shown["bins"], bins.bin_labels(shown["bins"])
-    )
-    participants = _with_phenotypes(participants, known)
-    bands = shown["age_bands"]
+    edges, bands = config["report"]["bins"], config["report"]["age_bands"]
+    participants["cmb_bin"] = bins.binned(participants["n_cmb"], edges, bins.bin_labels(edges))
+    participants = _with_phenotypes(participants, phenotypes)
     participants["age_band"] = bins.binned(participants["age"], bands, bins.age_band_labels(bands))
     return participants
 
 
-def _furthest(own: list[dict[str, Any]]) -> dict[str, Any]:
-    """The unusable scan that got furthest: what kept the participant out."""
-    order = {stage: number for number, stage in enumerate(("index", *_STAGES))}
-    return min(own, key=lambda scan: (-order.get(scan["stage"], -1), scan["scan_id"]))
+def _choice(
+    scans: list[dict[str, Any]], times: dict[tuple[str, str], str], config: dict[str, Any]
+) -> dict[str, Any]:
+    """Columns of a participant that are of the scan chosen, or say why there is none."""
+    usable = [
+        scan | {"acq_time": times.get((scan["participant_id"], scan["session_id"]))}
+        for scan in scans
+        if scan["status"] == "ok"
+    ]
+    row: dict[str, Any] = {"n_scans": sum(scan["path"] is not None for scan in scans)}
+    if usable:
+        rules, suffixes = config["aggregate"]["choose_scan"], list(config["index"]["suffixes"])
+        chosen, why = choose_scan(usable, rules, suffixes)
+        row |= {"chosen_because": why} | {name: chosen[name] for name in _OF_CHOSEN}
+    else:
+        chosen = _furthest(scans)
+        row["chosen_because"] = f"no usable scan: {chosen['reason']}"
+        row["missing_reason"] = chosen["reason"]
+    return row | {"cohort": chosen["cohort"], "contrast": chosen["contrast"]}
+
+
+def _furthest(scans: list[dict[str, Any]]) -> dict[str, Any]:
+    """The unusable scan that passed the most stages: its reason is the participant's."""
+    order = {stage: number for number, stage in enumerate(("index", *RECORDED_STAGES))}
+    return min(scans, key=lambda scan: (-order.get(scan["stage"], -1), scan["scan_id"]))
 
 
 def _session_times(sessions: pd.DataFrame) -> dict[tuple[str, str], str]:
@@ -78,34 +90,33 @@ def _session_times(sessions: pd.DataFrame) -> dict[tuple[str, str], str]:
     }
 
 
-def _with_phenotypes(participants: pd.DataFrame, known: phenotypes.Phenotypes) -> pd.DataFrame:
+def _with_phenotypes(participants: pd.DataFrame, phenotypes: Phenotypes) -> pd.DataFrame:
     """All columns of participants.tsv, and those of the chosen session as ``session_*``.
 
-    A column of theirs whose name is ours but not meant alike is kept as ``phenotype_*``.
+    A column of the user's with the name of one of ours, but another meaning, is ``phenotype_*``.
     """
-    shared = ("age", "sex", "site", "diagnosis")
-    taken = set(PARTICIPANTS.names) - set(shared) - {"participant_id"}
-    theirs = known.participants.rename(columns={n: f"phenotype_{n}" for n in taken})
-    merged = participants.drop(columns=list(shared)).merge(theirs, on="participant_id", how="left")
-    sessions = known.sessions
-    if len(sessions):
-        renamed = sessions.rename(
-            columns={
-                name: f"session_{name}"
-                for name in sessions.columns
-                if name not in ("participant_id", "session_id")
-            }
-        )
-        merged = merged.merge(renamed, on=["participant_id", "session_id"], how="left")
-        for name in shared:
-            if f"session_{name}" in merged:
-                values = merged.pop(f"session_{name}")
-                merged[name] = values.fillna(merged[name]) if name in merged else values
-    for name in shared:
+    taken = set(PARTICIPANTS.names) - set(SHARED) - {"participant_id"}
+    theirs = phenotypes.participants.rename(columns={name: f"phenotype_{name}" for name in taken})
+    merged = participants.drop(columns=list(SHARED)).merge(theirs, on="participant_id", how="left")
+    if len(phenotypes.sessions):
+        merged = _with_sessions(merged, phenotypes.sessions)
+    for name in SHARED:
         if name not in merged:
             merged[name] = pd.Series([None] * len(merged), dtype="object")
     merged["age"] = merged["age"].astype("Float64")
     extra = [name for name in merged.columns if name not in PARTICIPANTS.names]
-    # Arrow stores both of pandas' text types alike only when told.
+    # Pandas has two types of text. Arrow stores both alike if both are objects.
     text = {name: object for name in extra if pd.api.types.is_string_dtype(merged[name])}
     return merged[[*PARTICIPANTS.names, *extra]].astype(text)
+
+
+def _with_sessions(participants: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame:
+    """Columns of the chosen session; age, sex, site and diagnosis of the session come first."""
+    keys = ["participant_id", "session_id"]
+    names = {name: f"session_{name}" for name in sessions.columns if name not in keys}
+    merged = participants.merge(sessions.rename(columns=names), on=keys, how="left")
+    for name in SHARED:
+        if f"session_{name}" in merged:
+            values = merged.pop(f"session_{name}")
+            merged[name] = values.fillna(merged[name]) if name in merged else values
+    return merged

@@ -1,4 +1,4 @@
-"""A person's distribution of microbleeds: anatomical pattern, Boston imaging item."""
+"""Where a person's microbleeds lie: anatomical pattern, and the imaging item of Boston v2.0."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def pattern_of(groups: list[str]) -> str:
     >>> pattern_of([]), pattern_of(["lobar", "deep"])
     ('none', 'mixed')
     """
-    known = {group for group in groups if group != "unknown"}
-    if not known:
-        # Microbleeds whose region is unknown cannot be called absent; nor can they be placed.
+    placed = {group for group in groups if group != "unknown"}
+    if not placed:
+        # Microbleeds of unknown region are not absent, and only 'mixed' claims no place of them.
         return "none" if not groups else "mixed"
-    if known == {"lobar"}:
+    if placed == {"lobar"}:
         return "strictly lobar"
-    return "mixed" if "lobar" in known else "strictly deep/infratentorial"
+    return "mixed" if "lobar" in placed else "strictly deep/infratentorial"

@@ -1,6 +1,6 @@
 """participants.tsv and sessions.tsv as people write them, read without stopping the cohort.
 
-What is odd is put right where its meaning is plain, and every oddity is listed once.
+An oddity is put right where its meaning is plain. A sentence lists each kind of oddity once.
 """
 
 from __future__ import annotations
@@ -10,28 +10,35 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 _MISSING = {"", "n/a", "na", "nan", "null", ".", "-"}
 _IDS = ("participant_id", "participant", "subject_id", "subject", "sub", "bids_id", "id")
-#: Column of ours: names under which it is found, by preference, without regard to case.
+#: Our name of a column: names in the user's file by preference, without regard to case.
 _VARIANTS = {
     "age": ("age", "age_years", "age_at_scan", "age_at_baseline", "age_mri"),
     "sex": ("sex", "gender"),
     "site": ("site", "site_id", "centre", "center", "scanner_site"),
     "diagnosis": ("diagnosis", "dx", "diagnostic_group", "clinical_status", "group"),
 }
+#: Columns that participants.tsv and sessions.tsv share.
+SHARED = tuple(_VARIANTS)
 _SEXES = {"m": "M", "male": "M", "man": "M", "f": "F", "female": "F", "woman": "F"}
+#: A number above this is no age in years.
 _MAX_AGE = 120
+#: Most items that a sentence lists.
+_MOST_LISTED = 5
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Phenotypes:
     """``participants``: one row a participant_id; ``sessions``: one row a participant and session.
 
-    Both have age, sex, site and diagnosis (sessions: where given) plus every other column.
-    ``problems`` are sentences; ``described`` holds the tree's own column descriptions.
+    Both have age, sex, site and diagnosis (sessions: as far as given) and every other column of
+    the files. ``problems`` are sentences. ``described`` has column descriptions from the tree's
+    participants.json.
     """
 
     participants: pd.DataFrame
@@ -45,27 +52,28 @@ def read(bids_dir: Path, participants: list[str]) -> Phenotypes:
 
     Rows of people who have no folder are left out and counted in ``problems``.
     """
-    bids_dir, problems = Path(bids_dir), []
+    bids_dir = Path(bids_dir)
+    problems: list[str] = []
     table = _read_tsv(bids_dir / "participants.tsv", problems)
-    there = table is not None
-    if not there:
+    has_table = table is not None
+    if table is None:
         problems.append("no participants.tsv with rows: age, sex, site and diagnosis are unknown")
         table = pd.DataFrame({"participant_id": []}, dtype=object)
     table = _identified(table, "participants.tsv", problems)
     table = _standardised(table, "participants.tsv", problems)
-    known = set(participants)
-    strangers = sorted(set(table["participant_id"]) - known)
+    in_tree = set(participants)
+    strangers = sorted(set(table["participant_id"]) - in_tree)
     if strangers:
         problems.append(
             f"participants.tsv lists {len(strangers)} participant(s) of whom the tree holds no "
             f"scan folder that was indexed: {_some(strangers)}"
         )
-    absent = sorted(known - set(table["participant_id"]))
-    if absent and there:
+    absent = sorted(in_tree - set(table["participant_id"]))
+    if absent and has_table:
         problems.append(
             f"participants.tsv lacks {len(absent)} participant(s) of the tree: {_some(absent)}"
         )
-    table = table[table["participant_id"].isin(known)]
+    table = table[table["participant_id"].isin(in_tree)]
     return Phenotypes(
         participants=_typed(table.reset_index(drop=True)),
         sessions=_sessions(bids_dir, participants, problems),
@@ -96,25 +104,30 @@ def _read_tsv(path: Path, problems: list[str]) -> pd.DataFrame | None:
     if not lines:
         problems.append(f"{path.name} is empty")
         return None
-    mark = "\t" if "\t" in lines[0] else ("," if "," in lines[0] else "\t")
+    mark = "," if "," in lines[0] and "\t" not in lines[0] else "\t"
     if mark == ",":
         problems.append(f"{path.name} is separated by commas, not tabs; read as such")
-    rows = list(csv.reader(lines, delimiter=mark))
-    names, cells = [name.strip() for name in rows[0]], rows[1:]
-    ragged = [number for number, row in enumerate(cells, start=2) if len(row) != len(names)]
+    header, *rows = csv.reader(lines, delimiter=mark)
+    names = [name.strip() for name in header]
+    ragged = [number for number, row in enumerate(rows, start=2) if len(row) != len(names)]
     if ragged:
         problems.append(
             f"{path.name}: line(s) {_some(ragged)} have not {len(names)} cells; missing cells are "
             "taken as n/a, surplus cells are dropped"
         )
-    cells = [(row + [""] * len(names))[: len(names)] for row in cells]
+    cells = [(row + [""] * len(names))[: len(names)] for row in rows]
     frame = pd.DataFrame(cells, columns=names, dtype=object)
-    frame = frame.loc[:, [bool(name) for name in frame.columns]]
-    if frame.columns.duplicated().any():
-        twice = sorted(set(frame.columns[frame.columns.duplicated()]))
-        problems.append(f"{path.name}: column(s) {_some(twice)} occur twice; the first is used")
-        frame = frame.loc[:, ~frame.columns.duplicated()]
-    return frame.map(_cell)
+    return _each_column_once(frame, path.name, problems).map(_cell)
+
+
+def _each_column_once(frame: pd.DataFrame, name: str, problems: list[str]) -> pd.DataFrame:
+    """``frame`` without columns that have no name, and without repeated ones."""
+    frame = frame.loc[:, [bool(column) for column in frame.columns]]
+    again = frame.columns.duplicated()
+    if again.any():
+        twice = sorted(set(frame.columns[again]))
+        problems.append(f"{name}: column(s) {_some(twice)} occur twice; the first is used")
+    return frame.loc[:, ~again]
 
 
 def _cell(value: str) -> str | None:
@@ -125,13 +138,13 @@ def _cell(value: str) -> str | None:
 def _identified(table: pd.DataFrame, name: str, problems: list[str]) -> pd.DataFrame:
     """``table`` with one row a participant_id, each with 'sub-'."""
     by_lower = {column.lower(): column for column in table.columns}
-    found = next((by_lower[option] for option in _IDS if option in by_lower), None)
-    if found is None:
+    column = next((by_lower[option] for option in _IDS if option in by_lower), None)
+    if column is None:
         problems.append(f"{name} has no column participant_id: it is not used")
         return pd.DataFrame({"participant_id": []}, dtype=object)
-    if found != "participant_id":
-        problems.append(f"{name}: column {found!r} is taken as participant_id")
-    table = table.rename(columns={found: "participant_id"})
+    if column != "participant_id":
+        problems.append(f"{name}: column {column!r} is taken as participant_id")
+    table = table.rename(columns={column: "participant_id"})
     empty = table["participant_id"].isna()
     if empty.any():
         problems.append(f"{name}: {int(empty.sum())} row(s) without a participant are dropped")
@@ -158,12 +171,12 @@ def _standardised(table: pd.DataFrame, name: str, problems: list[str]) -> pd.Dat
     table = table.copy()
     by_lower = {column.lower(): column for column in reversed(list(table.columns))}
     for ours, variants in _VARIANTS.items():
-        found = next((by_lower[option] for option in variants if option in by_lower), None)
-        if found is None:
+        theirs = next((by_lower[option] for option in variants if option in by_lower), None)
+        if theirs is None:
             continue
-        values = table[found]
-        if found != ours:
-            problems.append(f"{name}: column {found!r} is taken as {ours}")
+        values = table[theirs]
+        if theirs != ours:
+            problems.append(f"{name}: column {theirs!r} is taken as {ours}")
         if ours == "age":
             values = _ages(values, name, problems)
         elif ours == "sex":
@@ -185,7 +198,8 @@ def _ages(values: pd.Series, name: str, problems: list[str]) -> pd.Series:
 
 def _sessions(bids_dir: Path, participants: list[str], problems: list[str]) -> pd.DataFrame:
     """Rows of sub-*/sub-*_sessions.tsv; empty where the tree has none."""
-    found, oddities = [], {}
+    tables: list[pd.DataFrame] = []
+    oddities: dict[str, list[str]] = {}
     for participant in participants:
         path = bids_dir / participant / f"{participant}_sessions.tsv"
         here: list[str] = []
@@ -199,14 +213,14 @@ def _sessions(bids_dir: Path, participants: list[str], problems: list[str]) -> p
             bare = ~table["session_id"].str.startswith("ses-")
             table["session_id"] = table["session_id"].where(~bare, "ses-" + table["session_id"])
             table.insert(0, "participant_id", participant)
-            found.append(_standardised(table, "*_sessions.tsv", here))
+            tables.append(_standardised(table, "*_sessions.tsv", here))
         for oddity in here:
             text = oddity.replace(path.name, "*_sessions.tsv")
             oddities.setdefault(text, []).append(participant)
     problems += [f"{text} ({_some(who)})" for text, who in oddities.items()]
-    if not found:
+    if not tables:
         return pd.DataFrame({"participant_id": [], "session_id": []}, dtype=object)
-    return _typed(pd.concat(found, ignore_index=True))
+    return _typed(pd.concat(tables, ignore_index=True))
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
@@ -241,6 +255,8 @@ def _descriptions(path: Path) -> dict[str, str]:
     }
 
 
-def _some(items: list, most: int = 5) -> str:
-    shown = ", ".join(str(item) for item in items[:most])
-    return shown if len(items) <= most else f"{shown} and {len(items) - most} more"
+def _some(items: list[Any]) -> str:
+    """The first items, and how many more there are."""
+    listed = ", ".join(str(item) for item in items[:_MOST_LISTED])
+    left = len(items) - _MOST_LISTED
+    return f"{listed} and {left} more" if left > 0 else listed

@@ -19,7 +19,9 @@ from cmburden.core.tables import LABELS
 from cmburden.stats import agreement, intervals
 from cmburden.summary import bins
 from cmburden.summary.correction import presence_counts
-from cmburden.summary.rows import row, share
+from cmburden.summary.measures import Review, ReviewAgreement
+from cmburden.summary.rows import Row, of_stratum, row, share
+from cmburden.summary.strata import EVERYBODY, Stratum
 
 SOFTWARE = "software"
 _CLUSTERED = "Wilson 95 % interval at the effective number of lesions (Rao and Scott 1992)"
@@ -35,7 +37,7 @@ def rows(
     scans: pd.DataFrame,
     lesions: pd.DataFrame,
     config: dict[str, Any],
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Rows of `summary` for all scans and each contrast; none if nobody reviewed.
 
     ``reviews``, ``scans`` and ``lesions`` are the cohort's tables. Measures that depend on how well
@@ -44,8 +46,8 @@ def rows(
     if not len(verdicts.counts):
         return []
     read = scans[scans["status"] == "ok"]
-    strata = [("all", read)]
-    strata += [(f"contrast={name}", part) for name, part in read.groupby("contrast", sort=True)]
+    strata = [(EVERYBODY, read)]
+    strata += [(Stratum(contrast=name), part) for name, part in read.groupby("contrast", sort=True)]
     result = []
     for stratum, part in strata:
         ids = set(part["scan_id"])
@@ -63,39 +65,27 @@ def rows(
             estimates += _ppv(places, detections, decisions)
             estimates += _presence(part)
             estimates += _errors(part, places, readings)
-        result += [{"stratum": stratum} | estimate for estimate in estimates]
+        result += of_stratum(stratum, estimates)
     return result
 
 
-def _row(measure: str, *values: Any) -> dict[str, Any]:
-    return row(f"review {measure}", *values)
-
-
-def _share(measure: str, positive: int, total: int, method: str) -> dict[str, Any]:
-    return share(f"review {measure}", positive, total, method)
-
-
-def _progress(
-    scans: pd.DataFrame, places: pd.DataFrame, lesions: pd.DataFrame
-) -> Iterator[dict[str, Any]]:
+def _progress(scans: pd.DataFrame, places: pd.DataFrame, lesions: pd.DataFrame) -> Iterator[Row]:
     """How much of the cohort the readers settled."""
     settled = places[places["label"].isin(LABELS) & places["microbleed"].notna()]
-    yield _row("lesions settled", len(settled), len(settled), len(lesions))
+    yield row(Review("lesions settled"), len(settled), len(settled), len(lesions))
     disputed = int((places["settled"] == "disputed").sum())
-    yield _row("lesions disputed", disputed, disputed, len(places))
+    yield row(Review("lesions disputed"), disputed, disputed, len(places))
     added = places[places["label"].isna() & places["microbleed"].eq(True)]
-    yield _row("lesions added", len(added), len(added), len(places))
+    yield row(Review("lesions added"), len(added), len(added), len(places))
     whole = int(scans["n_cmb_reviewed"].notna().sum())
-    yield _row("scans reviewed", whole, whole, len(scans))
+    yield row(Review("scans reviewed"), whole, whole, len(scans))
 
 
-def _ppv(
-    places: pd.DataFrame, lesions: pd.DataFrame, reviews: pd.DataFrame
-) -> Iterator[dict[str, Any]]:
+def _ppv(places: pd.DataFrame, lesions: pd.DataFrame, reviews: pd.DataFrame) -> Iterator[Row]:
     """Of the software's lesions that readers settled, the share that are microbleeds."""
     judgements = reviews[reviews["decision"].isin(["accept", "reject"])]
     ordered = bool((judgements["ordering"] != "random").any())
-    for label, name in (("definite", "ppv"), ("possible", "ppv possible")):
+    for label, measure in (("definite", Review("ppv")), ("possible", Review("ppv possible"))):
         settled = places[(places["label"] == label) & places["microbleed"].notna()]
         total, due = len(settled), int((lesions["label"] == label).sum())
         method = f"{total} of {due} {label} lesions settled; {_CLUSTERED}"
@@ -104,7 +94,7 @@ def _ppv(
         yes = settled["microbleed"].astype(float)
         mean = float(yes.mean()) if total else math.nan
         low, high = clustered_wilson(yes.to_numpy(), settled["participant_id"].to_numpy())
-        yield _row(name, mean, int(yes.sum()), total, method, low, high)
+        yield row(measure, mean, int(yes.sum()), total, method, low, high)
 
 
 def clustered_wilson(positive: np.ndarray, cluster: np.ndarray) -> tuple[float, float]:
@@ -131,7 +121,7 @@ def clustered_wilson(positive: np.ndarray, cluster: np.ndarray) -> tuple[float, 
     return intervals.wilson(share * n / effect, n / effect)
 
 
-def _presence(scans: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _presence(scans: pd.DataFrame) -> Iterator[Row]:
     """Presence after review, over the scans whose number of microbleeds is settled."""
     none = (scans["n_cmb"].fillna(0) + scans["n_possible"].fillna(0)) == 0
     # A scan whose only lesions are macrohaemorrhages has lesions that readers must judge.
@@ -143,7 +133,7 @@ def _presence(scans: pd.DataFrame) -> Iterator[dict[str, Any]]:
         f"scans with all lesions settled, of {len(scans)}; {int(unread.sum())} without a "
         "definite or possible lesion count as without, unread; share, Wilson 95 % interval"
     )
-    yield _share("presence", positive, int(settled.sum()), method)
+    yield share(Review("presence"), positive, int(settled.sum()), method)
 
 
 def detector_errors(
@@ -182,15 +172,13 @@ def _scan_errors(scans: pd.DataFrame, readings: pd.DataFrame) -> dict[str, Prese
     }
 
 
-def _errors(
-    scans: pd.DataFrame, places: pd.DataFrame, readings: pd.DataFrame
-) -> Iterator[dict[str, Any]]:
+def _errors(scans: pd.DataFrame, places: pd.DataFrame, readings: pd.DataFrame) -> Iterator[Row]:
     """Errors of the software by scan and by lesion, over scans read free-hand."""
     hand = _read_free_hand(readings)
     errors = _scan_errors(scans, readings)["definite"]
     method = f"presence (definite) by scan; {_HAND} {_TRUTH}; Wilson 95 % interval"
-    yield _share("sensitivity", errors["positive_found"], errors["positive_scans"], method)
-    yield _share("specificity", errors["negative_clean"], errors["negative_scans"], method)
+    yield share(Review("sensitivity"), errors["positive_found"], errors["positive_scans"], method)
+    yield share(Review("specificity"), errors["negative_clean"], errors["negative_scans"], method)
     sample = places[places["scan_id"].isin(hand)]
     # Only the lesions that were marked without detections shown: a reader who is shown a detection
     # agrees with the detection more often.
@@ -199,16 +187,14 @@ def _errors(
     low, high = clustered_wilson(hits.to_numpy(), real["participant_id"].to_numpy())
     mean = float(hits.mean()) if len(real) else None
     method = f"definite within 3 mm or the lesion, of those marked free-hand; {_CLUSTERED}"
-    yield _row("lesion sensitivity", mean, int(hits.sum()), len(real), method, low, high)
+    yield row(Review("lesion sensitivity"), mean, int(hits.sum()), len(real), method, low, high)
     wrong = int(((sample["label"] == "definite") & sample["microbleed"].eq(False)).sum())
     method = f"definite and not held for a microbleed; {_HAND}"
     rate = wrong / len(hand) if hand else None
-    yield _row("false positives per scan", rate, wrong, len(hand), method)
+    yield row(Review("false positives per scan"), rate, wrong, len(hand), method)
 
 
-def _agreement(
-    scans: pd.DataFrame, readings: pd.DataFrame, edges: list[int]
-) -> Iterator[dict[str, Any]]:
+def _agreement(scans: pd.DataFrame, readings: pd.DataFrame, edges: list[int]) -> Iterator[Row]:
     """Kappa and ICC of each two readers, and of each reader and the software."""
     counts = readings.pivot(index="scan_id", columns="reader", values="n_cmb")
     names = sorted(counts.columns)
@@ -224,16 +210,19 @@ def _agreement(
         if second == SOFTWARE and free < len(both):
             over += "; who is shown detections agrees with them more"
         a, b = both[first], both[second]
-        who = f"{first} / {second}"
         kappa = agreement.kappa((a > 0).tolist(), (b > 0).tolist(), levels=[False, True])
-        yield _with_interval(f"kappa presence: {who}", kappa, f"Cohen's kappa over {over}")
+        yield _with_interval(
+            ReviewAgreement("kappa presence", first, second), kappa, f"Cohen's kappa over {over}"
+        )
         bins_a, bins_b = (bins.binned(v, edges, labels).tolist() for v in (a, b))
         kappa = agreement.kappa(bins_a, bins_b, weights="quadratic", levels=labels)
         method = f"Cohen's kappa, quadratic weights, bins {', '.join(labels)}, over {over}"
-        yield _with_interval(f"weighted kappa bins: {who}", kappa, method)
+        yield _with_interval(ReviewAgreement("weighted kappa bins", first, second), kappa, method)
         icc = agreement.icc(both.to_numpy(float))
-        yield _with_interval(f"icc count: {who}", icc, f"ICC(2,1) over {over}")
+        yield _with_interval(
+            ReviewAgreement("icc count", first, second), icc, f"ICC(2,1) over {over}"
+        )
 
 
-def _with_interval(measure: str, result: agreement.Estimate, method: str) -> dict[str, Any]:
-    return _row(measure, result.estimate, result.n, None, method, result.ci_low, result.ci_high)
+def _with_interval(measure: ReviewAgreement, result: agreement.Estimate, method: str) -> Row:
+    return row(measure, result.estimate, result.n, None, method, result.ci_low, result.ci_high)

@@ -2,58 +2,62 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from cmburden.cohort import verdicts as settle
 from cmburden.cohort.patterns import pattern_of
+from cmburden.cohort.verdicts import Verdicts, candidates_of, settle
 from cmburden.core.errors import REASONS
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.core.stages import RECORDED_STAGES
-from cmburden.core.tables import (
-    CANDIDATES,
-    COUNTS,
-    REVIEW_COUNTS,
-    SCANS,
-)
+from cmburden.core.tables import CANDIDATES, COUNTS, REVIEW_COUNTS, SCANS
 from cmburden.models.contract import contract_of
 from cmburden.space.regions import BY_NAME, REGIONS, UNKNOWN
 
 _log = logging.getLogger(__name__)
-
-
-_STAGES = RECORDED_STAGES
-
-
 #: Reasons for which a file that would have been a scan is one that failed.
 _FAULTS = ("unreadable", "empty_file", "truncated", "not_finite", "not_3d", "constant")
-
-
 #: Measures that stages leave in their records: the numbers of `scans` that are not counts.
 _MEASURES = [column.name for column in SCANS.columns if column.kind == "float"]
+#: Counts of the readers' verdicts, in `scans` and `participants`.
+REVIEWED_COUNTS = tuple(column.name for column in REVIEW_COUNTS)
 
 
-#: What a participant takes over from the scan chosen.
-_REVIEWED = tuple(column.name for column in REVIEW_COUNTS)
+@dataclasses.dataclass(frozen=True)
+class Shards:
+    """Candidates that `verify` left: ``buckets`` with a shard, and ``n_kept``, the number of
+    candidates of each scan that are definite or possible."""
+
+    buckets: set[int]
+    n_kept: dict[str, int]
 
 
-def _scans(layout, manifest, rejected, present, kept, config) -> pd.DataFrame:
-    """A row for every scan of the manifest, every faulty file, every participant without either."""
-    ids = {stage: _model_id(config, stage) for stage in ("detect", "verify")}
+def scan_rows(
+    layout: Layout,
+    manifest: pd.DataFrame,
+    rejected: pd.DataFrame,
+    shards: Shards,
+    config: dict[str, Any],
+) -> pd.DataFrame:
+    """`scans` without counts.
+
+    A row for every scan of the manifest, for every file that would be a scan were it sound, and for
+    every participant without either.
+    """
+    models = {stage: _model_id(config, stage) for stage in ("detect", "verify")}
     rows = []
     for scan in manifest.to_dict("records"):
         row = {name: scan[name] for name in SCANS.names if name in scan}
-        row |= _fate(
-            layout, scan["scan_id"], int(scan["bucket"]) in present, kept.get(scan["scan_id"], 0)
-        )
-        done = row.pop("done")
-        row["detector_id"] = ids["detect"] if "detect" in done else None
-        row["verifier_id"] = ids["verify"] if "verify" in done else None
-        # The sidecar's values are the manifest's; a stage gives only what it measured.
+        fate, finished = _fate(layout, scan["scan_id"], int(scan["bucket"]), shards)
+        row |= fate
+        row["detector_id"] = models["detect"] if "detect" in finished else None
+        row["verifier_id"] = models["verify"] if "verify" in finished else None
+        # The sidecar's values are the manifest's; a stage gives only measures of its own.
         row |= {name: scan[name] for name in ("echo_time_s", "field_strength_t")}
         rows.append(row)
     cohorts = dict(zip(manifest["participant_id"], manifest["cohort"], strict=True))
@@ -61,19 +65,19 @@ def _scans(layout, manifest, rejected, present, kept, config) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=SCANS.names)
 
 
-def _fate(layout: Layout, scan_id: str, has_shard: bool, kept: int) -> dict[str, Any]:
-    """Status, reason, message, stage, log and measures: the first stage not ok decides.
+def _fate(
+    layout: Layout, scan_id: str, bucket: int, shards: Shards
+) -> tuple[dict[str, Any], list[str]]:
+    """Status, reason, message, stage, log and measures of a scan, and the stages that finished it.
 
-    A run over other participants rewrites a bucket's shard without this scan (``kept`` is then
-    less than its record says): that is a scan without a result, never one with 0 microbleeds.
+    The first stage that is not ok decides.
     """
-    fate: dict[str, Any] = {"status": "ok", "done": []}
-    for stage in _STAGES:
+    fate: dict[str, Any] = {"status": "ok"}
+    finished: list[str] = []
+    for stage in RECORDED_STAGES:
         outcome = _outcome(layout, stage, scan_id)
-        if outcome.ok and stage == "verify" and not has_shard:
-            outcome = _not_run(stage, scan_id, "its bucket of candidates is missing")
-        elif outcome.ok and stage == "verify" and outcome.measures.get("n_kept", kept) != kept:
-            outcome = _not_run(stage, scan_id, "its bucket was made again without it")
+        if outcome.ok and stage == "verify":
+            outcome = _as_in_shard(outcome, bucket, shards)
         fate |= {name: outcome.measures[name] for name in _MEASURES if name in outcome.measures}
         if not outcome.ok:
             fate |= {
@@ -84,8 +88,23 @@ def _fate(layout: Layout, scan_id: str, has_shard: bool, kept: int) -> dict[str,
                 "log": outcome.log,
             }
             break
-        fate["done"].append(stage)
-    return fate
+        finished.append(stage)
+    return fate, finished
+
+
+def _as_in_shard(outcome: Outcome, bucket: int, shards: Shards) -> Outcome:
+    """``outcome`` of `verify`, or not_run where the shard does not hold the scan's candidates.
+
+    A run over other participants writes the bucket's shard again without this scan. The shard then
+    holds fewer candidates than the scan's record says: that is a scan without a result, never a
+    scan with 0 microbleeds.
+    """
+    n_kept = shards.n_kept.get(outcome.scan_id, 0)
+    if bucket not in shards.buckets:
+        return _not_run(outcome.stage, outcome.scan_id, "its bucket of candidates is missing")
+    if outcome.measures.get("n_kept", n_kept) != n_kept:
+        return _not_run(outcome.stage, outcome.scan_id, "its bucket was made again without it")
+    return outcome
 
 
 def _outcome(layout: Layout, stage: str, scan_id: str) -> Outcome:
@@ -97,51 +116,58 @@ def _outcome(layout: Layout, stage: str, scan_id: str) -> Outcome:
         return _not_run(stage, scan_id, f"its record cannot be read ({error})")
 
 
-def _not_run(stage: str, scan_id: str, found: str) -> Outcome:
-    message = f"{stage}: {found}. To do: {REASONS['not_run']}."
+def _not_run(stage: str, scan_id: str, why: str) -> Outcome:
+    message = f"{stage}: {why}. To do: {REASONS['not_run']}."
     return Outcome(stage, scan_id, "failed", "not_run", message)
 
 
-def _without_scan(rejected, taken, cohorts) -> list[dict[str, Any]]:
+def _without_scan(
+    rejected: pd.DataFrame, taken: set[str], cohorts: dict[str, str]
+) -> list[dict[str, Any]]:
     """Rows for files that would be scans were they sound, and for participants with no scan.
 
-    A participant without any scan gets one row, scan_id ``sub-X_noscan``, so that the rows of the
-    table hold everybody of the tree.
+    ``taken``: ids of scans that have a row; ``cohorts``: cohort by participant. A participant
+    without any scan gets one row, scan_id ``sub-X_noscan``, so that the table holds everybody of
+    the tree.
     """
     rows = []
-    somebody = set(cohorts)
+    taken, somebody = set(taken), set(cohorts)
     for file in rejected[rejected["reason"].isin(_FAULTS)].to_dict("records"):
         scan_id = Path(str(file["path"])).name.split(".")[0]
         if scan_id in taken or pd.isna(file["participant_id"]):
             continue
         taken.add(scan_id)
         somebody.add(file["participant_id"])
-        rows.append(_rejected_row(file, scan_id, "failed", file["reason"], cohorts))
+        rows.append(_rejected_row(file, scan_id, "failed", cohorts))
     others = rejected[
         rejected["participant_id"].notna() & ~rejected["participant_id"].isin(somebody)
     ]
     for participant, files in others.groupby("participant_id", sort=True):
-        first = _telling(files)
-        row = _rejected_row(first, f"{participant}_noscan", "excluded", first["reason"], cohorts)
+        row = _rejected_row(_telling(files), f"{participant}_noscan", "excluded", cohorts)
         rows.append(row | {"path": None, "session_id": None})
     return rows
 
 
 def _telling(files: pd.DataFrame) -> dict[str, Any]:
     """The row of `rejected` that says why a participant has no scan."""
-    if (files["reason"] == "filtered").all():
-        return files.iloc[0].to_dict()
-    chosen = files[files["reason"] == "no_scan"]
-    if len(chosen):
-        return chosen.iloc[0].to_dict()
-    found = ", ".join(
+    for reason in ("filtered", "cohort"):
+        if (files["reason"] == reason).all():
+            return files.iloc[0].to_dict()
+    no_scan = files[files["reason"] == "no_scan"]
+    if len(no_scan):
+        return no_scan.iloc[0].to_dict()
+    numbers = ", ".join(
         f"{count} {reason}" for reason, count in files["reason"].value_counts().items()
     )
-    message = f"None of its {len(files)} image(s) is a scan ({found}). To do: {REASONS['no_scan']}."
+    message = (
+        f"None of its {len(files)} image(s) is a scan ({numbers}). To do: {REASONS['no_scan']}."
+    )
     return files.iloc[0].to_dict() | {"reason": "no_scan", "message": message}
 
 
-def _rejected_row(file, scan_id, status, reason, cohorts) -> dict[str, Any]:
+def _rejected_row(
+    file: dict[str, Any], scan_id: str, status: str, cohorts: dict[str, str]
+) -> dict[str, Any]:
     return {
         "scan_id": scan_id,
         "cohort": _cohort_of(file, cohorts),
@@ -149,23 +175,25 @@ def _rejected_row(file, scan_id, status, reason, cohorts) -> dict[str, Any]:
         "session_id": file["session_id"],
         "path": file["path"],
         "status": status,
-        "reason": reason,
+        "reason": file["reason"],
         "message": file["message"],
         "stage": "index",
     }
 
 
 def _cohort_of(file: dict[str, Any], cohorts: dict[str, str]) -> str:
-    """Cohort of a row of `rejected`: as indexed, else that of the participant's scans."""
-    known = file["cohort"]
-    if not pd.isna(known):
-        return known
+    """Cohort of a row of `rejected`: as indexed, else that of the participant's scans.
+
+    Where neither says: the only cohort of the manifest, or "unknown" where there are several.
+    """
+    if not pd.isna(file["cohort"]):
+        return str(file["cohort"])
     names = set(cohorts.values())
     alone = names.pop() if len(names) == 1 else "unknown"
     return cohorts.get(file["participant_id"], alone)
 
 
-def _with_counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
+def with_counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
     """`scans` with counts and pattern: 0 where a scan was read and holds none, else null."""
     small = lesions[~lesions["macrohaemorrhage"]]
     definite = small[small["label"] == "definite"]
@@ -189,12 +217,15 @@ def _with_counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _verdicts(layout: Layout, reviews: pd.DataFrame, scans: pd.DataFrame) -> settle.Verdicts:
-    """What readers decided, on the candidates just written."""
+def read_verdicts(layout: Layout, reviews: pd.DataFrame, scans: pd.DataFrame) -> Verdicts:
+    """The readers' verdicts on the candidates in work/candidates.parquet.
+
+    Decisions on an image that changed since are left out, with a warning.
+    """
     if not len(reviews):
-        return settle.settle(reviews, CANDIDATES.frame([]), scans)
-    candidates = settle.candidates_of(layout, set(reviews["scan_id"]))
-    verdicts = settle.settle(reviews, candidates, scans)
+        return settle(reviews, CANDIDATES.frame([]), scans)
+    candidates = candidates_of(layout, set(reviews["scan_id"]))
+    verdicts = settle(reviews, candidates, scans)
     for scan_id in verdicts.outdated:
         _log.warning(
             "%s: its image or sidecar changed since it was reviewed; these decisions are left out, "
@@ -204,25 +235,28 @@ def _verdicts(layout: Layout, reviews: pd.DataFrame, scans: pd.DataFrame) -> set
     return verdicts
 
 
-def _with_review(scans, lesions, verdicts: settle.Verdicts) -> pd.DataFrame:
-    """`scans` with what readers made of each; null everywhere where nobody reviews the cohort."""
+def with_review(scans: pd.DataFrame, lesions: pd.DataFrame, verdicts: Verdicts) -> pd.DataFrame:
+    """`scans` with the counts of the readers' verdicts; all null where nobody reviews the cohort.
+
+    In a cohort under review a scan without a decision has no reader, and all lesions are open.
+    """
     scans = scans.merge(verdicts.counts, on="scan_id", how="left", suffixes=("_unset", ""))
     if len(verdicts.counts):
         read = scans["status"] == "ok"
-        waiting = scans["scan_id"].map(lesions.groupby("scan_id").size()).fillna(0)
-        for name, otherwise in (("n_readers", 0), ("n_reviewed", 0), ("n_review_open", waiting)):
+        n_lesions = scans["scan_id"].map(lesions.groupby("scan_id").size()).fillna(0)
+        for name, otherwise in (("n_readers", 0), ("n_reviewed", 0), ("n_review_open", n_lesions)):
             scans[name] = scans[name].fillna(otherwise).where(read)
-    scans = scans.astype(dict.fromkeys(_REVIEWED, "Int64"))
+    scans = scans.astype(dict.fromkeys(REVIEWED_COUNTS, "Int64"))
     return scans[[name for name in SCANS.names if name in scans]]
 
 
-def _counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
-    """scan x region x hemisphere; the sum over a scan is its n_cmb and n_possible."""
+def region_counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
+    """`counts`: scan by region and side; the sum over a scan is its n_cmb and n_possible."""
     places = [(region.name, side) for region in REGIONS for side in ("left", "right")]
     places.append((UNKNOWN.name, "unknown"))
     small = lesions[~lesions["macrohaemorrhage"]]
-    seen = set(zip(small["region"], small["hemisphere"], strict=True))
-    places += sorted(seen - set(places))
+    of_lesions = set(zip(small["region"], small["hemisphere"], strict=True))
+    places += sorted(of_lesions - set(places))
     images = scans[scans["path"].notna()]
     grid = images[["scan_id", "status"]].merge(
         pd.DataFrame(places, columns=["region", "hemisphere"]), how="cross"

@@ -1,32 +1,42 @@
-"""From records and shards to the cohort tables: every scan a row, whatever became of it.
+"""The stage `aggregate`: from records and shards to the tables of the cohort.
 
-Two runs over the same records give equal bytes, but for ``seconds`` of `runs`, which says how
-long the computation took that made the result.
+Every scan has a row, whatever became of the scan. Two runs over the same records give equal bytes.
+The column ``seconds`` of `runs` differs between computations of the same result.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from cmburden.cohort import changes, phenotypes
-from cmburden.cohort import choose as burden
-from cmburden.cohort import reviewed as measures
-from cmburden.cohort.candidates import _candidates, _lesions
-from cmburden.cohort.participants import _participants
-from cmburden.cohort.runs import _runs
-from cmburden.cohort.scans import _counts, _scans, _verdicts, _with_counts, _with_review
+from cmburden.cohort import changes, choose, reviewed
+from cmburden.cohort.candidates import gather_candidates, lesions_of
+from cmburden.cohort.participants import participant_rows
+from cmburden.cohort.phenotypes import read as read_phenotypes
+from cmburden.cohort.runs import stage_runs
+from cmburden.cohort.scans import (
+    Shards,
+    read_verdicts,
+    region_counts,
+    scan_rows,
+    with_counts,
+    with_review,
+)
 from cmburden.core import stages
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import write_json
 from cmburden.core.paths import COHORT_TABLES, Layout
+from cmburden.core.schema import Table
 from cmburden.core.tables import (
     ALL,
     CHANGES,
     COUNTS,
+    CURVES,
+    LESION_CELLS,
     LESIONS,
     MANIFEST,
     PAIRS,
@@ -38,9 +48,8 @@ from cmburden.core.tables import (
     SCANS,
     SUMMARY,
 )
-from cmburden.summary import bins
-from cmburden.summary import changes as changes_summary
-from cmburden.summary import estimates as summary
+from cmburden.summary import bins, curves, estimates
+from cmburden.summary.cohort import Cohort
 
 STAGE, VERSION = stages.AGGREGATE.name, stages.AGGREGATE.version
 _log = logging.getLogger(__name__)
@@ -52,79 +61,96 @@ def run(layout: Layout, bids_dir: Path, config: dict[str, Any]) -> None:
     Raises
     ------
     CMBurdenError
-        Where the configuration cannot be used (before anything is written). Too many failed scans
-        do not raise here but in ``check_failed_fraction``: the tables are to exist by then.
+        Where the configuration is unusable; nothing is then written. Too many failed scans raise
+        in ``check_failed_fraction`` and not here, so that the tables exist by then.
     """
-    settings, shown = config["aggregate"], config["report"]
-    burden.check_rules(settings["choose_scan"])
-    bins.checked_edges(shown["bins"], "report.bins")
-    bins.checked_edges(shown["age_bands"], "report.age_bands")
+    settings = config["aggregate"]
+    choose.check_rules(settings["choose_scan"])
+    bins.checked_edges(config["report"]["bins"], "report.bins")
+    bins.checked_edges(config["report"]["age_bands"], "report.age_bands")
     manifest = MANIFEST.read(layout.manifest)
     rejected = REJECTED.read(layout.rejected) if layout.rejected.exists() else REJECTED.frame([])
 
-    candidates, present = _candidates(layout, manifest)
-    lesions = _lesions(candidates, manifest, settings["macrohaemorrhage_mm"])
-    kept = candidates["scan_id"].value_counts().to_dict()
-    scans = _scans(layout, manifest, rejected, present, kept, config)
-    write_tables(layout, bids_dir, config, scans, lesions, rejected,
-                 _runs(layout, manifest, config["buckets"]))  # fmt: skip
+    candidates, buckets = gather_candidates(layout, manifest)
+    lesions = lesions_of(candidates, manifest, settings["macrohaemorrhage_mm"])
+    shards = Shards(buckets, candidates["scan_id"].value_counts().to_dict())
+    scans = scan_rows(layout, manifest, rejected, shards, config)
+    records = Records(scans, lesions, rejected, stage_runs(layout, manifest, config["buckets"]))
+    write_tables(layout, bids_dir, config, records)
 
 
-def write_tables(
-    layout: Layout,
-    bids_dir: Path,
-    config: dict[str, Any],
-    scans: pd.DataFrame,
-    lesions: pd.DataFrame,
-    rejected: pd.DataFrame,
-    runs: list[dict[str, Any]],
-) -> None:
-    """Write cohort/*.parquet from `scans` without its counts and the `lesions` of all scans."""
-    lesions = lesions[lesions["scan_id"].isin(scans.loc[scans["status"] == "ok", "scan_id"])]
-    scans = _with_counts(scans, lesions)
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """What the stages left of a cohort: `scans` without counts, the `lesions` of all scans,
+    `rejected`, and rows of `runs`."""
+
+    scans: pd.DataFrame
+    lesions: pd.DataFrame
+    rejected: pd.DataFrame
+    runs: list[dict[str, Any]]
+
+
+def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records: Records) -> None:
+    """Write cohort/*.parquet with their .json."""
+    ok = records.scans.loc[records.scans["status"] == "ok", "scan_id"]
+    lesions = records.lesions[records.lesions["scan_id"].isin(ok)]
+    counted = with_counts(records.scans, lesions)
     reviews = REVIEWS.read(layout.reviews) if layout.reviews.exists() else REVIEWS.frame([])
-    verdicts = _verdicts(layout, reviews, scans)
-    scans = SCANS.frame(_with_review(scans, lesions, verdicts))
+    verdicts = read_verdicts(layout, reviews, counted)
+    scans = SCANS.frame(with_review(counted, lesions, verdicts))
     lesions = LESIONS.frame(lesions)
-    known = phenotypes.read(Path(bids_dir), sorted(set(scans["participant_id"])))
-    for problem in known.problems:
+    phenotypes = read_phenotypes(Path(bids_dir), sorted(set(scans["participant_id"])))
+    for problem in phenotypes.problems:
         _log.warning("%s", problem)
-    participants = _participants(scans, lesions, known, config)
+    people = participant_rows(scans, lesions, phenotypes, config)
 
     manifest = MANIFEST.read(layout.manifest)
     tracks, followed = changes.gather(layout, manifest, config["buckets"])
-    tracks = tracks[tracks["scan_id"].isin(scans.loc[scans["status"] == "ok", "scan_id"])]
     pairs, changed = changes.of_cohort(
-        tracks, followed, scans, lesions, known.sessions, config["longitudinal"]
+        tracks[tracks["scan_id"].isin(ok)],
+        followed,
+        scans,
+        lesions,
+        phenotypes.sessions,
+        config["longitudinal"],
     )
-
-    SCANS.write(layout.table("scans"), scans)
-    LESIONS.write(layout.table("lesions"), lesions)
-    COUNTS.write(layout.table("counts"), _counts(scans, lesions))
-    PARTICIPANTS.write(layout.table("participants"), participants)
-    PAIRS.write(layout.table("pairs"), pairs)
-    CHANGES.write(layout.table("changes"), changed)
-    REVIEWED.write(layout.table("reviewed"), verdicts.places)
-    RUNS.write(layout.table("runs"), runs)
-    persons = PARTICIPANTS.frame(participants)
-    errors = measures.detector_errors(verdicts, scans)
-    SUMMARY.write(
-        layout.table("summary"),
-        [
-            *summary.estimates(scans, lesions, persons, rejected, config, errors),
-            *changes_summary.estimates(PAIRS.frame(pairs), followed, persons, config),
-            *measures.rows(verdicts, reviews, scans, lesions, config),
-        ],
+    cohort = Cohort(
+        scans=scans,
+        lesions=lesions,
+        participants=PARTICIPANTS.frame(people),
+        rejected=records.rejected,
+        pairs=PAIRS.frame(pairs),
+        followed=followed,
+        presence_errors=reviewed.detector_errors(verdicts, scans),
     )
-    write_json(layout.phenotype_problems, known.problems)
-    _write_sidecars(layout, participants, known.described)
+    summary = [
+        *estimates.estimates(cohort, config),
+        *reviewed.rows(verdicts, reviews, scans, lesions, config),
+    ]
+    tables: list[tuple[Table, pd.DataFrame | list[dict[str, Any]]]] = [
+        (SCANS, scans),
+        (LESIONS, lesions),
+        (COUNTS, region_counts(scans, lesions)),
+        (PARTICIPANTS, people),
+        (PAIRS, pairs),
+        (CHANGES, changed),
+        (REVIEWED, verdicts.places),
+        (RUNS, records.runs),
+        (SUMMARY, summary),
+        (CURVES, list(curves.curves(lesions, cohort.participants, config))),
+        (LESION_CELLS, list(curves.lesion_cells(lesions, cohort.participants))),
+    ]
+    for table, rows in tables:
+        table.write(layout.table(table.name), rows)
+    write_json(layout.phenotype_problems, phenotypes.problems)
+    _write_sidecars(layout, people, phenotypes.described)
 
 
 def check_failed_fraction(layout: Layout, config: dict[str, Any]) -> None:
     """Raise where more scans failed than config ``aggregate.max_failed_fraction`` allows.
 
-    Excluded scans are sound and outside what was asked for: they count neither way. To be called
-    once the tables and the report exist, so that they can be looked at.
+    Excluded scans count neither as failed nor as read. Call this function once the tables and the
+    report exist, so that the user can look at them.
     """
     allowed = config["aggregate"]["max_failed_fraction"]
     status = SCANS.read(layout.table("scans"))["status"].value_counts()
@@ -134,18 +160,6 @@ def check_failed_fraction(layout: Layout, config: dict[str, Any]) -> None:
             f"{failed} of {tried} scans failed ({failed / tried:.0%}), above "
             f"aggregate.max_failed_fraction {allowed:g}; see {layout.report} for the reasons"
         )
-
-
-# --- candidates and lesions ---
-
-
-# --- scans ---
-
-
-# --- participants ---
-
-
-# --- runs and sidecars ---
 
 
 def _write_sidecars(layout: Layout, participants: pd.DataFrame, described: dict[str, str]) -> None:

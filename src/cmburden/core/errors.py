@@ -13,6 +13,7 @@ import errno
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 #: Every reason for which a scan fails or is excluded: reason code -> advice.
 REASONS: dict[str, str] = {
@@ -112,6 +113,8 @@ class ScanError(Exception):
         super().__init__(f"{message} To do: {REASONS[reason]}.")
         self.reason = reason
         self.excluded = excluded
+        #: Measures taken before the fault; the scan's record holds them.
+        self.measures: dict[str, Any] = {}
 
     @property
     def status(self) -> str:

@@ -10,8 +10,8 @@ from cmburden.core.scan import Scan
 #: ``acq``: a participant's T2starw and swi scans would else give derivatives of one name.
 BIDS_SUFFIXES = ("T2starw", "MEGRE")
 COHORT_TABLES = (
-    "scans", "lesions", "counts", "participants", "changes", "pairs", "summary", "runs",
-    "reviewed",
+    "scans", "lesions", "counts", "participants", "changes", "pairs", "summary", "curves",
+    "lesion_cells", "runs", "reviewed",
 )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ REGISTER = Stage("register", 1, "scan")
 DETECT = Stage("detect", 7, "bucket")
 VERIFY = Stage("verify", 9, "bucket")
 LONGITUDINAL = Stage("longitudinal", 1, "participants")
-AGGREGATE = Stage("aggregate", 2, "cohort")
+AGGREGATE = Stage("aggregate", 3, "cohort")
 REPORT = Stage("report", 2, "cohort")
 
 #: All stages, in the order in which data flow through them.

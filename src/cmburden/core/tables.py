@@ -411,7 +411,50 @@ SUMMARY = Table(
     ),
 )
 
+<<<<<<< HEAD
 #: Outcomes of a session in `longitudinal`.
+=======
+CURVES = Table(
+    "curves",
+    "a point of a curve that the report draws",
+    ("curve", "contrast", "model", "x"),
+    (
+        _c(
+            "curve",
+            "str",
+            "prevalence: share of participants with a lesion of at least the probability x; "
+            "froc: sensitivity for microbleeds at x false positives a scan, of a model's contract",
+            required=True,
+            levels=("prevalence", "froc"),
+        ),
+        _c("contrast", "str", "GRE or SWI; null for froc", levels=("GRE", "SWI")),
+        _c("model", "str", "The model's id; null for prevalence"),
+        _c("x", "float", "Threshold of the probability, or false positives a scan", required=True),
+        _c("estimate", "float", "The curve's value there", required=True),
+        _c("ci_low", "float", "Lower end of the 95 % interval; null for froc"),
+        _c("ci_high", "float", "Upper end of the 95 % interval; null for froc"),
+        _c("n", "int", "Participants with such a lesion; null for froc"),
+        _c("denominator", "int", "Participants; null for froc"),
+        _c("method", "str", "How estimate and interval are made", required=True),
+    ),
+)
+
+LESION_CELLS = Table(
+    "lesion_cells",
+    "a cell of 10 x 10 x 20 mm of MNI152 with a definite microbleed of a contrast",
+    ("contrast", "mni_x", "mni_y", "mni_z"),
+    (
+        _c("contrast", "str", "GRE or SWI", required=True, levels=("GRE", "SWI")),
+        _c("mni_x", "int", "The cell's centre in MNI152, to the right", "mm", required=True),
+        _c("mni_y", "int", "The cell's centre in MNI152, to the front", "mm", required=True),
+        _c("mni_z", "int", "The cell's centre in MNI152, upwards", "mm", required=True),
+        _c("n", "int", "Definite microbleeds in the cell", required=True),
+        _c("denominator", "int", "Definite microbleeds of the contrast", required=True),
+    ),
+)
+
+#: What becomes of a session in `longitudinal`.
+>>>>>>> main
 FOLLOWED_STATUSES = ("followed", "not read", "not registered", "not alike")
 
 FOLLOWED_SESSIONS = Table(
@@ -672,7 +715,7 @@ TRACKED_TRUTH = dataclasses.replace(
 ALL = {
     table.name: table
     for table in (
-        MANIFEST, REJECTED, SCANS, LESIONS, COUNTS, PARTICIPANTS, SUMMARY, CHANGES, PAIRS, RUNS,
-        CANDIDATES, FOLLOWED_SESSIONS, TRACKS, TRUTH, REVIEWS, REVIEWED,
+        MANIFEST, REJECTED, SCANS, LESIONS, COUNTS, PARTICIPANTS, SUMMARY, CURVES, LESION_CELLS,
+        CHANGES, PAIRS, RUNS, CANDIDATES, FOLLOWED_SESSIONS, TRACKS, TRUTH, REVIEWS, REVIEWED,
     )
 }  # fmt: skip

@@ -13,10 +13,18 @@ from cmburden.detect.grid import NetworkVolume, to_network
 from cmburden.detect.network import SpotNet
 from cmburden.images.geometry import MIRRORED
 
-#: Two maxima nearer than this are one lesion.
+#: Two maxima nearer than this are one lesion. Unmeasured.
 MERGE_MM = 3.0
 #: Slices per forward pass and their overlap: bounds the memory; the network sees 5 slices around.
 CHUNK, OVERLAP = 48, 6
+#: Maxima outside the brain mask count within this distance of the mask. Unmeasured.
+OUTSIDE_MM = 2.0
+#: A maximum is the highest value within this distance along each axis. Unmeasured.
+PEAK_MM = 1.5
+#: Voxels on either side of a maximum, in plane and across slices, of which the centre is taken.
+CENTRE_REACH = (2, 2, 1)
+#: The centre is that of voxels above this share of the maximum. Unmeasured.
+CENTRE_SHARE = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +36,10 @@ class Candidate:
 
 
 def half_precision(device: torch.device) -> torch.dtype | None:
-    """The half precision that this device is fast in, None for none: a CPU without bfloat16
-    instructions would be slower in it than in single precision."""
+    """The half precision that is fast on ``device``; None where single precision is faster.
+
+    A CPU without bfloat16 instructions is slower in bfloat16 than in single precision.
+    """
     if device.type == "cuda":
         return torch.float16
     return torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16") else None
@@ -50,15 +60,22 @@ def probability_map(network: SpotNet, volume: NetworkVolume, device: torch.devic
         logits = torch.zeros((1, 1, *piece.shape[2:]), device=device)
         for axes in MIRRORED:
             with torch.autocast(device.type, half, enabled=half is not None):
-                seen = network(piece.flip(axes))
-            logits += seen.float().flip(axes) / len(MIRRORED)
+                turned = network(piece.flip(axes))
+            logits += turned.float().flip(axes) / len(MIRRORED)
         values = torch.sigmoid(logits)[0, 0, :nx, :ny].cpu().numpy()
         result[..., start:stop] = values[..., start - low : stop - low]
     return result
 
 
 def search(
-    network: SpotNet, volume, mask, affine, device, *, minimum: float, maximum_number: int
+    network: SpotNet,
+    volume: np.ndarray,
+    mask: np.ndarray,
+    affine: np.ndarray,
+    device: torch.device,
+    *,
+    minimum: float,
+    maximum_number: int,
 ) -> list[Candidate]:
     """Candidates of a scan: ``volume`` and ``mask`` (x, y, z) as :func:`to_network` takes them."""
     network_volume = to_network(volume, mask, affine)
@@ -69,38 +86,49 @@ def search(
 def find_candidates(
     probability: np.ndarray, volume: NetworkVolume, minimum: float, maximum_number: int
 ) -> list[Candidate]:
-    """Local maxima of the probability in (or within 2 mm of) the brain, by falling score.
+    """Local maxima of the probability in the brain or near it, by falling score.
 
-    A maximum within ``MERGE_MM`` of a stronger one belongs to it. Centres are the probability's
-    centre of mass around the maximum, so they are finer than a voxel and a slice.
+    A maximum within ``MERGE_MM`` of a stronger one belongs to the stronger one. Centres are finer
+    than a voxel and a slice (:func:`_centre_mm`). At most ``maximum_number`` candidates have a
+    probability of ``minimum`` or more.
     """
     spacing = np.array(volume.spacing_mm)
-    near = volume.mask > 0
-    reach = np.maximum(1, np.floor(2.0 / spacing)).astype(int)
-    near = ndimage.binary_dilation(near, np.ones(2 * reach + 1))
-    size = 2 * np.maximum(1, np.floor(1.5 / spacing)).astype(int) + 1
-    peak = (probability == ndimage.maximum_filter(probability, size)) & (probability >= minimum)
-    index = np.argwhere(peak & near)
+    index = _maxima(probability, volume, minimum)
     score = probability[tuple(index.T)]
-    # Ties are broken by position, so the order is the same everywhere.
+    # Ties are broken by position: the order is the same everywhere.
     order = np.lexsort((*index.T[::-1], -score))
-    kept: list[np.ndarray] = []
-    found: list[Candidate] = []
+    taken: list[np.ndarray] = []
+    candidates: list[Candidate] = []
     for at in order:
-        if len(found) >= maximum_number:
+        if len(candidates) >= maximum_number:
             break
         place = index[at]
-        if kept and (np.linalg.norm((np.array(kept) - place) * spacing, axis=1) < MERGE_MM).any():
+        if taken and (np.linalg.norm((np.array(taken) - place) * spacing, axis=1) < MERGE_MM).any():
             continue
-        kept.append(place)
-        low = np.maximum(place - np.array([2, 2, 1]), 0)
-        high = np.minimum(place + np.array([3, 3, 2]), probability.shape)
-        patch = probability[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-        patch = np.where(patch > 0.3 * score[at], patch, 0)
-        centre = low + np.array(ndimage.center_of_mass(patch))
-        mm = apply_affine(volume.affine, centre)
-        # A flat top has maxima far apart, whose centres of mass are not.
-        if any(np.linalg.norm(mm - other.centre_mm) < MERGE_MM for other in found):
+        taken.append(place)
+        centre = _centre_mm(probability, volume, place)
+        # A flat top has maxima far apart, whose centres of mass are near each other.
+        if any(np.linalg.norm(centre - other.centre_mm) < MERGE_MM for other in candidates):
             continue
-        found.append(Candidate(tuple(float(v) for v in mm), float(score[at])))
-    return found
+        x, y, z = (float(value) for value in centre)
+        candidates.append(Candidate((x, y, z), float(score[at])))
+    return candidates
+
+
+def _maxima(probability: np.ndarray, volume: NetworkVolume, minimum: float) -> np.ndarray:
+    """Voxel indices (n, 3) of the maxima of ``minimum`` or more, in the brain or near it."""
+    spacing = np.array(volume.spacing_mm)
+    reach = np.maximum(1, np.floor(OUTSIDE_MM / spacing)).astype(int)
+    near = ndimage.binary_dilation(volume.mask > 0, np.ones(2 * reach + 1))
+    size = 2 * np.maximum(1, np.floor(PEAK_MM / spacing)).astype(int) + 1
+    peak = (probability == ndimage.maximum_filter(probability, size)) & (probability >= minimum)
+    return np.argwhere(peak & near)
+
+
+def _centre_mm(probability: np.ndarray, volume: NetworkVolume, place: np.ndarray) -> np.ndarray:
+    """Scanner RAS mm (3,) of the probability's centre of mass around the maximum at ``place``."""
+    low = np.maximum(place - np.array(CENTRE_REACH), 0)
+    high = np.minimum(place + np.array(CENTRE_REACH) + 1, probability.shape)
+    patch = probability[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    patch = np.where(patch > CENTRE_SHARE * probability[tuple(place)], patch, 0)
+    return apply_affine(volume.affine, low + np.array(ndimage.center_of_mass(patch)))

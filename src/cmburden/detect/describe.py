@@ -1,30 +1,39 @@
-"""What a candidate looks like: measures of shape, YOLO's view, the extent in voxels."""
+"""A candidate's measures of shape, its view for YOLO, and its extent in voxels."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
+from cmburden.detect.candidates import Candidate
 from cmburden.detect.shape import measure
 from cmburden.images.geometry import slices_last
 from cmburden.images.views import view
 
 
-def describe(volume, mask, affine, candidates) -> tuple[list[dict], list, list]:
-    """Rows of shape measures, YOLO views and extents (voxel indices) of candidates.
+def describe(
+    volume: np.ndarray, mask: np.ndarray, affine: np.ndarray, candidates: Sequence[Candidate]
+) -> tuple[list[dict[str, Any]], list[np.ndarray], list[np.ndarray]]:
+    """Rows of shape measures, YOLO views (``images.views.SHAPE``) and extents of n candidates.
 
-    ``volume`` and ``mask`` (x, y, z) on the scan's canonical grid; the depth below the brain's
-    surface is taken once for all candidates.
+    ``volume`` and ``mask`` (x, y, z) lie on the scan's canonical grid, which ``affine`` leads to
+    scanner RAS mm. An extent is an array (m, 3) of voxel indices. The depth below the brain's
+    surface is computed once for all candidates.
     """
     depth = ndimage.distance_transform_edt(mask, voxel_sizes(affine)).astype(np.float32)
     order = slices_last(affine)
     turned, turned_affine = volume.transpose(order), affine[:, [*order, 3]]
-    rows, pictures, voxels = [], [], []
+    rows: list[dict[str, Any]] = []
+    views: list[np.ndarray] = []
+    voxels: list[np.ndarray] = []
     for candidate in candidates:
         centre = np.array(candidate.centre_mm)
         shape = measure(volume, depth, affine, centre)
-        pictures.append(view(turned, turned_affine, centre))
+        views.append(view(turned, turned_affine, centre))
         voxels.append(shape.voxels)
         rows.append(
             {
@@ -43,4 +52,4 @@ def describe(volume, mask, affine, candidates) -> tuple[list[dict], list, list]:
                 "surroundings": round(shape.surroundings, 4),
             }
         )
-    return rows, pictures, voxels
+    return rows, views, voxels

@@ -1,7 +1,7 @@
 """The grid that the CNN sees: brain box, in-plane 0.75 mm, slices as acquired (at least 1.5 mm).
 
-Only the sampling changes; no registration touches the image. Slices stay slices, since a
-microbleed in 5 mm slices is another thing than one in 1 mm slices.
+Only the sampling changes; no registration touches the image. Slices keep their thickness, since
+a microbleed looks different in 5 mm slices and in 1 mm slices.
 """
 
 from __future__ import annotations
@@ -14,9 +14,17 @@ from scipy import ndimage
 
 from cmburden.images.geometry import box, slices_last
 
+#: Spacing in plane, and the least one across slices. The weights were trained on these.
 PLANE_MM = 0.75
 MIN_SLICE_MM = 1.5
+#: Brighter voxels are clipped to this multiple of the brain's median.
 CLIP = 2.5
+#: Brain box: margin about the mask. Unmeasured.
+MARGIN_MM = 6.0
+#: The image is smoothed before it is sampled more coarsely than by this factor. By eye.
+_SMOOTHED_FROM = 1.2
+#: Standard deviation of the smoothing, in voxels, for a factor f: this times sqrt(f^2 - 1). By eye.
+_SMOOTHING = 0.35
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +41,7 @@ class NetworkVolume:
 
 
 def to_network(
-    volume: np.ndarray, mask: np.ndarray, affine: np.ndarray, margin_mm: float = 6.0
+    volume: np.ndarray, mask: np.ndarray, affine: np.ndarray, margin_mm: float = MARGIN_MM
 ) -> NetworkVolume:
     """Crop to the brain and resample.
 
@@ -55,7 +63,8 @@ def to_network(
     shape = np.maximum(np.round(np.array(image.shape) * spacing / target), 1).astype(int)
     shrink = target / spacing
     # Averaging over what a coarser voxel covers keeps small dark spots from falling between.
-    sigma = np.where(shrink > 1.2, 0.35 * np.sqrt(np.maximum(shrink**2 - 1, 0)), 0)
+    blur = _SMOOTHING * np.sqrt(np.maximum(shrink**2 - 1, 0))
+    sigma = np.where(shrink > _SMOOTHED_FROM, blur, 0)
     if sigma.any():
         image = ndimage.gaussian_filter(image, sigma)
     zoom = shape / np.array(image.shape)
@@ -66,6 +75,10 @@ def to_network(
     matrix = affine.copy()
     matrix[:3, :3] = affine[:3, :3] * step
     matrix[:3, 3] = affine[:3, :3] @ (low + (step - 1) / 2) + affine[:3, 3]
+    x_mm, y_mm, slice_mm = (float(size) for size in spacing * step)
     return NetworkVolume(
-        image.astype(np.float32), (inside > 0.5).astype(np.float32), matrix, tuple(spacing * step)
+        image.astype(np.float32),
+        (inside > 0.5).astype(np.float32),  # voxels of which at least half is brain
+        matrix,
+        (x_mm, y_mm, slice_mm),
     )

@@ -10,6 +10,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+#: Logit of all voxels before training.
+_FIRST_LOGIT = -5.0
+
 
 class _Block(nn.Module):
     """In-plane 3x3, then 3x3x3, residual; batch norm, so that patch size does not matter."""
@@ -47,8 +50,10 @@ class SpotNet(nn.Module):
         self.merge = nn.Conv3d(2 * channels, channels, 1)
         self.last = _Block(channels)
         self.head = nn.Conv3d(channels, 4, 1)
-        # Lesion voxels are about 1 in 10,000: start from that, not from even odds.
-        nn.init.constant_(self.head.bias, -5.0)
+        # Lesion voxels are about 1 in 10,000: training starts near these odds, not at even odds.
+        bias = self.head.bias
+        assert bias is not None
+        nn.init.constant_(bias, _FIRST_LOGIT)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = torch.nn.functional.relu(self.entry_norm(self.entry(fold(x))), inplace=True)

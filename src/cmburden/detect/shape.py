@@ -12,17 +12,55 @@ from skimage.segmentation import watershed
 
 from cmburden.images.geometry import slices_last, sphericity
 
-#: Half-width of the neighbourhood that is looked at.
+#: Half-width of the neighbourhood that is measured.
 REACH_MM = 9.0
-#: An extent lies within so far of the candidate, and goes no further than that out of the brain.
+#: Largest distance of an extent from the candidate, and out of the brain.
 EXTENT_MM, OUTSIDE_MM = 6.0, 1.0
-#: Another dark thing is parted from the spot's darkest point by a rise of this share of the loss,
-#: and its own lies further away than this (or than that share of the slice thickness): what blooms
-#: is dark in several points.
-RISE, APART_MM, APART_SLICES = 0.4, 2.0, 0.6
+#: A neighbouring dark structure is parted from the spot by a rise of this share of the signal loss.
+RISE = 0.4
+#: Dark points within this distance of the spot's darkest point, or within this share of the slice
+#: thickness, belong to the spot: blooming is dark in several points.
+APART_MM, APART_SLICES = 2.0, 0.6
+#: Steps from the darkest point to the surroundings, in which the watershed counts. Unmeasured.
 _LEVELS = 20
-#: The shell about the extent, from so far outside it to so far, mm: what surrounds it.
+#: The surroundings are a shell about the extent, between these distances from it.
 SHELL_MM = (0.8, 3.0)
+#: The signal around the spot is taken from this distance on. Unmeasured.
+_RING_FROM_MM = 3.5
+#: The darkest point lies within this distance of the candidate, or within this share of the largest
+#: voxel size. Unmeasured.
+_CORE_MM, _CORE_VOXELS = 1.5, 0.6
+#: Standard deviation of the smoothing before the Hessian. Unmeasured.
+_HESSIAN_MM = 1.2
+#: Divisors are at least this: intensities, where the brain's median is 1, variances (mm2) and
+#: curvatures.
+_LEAST_SIGNAL, _LEAST_VARIANCE, _LEAST_CURVATURE = 1e-3, 1e-6, 1e-6
+#: An extent of fewer pixels in its largest slice counts as round.
+_LEAST_PIXELS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Patch:
+    """The neighbourhood of a candidate.
+
+    ``signal`` and ``inside`` (the brain, bool) are (x, y, z) with voxels of ``spacing`` mm. ``low``
+    is the patch's first voxel in the volume, ``distance`` (x, y, z) that of each voxel from the
+    candidate in mm, ``seed`` the darkest voxel near the candidate, ``around`` the median signal
+    away from it.
+    """
+
+    signal: np.ndarray
+    inside: np.ndarray
+    spacing: np.ndarray
+    low: np.ndarray
+    distance: np.ndarray
+    seed: tuple[int, ...]
+    around: float
+
+    @property
+    def floor(self) -> float:
+        """Signal of the darkest voxel."""
+        return float(self.signal[self.seed])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,65 +87,71 @@ def measure(
     ``volume`` (x, y, z) has median 1 in the brain; ``depth_mm`` of the same shape is the distance
     to the outside of the brain mask. Through thick slices the extent is as blocky as they are.
     """
+    patch = _patch(volume, depth_mm, affine, centre_mm)
+    spacing = patch.spacing
+    loss = 1 - patch.floor / max(patch.around, _LEAST_SIGNAL)
+    near = patch.distance <= EXTENT_MM
+    if patch.inside.any():
+        near &= ndimage.distance_transform_edt(~patch.inside, spacing) <= OUTSIDE_MM
+    extent = _extent(patch, near)
+    outside = ndimage.distance_transform_edt(~extent, spacing)
+    shell = (outside > SHELL_MM[0]) & (outside <= SHELL_MM[1]) & patch.inside
+    volume_mm3 = float(extent.sum() * spacing.prod())
+    return Shape(
+        volume_mm3=volume_mm3,
+        diameter_mm=float(np.cbrt(6 * volume_mm3 / np.pi)),
+        elongation=_elongation(extent, spacing),
+        contrast=float(np.clip(loss, 0, 1)),
+        tubularity=_tubularity(patch),
+        edge_mm=float(depth_mm[tuple(patch.low + patch.seed)]),
+        sphericity=sphericity(extent, spacing),
+        through_plane=_through_plane(extent, spacing),
+        surroundings=float(np.median(patch.signal[shell])) if shell.any() else patch.around,
+        voxels=np.argwhere(extent) + patch.low,
+    )
+
+
+def _patch(
+    volume: np.ndarray, depth_mm: np.ndarray, affine: np.ndarray, centre_mm: np.ndarray
+) -> Patch:
+    """The neighbourhood of ``centre_mm`` within ``REACH_MM``, cut at the volume's border."""
     spacing = voxel_sizes(affine)
     at = np.linalg.inv(affine)[:3, :3] @ (np.asarray(centre_mm) - affine[:3, 3])
     reach = np.maximum(2, np.ceil(REACH_MM / spacing)).astype(int)
     low = np.maximum(np.round(at).astype(int) - reach, 0)
     high = np.minimum(np.round(at).astype(int) + reach + 1, volume.shape)
     low = np.minimum(low, high - 1)
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    patch, inside = volume[box], depth_mm[box] > 0
-    offset = (np.indices(patch.shape).transpose(1, 2, 3, 0) + low - at) * spacing
+    part = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    signal, inside = volume[part], depth_mm[part] > 0
+    offset = (np.indices(signal.shape).transpose(1, 2, 3, 0) + low - at) * spacing
     distance = np.sqrt((offset**2).sum(-1))
-    ring = (distance > 3.5) & (distance <= REACH_MM) & inside
-    around = float(np.median(patch[ring])) if ring.any() else 1.0
-    core = distance <= max(1.5, float(spacing.max()) * 0.6)
-    darkest = np.where(core, patch, np.inf)
-    seed = np.unravel_index(int(darkest.argmin()), patch.shape)
-    floor = float(patch[seed])
-    contrast = float(np.clip(1 - floor / max(around, 1e-3), 0, 1))
-    near = distance <= EXTENT_MM
-    if inside.any():
-        near &= ndimage.distance_transform_edt(~inside, spacing) <= OUTSIDE_MM
-    extent = _extent(patch, near, spacing, seed, around)
-    outside = ndimage.distance_transform_edt(~extent, spacing)
-    shell = (outside > SHELL_MM[0]) & (outside <= SHELL_MM[1]) & inside
-    volume_mm3 = float(extent.sum() * spacing.prod())
-    return Shape(
-        volume_mm3,
-        float(np.cbrt(6 * volume_mm3 / np.pi)),
-        _elongation(extent, spacing),
-        contrast,
-        _tubularity(patch, spacing, seed),
-        float(depth_mm[tuple(low + seed)]),
-        sphericity(extent, spacing),
-        _through_plane(extent, spacing),
-        float(np.median(patch[shell])) if shell.any() else around,
-        np.argwhere(extent) + low,
-    )
+    ring = (distance > _RING_FROM_MM) & (distance <= REACH_MM) & inside
+    core = distance <= max(_CORE_MM, float(spacing.max()) * _CORE_VOXELS)
+    darkest = int(np.where(core, signal, np.inf).argmin())
+    seed = tuple(int(index) for index in np.unravel_index(darkest, signal.shape))
+    around = float(np.median(signal[ring])) if ring.any() else 1.0
+    return Patch(signal, inside, spacing, low, distance, seed, around)
 
 
-def _extent(
-    patch: np.ndarray, allowed: np.ndarray, spacing: np.ndarray, seed: tuple, around: float
-) -> np.ndarray:
-    """The connected region about ``seed`` below half of the depth of the signal loss, in
-    ``allowed`` (bool), up to where the next dark thing begins: a vein, the skull, another bleed.
+def _extent(patch: Patch, allowed: np.ndarray) -> np.ndarray:
+    """The spot: the region about the seed below half of the signal loss, in ``allowed`` (bool).
 
-    Where they touch at half of the loss, the watershed between them is the border (Vincent and
-    Soille, IEEE PAMI 1991;13:583): a small bleed beside a dark sulcus else is as large as that.
+    The spot ends where the next dark structure begins: a vein, the skull, another bleed. If they
+    touch at half of the loss, the watershed between them is the border (Vincent and Soille, IEEE
+    PAMI 1991;13:583). Otherwise a small bleed beside a dark sulcus would get the size of both.
     """
-    floor = float(patch[seed])
-    dark = (patch < (floor + around) / 2) & allowed
+    signal, seed, floor = patch.signal, patch.seed, patch.floor
+    dark = (signal < (floor + patch.around) / 2) & allowed
     dark[seed] = True
     region, _ = ndimage.label(dark)
     extent = region == region[seed]
-    level = (patch - floor) / max(around - floor, 1e-3) * _LEVELS
+    level = (signal - floor) / max(patch.around - floor, _LEAST_SIGNAL) * _LEVELS
     level = np.clip(np.round(level), -2 * _LEVELS, 2 * _LEVELS).astype(np.int16)
     beyond = np.where(extent, level, 2 * _LEVELS + 1)
     basins, number = ndimage.label(h_minima(beyond, round(RISE * _LEVELS)) * extent)
-    far = np.linalg.norm((np.indices(patch.shape).T - seed) * spacing, axis=-1).T
-    own = basins[(far <= max(APART_MM, APART_SLICES * spacing.max())) & (basins > 0)]
-    basins[np.isin(basins, own)] = number + 1
+    far = np.linalg.norm((np.indices(signal.shape).T - seed) * patch.spacing, axis=-1).T
+    near = far <= max(APART_MM, APART_SLICES * patch.spacing.max())
+    basins[np.isin(basins, basins[near & (basins > 0)])] = number + 1
     basins[seed] = number + 1
     return watershed(level, basins, mask=extent) == number + 1
 
@@ -117,34 +161,38 @@ def _elongation(extent: np.ndarray, spacing: np.ndarray) -> float:
 
     The plane is across the largest voxel size, since thick slices elongate every lesion there.
     """
-    *others, axis = slices_last(np.diag([*spacing, 1]))
-    others = tuple(others)
-    plane = np.take(extent, int(extent.sum(others).argmax()), axis)
-    points = np.argwhere(plane) * spacing[list(others)]
-    if len(points) < 3:
+    *in_plane, axis = slices_last(np.diag([*spacing, 1]))
+    plane = np.take(extent, int(extent.sum(tuple(in_plane)).argmax()), axis)
+    points = np.argwhere(plane) * spacing[in_plane]
+    if len(points) < _LEAST_PIXELS:
         return 1.0
     # A pixel has a size: its own variance keeps a row of two pixels from being a line.
-    spread = np.cov(points.T) + np.diag(spacing[list(others)] ** 2) / 12
+    spread = np.cov(points.T) + np.diag(spacing[in_plane] ** 2) / 12
     values = np.linalg.eigvalsh(spread)
-    return float(np.sqrt(values[1] / max(values[0], 1e-6)))
+    return float(np.sqrt(values[1] / max(values[0], _LEAST_VARIANCE)))
 
 
 def _through_plane(extent: np.ndarray, spacing: np.ndarray) -> float:
     """Length across the slices over the width in the largest slice; at least a voxel each."""
-    *others, axis = slices_last(np.diag([*spacing, 1]))
-    counts = extent.sum(tuple(others))
-    width = 2 * np.sqrt(counts.max() * spacing[others[0]] * spacing[others[1]] / np.pi)
+    *in_plane, axis = slices_last(np.diag([*spacing, 1]))
+    counts = extent.sum(tuple(in_plane))
+    width = 2 * np.sqrt(counts.max() * spacing[in_plane[0]] * spacing[in_plane[1]] / np.pi)
     return float((counts > 0).sum() * spacing[axis] / width)
 
 
-def _tubularity(patch: np.ndarray, spacing: np.ndarray, seed) -> float:
-    """1 for a dark line, 0 for a dark ball: from the Hessian's eigenvalues at 1.2 mm
-    (Frangi et al., MICCAI 1998: a line has two large curvatures, a ball three)."""
-    smooth = ndimage.gaussian_filter(patch, 1.2 / spacing)
+def _tubularity(patch: Patch) -> float:
+    """1 for a dark line, 0 for a dark ball, up to 2: from the Hessian's eigenvalues at the seed.
+
+    A line has two large curvatures, a ball three (Frangi et al., MICCAI 1998).
+    """
+    spacing = patch.spacing
+    smooth = ndimage.gaussian_filter(patch.signal, _HESSIAN_MM / spacing)
     gradient = np.gradient(smooth)
     hessian = np.empty((3, 3))
     for i, first in enumerate(gradient):
         for j, second in enumerate(np.gradient(first)):
-            hessian[i, j] = second[tuple(seed)] / (spacing[i] * spacing[j])
+            hessian[i, j] = second[patch.seed] / (spacing[i] * spacing[j])
     values = np.linalg.eigvalsh((hessian + hessian.T) / 2)
-    return float(np.clip(1 - values[0] / max(values[1], 1e-6), 0, 2)) if values[1] > 0 else 2.0
+    if values[1] <= 0:
+        return 2.0
+    return float(np.clip(1 - values[0] / max(values[1], _LEAST_CURVATURE), 0, 2))

@@ -1,65 +1,44 @@
-"""detect: the 3D CNN over every scan of a bucket; the network is loaded once.
+"""Stage detect: the 3D CNN over every scan of a bucket.
 
-A scan's result is cached under a key of everything that it depends on, so a bucket that was
-killed half-way, or that gained a scan, infers only what is missing.
+The network is loaded once a bucket. A scan's result is cached under a key of everything that it
+depends on: a bucket that was killed half-way, or that gained a scan, searches only the scans that
+are missing.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-import pandas as pd
 import torch
 
-from cmburden.core import provenance, resources, stages, tables
-from cmburden.core.carry_out import skip
-from cmburden.core.errors import CMBurdenError, ScanError
-from cmburden.core.files import sha256_of_file, whole_file
+from cmburden.core import carry_out, resources, stages, tables
+from cmburden.core.carry_out import Bucket, Done, Job, Late
+from cmburden.core.files import whole_file
 from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Outcome, Scan
-from cmburden.detect import contract as detect_contract
+from cmburden.core.scan import Scan
 from cmburden.detect.candidates import Candidate, search
+from cmburden.detect.contract import of_detector
 from cmburden.detect.describe import describe
 from cmburden.detect.network import SpotNet
+from cmburden.images.prepared import Prepared, checksums
 from cmburden.images.views import stacked
-from cmburden.models import contract as contracts
-from cmburden.models import weights as models
+from cmburden.models import weights
+from cmburden.models.contract import weights_hash
 
 STAGE, VERSION = stages.DETECT.name, stages.DETECT.version
 _LOG = logging.getLogger(__name__)
-
-
-class Detector:
-    """The CNN with its contract: ``volume -> candidates``."""
-
-    def __init__(self, folder: Path, device: str = "auto"):
-        self.contract = detect_contract.of_detector(folder)
-        self.device = models.choose_device(device)
-        self.network = SpotNet(self.contract["input"]["channels"])
-        self.network.load_state_dict(
-            models.load_tensors(Path(folder) / next(iter(self.contract["weights"])))
-        )
-        self.network.eval().to(self.device)
-
-    def __call__(self, volume, mask, affine, *, minimum: float, maximum_number: int):
-        return search(
-            self.network, volume, mask, affine, self.device,
-            minimum=minimum, maximum_number=maximum_number,
-        )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
 class Described:
     """n candidates of a scan, with their measures (rows of the table), views and extents.
 
-    ``views``: n arrays of ``cmburden.images.views.SHAPE``; ``voxels``: n arrays (m, 3) of indices.
+    ``views`` are n arrays of ``images.views.SHAPE``, ``voxels`` n arrays (m, 3) of indices.
     """
 
     candidates: list[Candidate]
@@ -90,97 +69,115 @@ def search_and_describe(
     return Described(candidates, rows, views, voxels)
 
 
+class Detector:
+    """The CNN with its contract: ``volume -> candidates``."""
+
+    def __init__(self, folder: Path, device: str = "auto"):
+        self.contract = of_detector(folder)
+        self.device = weights.choose_device(device)
+        self.network = SpotNet(self.contract["input"]["channels"])
+        self.network.load_state_dict(
+            weights.load_tensors(Path(folder) / next(iter(self.contract["weights"])))
+        )
+        self.network.eval().to(self.device)
+
+    @property
+    def device_name(self) -> str:
+        return weights.device_name(self.device)
+
+    def __call__(
+        self,
+        volume: np.ndarray,
+        mask: np.ndarray,
+        affine: np.ndarray,
+        *,
+        minimum: float,
+        maximum_number: int,
+    ) -> list[Candidate]:
+        """Candidates of a scan; the arguments are those of :func:`search_and_describe`."""
+        return search(
+            self.network,
+            volume,
+            mask,
+            affine,
+            self.device,
+            minimum=minimum,
+            maximum_number=maximum_number,
+        )
+
+
 def run(
-    scans: list[Scan], layout: Layout, settings: dict, bucket: int, log: str | None = None
+    scans: list[Scan], layout: Layout, settings: dict[str, Any], bucket: int, log: str | None = None
 ) -> None:
-    """Candidates of a bucket's scans: the shard, a record a scan, and cached crops and extents.
+    """Search a bucket's scans; write the shard, a record a scan, and cached views and extents.
 
     Raises
     ------
     CMBurdenError
-        When ``max_failures_in_a_row`` scans fail one after the other: then it is the machine.
+        When ``max_failures_in_a_row`` scans fail one after the other: the machine is at fault.
+    UnreadableDerivative
+        When a file that preprocess wrote cannot be read.
     """
-    began = time.monotonic()
-    detector: Detector | None = None
     folder = resources.root() / settings["model"]
-    contract = detect_contract.of_detector(folder)
-    what = {k: settings[k] for k in ("min_probability", "max_candidates")}
-    shard, failures = [], 0
-    for scan in scans:
-        before = Outcome.read(layout.record("preprocess", scan.scan_id))
-        if not before.ok:
-            message = "Not searched: preprocess did not succeed."
-            skip(STAGE, VERSION, scan, layout, before.status, message, log)
-            continue
-        key = hash_of(
-            VERSION, what, contracts.weights_hash(contract),
-            sha256_of_file(layout.preproc(scan)), sha256_of_file(layout.brain_mask(scan)),
-        )  # fmt: skip
-        result, views = layout.cached(STAGE, key), layout.cached(STAGE, key, "npz")
-        started = time.monotonic()
-        if not (result.exists() and views.exists()):
-            detector = detector or Detector(folder, settings["device"])
-            try:
-                _search(scan, layout, detector, what, result, views)
-            except ScanError as error:
-                failures += 1
-                _LOG.error("%s: %s", scan.scan_id, error)
-                Outcome(
-                    STAGE, scan.scan_id, error.status, error.reason, str(error),
-                    version=VERSION, log=log,
-                ).write(layout.record(STAGE, scan.scan_id))  # fmt: skip
-                if failures >= settings["max_failures_in_a_row"]:
-                    raise CMBurdenError(
-                        f"bucket {bucket}: {failures} scans failed in a row, last {scan.scan_id} "
-                        f"({error.reason}); check device and model, then run again"
-                    ) from error
-                continue
-        failures = 0
-        found = tables.CANDIDATES.read(result)
-        found["scan_id"] = scan.scan_id
-        shard.append(found)
-        _LOG.info("%s: %d candidates", scan.scan_id, len(found))
-        Outcome(
-            STAGE, scan.scan_id, "ok", seconds=round(time.monotonic() - started, 3),
-            version=VERSION, log=log, measures={"cache_key": key, "n_candidates": len(found)},
-        ).write(layout.record(STAGE, scan.scan_id))  # fmt: skip
-    tables.CANDIDATES.write(
-        layout.bucket(STAGE, bucket), pd.concat(shard) if shard else tables.CANDIDATES.frame([])
+    checksum = weights_hash(of_detector(folder))
+    detector = Late(lambda: Detector(folder, settings["device"]))
+    asked = {name: settings[name] for name in ("min_probability", "max_candidates")}
+
+    def candidates_of(scan: Scan) -> Done:
+        key = hash_of(VERSION, asked, checksum, *checksums(scan, layout))
+        cached, views = layout.cached(STAGE, key), layout.cached(STAGE, key, "npz")
+        if not (cached.exists() and views.exists()):
+            prepared = Prepared.read(scan, layout)
+            network = detector()
+            described = search_and_describe(
+                network.network,
+                prepared.volume,
+                prepared.mask,
+                prepared.affine,
+                network.device,
+                minimum=settings["min_probability"],
+                maximum_number=settings["max_candidates"],
+            )
+            _save_views(views, described.views, described.voxels)
+            tables.CANDIDATES.write(cached, _numbered(described.rows, scan))
+        rows = tables.CANDIDATES.read(cached)
+        rows["scan_id"] = scan.scan_id  # a scan of equal content may have written the cache
+        _LOG.info("%s: %d candidates", scan.scan_id, len(rows))
+        return Done({"cache_key": key, "n_candidates": len(rows)}, rows=rows)
+
+    carry_out.bucket(
+        Job(STAGE, VERSION, layout, settings, log, checksum),
+        Bucket(
+            bucket,
+            scans,
+            after=(stages.PREPROCESS.name,),
+            skipped="Not searched: preprocess did not succeed.",
+            max_failures_in_a_row=settings["max_failures_in_a_row"],
+        ),
+        candidates_of,
+        detector,
+        tables.CANDIDATES,
     )
-    provenance.write_run(
-        layout, STAGE, VERSION, f"bucket-{bucket}", settings,
-        weights_sha256=contracts.weights_hash(contract),
-        device=models.device_name(detector.device) if detector else "cached",
-        seconds=time.monotonic() - began,
-    )  # fmt: skip
 
 
-def _search(scan, layout: Layout, detector: Detector, what: dict, result: Path, views: Path):
-    try:
-        image = nib.load(layout.preproc(scan))
-        volume = np.asarray(image.dataobj, dtype=np.float32)
-        mask = np.asarray(nib.load(layout.brain_mask(scan)).dataobj) > 0
-    except (OSError, EOFError, nib.filebasedimages.ImageFileError) as error:
-        raise ScanError(
-            "unreadable", f"The preprocessed volume cannot be read ({error})."
-        ) from error
-    described = search_and_describe(
-        detector.network,
-        volume,
-        mask,
-        image.affine,
-        detector.device,
-        minimum=what["min_probability"],
-        maximum_number=what["max_candidates"],
-    )
-    with whole_file(views) as temporary, temporary.open("wb") as stream:
-        owner = np.repeat(np.arange(len(described.voxels)), [len(v) for v in described.voxels])
+def _numbered(rows: list[dict[str, Any]], scan: Scan) -> list[dict[str, Any]]:
+    """``rows`` of candidates with the scan's id and the candidates' numbers from 0."""
+    return [
+        row | {"scan_id": scan.scan_id, "candidate_id": number} for number, row in enumerate(rows)
+    ]
+
+
+def _save_views(path: Path, views: list[np.ndarray], voxels: list[np.ndarray]) -> None:
+    """Write what `verify` takes of n candidates: ``views`` (n, *SHAPE) and their extents.
+
+    ``voxels`` (m, 3) are the extents' voxel indices one after the other; ``owner`` (m,) is the
+    number of the candidate that each voxel belongs to.
+    """
+    owner = np.repeat(np.arange(len(voxels)), [len(extent) for extent in voxels])
+    with whole_file(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(
             stream,
-            views=stacked(described.views),
-            voxels=np.concatenate([np.zeros((0, 3)), *described.voxels]).astype(np.int16),
+            views=stacked(views),
+            voxels=np.concatenate([np.zeros((0, 3)), *voxels]).astype(np.int16),
             owner=owner.astype(np.int32),
         )
-    for number, row in enumerate(described.rows):
-        row |= {"scan_id": scan.scan_id, "candidate_id": number}
-    tables.CANDIDATES.write(result, tables.CANDIDATES.frame(described.rows))

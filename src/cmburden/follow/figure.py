@@ -1,64 +1,102 @@
-"""A lesion in all sessions side by side, in one frame, for the reader to judge what became of it.
+"""Pictures of a lesion in all sessions side by side, for the reader to judge how it changed.
 
-Drawn with Pillow into a palette image: small, and the same bytes for the same input.
+All sessions of a picture are sampled in one frame, the mid-space.
 """
 
 from __future__ import annotations
 
-import io
+import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from nibabel.affines import apply_affine, voxel_sizes
-from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from cmburden.core.files import whole_file
 from cmburden.core.paths import Layout
 from cmburden.core.text import natural
+from cmburden.follow.presence import MIDDLE, Visit
+from cmburden.images import drawing
 
 CROP_MM = 32.0
 #: Half thickness of the minimum-intensity projection, mm.
 PROJECTION_HALF_MM = 4.0
-_CROP = 128
-_GAP, _MARGIN, _CAPTION, _GREYS = 6, 8, 18, 64
-_PAPER, _INK, _FOUND, _PLACE = (16, 18, 22), (236, 238, 240), (255, 176, 0), (150, 156, 164)
+#: Intensity that is drawn white, where the brain's median is 1. By eye.
+WHITE = 1.6
+#: Radius of the ring about the place, mm.
+RING_MM = 5.0
+#: Smallest step between planes of the projection, mm: finer steps show no more.
+_LEAST_STEP_MM = 1.0
+_CROP = 128  # pixels of a crop's side
+_GAP, _MARGIN, _CAPTION, _GREYS, _FONT = 6, 8, 18, 64, 12
+_COLOURS = {
+    "paper": drawing.PAPER,
+    "ink": drawing.INK,
+    "found": drawing.AMBER,
+    "place": drawing.MUTED,
+}
 
 
-def draw(tracks: pd.DataFrame, visits: list, layout: Layout, participant: str) -> None:
-    """A PNG a track (rows of ``tables.TRACKS``) of the ``visits`` (``longitudinal.Visit``)."""
-    visits = sorted(visits, key=lambda visit: natural(visit.scan.session_id))
-    for number, own in tracks.groupby("track_id"):
-        rows = {row["scan_id"]: row for row in own.to_dict("records")}
-        shown = [(visit, rows[visit.scan.scan_id]) for visit in visits]
-        content = side_by_side(
-            [
-                (
-                    *crops(
-                        visit.image.data, visit.image.affine, visit.pose,
-                        np.array([row["middle_x_mm"], row["middle_y_mm"], row["middle_z_mm"]],
-                                 float),
-                    ),
-                    visit.scan.session_id or visit.scan.scan_id,
-                    bool(row["found"]),
-                )
-                for visit, row in shown
-            ]
-        )  # fmt: skip
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One session of a picture: the plane and the projection, (pixels, pixels) in 0..1.
+
+    ``found`` says whether the session shows the lesion.
+    """
+
+    plane: np.ndarray
+    projection: np.ndarray
+    caption: str
+    found: bool
+
+
+def draw(tracks: pd.DataFrame, visits: Sequence[Visit], layout: Layout, participant: str) -> None:
+    """Draw the pictures of a participant, a PNG a track; remove those of an earlier run.
+
+    ``tracks`` are rows of ``tables.TRACKS`` of the ``visits``.
+    """
+    remove(layout, participant)
+    ordered = sorted(visits, key=lambda visit: natural(visit.scan.session_id))
+    for number, of_track in tracks.groupby("track_id"):
+        rows = {row["scan_id"]: row for row in of_track.to_dict("records")}
+        content = side_by_side([_part(visit, rows[visit.scan.scan_id]) for visit in ordered])
         with whole_file(layout.change_figure(participant, number)) as temporary:
             temporary.write_bytes(content)
+
+
+def remove(layout: Layout, participant: str) -> None:
+    """Remove all pictures of a participant: they may be of other sessions or other lesions."""
+    pattern = layout.change_figure(participant, "*")
+    for path in pattern.parent.glob(pattern.name):
+        path.unlink()
+
+
+def complete(tracks: pd.DataFrame, layout: Layout) -> bool:
+    """Whether each track of ``tracks`` (rows of ``tables.TRACKS``) has its picture."""
+    names = tracks[["participant_id", "track_id"]].drop_duplicates()
+    return all(layout.change_figure(*name).exists() for name in names.itertuples(index=False))
+
+
+def _part(visit: Visit, row: dict) -> Part:
+    middle = np.array([row[name] for name in MIDDLE], float)
+    plane, projection = crops(visit.image.data, visit.image.affine, visit.pose, middle)
+    caption = visit.scan.session_id or visit.scan.scan_id
+    return Part(plane, projection, caption, bool(row["found"]))
 
 
 def crops(
     data: np.ndarray, affine: np.ndarray, pose: np.ndarray, middle: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The plane through ``middle`` (mid-space mm) and the minimum over 8 mm, (128, 128) in 0..1.
+    """The plane through ``middle`` and the minimum over 8 mm, each (128, 128) in 0..1.
 
-    In the mid-space's axes, the person's right on the picture's left: all sessions look alike. A
-    scan of normalised intensity (tissue about 1) is cut at 1.6.
+    ``middle`` (3,) is in mid-space mm. The pictures lie along the mid-space's axes, the person's
+    right on the left: all sessions look alike. ``data`` (x, y, z) has a median of 1 in the brain
+    and is cut at ``WHITE``; ``affine`` leads from voxel index to scanner RAS mm, ``pose`` (4 x 4)
+    from there to the mid-space.
     """
-    offsets = (np.arange(_CROP) - (_CROP - 1) / 2) * (CROP_MM / _CROP)
-    step = max(1.0, min(voxel_sizes(affine)))
+    offsets = drawing.offsets_mm(_CROP, CROP_MM)
+    step = max(_LEAST_STEP_MM, min(voxel_sizes(affine)))
     depths = np.arange(-PROJECTION_HALF_MM, PROJECTION_HALF_MM + 0.01, step)
     depths = np.append(depths[depths != 0], 0.0)
     across, down = np.meshgrid(-offsets, -offsets, indexing="xy")
@@ -68,36 +106,26 @@ def crops(
         points = middle + np.stack([across, down, np.full_like(across, depth)], axis=-1)
         index = apply_affine(to_voxel, points.reshape(-1, 3)).T
         planes.append(ndimage.map_coordinates(data, index, order=1, cval=0.0).reshape(across.shape))
-    scaled = np.clip(np.array(planes) / 1.6, 0, 1)
+    scaled = np.clip(np.array(planes) / WHITE, 0, 1)
     return scaled[-1], scaled.min(axis=0)
 
 
-def side_by_side(parts: list[tuple[np.ndarray, np.ndarray, str, bool]]) -> bytes:
-    """PNG of (slice, projection, caption, found) a session: slices above, projections below."""
+def side_by_side(parts: Sequence[Part]) -> bytes:
+    """PNG of the sessions from left to right: slices above, projections below."""
     width = 2 * _MARGIN + len(parts) * _CROP + (len(parts) - 1) * _GAP
     height = 2 * _MARGIN + _CAPTION + 2 * _CROP + _GAP
-    image = Image.new("P", (width, height), _GREYS)
-    ramp = [value for grey in range(_GREYS) for value in [round(255 * grey / (_GREYS - 1))] * 3]
-    image.putpalette([*ramp, *_PAPER, *_INK, *_FOUND, *_PLACE])
-    pen = ImageDraw.Draw(image)
-    pen.fontmode = "1"  # a palette image cannot blend edges
-    font = ImageFont.load_default(12)
-    for number, (plane, projection, caption, found) in enumerate(parts):
+    canvas = drawing.Canvas.blank((width, height), _GREYS, _COLOURS)
+    letters = drawing.font(_FONT)
+    for number, part in enumerate(parts):
         left, top = _MARGIN + number * (_CROP + _GAP), _MARGIN + _CAPTION
-        words = f"{caption}: {'found' if found else 'not found'}"
-        while len(words) > 3 and pen.textlength(words, font=font) > _CROP:
-            words = words[:-2] + "…"
-        pen.text((left, _MARGIN), words, fill=_GREYS + (2 if found else 1), font=font)
-        for place, crop in enumerate((plane, projection)):
-            levels = np.rint(crop * (_GREYS - 1)).astype(np.uint8)
-            patch = Image.frombytes("P", (_CROP, _CROP), levels.tobytes())
-            image.paste(patch, (left, top + place * (_CROP + _GAP)))
-        ring = 5.0 * _CROP / CROP_MM
-        middle = (left + _CROP / 2, top + _CROP / 2)
-        pen.ellipse(
-            (middle[0] - ring, middle[1] - ring, middle[0] + ring, middle[1] + ring),
-            outline=_GREYS + (2 if found else 3),
+        words = f"{part.caption}: {'found' if part.found else 'not found'}"
+        words = drawing.fitted(canvas.pen, words, _CROP, letters)
+        canvas.text((left, _MARGIN), words, "found" if part.found else "ink", letters)
+        for place, crop in enumerate((part.plane, part.projection)):
+            canvas.paste(crop, (left, top + place * (_CROP + _GAP)))
+        canvas.ring(
+            (left + _CROP / 2, top + _CROP / 2),
+            RING_MM * _CROP / CROP_MM,
+            canvas.index["found" if part.found else "place"],
         )
-    stream = io.BytesIO()
-    image.save(stream, format="PNG", optimize=True)
-    return stream.getvalue()
+    return canvas.png()

@@ -1,26 +1,29 @@
-"""Sessions of a participant: in which order, how far apart, and whether their scans are alike.
+"""Sessions of a participant: their order, the time between them, and how alike their scans are.
 
-Cheap to import: the workflow asks who has several sessions whenever it is parsed.
+Cheap to import: the workflow asks for participants with several sessions whenever it is parsed.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from cmburden.core.text import natural
 
-#: What must agree between two scans for their lesions to be compared: column, words, unit, factor.
+#: Numbers that must agree in two scans for their lesions to be compared: column, words, unit,
+#: factor.
 _NUMBERS = (
     ("echo_time_s", "echo time", "ms", 1000.0),
     ("slice_mm", "slice thickness", "mm", 1.0),
     ("voxel_x_mm", "voxel in plane", "mm", 1.0),
 )
+#: Field strengths differ where they are more than this apart: 2.9 T and 3 T are one field.
 _FIELD_T = 0.2
 _DAYS_A_YEAR = 365.25
+_SECONDS_A_DAY = 86400
 
 
 def with_several(scans: Iterable[tuple[str, str | None]]) -> list[str]:
@@ -29,16 +32,16 @@ def with_several(scans: Iterable[tuple[str, str | None]]) -> list[str]:
     >>> with_several([("sub-1", "ses-1"), ("sub-1", "ses-2"), ("sub-2", None), ("sub-2", None)])
     ['sub-1']
     """
-    found = defaultdict(set)
+    sessions_of = defaultdict(set)
     for participant, session in scans:
-        found[participant].add(session)
-    return sorted(name for name, sessions in found.items() if len(sessions) > 1)
+        sessions_of[participant].add(session)
+    return sorted(name for name, sessions in sessions_of.items() if len(sessions) > 1)
 
 
 def differences(
     one: dict[str, Any], other: dict[str, Any], tolerance: float
 ) -> tuple[list[str], list[str]]:
-    """In what two scans differ, and what is not known of one of them, each in words.
+    """Properties in which two scans differ, and those that are unknown of one of them, in words.
 
     ``one`` and ``other`` have the columns of ``tables.SCANS`` (contrast, field_strength_t,
     echo_time_s, slice_mm, voxel_x_mm). Echo time and voxel differ where they are more than
@@ -65,20 +68,21 @@ def differences(
     return differ, unknown
 
 
-def _both(one, other, column: str) -> tuple[float, float] | None:
-    pair = one.get(column), other.get(column)
-    # NaN and pandas' missing value are not equal to themselves, or not to be asked.
-    if any(value is None or not isinstance(value, (int, float)) for value in pair):
+def _both(one: dict[str, Any], other: dict[str, Any], column: str) -> tuple[float, float] | None:
+    """The two values of ``column``; None where one is missing: None, NaN or ``pandas.NA``."""
+    first, second = one.get(column), other.get(column)
+    if not isinstance(first, (int, float)) or not isinstance(second, (int, float)):
         return None
-    return None if any(math.isnan(value) for value in pair) else (float(pair[0]), float(pair[1]))
+    return None if math.isnan(first) or math.isnan(second) else (float(first), float(second))
 
 
 def alike(scans: list[dict[str, Any]], tolerance: float) -> dict[str | None, dict[str, Any]]:
     """One scan a session, such that the sessions' scans differ in as little as possible.
 
-    ``scans`` are usable ones of a participant, with session_id, scan_id and what ``differences``
-    asks. Each scan in turn is the measure for the others; of equal choices that with SWI, then with
-    the thinner slices, then by name. So it does not depend on the order of sessions.
+    ``scans`` are usable ones of a participant, with session_id, scan_id and the columns of
+    ``differences``. Each scan in turn is the measure for the others; of equal choices the one with
+    SWI is taken, then the one with thinner slices, then the first by name. The result does not
+    depend on the order of sessions.
 
     >>> gre = {"contrast": "GRE", "session_id": "ses-1", "scan_id": "a"}
     >>> scans = [gre, gre | {"contrast": "SWI", "scan_id": "b"}, gre | {"session_id": "ses-2"}]
@@ -88,26 +92,27 @@ def alike(scans: list[dict[str, Any]], tolerance: float) -> dict[str | None, dic
     by_session = defaultdict(list)
     for scan in sorted(scans, key=lambda scan: (natural(scan["session_id"]), scan["scan_id"])):
         by_session[scan["session_id"]].append(scan)
-    best = None
+    choices = []
     for measure in scans:
         choice, cost = {}, 0
-        for session, own in by_session.items():
+        for session, of_session in by_session.items():
             number, scan = min(
-                ((len(differences(measure, s, tolerance)[0]), s) for s in own),
+                ((len(differences(measure, scan, tolerance)[0]), scan) for scan in of_session),
                 key=lambda pair: (pair[0], pair[1]["scan_id"]),
             )
             choice[session], cost = scan, cost + number
         rank = (
-            cost, measure["contrast"] != "SWI", measure.get("slice_mm") or 0.0,
+            cost,
+            measure["contrast"] != "SWI",
+            measure.get("slice_mm") or 0.0,
             [scan["scan_id"] for scan in choice.values()],
-        )  # fmt: skip
-        if best is None or rank < best[0]:
-            best = rank, choice
-    return best[1] if best else {}
+        )
+        choices.append((rank, choice))
+    return min(choices, key=lambda ranked: ranked[0])[1] if choices else {}
 
 
 def parse_time(text: Any) -> datetime | None:
-    """``acq_time`` of sessions.tsv; None where there is none that can be read.
+    """``acq_time`` of sessions.tsv; None where the value is no date.
 
     >>> parse_time("2015-03-02T10:00:00"), parse_time("n/a"), parse_time("2 March")
     (datetime.datetime(2015, 3, 2, 10, 0), None, None)
@@ -123,7 +128,9 @@ def ordered(
     times: dict[str | None, datetime | None],
     ages: dict[str | None, float | None],
 ) -> tuple[list[str | None], str]:
-    """Sessions from the first on, and by what: acq_time where all have it, else age, else label.
+    """Sessions from the first on, and the source of the order.
+
+    The source is acq_time where all sessions have one and no two are equal, else age, else label.
 
     >>> early, late = datetime(2015, 1, 1), datetime(2016, 1, 1)
     >>> ordered(["ses-1", "ses-2"], {"ses-1": late, "ses-2": early}, {})
@@ -131,12 +138,13 @@ def ordered(
     >>> ordered(["ses-10", "ses-2"], {"ses-2": early}, {})
     (['ses-2', 'ses-10'], 'label')
     """
-    found = sorted(sessions, key=natural)
-    for name, values in (("acq_time", times), ("age", ages)):
-        known = [values.get(session) for session in found]
+    by_label = sorted(sessions, key=natural)
+    sources: tuple[tuple[str, Mapping[str | None, Any]], ...] = (("acq_time", times), ("age", ages))
+    for name, values in sources:
+        known = [values.get(session) for session in by_label]
         if all(value is not None for value in known) and len(set(known)) == len(known):
-            return sorted(found, key=values.__getitem__), name
-    return found, "label"
+            return sorted(by_label, key=lambda session: values[session]), name
+    return by_label, "label"
 
 
 def years_between(
@@ -145,8 +153,9 @@ def years_between(
     times: dict[str | None, datetime | None],
     ages: dict[str | None, float | None],
 ) -> tuple[float | None, str | None]:
-    """Years from session ``one`` to ``other``, and from what; (None, None) where that is not known
-    or would not be above 0.
+    """Years from session ``one`` to ``other``, and their source: acq_time or age.
+
+    (None, None) where neither is known of both sessions, or ``other`` is not later.
 
     >>> times = {"ses-1": datetime(2015, 1, 1), "ses-2": datetime(2017, 1, 1)}
     >>> years_between("ses-1", "ses-2", times, {})
@@ -155,10 +164,12 @@ def years_between(
     (1.5, 'age')
     """
     first, second = times.get(one), times.get(other)
+    younger, older = ages.get(one), ages.get(other)
     if first is not None and second is not None:
-        years, source = (second - first).total_seconds() / 86400 / _DAYS_A_YEAR, "acq_time"
-    elif ages.get(one) is not None and ages.get(other) is not None:
-        years, source = ages[other] - ages[one], "age"
+        days = (second - first).total_seconds() / _SECONDS_A_DAY
+        years, source = days / _DAYS_A_YEAR, "acq_time"
+    elif younger is not None and older is not None:
+        years, source = older - younger, "age"
     else:
         return None, None
     return (round(years, 4), source) if years > 0 else (None, None)

@@ -1,9 +1,8 @@
-"""Stage longitudinal: the sessions of a participant brought together, and each lesion looked for in
-all of them.
+"""Stage longitudinal: brings a participant's sessions together and looks for each lesion in all.
 
-What it writes does not depend on which session is earlier: dates enter with the phenotypes, at
-``aggregate`` (see ``changes``). A bucket is a job; a participant's result is cached under all that
-it depends on, a pair's registration under the two images.
+The output does not depend on which session is earlier: dates enter with the phenotypes, at
+``aggregate`` (see ``cohort.changes``). A bucket of participants is a job. A participant's tracks
+are cached under all that they depend on, a pair's registration under its two images.
 """
 
 from __future__ import annotations
@@ -13,67 +12,94 @@ import functools
 import json
 import logging
 import time
+from collections.abc import Callable, Mapping
 from itertools import combinations
-from pathlib import Path
+from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
-from nibabel.affines import apply_affine
 
-from cmburden.core import keys as core_keys
 from cmburden.core import provenance, resources, schema, stages, tables
-from cmburden.core.files import sha256_of_file, write_json
+from cmburden.core.files import write_json
 from cmburden.core.keys import bucket_of, hash_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
-from cmburden.core.text import natural
-from cmburden.follow import midspace, sessions
-from cmburden.follow.figure import draw
-from cmburden.follow.midspace import Pair, Session
-from cmburden.follow.tracks import Rates, link, look
-from cmburden.models import contract as contracts
+from cmburden.follow import figure, midspace, sessions
+from cmburden.follow.midspace import Image, Pair
+from cmburden.follow.presence import Visit, presence
+from cmburden.follow.tracks import Rates
+from cmburden.images.prepared import Prepared, checksums
+from cmburden.models.contract import load
 
 STAGE, VERSION = stages.LONGITUDINAL.name, stages.LONGITUDINAL.version
-_STAGES = ("preprocess", "register", "detect", "verify")
-_CENTRE = ["x_mm", "y_mm", "z_mm"]
-_MIDDLE = ["middle_x_mm", "middle_y_mm", "middle_z_mm"]
 _LOG = logging.getLogger(__name__)
+
+#: Registrations of sessions i < j of a participant.
+Pairs = Mapping[tuple[int, int], Pair]
+
+
+@dataclasses.dataclass(frozen=True)
+class FollowedSession:
+    """A session of a participant, with the columns of ``tables.FOLLOWED_SESSIONS``.
+
+    ``scan_id`` names the scan that stands for the session, None where no scan was read.
+    """
+
+    participant_id: str
+    session_id: str | None
+    scan_id: str | None = None
+    status: str = "not read"
+    overlap: float | None = None
+    correlation: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What all participants of a bucket share.
+
+    ``settings`` is the section ``longitudinal`` of the configuration, ``rates`` the detector's.
+    """
+
+    layout: Layout
+    settings: dict[str, Any]
+    rates: Rates
 
 
 def run(
-    people: dict[str, list[Scan]], layout: Layout, settings: dict, verify: dict, buckets: int,
+    people: dict[str, list[Scan]],
+    layout: Layout,
+    settings: dict[str, Any],
+    verify: dict[str, Any],
+    buckets: int,
     bucket: int,
-) -> None:  # fmt: skip
+) -> None:
     """Follow the participants of a bucket: its shard of tracks, its shard of sessions, pictures.
 
     ``people`` are participants with scans of two sessions or more; ``verify`` the settings of that
-    stage, whose model's contract says how much its detector misses; ``buckets`` the number of
-    shards of verify.
+    stage, whose model's contract holds the detector's rates; ``buckets`` the number of shards of
+    verify.
     """
     began = time.monotonic()
-    contract = contracts.load(resources.root() / verify["model"])
-    rates = Rates.of_contract(contract)
-    shards: dict[int, pd.DataFrame] = {}
-    tracks, followed = [], []
+    setup = Setup(layout, settings, Rates.of_contract(load(resources.root() / verify["model"])))
+    shard = functools.cache(
+        lambda number: tables.CANDIDATES.read(layout.bucket(stages.VERIFY.name, number))
+    )
+    all_tracks, all_sessions = [], []
     for participant, scans in sorted(people.items()):
-        read = {}
+        candidates = {}
         for scan in scans:
-            number = bucket_of(scan.scan_id, buckets)
-            if number not in shards:
-                shards[number] = tables.CANDIDATES.read(layout.bucket("verify", number))
-            shard = shards[number]
-            own = shard[shard["scan_id"] == scan.scan_id].reset_index(drop=True)
-            if _was_read(layout, scan, own):
-                read[scan.scan_id] = own
-        one, other = _follow(participant, scans, read, layout, settings, rates)
-        followed.append(one)
-        tracks.append(other)
-        found = other["track_id"].nunique()
-        _LOG.info("%s: %d sessions, %d lesions", participant, len(one), found)
-    tables.TRACKS.write(layout.bucket(STAGE, bucket), _joined(tables.TRACKS, tracks))
+            rows = shard(bucket_of(scan.scan_id, buckets))
+            rows = rows[rows["scan_id"] == scan.scan_id].reset_index(drop=True)
+            if _was_read(layout, scan, rows):
+                candidates[scan.scan_id] = rows
+        of_person, tracks = follow(participant, scans, candidates, setup)
+        all_sessions.append(of_person)
+        all_tracks.append(tracks)
+        lesions = tracks["track_id"].nunique()
+        _LOG.info("%s: %d sessions, %d lesions", participant, len(of_person), lesions)
+    tables.TRACKS.write(layout.bucket(STAGE, bucket), _joined(tables.TRACKS, all_tracks))
     tables.FOLLOWED_SESSIONS.write(
-        layout.followed(bucket), _joined(tables.FOLLOWED_SESSIONS, followed)
+        layout.followed(bucket), _joined(tables.FOLLOWED_SESSIONS, all_sessions)
     )
     provenance.write_run(
         layout, STAGE, VERSION, f"bucket-{bucket}", settings, seconds=time.monotonic() - began
@@ -85,136 +111,151 @@ def _joined(table: schema.Table, frames: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _was_read(layout: Layout, scan: Scan, candidates: pd.DataFrame) -> bool:
-    """Whether all stages succeeded and the shard holds what the record of verify says."""
-    for stage in _STAGES:
+    """Whether all stages succeeded and the shard holds as many lesions as the record of verify."""
+    measures: dict[str, Any] = {}
+    for stage in stages.RECORDED_STAGES:
         path = layout.record(stage, scan.scan_id)
-        outcome = Outcome.read(path) if path.exists() else None
-        if outcome is None or not outcome.ok:
+        if not path.exists():
             return False
+        outcome = Outcome.read(path)
+        if not outcome.ok:
+            return False
+        measures = outcome.measures
     kept = int(candidates["kept"].fillna(False).sum())
-    return outcome.measures.get("n_kept", kept) == kept
+    return measures.get("n_kept", kept) == kept
 
 
-def _follow(participant, scans, read, layout, settings, rates) -> tuple:
-    """Rows of FOLLOWED_SESSIONS and TRACKS of one participant."""
-    used = _one_a_session(scans, read, layout, settings)
-    rows = {
-        scan.session_id: {
-            "participant_id": participant,
-            "session_id": scan.session_id,
-            "status": "not read",
-        }
-        for scan in scans
-    }
-    for scan in used:
-        rows[scan.session_id] |= {"scan_id": scan.scan_id, "status": "followed"}
+def follow(
+    participant: str, scans: list[Scan], candidates: dict[str, pd.DataFrame], setup: Setup
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of ``tables.FOLLOWED_SESSIONS`` and of ``tables.TRACKS`` of one participant.
 
-    @functools.cache
-    def image(k: int) -> Session:
-        return load(used[k], layout)
-
-    pairs = {
-        (i, j): _registered(used[i], used[j], lambda i=i, j=j: (image(i), image(j)), layout)
-        for i, j in combinations(range(len(used)), 2)
-    }
-    # Brains that do not lie on each other, and brains that do and are not one: GRE and SWI of one
-    # head differ in signal, so that is asked of scans of one contrast.
-    off = {ij for ij, pair in pairs.items() if pair.overlap < settings["min_overlap"]}
-    unlike = {
-        (i, j)
-        for (i, j), pair in pairs.items()
-        if used[i].contrast == used[j].contrast and pair.correlation < settings["min_correlation"]
-    }
-    kept = midspace.consistent(off | unlike, len(used))
-    kept = kept if len(kept) > 1 else []
+    ``candidates`` maps the scan_id of each scan that was read to rows of ``tables.CANDIDATES``.
+    """
+    used = _one_a_session(scans, candidates, setup)
+    image = functools.cache(lambda scan: read_image(scan, setup.layout))
+    pairs = register_all(used, image, setup.layout)
+    statuses = midspace.consistent_sessions(
+        pairs,
+        [scan.contrast for scan in used],
+        min_overlap=setup.settings["min_overlap"],
+        min_correlation=setup.settings["min_correlation"],
+    )
+    rows = {scan.session_id: FollowedSession(participant, scan.session_id) for scan in scans}
     for k, scan in enumerate(used):
-        status = "followed"
-        if k not in kept:
-            status = "not registered" if any(k in ij for ij in off) else "not alike"
-        if own := [pair for ij, pair in pairs.items() if k in ij]:
-            rows[scan.session_id] |= {
-                "overlap": round(min(pair.overlap for pair in own), 4),
-                "correlation": round(min(pair.correlation for pair in own), 4),
-                "status": status,
-            }
-            if status == "not alike":
-                _LOG.warning("%s: not like the other sessions; is it this person?", scan.scan_id)
-    followed = tables.FOLLOWED_SESSIONS.frame(list(rows.values()))
-    key = _key([used[k] for k in kept], read, layout, settings, rates)
-    cached = layout.cached(STAGE, key)
-    if not kept or not (cached.exists() and _pictures_there(cached, layout)):
-        # Those of a run before, with other sessions or lesions, would stay.
-        figures = layout.change_figure(participant, "*")
-        for path in figures.parent.glob(figures.name):
-            path.unlink()
-    if not kept:
+        rows[scan.session_id] = _followed_session(k, scan, statuses[k], pairs)
+    followed = tables.FOLLOWED_SESSIONS.frame([dataclasses.asdict(row) for row in rows.values()])
+    together = [k for k, status in enumerate(statuses) if status == "followed"]
+    if len(together) < 2:
+        figure.remove(setup.layout, participant)
         return followed, tables.TRACKS.frame([])
-    if not (cached.exists() and _pictures_there(cached, layout)):
-        motions = {
-            (kept.index(i), kept.index(j)): pair.motion
-            for (i, j), pair in pairs.items()
-            if i in kept and j in kept
-        }
-        poses = midspace.synchronise(motions, np.array([image(k).centre for k in kept]))
-        visits = [
-            Visit(used[k], image(k), pose, read[used[k].scan_id])
-            for k, pose in zip(kept, poses, strict=True)
+
+    def visits() -> list[Visit]:
+        poses = midspace.synchronise(
+            _among(pairs, together), np.array([image(used[k]).centre for k in together])
+        )
+        return [
+            Visit(used[k], image(used[k]), pose, candidates[used[k].scan_id])
+            for k, pose in zip(together, poses, strict=True)
         ]
-        found = presence(participant, visits, settings, rates)
-        draw(found, visits, layout, participant)
-        tables.TRACKS.write(cached, found)
-    return followed, tables.TRACKS.read(cached)
+
+    key = _key([used[k] for k in together], candidates, setup)
+    return followed, _cached_tracks(participant, key, visits, setup)
 
 
-def _one_a_session(scans, read, layout: Layout, settings: dict) -> list[Scan]:
-    """The scan that stands for each session that was read, by scan_id."""
-    measured = []
-    for scan in scans:
-        if scan.scan_id in read:
-            measures = Outcome.read(layout.record("preprocess", scan.scan_id)).measures
-            row = {name: measures.get(name) for name in ("voxel_x_mm", "slice_mm")}
-            measured.append(dataclasses.asdict(scan) | row)
-    chosen = {row["scan_id"] for row in sessions.alike(measured, settings["tolerance"]).values()}
-    return sorted((s for s in scans if s.scan_id in chosen), key=lambda s: s.scan_id)
-
-
-def _key(used: list[Scan], read, layout: Layout, settings: dict, rates: Rates) -> str:
-    """Of all that a participant's tracks depend on."""
-    content = [
-        [
-            scan.scan_id, scan.session_id, sha256_of_file(layout.preproc(scan)),
-            sha256_of_file(layout.brain_mask(scan)),
-            json.loads(read[scan.scan_id].to_json(orient="values")),
-        ]
-        for scan in used
-    ]  # fmt: skip
-    return hash_of(VERSION, midspace.VERSION, settings, dataclasses.asdict(rates), content)
-
-
-def _pictures_there(cached: Path, layout: Layout) -> bool:
-    tracks = tables.TRACKS.read(cached)
-    names = tracks[["participant_id", "track_id"]].drop_duplicates()
-    return all(layout.change_figure(*row).exists() for row in names.itertuples(index=False))
-
-
-def load(scan: Scan, layout: Layout) -> Session:
-    preproc, mask = nib.load(layout.preproc(scan)), nib.load(layout.brain_mask(scan))
-    return Session(
-        np.asarray(preproc.dataobj, dtype=np.float32), np.asarray(mask.dataobj) > 0, preproc.affine
+def _followed_session(k: int, scan: Scan, status: str, pairs: Pairs) -> FollowedSession:
+    """Row of session ``k``, whose scan is ``scan``, with its least agreement with another."""
+    session = FollowedSession(scan.participant_id, scan.session_id, scan.scan_id, status)
+    if status == "not alike":
+        _LOG.warning("%s: not like the other sessions; is it this person?", scan.scan_id)
+    of_session = [pair for ij, pair in pairs.items() if k in ij]
+    if not of_session:
+        return session
+    return dataclasses.replace(
+        session,
+        overlap=round(min(pair.overlap for pair in of_session), 4),
+        correlation=round(min(pair.correlation for pair in of_session), 4),
     )
 
 
-def _registered(one: Scan, other: Scan, images, layout: Layout) -> Pair:
-    """The motion between two sessions, from the cache where these images were registered before;
-    ``images()`` loads them."""
-    hashes = [
-        sha256_of_file(path(scan)) for scan in (one, other)
-        for path in (layout.preproc, layout.brain_mask)
-    ]  # fmt: skip
+def _among(pairs: Pairs, together: list[int]) -> dict[tuple[int, int], np.ndarray]:
+    """Motions between the sessions ``together``, which are numbered anew from 0."""
+    return {
+        (together.index(i), together.index(j)): pair.motion
+        for (i, j), pair in pairs.items()
+        if i in together and j in together
+    }
+
+
+def _cached_tracks(
+    participant: str, key: str, visits: Callable[[], list[Visit]], setup: Setup
+) -> pd.DataFrame:
+    """The tracks of ``key`` from the cache, or made from ``visits()``, with their pictures."""
+    cached = setup.layout.cached(STAGE, key)
+    if cached.exists():
+        tracks = tables.TRACKS.read(cached)
+        if figure.complete(tracks, setup.layout):
+            return tracks
+    together = visits()
+    tracks = presence(participant, together, setup.settings, setup.rates)
+    figure.draw(tracks, together, setup.layout, participant)
+    tables.TRACKS.write(cached, tracks)
+    return tables.TRACKS.read(cached)
+
+
+def _one_a_session(
+    scans: list[Scan], candidates: dict[str, pd.DataFrame], setup: Setup
+) -> list[Scan]:
+    """The scan that stands for each session that was read, by scan_id."""
+    measured = []
+    for scan in scans:
+        if scan.scan_id in candidates:
+            record = Outcome.read(setup.layout.record(stages.PREPROCESS.name, scan.scan_id))
+            row = {name: record.measures.get(name) for name in ("voxel_x_mm", "slice_mm")}
+            measured.append(dataclasses.asdict(scan) | row)
+    alike = sessions.alike(measured, setup.settings["tolerance"])
+    chosen = {row["scan_id"] for row in alike.values()}
+    return sorted((s for s in scans if s.scan_id in chosen), key=lambda s: s.scan_id)
+
+
+def _key(used: list[Scan], candidates: dict[str, pd.DataFrame], setup: Setup) -> str:
+    """Hash of all that a participant's tracks depend on."""
+    content = [
+        [
+            scan.scan_id,
+            scan.session_id,
+            *checksums(scan, setup.layout),
+            json.loads(candidates[scan.scan_id].to_json(orient="values")),
+        ]
+        for scan in used
+    ]
+    rates = dataclasses.asdict(setup.rates)
+    return hash_of(VERSION, midspace.VERSION, setup.settings, rates, content)
+
+
+def read_image(scan: Scan, layout: Layout) -> Image:
+    """The image of a session; UnreadableDerivative where a file of preprocess is damaged."""
+    prepared = Prepared.read(scan, layout)
+    return Image(prepared.volume, prepared.mask, prepared.affine)
+
+
+def register_all(
+    scans: list[Scan], image: Callable[[Scan], Image], layout: Layout
+) -> dict[tuple[int, int], Pair]:
+    """The registration of each two of ``scans``, by their numbers i < j."""
+    return {
+        (i, j): _registered(scans[i], scans[j], image, layout)
+        for i, j in combinations(range(len(scans)), 2)
+    }
+
+
+def _registered(one: Scan, other: Scan, image: Callable[[Scan], Image], layout: Layout) -> Pair:
+    """The motion between two sessions, from the cache where these images were registered before."""
+    hashes = [*checksums(one, layout), *checksums(other, layout)]
     cached = layout.cached(STAGE, hash_of("pair", midspace.VERSION, hashes), "json")
     if not cached.exists():
         try:
-            pair = midspace.register_pair(*images())
+            pair = midspace.register_pair(image(one), image(other))
         except RuntimeError as error:
             # ANTs gives up on two images that have nothing in common: they are not compared.
             _LOG.warning("%s, %s: not registered (%s)", one.scan_id, other.scan_id, error)
@@ -222,90 +263,3 @@ def _registered(one: Scan, other: Scan, images, layout: Layout) -> Pair:
         write_json(cached, dataclasses.asdict(pair) | {"motion": pair.motion.tolist()})
     content = json.loads(cached.read_text())
     return Pair(np.array(content["motion"]), content["overlap"], content["correlation"])
-
-
-@dataclasses.dataclass(frozen=True)
-class Visit:
-    """A session in the mid-space: its scan, image, ``pose`` (4 x 4, scanner RAS mm to mid-space)
-    and ``candidates`` (rows of ``tables.CANDIDATES``)."""
-
-    scan: Scan
-    image: Session
-    pose: np.ndarray
-    candidates: pd.DataFrame
-
-    def middle(self, rows: pd.DataFrame) -> np.ndarray:
-        """Centres (n, 3) of ``rows`` in the mid-space."""
-        return apply_affine(self.pose, rows[_CENTRE].to_numpy(dtype=float).reshape(-1, 3))
-
-
-def presence(participant: str, visits: list[Visit], settings: dict, rates: Rates) -> pd.DataFrame:
-    """Rows of ``tables.TRACKS``: every lesion of any session, in every session."""
-    lesions, rejected = [], []
-    for visit in visits:
-        kept = visit.candidates["kept"].fillna(False).to_numpy(dtype=bool)
-        own = visit.candidates[kept].reset_index(drop=True)
-        lesions.append(own.assign(lesion_id=core_keys.lesion_numbers(own)))
-        rejected.append(visit.candidates[~kept].reset_index(drop=True))
-    error, max_mm = settings["position_error_mm"], settings["max_distance_mm"]
-    spreads = [midspace.spread(v.image.affine, v.pose, error) for v in visits]
-    middles = [v.middle(own) for v, own in zip(visits, lesions, strict=True)]
-    tracks = link(middles, spreads, max_mm)
-    tracks.sort(key=lambda t: _first(t, visits, lesions))
-    rows = []
-    for number, track in enumerate(tracks, start=1):
-        seen = {k: lesions[k].iloc[row] for k, row in track.items()}
-        best = max(seen, key=lambda k: (seen[k]["probability"], visits[k].scan.scan_id))
-        place = {name: seen[best][name] for name in ("region", "group", "hemisphere")}
-        at = np.mean([middles[k][row] for k, row in track.items()], axis=0)
-        for k, visit in enumerate(visits):
-            row = place | {
-                "participant_id": participant, "track_id": number, "scan_id": visit.scan.scan_id,
-                "session_id": visit.scan.session_id, "found": k in track,
-            }  # fmt: skip
-            if k in track:
-                own = seen[k]
-                row |= {name: own[name] for name in ("lesion_id", "label", "probability", *_CENTRE)}
-                row |= dict(zip(_MIDDLE, np.round(middles[k][track[k]], 3), strict=True))
-                row |= {"in_view": True, "p_there": 1.0}
-            else:
-                row |= _looked_for(
-                    at, k, visits, rejected, spreads, seen, list(track), settings, rates
-                )
-            rows.append(row)
-    return tables.TRACKS.frame(rows)
-
-
-def _first(track: dict[int, int], visits, lesions) -> tuple:
-    """Sort key of tracks: the first session by label that shows it, and its number there."""
-    keys = [
-        (natural(visits[k].scan.session_id), int(lesions[k].iloc[row]["lesion_id"]))
-        for k, row in track.items()
-    ]
-    return min(keys)
-
-
-def _looked_for(at, k, visits, rejected, spreads, seen, shown, settings, rates) -> dict:
-    """What session ``k`` says of a lesion at ``at`` (mid-space mm) that only others show."""
-    visit = visits[k]
-    place = apply_affine(np.linalg.inv(visit.pose), at)
-    _, brain = midspace.in_view(place, visit.image.mask, visit.image.affine)
-    brain_mm3 = visit.image.mask.sum() * abs(np.linalg.det(visit.image.affine[:3, :3]))
-    looked = look(
-        at, spreads[k] + np.mean([spreads[j] for j in shown], axis=0),
-        max(float(lesion["probability"]) for lesion in seen.values()),
-        visit.middle(rejected[k]), rejected[k]["probability"].to_numpy(dtype=float),
-        max(len(visit.candidates), 1) / brain_mm3, rates,
-        prior=settings["prior_there"], max_mm=settings["max_distance_mm"],
-    )  # fmt: skip
-    row = dict(zip(_CENTRE, np.round(place, 3), strict=True))
-    row |= dict(zip(_MIDDLE, np.round(at, 3), strict=True))
-    row |= {"in_view": bool(brain[0]), "p_there": round(looked.probability, 4)}
-    if looked.candidate is not None:
-        nearest = rejected[k].iloc[looked.candidate]
-        row |= {
-            "candidate_id": nearest["candidate_id"],
-            "candidate_probability": nearest["probability"],
-            "candidate_mm": round(looked.distance_mm, 2),
-        }
-    return row

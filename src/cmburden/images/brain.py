@@ -1,44 +1,82 @@
-"""Brain extraction: deepbet's two networks on a volume in memory, and whether the mask is a brain.
+"""Brain extraction by deepbet's two networks, and how much of the brain a scan covers.
 
-deepbet (Fisch et al., Comput Biol Med 2024, MIT) finds the brain's box at 128^3 and the brain in it
-at 256^3, whatever the voxel size. Its own class reads, reorients and writes files; here only its
-networks are used, and the probability, not the mask, is brought back to the scan's grid.
+deepbet (Fisch et al., Comput Biol Med 2024, MIT) finds the brain's box on a grid of 128^3 and the
+brain within the box on a grid of 256^3, whatever the voxel size. deepbet's own class reads,
+reorients and writes files. Here its networks run on a volume in memory, and the probability is
+interpolated to the scan's grid before a threshold makes the mask.
 """
 
 from __future__ import annotations
 
 import functools
 import warnings
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
 from cmburden.core.errors import ScanError
+from cmburden.core.resources import folder_of
 from cmburden.images.geometry import largest_part
 
+if TYPE_CHECKING:
+    import torch
+
+# deepbet's own numbers: it was trained with them.
 _BOX_SHAPE = (128, 128, 128)
 _SHAPE = (256, 256, 256)
+#: Intensities are clipped at these quantiles of the head.
+_QUANTILES = (0.005, 0.995)
+#: Mean and standard deviation of the clipped intensities.
+_MEAN, _DEVIATION = 0.449, 0.226
+#: A plane belongs to the brain's box if more than this share of it is brain.
+_BOX_SHARE = 0.02
+#: The box is widened by this share of its size at either end.
 _MARGIN = 0.1
-#: What is brighter than this share of the brain's median is seen as this bright at the second look.
+
+#: Second pass: intensities are clipped at this multiple of the brain's median. Bright fluid and fat
+#: otherwise change the mask.
 _TISSUE_TOP = 1.05
+
+#: Width and height of a brain mask over its length. The lower ends over 14 people and the real
+#: scans at hand (0.85-0.90 for the height, 0.78-0.82 for the width): coverage errs upwards.
+_HEIGHT_OVER_LENGTH = 0.83
+_WIDTH_OVER_LENGTH = 0.76
+#: Width over length above which the length is held to be cut: the upper end (by eye).
+_MOST_WIDTH_OVER_LENGTH = 0.85
+#: Brain in an outer plane of the field of view from which the brain is cut off there (mm^2).
+_CUT_MM2 = 100.0
 
 
 @functools.cache
-def _networks():
+def _networks() -> tuple[torch.jit.ScriptModule, torch.jit.ScriptModule]:
+    """deepbet's network for the box and its network for the mask."""
     import torch
 
     # deepbet's wheel puts its weights beside the package, in a folder called "data".
-    folder = Path(find_spec("deepbet").origin).parents[1] / "data" / "models"
-    networks = []
-    for name in ("bbox_model.pt", "model.pt"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of torch about TorchScript
-            network = torch.jit.load(folder / name, map_location="cpu")
-        networks.append(network.eval())
-    return tuple(networks)
+    folder = folder_of("deepbet").parent / "data" / "models"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch about TorchScript
+        box, mask = (
+            torch.jit.load(folder / name, map_location="cpu").eval()
+            for name in ("bbox_model.pt", "model.pt")
+        )
+    return box, mask
+
+
+@contextmanager
+def _torch_threads(number: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def brain_mask(volume: np.ndarray, threads: int = 1) -> np.ndarray:
@@ -65,41 +103,47 @@ def brain_mask(volume: np.ndarray, threads: int = 1) -> np.ndarray:
     from torch.nn.functional import interpolate
 
     box_network, network = _networks()
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
-            small = interpolate(x, _BOX_SHAPE, mode="nearest-exact")
-            low, high = small.quantile(0.005), small.quantile(0.995)
-            if high <= low:
-                raise ScanError("not_brain", "It has no contrast.")
-            coarse = box_network(_normalised(small, low, high))[0, 1].numpy() > 0.5
-            box = _box(_largest(coarse), volume.shape)
-            inside = interpolate(x[(..., *box)], _SHAPE, mode="nearest-exact")
-            probability = network(_normalised(inside, low, high))[:, 1:2]
-            # The networks know T1w, where fluid is dark. Seen again with all that is brighter than
-            # tissue cut off, bright fluid hides no cortex (the tissue that the mask misses falls by
-            # a third).
-            tissue = inside[probability > 0.5]
-            if tissue.numel() > 0:
-                top = torch.minimum(high, _TISSUE_TOP * tissue.median())
-                if top > low:
-                    again = network(_normalised(inside, low, top))[:, 1:2]
-                    probability = torch.maximum(probability, again)
-            shape = tuple(part.stop - part.start for part in box)
-            probability = interpolate(probability, shape, mode="trilinear", align_corners=False)
-    finally:
-        torch.set_num_threads(before)
+    with _torch_threads(threads), torch.inference_mode():
+        x = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
+        small = interpolate(x, _BOX_SHAPE, mode="nearest-exact")
+        low, high = (small.quantile(share) for share in _QUANTILES)
+        if high <= low:
+            raise ScanError("not_brain", "It has no contrast.")
+        coarse = box_network(_normalised(small, low, high))[0, 1].numpy() > 0.5
+        box = _box(_largest(coarse), volume.shape)
+        inside = interpolate(x[0, 0][box][None, None], _SHAPE, mode="nearest-exact")
+        probability = _tissue_probability(network, inside, low, high)
+        shape = tuple(part.stop - part.start for part in box)
+        probability = interpolate(probability, shape, mode="trilinear", align_corners=False)
     mask = np.zeros(volume.shape, dtype=bool)
     mask[box] = ndimage.binary_fill_holes(_largest(probability[0, 0].numpy() > 0.5))
     return mask
 
 
-def _normalised(x, low, high):
-    """What deepbet's networks were trained on: clipped to two quantiles, then standardised."""
+def _tissue_probability(
+    network: torch.jit.ScriptModule, inside: torch.Tensor, low: torch.Tensor, high: torch.Tensor
+) -> torch.Tensor:
+    """Probability (1, 1, 256, 256, 256) of brain, the larger one of two passes.
+
+    The network was trained on T1w, where fluid is dark. In the second pass intensities above those
+    of tissue are clipped: bright fluid then hides no cortex, and a third less tissue is missed.
+    """
+    import torch
+
+    probability = network(_normalised(inside, low, high))[:, 1:2]
+    tissue = inside[probability > 0.5]
+    if tissue.numel() > 0:
+        top = torch.minimum(high, _TISSUE_TOP * tissue.median())
+        if top > low:
+            again = network(_normalised(inside, low, top))[:, 1:2]
+            probability = torch.maximum(probability, again)
+    return probability
+
+
+def _normalised(x: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """``x`` clipped to ``low`` and ``high`` and standardised, as deepbet's networks expect it."""
     x = ((x - low) / (high - low)).clamp(0, 1)
-    return 0.226 * (x - x.mean()) / x.std() + 0.449
+    return _DEVIATION * (x - x.mean()) / x.std() + _MEAN
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:
@@ -110,14 +154,14 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 
 
 def _box(coarse: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """Box around a coarse mask on a grid of ``shape``, a tenth of its size added at either end.
+    """Box around a coarse mask on a grid of ``shape``, widened at either end by a tenth.
 
-    A plane belongs to the box where more than 2 % of it is brain.
+    Raises ScanError (not_brain) where no plane has more than 2 % of brain.
     """
     box = []
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
-        planes = np.flatnonzero(coarse.mean(others) > 0.02)
+        planes = np.flatnonzero(coarse.mean(others) > _BOX_SHARE)
         if planes.size == 0:
             raise ScanError("not_brain", "No brain was found.")
         scale = shape[axis] / coarse.shape[axis]
@@ -129,20 +173,21 @@ def _box(coarse: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(box)
 
 
-#: Expected height and width of a brain mask over its length, lower ends over 14 people and the
-#: real scans looked at (0.85-0.90 and 0.78-0.82), so that coverage errs upwards.
-_HEIGHT_OVER_LENGTH = 0.83
-_WIDTH_OVER_LENGTH = 0.76
-#: Brain in an outer plane of the field of view that counts as cut off (mm^2).
-_CUT_MM2 = 100.0
-
-
 def coverage(mask: np.ndarray, affine: np.ndarray, seen: tuple[slice, ...]) -> float:
-    """Share of the brain that the field of view holds, 0 to 1.
+    """Share of the brain within the field of view, 0 to 1.
 
-    Along each axis whose outer planes of ``seen`` cut through the mask, the mask's extent over what
-    its extent along another axis lets expect; the least of the three. ``seen`` is the part of the
-    grid that holds signal (``field_of_view``).
+    Along an axis on which the field of view cuts the brain off, the share is the mask's extent over
+    the extent that is expected from the mask's length or width. The least share of the three axes
+    counts.
+
+    Parameters
+    ----------
+    mask : bool array (x, y, z)
+        Brain mask in canonical RAS, not empty.
+    affine : array (4, 4)
+        Voxel index to RAS mm.
+    seen : three slices
+        The part of the grid that holds signal (:func:`field_of_view`).
     """
     sizes = voxel_sizes(affine)
     mask = mask[seen]
@@ -154,8 +199,9 @@ def coverage(mask: np.ndarray, affine: np.ndarray, seen: tuple[slice, ...]) -> f
         extents.append((planes[-1] - planes[0] + 1) * sizes[axis])
         cut.append(max(areas[0], areas[-1]) > _CUT_MM2)
     width, length, _ = extents
-    length = max(length, width / 0.85)
-    expected = (_WIDTH_OVER_LENGTH * length, width / 0.85, _HEIGHT_OVER_LENGTH * length)
+    from_width = width / _MOST_WIDTH_OVER_LENGTH
+    length = max(length, from_width)
+    expected = (_WIDTH_OVER_LENGTH * length, from_width, _HEIGHT_OVER_LENGTH * length)
     shares = [
         extent / due if is_cut else 1.0
         for extent, due, is_cut in zip(extents, expected, cut, strict=True)

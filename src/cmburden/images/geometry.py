@@ -17,10 +17,13 @@ from skimage.transform import downscale_local_mean
 _SIZE_DECIMALS = 3
 #: Area of voxel faces over that of the smooth surface: the mean of |x| + |y| + |z| over directions.
 _FACES_OVER_SURFACE = 1.5
+#: Flips in plane, as axes of an array (n, channel, x, y, slice). The set is closed under
+#: composition: the mean of a network's output over the set is then invariant to mirroring.
+MIRRORED = ((), (2,), (3,), (2, 3))
 
 
 def slice_axis(affine: np.ndarray) -> int:
-    """Axis through plane: that of the largest voxel size, the last of equals (z).
+    """The axis across slices: the one with the largest voxel size, of equals the last (z).
 
     >>> slice_axis(np.diag([0.9, 4.0, 0.9, 1])), slice_axis(np.eye(4))
     (1, 2)
@@ -30,7 +33,7 @@ def slice_axis(affine: np.ndarray) -> int:
 
 
 def slices_last(affine: np.ndarray) -> list[int]:
-    """Order of the axes that puts the slice axis last and leaves the two others as they are.
+    """Order of the axes with the slice axis last; the two others keep their order.
 
     >>> slices_last(np.diag([1, 4, 1, 1])), slices_last(np.eye(4))
     ([0, 2, 1], [0, 1, 2])
@@ -42,8 +45,8 @@ def slices_last(affine: np.ndarray) -> list[int]:
 def box(mask: np.ndarray, margin: float | Sequence[int] | np.ndarray = 0) -> tuple[slice, ...]:
     """The smallest box that holds ``mask``, wider by ``margin`` voxels at either end of each axis.
 
-    ``margin``: one whole number, or one an axis; a margin in mm is the caller's to round. The box
-    ends where the grid ends.
+    ``margin``: one whole number, or one an axis; the caller divides a margin in mm by the voxel
+    sizes and rounds. The box ends where the grid ends.
 
     Raises
     ------
@@ -66,7 +69,7 @@ def box(mask: np.ndarray, margin: float | Sequence[int] | np.ndarray = 0) -> tup
 
 
 def cropped(affine: np.ndarray, part: Sequence[slice]) -> np.ndarray:
-    """Affine of a box of a volume that has ``affine``; of the slices only the starts count.
+    """Affine of the box ``part`` of a volume with ``affine``; only the slices' starts count.
 
     >>> cropped(np.diag([1.0, 2, 3, 1]), (slice(1, 4), slice(2, 4), slice(3, 4)))[:3, 3].tolist()
     [1.0, 4.0, 9.0]
@@ -77,7 +80,7 @@ def cropped(affine: np.ndarray, part: Sequence[slice]) -> np.ndarray:
 
 
 def block_means(data: np.ndarray, factors: Sequence[int]) -> np.ndarray:
-    """Means of ``data`` over blocks of ``factors`` voxels; what fills no whole block is left out.
+    """Means of ``data`` over blocks of ``factors`` voxels; incomplete blocks are left out.
 
     >>> block_means(np.arange(16.0).reshape(4, 2, 2), (2, 2, 1)).tolist()
     [[[3.0, 4.0]], [[11.0, 12.0]]]
@@ -92,7 +95,7 @@ def block_means(data: np.ndarray, factors: Sequence[int]) -> np.ndarray:
 def affine_of_blocks(
     affine: np.ndarray, factors: Sequence[int], start: Sequence[int] = (0, 0, 0)
 ) -> np.ndarray:
-    """Affine of blocks of ``factors`` voxels, the first of which begins at voxel ``start``.
+    """Affine of blocks of ``factors`` voxels; the first block begins at voxel ``start``.
 
     >>> blocks = affine_of_blocks(np.eye(4), (2, 2, 1))
     >>> blocks[:3, 3].tolist(), voxel_sizes(blocks).tolist()
@@ -105,7 +108,9 @@ def affine_of_blocks(
 
 
 def largest_part(mask: np.ndarray) -> np.ndarray:
-    """The largest part of ``mask`` that is connected by faces, of equals the first; empty of none.
+    """The largest part of ``mask`` that is connected by faces; of equals, the first.
+
+    A mask without any voxel has an empty part.
 
     >>> largest_part(np.array([1, 0, 1, 1, 0, 1, 1]) > 0).astype(int).tolist()
     [0, 0, 1, 1, 0, 0, 0]
@@ -117,10 +122,10 @@ def largest_part(mask: np.ndarray) -> np.ndarray:
 
 
 def sphericity(mask: np.ndarray, sizes: Sequence[float] | np.ndarray) -> float:
-    """Surface of the ball of the mask's volume over the mask's surface: about 1 for a ball.
+    """Surface of a ball with the mask's volume, over the mask's surface: about 1 for a ball.
 
-    ``sizes``: of a voxel along the three axes, mm. The surface is counted on voxel faces, each by
-    its area, and divided by 1.5, by which faces overestimate a smooth closed surface.
+    ``sizes`` (3,) are those of a voxel, mm. The mask's surface is the area of its voxel faces,
+    divided by 1.5: voxel faces overestimate a smooth closed surface by that factor.
 
     >>> grid = np.indices((41, 41, 41)) - 20
     >>> round(sphericity((grid**2).sum(0) < 18**2, (1, 1, 1)), 1)
@@ -133,8 +138,3 @@ def sphericity(mask: np.ndarray, sizes: Sequence[float] | np.ndarray) -> float:
     )
     volume = float(np.sum(mask) * sizes.prod())
     return float(_FACES_OVER_SURFACE * np.cbrt(36 * np.pi * volume**2) / faces)
-
-
-#: The network sees each scan as it is and mirrored in plane; its logits are averaged, so that left
-#: and right are judged alike. Axes of (n, channel, x, y, slice); a group, or it would not be so.
-MIRRORED = ((), (2,), (3,), (2, 3))

@@ -1,86 +1,134 @@
 """2D views of a candidate: its slice, slices on either side, a thin minimum-intensity projection.
 
-A microbleed is round in its slice and gone a few slices on; a vein goes on, which the projection
-and the other slices show. Calcium looks like a microbleed, but lies where calcium does and often on
-both sides, which a slice and a projection of half a head show. All are channels of one picture.
+A microbleed is round in its slice and absent a few slices further; a vein continues, as the
+projection and the other slices show. Calcium looks like a microbleed, but lies at typical places
+and often on both sides, as a slice and a projection of half a head show. All views are channels of
+one picture.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
+# The networks were trained on views with these numbers.
 VIEW_MM = 20.0
 VIEW_PIXELS = 96
 #: Half the thickness of the projection.
 PROJECTION_MM = 5.0
+#: Signal, in medians of the brain, that is drawn white. By eye.
 WHITE = 1.8
-#: The slices on either side are this far on, or the next where slices are thicker.
+#: Distance to the slices on either side; the next slice where slices are thicker.
 BESIDE_MM = 1.6
-#: Channels of a view; "near" and "far" are one and two steps of ``BESIDE_MM`` on.
+#: Channels of a view; "near" and "far" are one and two steps of ``BESIDE_MM`` away.
 CHANNELS = (
-    "minimum projection", "slice", "mean of the next slices",
-    "near below", "near above", "far below", "far above",
-    "wide slice", "wide minimum projection",
-)  # fmt: skip
+    "minimum projection",
+    "slice",
+    "mean of the next slices",
+    "near below",
+    "near above",
+    "far below",
+    "far above",
+    "wide slice",
+    "wide minimum projection",
+)
 #: The wide channels show the other side's pallidum and choroid plexus too.
 WIDE_MM = 120.0
-#: The channels of the same place with the slices in the other order.
+#: The channels of the same place with the slices in the opposite order.
 OTHER_WAY = (0, 1, 2, 4, 3, 6, 5, 7, 8)
 SHAPE = (VIEW_PIXELS, VIEW_PIXELS, len(CHANNELS))
+_LARGEST = np.iinfo(np.uint8).max
+#: Voxels beyond the outermost pixels that interpolation may need.
+_EDGE = 2
 
 
 def view(volume: np.ndarray, affine: np.ndarray, centre_mm: np.ndarray) -> np.ndarray:
     """``SHAPE`` uint8 around ``centre_mm``: the channels ``CHANNELS``, 0 where there is no slice.
 
-    ``volume`` (x, y, z) has median 1 in the brain, its slices lie across the last axis. Rows of
-    the picture run along x, columns along y.
+    ``volume`` (x, y, z) has a median of 1 in the brain, and slices across the last axis.
+    ``centre_mm`` (3,) and ``affine`` (4 x 4) are in scanner RAS mm. Rows of the picture run along
+    x, columns along y.
     """
     spacing = voxel_sizes(affine)
     at = np.linalg.inv(affine)[:3, :3] @ (np.asarray(centre_mm) - affine[:3, 3])
-    span, on = (max(1, round(mm / float(spacing[2]))) for mm in (PROJECTION_MM, BESIDE_MM))
     middle = int(np.clip(round(at[2]), 0, volume.shape[2] - 1))
-
-    def slices(reach: int) -> range:
-        return range(max(0, middle - reach), min(volume.shape[2], middle + reach + 1))
-
-    cut, where = _window(volume, at, spacing, VIEW_MM)
-    wide, wide_where = _window(volume, at, spacing, WIDE_MM)
-    if 0 in cut.shape:
+    part, where = _window(volume, at, spacing, VIEW_MM)
+    if 0 in part.shape:
         return np.zeros(SHAPE, np.uint8)
-    seen = {k: _sampled(cut[:, :, k], where) for k in slices(max(span, 2 * on))}
-    next_to = [seen[k] for k in (middle - 1, middle + 1) if k in seen] or [seen[middle]]
-    nothing = np.zeros_like(seen[middle])
-    # A pixel of the wide channels has several of the scan's: the mean of a slice, the least of
-    # a projection.
-    size = [max(1, round(WIDE_MM / VIEW_PIXELS / float(mm))) for mm in spacing[:2]]
-    least = np.min([wide[:, :, k] for k in slices(span)], 0)
-    stack = [
-        np.min([seen[k] for k in slices(span)], 0),
-        seen[middle],
+    channels = _narrow_channels(part, where, middle, float(spacing[2]))
+    part, where = _window(volume, at, spacing, WIDE_MM)
+    channels += _wide_channels(part, where, middle, spacing)
+    return np.round(np.clip(np.stack(channels, -1) / WHITE, 0, 1) * _LARGEST).astype(np.uint8)
+
+
+def _narrow_channels(
+    part: np.ndarray, where: list[np.ndarray], middle: int, slice_mm: float
+) -> list[np.ndarray]:
+    """The first seven channels; ``where`` in ``part`` (x, y, z) the pixels lie."""
+    slices = part.shape[2]
+    through, beside = _steps(PROJECTION_MM, slice_mm), _steps(BESIDE_MM, slice_mm)
+    planes = {
+        k: _sampled(part[:, :, k], where) for k in _about(middle, max(through, 2 * beside), slices)
+    }
+    next_to = [planes[k] for k in (middle - 1, middle + 1) if k in planes] or [planes[middle]]
+    nothing = np.zeros_like(planes[middle])
+    return [
+        np.min([planes[k] for k in _about(middle, through, slices)], 0),
+        planes[middle],
         np.mean(next_to, 0),
-        *(seen.get(middle + k * on, nothing) for k in (-1, 1, -2, 2)),
-        _sampled(ndimage.uniform_filter(wide[:, :, middle], size), wide_where),
-        _sampled(ndimage.minimum_filter(least, size), wide_where),
+        *(planes.get(middle + k * beside, nothing) for k in (-1, 1, -2, 2)),
     ]
-    return np.round(np.clip(np.stack(stack, -1) / WHITE, 0, 1) * 255).astype(np.uint8)
 
 
-def _window(volume: np.ndarray, at: np.ndarray, spacing: np.ndarray, width_mm: float):
-    """All slices of the part of ``volume`` about voxel ``at`` that is ``width_mm`` wide, and where
-    in it the pixels of a view lie."""
+def _wide_channels(
+    part: np.ndarray, where: list[np.ndarray], middle: int, spacing: np.ndarray
+) -> list[np.ndarray]:
+    """The last two channels; ``where`` in ``part`` (x, y, z) the pixels lie.
+
+    A pixel holds several voxels: of the slice their mean is shown, of the projection the least.
+    """
+    voxels = [_steps(WIDE_MM / VIEW_PIXELS, float(mm)) for mm in spacing[:2]]
+    reach = _about(middle, _steps(PROJECTION_MM, float(spacing[2])), part.shape[2])
+    least = np.min([part[:, :, k] for k in reach], 0)
+    return [
+        _sampled(ndimage.uniform_filter(part[:, :, middle], voxels), where),
+        _sampled(ndimage.minimum_filter(least, voxels), where),
+    ]
+
+
+def _steps(distance_mm: float, spacing_mm: float) -> int:
+    """Voxels nearest to a distance, at least one."""
+    return max(1, round(distance_mm / spacing_mm))
+
+
+def _about(middle: int, reach: int, slices: int) -> range:
+    """Numbers of the slices within ``reach`` of the slice ``middle``."""
+    return range(max(0, middle - reach), min(slices, middle + reach + 1))
+
+
+def _window(
+    volume: np.ndarray, at: np.ndarray, spacing: np.ndarray, width_mm: float
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The part of ``volume`` about voxel ``at`` that is ``width_mm`` wide, with all slices.
+
+    Also the voxel indices in this part, along x and along y, of a view's pixels.
+    """
     line = (np.arange(VIEW_PIXELS) - (VIEW_PIXELS - 1) / 2) * width_mm / VIEW_PIXELS
     grid = np.meshgrid(at[0] + line / spacing[0], at[1] + line / spacing[1], indexing="ij")
-    low = [max(0, int(g.min()) - 2) for g in grid]
-    cut = volume[low[0] : int(max(grid[0].max(), 0)) + 3, low[1] : int(max(grid[1].max(), 0)) + 3]
-    return cut, [g - o for g, o in zip(grid, low, strict=True)]
+    low = [max(0, int(axis.min()) - _EDGE) for axis in grid]
+    high = [int(max(axis.max(), 0)) + _EDGE + 1 for axis in grid]
+    part = volume[low[0] : high[0], low[1] : high[1]]
+    return part, [axis - start for axis, start in zip(grid, low, strict=True)]
 
 
 def _sampled(plane: np.ndarray, where: list[np.ndarray]) -> np.ndarray:
+    """``plane`` (x, y) at voxel indices ``where``, by linear interpolation; 0 outside."""
     return ndimage.map_coordinates(plane, where, order=1, mode="constant")
 
 
-def stacked(views: list[np.ndarray]) -> np.ndarray:
-    """(n, *SHAPE) uint8 of n views, also of none."""
+def stacked(views: Sequence[np.ndarray]) -> np.ndarray:
+    """(n, *SHAPE) uint8 of n views; n may be 0."""
     return np.array(views, np.uint8).reshape(-1, *SHAPE)

@@ -1,7 +1,8 @@
 """NIfTI in and out: every scan in canonical RAS or a ``ScanError``, every output with fixed bytes.
 
-A file is read whole and once: the gzip checksum is then verified, a torn file is told from a
-foreign one, and a scan whose sform and qform disagree is read by the one that is sound.
+A file is read whole and once. The gzip checksum is verified, and a torn file has another reason
+than a foreign one. If sform and qform disagree, the form that is invertible and matches the voxel
+sizes is used (sform first).
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ import dataclasses
 import gzip
 import io
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 
 from cmburden.core.errors import ScanError
 from cmburden.core.files import whole_file
@@ -22,17 +28,48 @@ from cmburden.images import annex
 from cmburden.images.geometry import slice_axis
 
 _GZIP_MAGIC = b"\x1f\x8b"
-#: Rounding of stored intensities (tissue is about 1): far below noise, and it compresses twice
-#: as well and three times as fast.
+#: Length of a NIfTI-1 and of a NIfTI-2 header in bytes, which is the first value of the file.
+_HEADER_BYTES, _HEADER_BYTES_2 = 348, 540
+#: Rounding of stored intensities (tissue is about 1): far below noise. The file is half as large
+#: and written three times as fast.
 _STEP = 2.0**-12
+#: gzip's levels. Noise in a volume hardly compresses: a higher level costs seconds and gains little
+#: (unmeasured). Masks and labels compress well.
+_FLOAT_COMPRESSION, _INTEGER_COMPRESSION = 1, 6
+
+
+#: Relative difference between the voxel sizes of a form and those of the header that is rounding
+#: (by eye).
+_SIZE_TOLERANCE = 0.1
+#: Determinant of the unit column vectors below which an affine is degenerate (by eye).
+_LEAST_DETERMINANT = 0.1
+
+# Limits of looks_like_phase. Those without a measurement are by eye.
+#: Percentiles of the intensities that stand for the two ends of their range.
+_ENDS_PERCENTILES = (0.1, 99.9)
+#: A value of more than this share of the voxels is the value that a mask was filled with.
+_FILL_SHARE = 0.05
+#: Fewest voxels besides the fill from which something can be said.
+_FEWEST_VOXELS = 100
+#: Largest ratio between the positive and the negative end of signed phase.
+_MOST_ASYMMETRY = 1.25
+#: Least share of voxels of either sign in signed phase.
+_LEAST_SIGN_SHARE = 0.2
+#: Difference between neighbours that is a wrap, as a share of the range.
+_WRAP = 0.8
+#: Least share of wraps in unsigned phase: it has 4 % in noise, magnitudes at hand have at most
+#: 0.04 %.
+_LEAST_WRAP_SHARE = 0.005
+#: Share of the range that counts as one of its ends, and the least share of voxels there.
+_END, _LEAST_END_SHARE = 0.25, 0.1
 
 
 @dataclasses.dataclass(frozen=True)
 class Volume:
     """A 3D image in canonical RAS: ``data`` (x, y, z) float32, ``affine`` voxel to scanner mm.
 
-    ``orientation`` says where the affine is from: 'sform', 'qform', or 'none' where the header has
-    neither, in which case left and right are a convention and not known.
+    ``orientation`` names the form that the affine is from, 'sform' or 'qform'. It is 'none' where
+    the header has neither: left and right are then a convention.
     """
 
     data: np.ndarray
@@ -69,8 +106,8 @@ def load_volume(path: Path, *, phase_allowed: bool = False) -> Volume:
         With one of these reasons: not_present, empty_file, unreadable, truncated, not_3d,
         not_finite, constant, voxel_size; also is_phase, unless ``phase_allowed``.
     """
-    image = _parse(_read_bytes(Path(path)))
-    affine, orientation = _sound_affine(image.header)
+    image, sizes = _parse(_read_bytes(Path(path)))
+    affine, orientation = _sound_affine(image.header, sizes)
     array = _squeezed(_read_array(image))
     if np.iscomplexobj(array):
         raise ScanError("is_phase", "It holds complex values, not a magnitude.")
@@ -83,7 +120,7 @@ def load_volume(path: Path, *, phase_allowed: bool = False) -> Volume:
     if data.max() == data.min():
         raise ScanError("constant", f"All voxels are {data.flat[0]:g}.")
     if data.max() <= 0:
-        # A negative scl_slope over a stored magnitude: the sign carries nothing.
+        # A negative scl_slope over a stored magnitude: the sign has no meaning.
         data = -data
     canonical = nib.as_closest_canonical(nib.Nifti1Image(data, affine))
     data = np.ascontiguousarray(np.asanyarray(canonical.dataobj), dtype=np.float32)
@@ -97,15 +134,15 @@ def load_volume(path: Path, *, phase_allowed: bool = False) -> Volume:
 def load_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Whole-numbered labels (x, y, z) of a mask or segmentation in canonical RAS, and the affine.
 
-    Unlike a scan it may be of one value: an empty mask says that nothing was found.
+    Unlike a scan, a label image may have one value only: an empty mask is a result.
 
     Raises
     ------
     ScanError
         not_present, empty_file, unreadable, truncated, not_3d, not_finite, voxel_size.
     """
-    image = _parse(_read_bytes(Path(path)))
-    affine, _ = _sound_affine(image.header)
+    image, sizes = _parse(_read_bytes(Path(path)))
+    affine, _ = _sound_affine(image.header, sizes)
     array = _squeezed(_read_array(image))
     if array.dtype.names is not None or np.iscomplexobj(array):
         raise ScanError("unreadable", "It holds colours or complex values, not labels.")
@@ -139,24 +176,31 @@ def _read_bytes(path: Path) -> bytes:
         raise ScanError("unreadable", f"Its compressed data are damaged ({error}).") from error
 
 
-def _parse(content: bytes) -> nib.Nifti1Image:
-    """The image of ``content`` without its voxels; their number is checked against the header."""
-    size = {int.from_bytes(content[:4], order) for order in ("little", "big")}
-    kind = nib.Nifti2Image if 540 in size else nib.Nifti1Image
-    if not size & {348, 540}:
+def _parse(content: bytes) -> tuple[nib.Nifti1Image, np.ndarray]:
+    """The image of ``content`` without its voxels, and the voxel sizes (3,) in its header.
+
+    The length of ``content`` is checked against the header. The voxel sizes are read before nibabel
+    replaces a size of 0 by 1 mm.
+    """
+    lengths = {int.from_bytes(content[:4], order) for order in ("little", "big")}
+    lengths &= {_HEADER_BYTES, _HEADER_BYTES_2}
+    if not lengths:
         raise ScanError("unreadable", "It does not begin with a NIfTI header.")
-    if len(content) < max(size & {348, 540}):
+    length = max(lengths)
+    if len(content) < length:
         raise ScanError("truncated", f"Its header ends after {len(content)} bytes.")
+    kind = nib.Nifti2Image if length == _HEADER_BYTES_2 else nib.Nifti1Image
     try:
         image = kind.from_bytes(content)
-        due = image.dataobj.offset + image.header.get_data_dtype().itemsize * int(
-            np.prod(image.shape, dtype=np.int64)
-        )
+        stored = type(image.header)(content[:length], check=False)
+        sizes = np.abs(np.asarray(stored["pixdim"][1:4], dtype=float))
+        voxels = int(np.prod(image.shape, dtype=np.int64))
+        due = cast(ArrayProxy, image.dataobj).offset + stored.get_data_dtype().itemsize * voxels
     except Exception as error:  # nibabel raises many kinds for a header that makes no sense
         raise ScanError("unreadable", f"Its header makes no sense ({error}).") from error
     if len(content) < due:
         raise ScanError("truncated", f"It has {len(content)} of the {due} bytes of its header.")
-    return image
+    return image, sizes
 
 
 def _read_array(image: nib.Nifti1Image) -> np.ndarray:
@@ -176,33 +220,46 @@ def _squeezed(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _sound_affine(header: nib.Nifti1Header) -> tuple[np.ndarray, str]:
-    """The affine of the form that is set, invertible and true to the voxel sizes, and its name.
+def _sound_affine(header: nib.Nifti1Header, sizes: np.ndarray) -> tuple[np.ndarray, str]:
+    """Affine (4 x 4) of the first sound form that matches the voxel ``sizes`` (3,), and its name.
 
-    sform before qform, as nibabel has it. With neither: voxel sizes with x to the left, which is
-    what the ANALYZE convention and nibabel assume.
+    sform before qform, as in nibabel. Without a form: voxel sizes with x to the left, which is the
+    ANALYZE convention and nibabel's.
+
+    Raises
+    ------
+    ScanError
+        voxel_size where neither a form nor ``sizes`` give one.
     """
-    sizes = np.abs(np.asarray(header["pixdim"][1:4], dtype=float))
-    candidates = []
-    for name, get in (("sform", header.get_sform), ("qform", header.get_qform)):
-        try:
-            affine, code = get(coded=True)
-        except (ValueError, nib.spatialimages.HeaderDataError):
-            continue
-        if affine is None or code == 0 or not np.all(np.isfinite(affine)):
-            continue
-        if min(voxel_sizes(affine)) <= 0 or abs(_obliquity(affine)) < 0.1:
-            continue
-        candidates.append((affine, name))
-    known = np.all(np.isfinite(sizes)) and np.all(sizes > 0)
-    for affine, name in candidates:
-        if not known or np.allclose(voxel_sizes(affine), sizes, rtol=0.1):
+    known = bool(np.all(np.isfinite(sizes)) and np.all(sizes > 0))
+    forms = list(_sound_forms(header, with_qform=known))
+    for affine, name in forms:
+        if not known or np.allclose(voxel_sizes(affine), sizes, rtol=_SIZE_TOLERANCE):
             return affine, name
-    if candidates:
-        return candidates[0]
+    if forms:
+        return forms[0]
     if not known:
         raise ScanError("voxel_size", "Its header gives no voxel size.")
     return header.get_base_affine(), "none"
+
+
+def _sound_forms(header: nib.Nifti1Header, *, with_qform: bool) -> Iterator[tuple[np.ndarray, str]]:
+    """Affines of the forms that are set, finite and invertible, with the forms' names.
+
+    A qform has the header's voxel sizes: without them, ``with_qform`` must be False.
+    """
+    forms = {"sform": header.get_sform}
+    if with_qform:
+        forms["qform"] = header.get_qform
+    for name, form in forms.items():
+        try:
+            affine, code = form(coded=True)
+        except (ValueError, HeaderDataError):
+            continue
+        if affine is None or code == 0 or not np.all(np.isfinite(affine)):
+            continue
+        if min(voxel_sizes(affine)) > 0 and abs(_obliquity(affine)) >= _LEAST_DETERMINANT:
+            yield affine, name
 
 
 def _obliquity(affine: np.ndarray) -> float:
@@ -212,44 +269,59 @@ def _obliquity(affine: np.ndarray) -> float:
 
 
 def looks_like_phase(data: np.ndarray) -> bool:
-    """True where values have both signs alike, or wrap between the two ends of their range.
+    """True where the values of ``data`` (x, y, z) are those of a phase image.
 
     Signed phase (-pi to pi) goes as far below 0 as above, which no magnitude does. Unsigned phase
-    (0 to 4095) wraps: neighbours differ by almost the whole range (in noise 4 % of them by more
-    than 0.8 of it; in the magnitudes at hand at most 0.04 %), and both ends of the range are well
-    filled, while a magnitude has its background at the lower end and few voxels at the upper.
+    (0 to 4095) wraps: neighbours differ by almost the whole range, and both ends of the range are
+    well filled. A magnitude has its background at the lower end and few voxels at the upper end.
     """
     sample = data[::2, ::2, ::2]
-    low, high = (float(value) for value in np.percentile(sample, [0.1, 99.9]))
+    low, high = (float(value) for value in np.percentile(sample, _ENDS_PERCENTILES))
     if high <= low:
         return False
-    # The commonest value may be what a mask was filled with: it is left out.
-    values, counts = np.unique(sample, return_counts=True)
-    fill = values[np.argmax(counts)] if counts.max() > 0.05 * counts.sum() else None
-    kept = sample if fill is None else sample[sample != fill]
-    if kept.size < 100:
+    values = _without_fill(sample)
+    if values.size < _FEWEST_VOXELS:
         return False
-    if low < 0 < high and 0.8 < -low / high < 1.25 and 0.2 < np.mean(kept < 0) < 0.8:
-        return True
+    return _is_signed(values, low, high) or _wraps(data, values, low, high)
+
+
+def _without_fill(sample: np.ndarray) -> np.ndarray:
+    """Values of ``sample`` without the commonest one, where a mask may have been filled with it."""
+    values, counts = np.unique(sample, return_counts=True)
+    if counts.max() > _FILL_SHARE * counts.sum():
+        return sample[sample != values[np.argmax(counts)]]
+    return sample
+
+
+def _is_signed(values: np.ndarray, low: float, high: float) -> bool:
+    """Whether ``values`` from ``low`` to ``high`` lie about 0."""
+    if not low < 0 < high:
+        return False
+    symmetric = 1 / _MOST_ASYMMETRY < -low / high < _MOST_ASYMMETRY
+    return symmetric and bool(_LEAST_SIGN_SHARE < np.mean(values < 0) < 1 - _LEAST_SIGN_SHARE)
+
+
+def _wraps(data: np.ndarray, values: np.ndarray, low: float, high: float) -> bool:
+    """Whether neighbours of ``data`` jump over the range and ``values`` fill both of its ends."""
     span = high - low
-    jumps = sum(np.mean(np.abs(np.diff(data, axis=axis)) > 0.8 * span) for axis in (0, 1))
-    lowest, highest = np.mean(kept < low + span / 4), np.mean(kept > high - span / 4)
-    return bool(jumps > 0.005 and min(lowest, highest) > 0.1)
+    jumps = sum(np.mean(np.abs(np.diff(data, axis=axis)) > _WRAP * span) for axis in (0, 1))
+    lowest, highest = np.mean(values < low + _END * span), np.mean(values > high - _END * span)
+    return bool(jumps > _LEAST_WRAP_SHARE and min(lowest, highest) > _LEAST_END_SHARE)
 
 
 def save_volume(
     path: Path,
     data: np.ndarray,
     affine: np.ndarray,
-    dtype: type,
+    dtype: type[Any],
     *,
-    scale: float | None = None,
     intent: str = "none",
+    compression: int | None = None,
 ) -> None:
     """Write ``data`` as .nii.gz by rename, both forms set; equal input gives equal bytes.
 
-    Floating data are rounded to 2^-12. ``scale`` is the unit of integer data, ``intent`` NIfTI's
-    name of what they mean.
+    Floating data are rounded to 2^-12. ``intent`` is NIfTI's name of the data's meaning.
+    ``compression``: gzip's level, 1 to 9; by default 1 for floating data and 6 for integers.
     """
     floating = np.issubdtype(dtype, np.floating)
     if floating:
@@ -258,18 +330,41 @@ def save_volume(
     image.header.set_data_dtype(dtype)
     image.header.set_xyzt_units("mm")
     image.header.set_intent(intent)
-    if scale is not None:
-        image.header.set_slope_inter(scale, 0.0)
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
+    if compression is None:
+        compression = _FLOAT_COMPRESSION if floating else _INTEGER_COMPRESSION
     packed = io.BytesIO()
-    with gzip.GzipFile("", "wb", compresslevel=1 if floating else 6, fileobj=packed, mtime=0) as f:
+    with gzip.GzipFile("", "wb", compresslevel=compression, fileobj=packed, mtime=0) as f:
         f.write(image.to_bytes())
     with whole_file(path) as temporary:
         temporary.write_bytes(packed.getvalue())
 
 
+def open_image(path: Path) -> nib.Nifti1Image:
+    """A NIfTI image whose voxels are read from ``path`` when they are asked for.
+
+    Raises
+    ------
+    ImageFileError
+        Where the file is no NIfTI image.
+    """
+    image = nib.load(path)
+    if not isinstance(image, nib.Nifti1Image):
+        raise ImageFileError(f"{path} is no NIfTI image")
+    return image
+
+
 def read_derivative(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Data and affine of an image that ``save_volume`` wrote."""
-    image = nib.load(path)
+    image = open_image(path)
     return np.asanyarray(image.dataobj), image.affine
+
+
+def sidecar(path: Path) -> Path:
+    """The JSON file beside a compressed image.
+
+    >>> sidecar(Path("anat/sub-1_desc-brain_mask.nii.gz")).name
+    'sub-1_desc-brain_mask.json'
+    """
+    return path.with_name(path.name.removesuffix(".nii.gz") + ".json")

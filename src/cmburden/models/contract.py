@@ -1,6 +1,6 @@
-"""``model.json`` beside a model's weights: what the model is, for what, and the weights' checksums.
+"""``model.json`` beside a model's weights: the model's purpose, its input, the weights' checksums.
 
-Checked before a run begins, so without torch: a model that does not fit costs no night.
+It is checked before a run begins, without torch: a model that does not fit costs no night.
 """
 
 from __future__ import annotations
@@ -16,8 +16,14 @@ from cmburden.core.files import sha256_of_file
 REQUIRED = ("id", "version", "weights", "input", "training_data", "intended_use", "thresholds")
 
 
-def load(folder: Path) -> dict:
-    """``model.json`` of ``folder``, checked: its keys, and the sha256 of each weight file."""
+def load(folder: Path) -> dict[str, Any]:
+    """``model.json`` of ``folder``, checked: its keys, and the sha256 of each weight file.
+
+    Raises
+    ------
+    CMBurdenError
+        When the file or a weight file is missing, damaged or of another model.
+    """
     path = Path(folder) / "model.json"
     try:
         contract = json.loads(path.read_text())
@@ -42,8 +48,10 @@ def load(folder: Path) -> dict:
 
 
 def read(folder: Path | str) -> dict[str, Any] | None:
-    """``model.json`` of ``folder``, unchecked: what reports say of a model; None where there is
-    none, or none in JSON. Relative folders start where those of the configuration do."""
+    """``model.json`` of ``folder``, unchecked, for reports; None where there is no JSON.
+
+    Relative folders start at the folder of the Snakefile, as in the configuration.
+    """
     try:
         content = json.loads((resources.root() / folder / "model.json").read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -52,13 +60,15 @@ def read(folder: Path | str) -> dict[str, Any] | None:
 
 
 def contract_of(config: dict[str, Any], stage: str) -> dict[str, Any] | None:
-    """What :func:`read` gives of the model of ``detect`` or ``verify``."""
+    """:func:`read` of the model that ``config`` names for ``detect`` or ``verify``."""
     return read(config[stage]["model"])
 
 
-def weights_hash(contract: dict) -> str:
+def weights_hash(contract: dict[str, Any]) -> str:
+    """The checksums of a contract's weight files, by name, joined: part of the keys of results."""
     return ",".join(contract["weights"][name] for name in sorted(contract["weights"]))
 
 
-#: ``haemorrhage``: a bleed that is no microbleed (macrohaemorrhage, cavernoma).
+#: YOLO's classes, in the order of its scores. ``haemorrhage``: a bleed that is no microbleed
+#: (macrohaemorrhage, cavernoma).
 CLASSES = ("microbleed", "vessel", "calcification", "border", "haemorrhage")

@@ -1,4 +1,4 @@
-"""Networks' weights and where they run: tensors only are read (no pickled code)."""
+"""Networks' weights and the device that they run on. Only tensors are read, no pickled code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto``: a GPU if there is one, else the CPU; anything else as torch names it."""
+    """The device called ``name``: ``auto`` is a GPU if there is one, else the CPU.
+
+    Raises
+    ------
+    CMBurdenError
+        When torch knows no such device, or no GPU is visible.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -29,4 +35,5 @@ def choose_device(name: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
+    """The GPU's model, or ``cpu``."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,6 +1,8 @@
-"""The receive field's slow change of brightness, and its removal."""
+"""The receive field, a slow change of brightness over the brain: its estimate by N4."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,42 +10,68 @@ from cmburden.images import geometry
 from cmburden.images.volume import Volume
 from cmburden.space.ants import ants_image, load_ants
 
-_BIAS_SPACING_MM = 6.0
+#: Voxel size on which the field is estimated.
+_SPACING_MM = 6.0
+#: Distance of the spline's knots at N4's first level; each level halves the distance.
+_KNOTS_MM = 180
+#: Most iterations at each level, and the change of the field at which a level ends (by eye).
+_ITERATIONS, _TOLERANCE = [30, 30, 20], 1e-4
+#: N4 takes logarithms: voxels of 0 get this share of the largest intensity.
+_LEAST_SHARE = 1e-6
+#: The field is clipped at these percentiles of its values in the brain (by eye).
+_PERCENTILES = (0.5, 99.5)
 
 
 def bias_field(volume: Volume, mask: np.ndarray) -> np.ndarray:
     """Multiplicative bias (x, y, z) by N4 (Tustison 2010) within the mask, 1 on average there.
 
-    Estimated on voxels of about 6 mm around the brain, which hold all that N4's splines (knots
-    180 mm to 45 mm apart) can describe, and interpolated linearly. Further out the nearest value
-    holds.
+    Estimated on voxels of about 6 mm around the brain, which resolve all that N4's splines (knots
+    180 mm to 45 mm apart) can describe, and interpolated linearly. Beyond the outermost blocks
+    their value is continued.
     """
-    ants = load_ants()
-    factors = [max(1, round(_BIAS_SPACING_MM / size)) for size in volume.zooms]
+    factors = [max(1, round(_SPACING_MM / size)) for size in volume.zooms]
     box = geometry.box(mask, factors)
     small, small_mask, affine = _block_means(volume, mask, box, factors)
     inside = small_mask > 0.5
-    image = ants_image(np.maximum(small, 1e-6 * small.max()), affine)
-    field = ants.n4_bias_field_correction(
-        image,
-        mask=ants_image(inside.astype(np.float32), affine),
-        shrink_factor=1,
-        convergence={"iters": [30, 30, 20], "tol": 1e-4},
-        spline_param=180,
-        return_bias_field=True,
-    ).numpy()
-    field = np.clip(field, *np.percentile(field[inside], [0.5, 99.5])).astype(np.float32)
+    field = _n4(small, inside, affine)
+    field = np.clip(field, *np.percentile(field[inside], _PERCENTILES)).astype(np.float32)
     field /= field[inside].mean()
-    # Centre of block i lies at voxel start + factor * i + (factor - 1) / 2.
-    for axis, (factor, size) in enumerate(zip(factors, volume.data.shape, strict=True)):
-        at = (np.arange(size) - box[axis].start - (factor - 1) / 2) / factor
-        at = np.clip(at, 0, field.shape[axis] - 1)
-        low = np.minimum(at.astype(int), max(field.shape[axis] - 2, 0))
-        weight = (at - low).astype(np.float32)
-        shape = [1, 1, 1]
-        shape[axis] = -1
-        high = np.minimum(low + 1, field.shape[axis] - 1)
-        weight = weight.reshape(shape)
+    starts = [part.start for part in box]
+    return _interpolated(field, factors, starts, volume.data.shape)
+
+
+def _n4(data: np.ndarray, inside: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """N4's field (x, y, z) of ``data`` within the mask ``inside``."""
+    image = ants_image(np.maximum(data, _LEAST_SHARE * data.max()), affine)
+    return (
+        load_ants()
+        .n4_bias_field_correction(
+            image,
+            mask=ants_image(inside.astype(np.float32), affine),
+            shrink_factor=1,
+            convergence={"iters": _ITERATIONS, "tol": _TOLERANCE},
+            spline_param=_KNOTS_MM,
+            return_bias_field=True,
+        )
+        .numpy()
+    )
+
+
+def _interpolated(
+    field: np.ndarray, factors: Sequence[int], starts: Sequence[int], shape: tuple[int, ...]
+) -> np.ndarray:
+    """The values ``field`` of blocks, by linear interpolation on a grid of ``shape``.
+
+    A block has ``factors`` voxels, and the first begins at voxel ``starts``: the centre of block i
+    lies at voxel start + factor * i + (factor - 1) / 2.
+    """
+    for axis, (factor, start, size) in enumerate(zip(factors, starts, shape, strict=True)):
+        blocks = field.shape[axis]
+        at = np.clip((np.arange(size) - start - (factor - 1) / 2) / factor, 0, blocks - 1)
+        low = np.minimum(at.astype(int), max(blocks - 2, 0))
+        high = np.minimum(low + 1, blocks - 1)
+        along = [size if other == axis else 1 for other in range(3)]
+        weight = (at - low).astype(np.float32).reshape(along)
         field = np.take(field, low, axis) * (1 - weight) + np.take(field, high, axis) * weight
     return field
 

@@ -1,23 +1,23 @@
-"""Stage preprocess: one scan in, brain mask, bias-corrected normalised volume and QC measures out.
+"""Stage preprocess: one scan in; brain mask, bias-corrected normalised volume, QC measures out.
 
-The volume keeps the scan's grid (in canonical RAS) and the head; the median inside the brain mask
-is 1. What makes a scan unfit is checked here, before the slow stages, and becomes its record.
+The volume keeps the scan's grid (in canonical RAS) and the head. Its median inside the brain mask
+is 1. A scan that is unfit is found here, before the slow stages; the reason is in its record.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from cmburden.core import stages
-from cmburden.core.carry_out import carry_out
+from cmburden.core import carry_out, stages
+from cmburden.core.carry_out import Done, Job, measured
 from cmburden.core.errors import ScanError
 from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.images import brain
-from cmburden.images import volume as images
+from cmburden.images.volume import load_volume, save_volume, sidecar
 from cmburden.preprocess.bias import bias_field
 from cmburden.preprocess.quality import (
     check_field,
@@ -31,62 +31,61 @@ from cmburden.preprocess.quality import (
 STAGE, VERSION = stages.PREPROCESS.name, stages.PREPROCESS.version
 
 
-def run(scan: Scan, layout: Layout, settings: dict, log: str | None = None) -> Outcome:
-    """Preprocess one scan; what is wrong with it becomes the outcome's reason."""
-    return carry_out(
-        STAGE, VERSION, scan, layout, settings,
-        lambda measures: _preprocess(scan, layout, settings, measures), log,
-    )  # fmt: skip
+def run(scan: Scan, layout: Layout, settings: dict[str, Any], log: str | None = None) -> Outcome:
+    """Preprocess one scan; a fault of the scan becomes the outcome's status and reason."""
+    job = Job(STAGE, VERSION, layout, settings, log)
+    return carry_out.scan(job, scan, lambda: _preprocess(scan, layout, settings))
 
 
-def _preprocess(scan: Scan, layout: Layout, settings: dict, measures: dict) -> str | None:
-    """Write the scan's derivatives, fill ``measures``; return a warning or None."""
-    measures |= {"echo_time_s": scan.echo_time_s, "field_strength_t": scan.field_strength_t}
-    volume = images.load_volume(scan.path)
-    measures["voxel_x_mm"], measures["voxel_y_mm"] = (round(v, 4) for v in volume.in_plane_mm)
-    measures["slice_mm"] = round(volume.slice_mm, 4)
-    check_voxels(volume, settings["max_voxel_mm"])
-    seen = brain.field_of_view(volume.data)
-    check_field(volume, seen)
-    threads = int(settings.get("threads", 1))
-    mask = brain.brain_mask(volume.data, threads)
-    measures |= shape_measures(mask, volume, seen)
-    check_mask(measures, settings)
-    gain = bias_field(volume, mask) if settings["bias_correction"] else np.float32(1)
-    corrected = volume.data / gain
-    median = float(np.median(corrected[mask]))
-    if median <= 0:
-        raise ScanError("not_brain", "What was taken for the brain has no signal.")
-    corrected /= median
-    check_polarity(corrected, mask, volume.zooms)
-    measures |= intensity_measures(volume.data, corrected, mask, gain)
-    images.save_volume(layout.brain_mask(scan), mask, volume.affine, np.uint8)
-    images.save_volume(layout.preproc(scan), corrected, volume.affine, np.float32)
+def _preprocess(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
+    """Write mask, volume and sidecars of a scan; ScanError where the scan is unfit."""
+    measures: dict[str, Any] = {
+        "echo_time_s": scan.echo_time_s,
+        "field_strength_t": scan.field_strength_t,
+    }
+    with measured(measures):
+        volume = load_volume(scan.path)
+        measures["voxel_x_mm"], measures["voxel_y_mm"] = (round(v, 4) for v in volume.in_plane_mm)
+        measures["slice_mm"] = round(volume.slice_mm, 4)
+        check_voxels(volume, settings["max_voxel_mm"])
+        seen = brain.field_of_view(volume.data)
+        check_field(volume, seen)
+        threads = int(settings.get("threads", 1))
+        mask = brain.brain_mask(volume.data, threads)
+        measures |= shape_measures(mask, volume, seen)
+        check_mask(measures, settings)
+        gain = bias_field(volume, mask) if settings["bias_correction"] else np.float32(1)
+        corrected = volume.data / gain
+        median = float(np.median(corrected[mask]))
+        if median <= 0:
+            raise ScanError("not_brain", "What was taken for the brain has no signal.")
+        corrected /= median
+        check_polarity(corrected, mask, volume.zooms)
+        measures |= intensity_measures(volume.data, corrected, mask, gain)
+    save_volume(layout.brain_mask(scan), mask, volume.affine, np.uint8)
+    save_volume(layout.preproc(scan), corrected, volume.affine, np.float32)
     _write_sidecars(scan, layout, settings)
+    warning = None
     if volume.orientation == "none":
-        return "Its header has no orientation: left and right may be swapped."
-    return None
+        warning = "Its header has no orientation: left and right may be swapped."
+    return Done(measures, warning)
 
 
-def _write_sidecars(scan: Scan, layout: Layout, settings: dict) -> None:
+def _write_sidecars(scan: Scan, layout: Layout, settings: dict[str, Any]) -> None:
     source = "bids:raw:" + _relative_source(scan)
     corrected = "N4 bias correction, " if settings["bias_correction"] else ""
     write_json(
-        _sidecar(layout.brain_mask(scan)),
+        sidecar(layout.brain_mask(scan)),
         {"Type": "Brain", "Sources": [source], "Description": "Brain mask by deepbet"},
     )
     write_json(
-        _sidecar(layout.preproc(scan)),
+        sidecar(layout.preproc(scan)),
         {
             "Description": f"{corrected}scaled to a median of 1 in the brain mask; canonical RAS",
             "SkullStripped": False,
             "Sources": [source],
         },
     )
-
-
-def _sidecar(path: Path) -> Path:
-    return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
 
 
 def _relative_source(scan: Scan) -> str:

@@ -2,107 +2,78 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
+from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.affines import voxel_sizes
+from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
 from cmburden.core.errors import ScanError
 from cmburden.images import brain, geometry
-from cmburden.images import volume as images
-from cmburden.images.volume import Volume
-from cmburden.space import atlas as space_atlas
-from cmburden.space import template
-from cmburden.space.ants import FLIP, ants_image, load_ants
+from cmburden.images.volume import Volume, load_volume
+from cmburden.space import ants, atlas, template
 from cmburden.space.transform import (
-    _FIELD_SPACING_MM,
-    _SPACING_MM,
+    FIELD_SPACING_MM,
+    REGISTRATION_MM,
     Transform,
     block_grid,
     brain_image,
     compact,
-    matrix_and_offset,
 )
 
-#: Overlap (Dice) of the two brain masks below which a T1w is not taken for the scan's own.
+#: Overlap (Dice) of the two brain masks below which a T1w is not of the scan's head (by eye).
 _LEAST_T1W_OVERLAP = 0.85
+#: Least and most volume of a T1w's brain mask, ml (by eye). A T1w's mask is of an entire brain.
+_T1W_BRAIN_ML = (500, 2500)
+#: How much of the surroundings of the brain the measure of alignment takes in (by eye).
+_SURROUNDINGS_MM = 12.0
 
 
 def to_template(
     data: np.ndarray, mask: np.ndarray, affine: np.ndarray, nonlinear: bool
 ) -> Transform:
-    """Affine and, where asked for, SyN from a brain to MNI152, both at 2 mm."""
-    ants = load_ants()
+    """Transform from a brain to MNI152: an affine and, if ``nonlinear``, SyN, both at 2 mm.
+
+    ``data`` and brain ``mask`` (bool) are (x, y, z), ``affine`` is voxel index to RAS mm.
+    """
     fixed = brain_image(data, mask, affine)
-    moving = ants_image(*template.brain(_SPACING_MM))
-    with tempfile.TemporaryDirectory() as folder:
-        linear = ants.registration(
-            fixed,
-            moving,
-            "Affine",
-            aff_metric="mattes",
-            aff_iterations=(500, 250, 100, 0),
-            random_seed=1,
-            outprefix=f"{folder}/affine_",
-        )
-        result = matrix_and_offset(ants.read_transform(linear["fwdtransforms"][0]))
-        if not nonlinear:
-            return Transform(*result)
-        warped = ants.registration(
-            fixed,
-            moving,
-            "SyNOnly",
-            initial_transform=linear["fwdtransforms"][0],
-            syn_metric="mattes",
-            reg_iterations=(40, 20, 0),
-            random_seed=1,
-            outprefix=f"{folder}/syn_",
-        )
-        field = next(name for name in warped["fwdtransforms"] if name.endswith("Warp.nii.gz"))
-        image = nib.load(field)
-        displacement = np.asarray(image.dataobj, dtype=np.float32)[..., 0, :]
-        grid = np.eye(4)
-        grid[:3] = FLIP @ image.affine[:3]
-    return Transform(*result, displacement, grid)
+    moving = ants.ants_image(*template.brain(REGISTRATION_MM))
+    return Transform(*(ants.syn if nonlinear else ants.affine)(fixed, moving))
 
 
 def through_t1w(
-    data: np.ndarray, mask: np.ndarray, affine: np.ndarray, t1w_path: Path, settings: dict
+    data: np.ndarray,
+    mask: np.ndarray,
+    affine: np.ndarray,
+    t1w_path: Path,
+    settings: dict[str, Any],
 ) -> Transform:
-    """Scan to MNI152 through the T1w of the session, rigidly as far as that.
+    """Transform from a scan to MNI152 through the session's T1w: rigid, then :func:`to_template`.
 
-    Raises ScanError where the T1w cannot be used: unreadable, no brain, or another head.
+    ``data`` and brain ``mask`` (bool) are (x, y, z), ``affine`` is voxel index to RAS mm.
+
+    Raises
+    ------
+    ScanError
+        Where the T1w cannot be used: it is unreadable, has no brain, or is of another head.
     """
-    ants = load_ants()
-    t1w = images.load_volume(t1w_path)
+    t1w = load_volume(t1w_path)
     t1w_mask = brain.brain_mask(t1w.data, int(settings.get("threads", 1)))
     _check_t1w(t1w, t1w_mask)
     fixed = brain_image(data, mask, affine)
     moving = brain_image(t1w.data, t1w_mask, t1w.affine)
-    with tempfile.TemporaryDirectory() as folder:
-        rigid = ants.registration(
-            fixed,
-            moving,
-            "Rigid",
-            aff_metric="mattes",
-            aff_iterations=(500, 250, 100, 0),
-            random_seed=1,
-            outprefix=f"{folder}/rigid_",
-        )
-        to_t1w = Transform(*matrix_and_offset(ants.read_transform(rigid["fwdtransforms"][0])))
+    to_t1w = Transform(*ants.rigid(fixed, moving))
     _check_overlap(mask, affine, t1w_mask, t1w.affine, to_t1w)
-    return compact(
-        to_t1w, to_template(t1w.data, t1w_mask, t1w.affine, settings["nonlinear"]), mask, affine
-    )
+    from_t1w = to_template(t1w.data, t1w_mask, t1w.affine, settings["nonlinear"])
+    return compact(to_t1w, from_t1w, mask, affine)
 
 
 def _check_t1w(t1w: Volume, mask: np.ndarray) -> None:
-    """Raise ScanError where the T1w's mask is no brain."""
+    """Raise ScanError where the brain mask of a T1w has not the volume of a brain."""
     volume = float(mask.sum() * np.prod(t1w.zooms)) / 1000
-    if not 500 <= volume <= 2500:
+    least, most = _T1W_BRAIN_ML
+    if not least <= volume <= most:
         raise ScanError("brain_mask", f"Its brain mask has {volume:.0f} ml.")
 
 
@@ -114,11 +85,10 @@ def _check_overlap(
     to_t1w: Transform,
 ) -> None:
     """Raise ScanError where, after the rigid step, the two brain masks are not of one head."""
-    voxels = block_grid(mask.shape, affine, _FIELD_SPACING_MM)
+    voxels = block_grid(mask.shape, affine, FIELD_SPACING_MM)
     inside = mask[tuple(np.round(voxels).astype(int).T)]
-    found = to_t1w(nib.affines.apply_affine(affine, voxels))
-    found = nib.affines.apply_affine(np.linalg.inv(t1w_affine), found)
-    in_t1w = ndimage.map_coordinates(t1w_mask.astype(np.float32), found.T, order=1) > 0.5
+    at = apply_affine(np.linalg.inv(t1w_affine), to_t1w(apply_affine(affine, voxels)))
+    in_t1w = ndimage.map_coordinates(t1w_mask.astype(np.float32), at.T, order=1) > 0.5
     overlap = 2 * np.sum(in_t1w & inside) / max(np.sum(in_t1w) + np.sum(inside), 1)
     if overlap < _LEAST_T1W_OVERLAP:
         raise ScanError("registration", f"Its brain overlaps with the scan's by {overlap:.2f}.")
@@ -127,29 +97,24 @@ def _check_overlap(
 def alignment(
     data: np.ndarray, mask: np.ndarray, affine: np.ndarray, transform: Transform
 ) -> float:
-    """Correlation of the masked scan with the template's tissues in its place, 0 to 1.
+    """Correlation, 0 to 1, of the masked scan with the template's tissues at the same places.
 
-    The tissues (grey, white, the rest of the brain, outside) are weighted so that they fit the scan
-    best, so it holds for any contrast. On a grid of 4 mm over the scan, outside of the brain too:
-    what tells a brain in its place from one out of place is mostly its outline.
+    The tissues (grey matter, white matter, the rest of the brain, outside) are weighted by least
+    squares so that they fit the scan best: the measure thus holds for any contrast. Points lie
+    every 4 mm or so, also outside the brain: misalignment shows mostly at the brain's outline.
+
+    ``data`` and brain ``mask`` (bool) are (x, y, z), ``affine`` is voxel index to RAS mm.
     """
-    box = geometry.box(mask)
-    voxels = block_grid(mask.shape, affine, _FIELD_SPACING_MM)
-    margin = 12 / voxel_sizes(affine)
-    near = np.all(
-        (voxels >= [part.start for part in box] - margin)
-        & (voxels < [part.stop for part in box] + margin),
-        axis=1,
-    )
-    voxels = voxels[near]
-    index = tuple(voxels.astype(int).T)
+    sizes = voxel_sizes(affine)
+    voxels = _near(mask, sizes, block_grid(mask.shape, affine, FIELD_SPACING_MM))
+    # An even number of voxels shifts the scan by half of one. The QC column would change with it.
     smooth = ndimage.uniform_filter(
         np.where(mask, data, 0).astype(np.float32),
-        [max(1, round(_FIELD_SPACING_MM / size)) for size in voxel_sizes(affine)],
-    )[index]
-    points = transform(nib.affines.apply_affine(affine, voxels))
-    explained = template.tissues_at(points, _SPACING_MM)
-    columns = np.column_stack([explained, np.ones(len(explained))])
+        [max(1, round(FIELD_SPACING_MM / size)) for size in sizes],
+    )[tuple(voxels.astype(int).T)]
+    points = transform(apply_affine(affine, voxels))
+    tissues = template.tissues_at(points, REGISTRATION_MM)
+    columns = np.column_stack([tissues, np.ones(len(tissues))])
     weights, *_ = np.linalg.lstsq(columns, smooth, rcond=None)
     fitted = columns @ weights
     if np.std(fitted) == 0:
@@ -157,14 +122,27 @@ def alignment(
     return float(np.corrcoef(fitted, smooth)[0, 1])
 
 
+def _near(mask: np.ndarray, sizes: np.ndarray, voxels: np.ndarray) -> np.ndarray:
+    """Those of ``voxels`` (n, 3) that lie in the mask's box or within ``_SURROUNDINGS_MM`` of it.
+
+    ``sizes`` (3,) are those of a voxel, mm.
+    """
+    box = geometry.box(mask)
+    margin = _SURROUNDINGS_MM / sizes
+    low = [part.start for part in box] - margin
+    high = [part.stop for part in box] + margin
+    return voxels[np.all((voxels >= low) & (voxels < high), axis=1)]
+
+
 def regions_in_scan(mask: np.ndarray, affine: np.ndarray, transform: Transform) -> np.ndarray:
-    """MARS labels (int16) of every voxel of the brain mask, by the nearest atlas voxel."""
-    labels, to_ras = space_atlas.load()
+    """MARS labels (x, y, z) int16 of the voxels of a brain mask, each of the nearest atlas voxel.
+
+    ``mask`` (x, y, z) is bool, ``affine`` is voxel index to RAS mm.
+    """
+    labels, to_mni = atlas.load()
     regions = np.zeros(mask.shape, dtype=np.int16)
-    voxels = np.argwhere(mask)
-    found = nib.affines.apply_affine(
-        np.linalg.inv(to_ras), transform(nib.affines.apply_affine(affine, voxels))
-    )
-    found = np.clip(np.round(found).astype(int), 0, np.array(labels.shape) - 1)
-    regions[mask] = labels[tuple(found.T)]
+    points = transform(apply_affine(affine, np.argwhere(mask)))
+    voxels = np.round(apply_affine(np.linalg.inv(to_mni), points)).astype(int)
+    voxels = np.clip(voxels, 0, np.array(labels.shape) - 1)
+    regions[mask] = labels[tuple(voxels.T)]
     return regions

@@ -1,10 +1,11 @@
-"""QC figure of a scan: three planes plain with the brain mask's edge, and with the MARS regions.
+"""QC figure of a scan: three planes with the brain mask's edge, and again with the MARS regions.
 
-Made with numpy and Pillow alone: it is drawn for every scan, and matplotlib's start costs more.
+Numpy and Pillow draw the figure: every scan has one, and matplotlib alone takes longer to start.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from cmburden.core.files import whole_file
-from cmburden.space import regions as mars
+from cmburden.space.regions import BY_VALUE, RIGHT_OFFSET
 
-#: One colour a region; the right side is drawn a little darker.
+#: RGB of each region on the left, by its value.
 COLOURS = {
     1: (230, 80, 80),
     2: (240, 160, 60),
@@ -31,8 +32,17 @@ COLOURS = {
     12: (110, 110, 250),
     13: (255, 255, 255),
 }
-_EDGE = (255, 60, 60)
-_TILE = 260
+#: RGB of the brain mask's edge and of the legend's text.
+_EDGE, _TEXT = (255, 60, 60), (220, 220, 220)
+_LARGEST = 255
+#: A region's colour on the right is this much darker, and colours cover the scan by this share.
+_RIGHT_STRENGTH, _OPACITY = 0.8, 0.4
+#: Signal, in medians of the brain, that is drawn white. By eye.
+_WHITE = 1.8
+#: Side of a plane's tile and the edge that is left free around the plane, in pixels.
+_TILE, _FREE = 260, 2
+# The legend, in pixels: height of a line, side of a square, space before a text and between.
+_PER_ROW, _LINE, _SQUARE, _INDENT, _GAP = 5, 14, 9, 13, 4
 
 
 def draw(
@@ -40,7 +50,8 @@ def draw(
 ) -> None:
     """Write a PNG of two rows (mask edge; regions) and three planes through the brain's centre.
 
-    ``data`` (x, y, z) has tissue at about 1; right is on the right of the picture, up is up.
+    ``data`` (x, y, z) has tissue at about 1, ``mask`` is bool, ``regions`` holds MARS labels. Right
+    is on the right of the picture, up is up.
     """
     sizes = voxel_sizes(affine)
     centre = [round(value) for value in ndimage.center_of_mass(mask)]
@@ -49,8 +60,12 @@ def draw(
         tiles = []
         for axis in (2, 1, 0):
             plane = tuple(centre[a] if a == axis else slice(None) for a in range(3))
-            shown = [size for a, size in enumerate(sizes) if a != axis]
-            tiles.append(_tile(data[plane], mask[plane], regions[plane], shown, with_regions))
+            in_plane = [float(size) for a, size in enumerate(sizes) if a != axis]
+            tiles.append(
+                _regions_tile(data[plane], regions[plane], in_plane)
+                if with_regions
+                else _edge_tile(data[plane], mask[plane], in_plane)
+            )
         rows.append(np.concatenate(tiles, axis=1))
     picture = Image.fromarray(np.concatenate(rows, axis=0))
     picture = _with_legend(picture)
@@ -58,46 +73,64 @@ def draw(
         picture.save(temporary, format="PNG", optimize=True)
 
 
-def _tile(
-    grey: np.ndarray, mask: np.ndarray, regions: np.ndarray, sizes: list[float], coloured: bool
-) -> np.ndarray:
-    """A plane (a, b) as a square RGB tile with axis b upwards, at equal scale on both axes."""
-    extent = np.array(grey.shape) * sizes
-    scale = (_TILE - 4) / extent.max()
-    shape = np.maximum(1, np.round(extent * scale)).astype(int)
-    index = tuple(
-        np.minimum((np.arange(n) / n * size).astype(int), size - 1)
-        for n, size in zip(shape, grey.shape, strict=True)
+def _edge_tile(grey: np.ndarray, mask: np.ndarray, sizes: Sequence[float]) -> np.ndarray:
+    """A plane with the edge of the brain mask."""
+    grid = _pixels(grey.shape, sizes)
+    picture = _greys(grey[grid])
+    inside = mask[grid]
+    picture[inside & ~ndimage.binary_erosion(inside)] = _EDGE
+    return _upright(picture)
+
+
+def _regions_tile(grey: np.ndarray, regions: np.ndarray, sizes: Sequence[float]) -> np.ndarray:
+    """A plane with the regions in their colours."""
+    grid = _pixels(grey.shape, sizes)
+    picture, labels = _greys(grey[grid]), regions[grid]
+    for value, colour in COLOURS.items():
+        for label, strength in ((value, 1.0), (value + RIGHT_OFFSET, _RIGHT_STRENGTH)):
+            here = labels == label
+            picture[here] = (1 - _OPACITY) * picture[here] + _OPACITY * strength * np.array(colour)
+    return _upright(picture)
+
+
+def _pixels(shape: tuple[int, ...], sizes: Sequence[float]) -> tuple[np.ndarray, ...]:
+    """Indices (``np.ix_``) of the voxels of a plane's pixels, at equal scale on both axes."""
+    extent = np.array(shape) * sizes
+    scale = (_TILE - 2 * _FREE) / extent.max()
+    counts = np.maximum(1, np.round(extent * scale)).astype(int)
+    return np.ix_(
+        *(
+            np.minimum((np.arange(count) / count * length).astype(int), length - 1)
+            for count, length in zip(counts, shape, strict=True)
+        )
     )
-    grid = np.ix_(*index)
-    level = np.clip(grey[grid] / 1.8, 0, 1) * 255
-    picture = np.repeat(level[..., None], 3, axis=2)
-    if coloured:
-        for value, colour in COLOURS.items():
-            for label, strength in ((value, 1.0), (value + mars.RIGHT_OFFSET, 0.8)):
-                here = regions[grid] == label
-                picture[here] = 0.6 * picture[here] + 0.4 * strength * np.array(colour)
-    else:
-        inside = mask[grid]
-        picture[inside & ~ndimage.binary_erosion(inside)] = _EDGE
+
+
+def _greys(plane: np.ndarray) -> np.ndarray:
+    """RGB (a, b, 3) as floats of a plane's signal."""
+    level = np.clip(plane / _WHITE, 0, 1) * _LARGEST
+    return np.repeat(level[..., None], 3, axis=2)
+
+
+def _upright(picture: np.ndarray) -> np.ndarray:
+    """A picture (a, b, 3) in the middle of a square tile, with axis b upwards."""
     tile = np.zeros((_TILE, _TILE, 3), dtype=np.uint8)
-    upright = np.clip(picture, 0, 255).astype(np.uint8).transpose(1, 0, 2)[::-1]
+    upright = np.clip(picture, 0, _LARGEST).astype(np.uint8).transpose(1, 0, 2)[::-1]
     top, left = ((_TILE - length) // 2 for length in upright.shape[:2])
     tile[top : top + upright.shape[0], left : left + upright.shape[1]] = upright
     return tile
 
 
 def _with_legend(picture: Image.Image) -> Image.Image:
-    """The picture over one line of colours and region names."""
-    per_row, height = 5, 14
-    lines = -(-len(COLOURS) // per_row)
-    framed = Image.new("RGB", (picture.width, picture.height + lines * height + 4))
+    """The picture over lines of colours and region names."""
+    lines = -(-len(COLOURS) // _PER_ROW)
+    framed = Image.new("RGB", (picture.width, picture.height + lines * _LINE + _GAP))
     framed.paste(picture)
     pen = ImageDraw.Draw(framed)
     for number, (value, colour) in enumerate(COLOURS.items()):
-        x = 4 + (number % per_row) * (picture.width // per_row)
-        y = picture.height + 3 + (number // per_row) * height
-        pen.rectangle((x, y, x + 9, y + 9), fill=colour)
-        name = mars.BY_VALUE[value].name.replace("deep and periventricular", "deep")
-        pen.text((x + 13, y - 2), name, fill=(220, 220, 220))
+        x = _GAP + (number % _PER_ROW) * (picture.width // _PER_ROW)
+        y = picture.height + _GAP - 1 + (number // _PER_ROW) * _LINE
+        pen.rectangle((x, y, x + _SQUARE, y + _SQUARE), fill=colour)
+        name = BY_VALUE[value].name.replace("deep and periventricular", "deep")
+        pen.text((x + _INDENT, y - 2), name, fill=_TEXT)
     return framed

@@ -1,42 +1,43 @@
-"""Stage register: where each voxel of a scan lies in MNI152, and so in which MARS region.
+"""Stage register: where each voxel of a scan lies in MNI152, and in which MARS region.
 
-The scan is the fixed image and the template the moving one: a scan that covers part of the brain
-then asks nothing of the rest. With a T1w of the same session the scan is aligned rigidly to it and
-it to the template; without, the scan goes to the template itself, by mutual information. The result
-is one affine and one displacement field from the scan to MNI152, in ANTs' convention (LPS, fixed to
-moving, field before affine); points and regions are taken through it here, so that both agree.
+The scan is the fixed image and the template the moving one: voxels of the template outside the
+scan's field of view then have no weight. With a T1w of the same session, the scan is aligned
+rigidly to the T1w and the T1w to the template; without, the scan goes to the template directly, by
+mutual information. The result is one affine and one displacement field from the scan to MNI152, in
+ANTs' convention (LPS, fixed to moving, field before affine). Points and regions both go through
+this transform, so that they agree.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from cmburden.core import stages
-from cmburden.core.carry_out import carry_out
+from cmburden.core import carry_out, stages
+from cmburden.core.carry_out import Done, Job, measured
 from cmburden.core.errors import ScanError
 from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
-from cmburden.images import prepared
-from cmburden.images import volume as images
+from cmburden.images.prepared import Prepared
+from cmburden.images.volume import save_volume, sidecar
 from cmburden.register.align import alignment, regions_in_scan, through_t1w, to_template
 from cmburden.register.figure import draw
 from cmburden.space import atlas
-from cmburden.space.transform import compact, save_transform
+from cmburden.space.transform import Transform, compact, save_transform
 
 STAGE, VERSION = stages.REGISTER.name, stages.REGISTER.version
 
 
-def run(scan: Scan, layout: Layout, settings: dict, log: str | None = None) -> Outcome:
-    """Register one scan; what is wrong with it becomes the outcome's reason."""
-    return carry_out(
-        STAGE, VERSION, scan, layout, settings,
-        lambda measures: _register(scan, layout, settings, measures), log,
-    )  # fmt: skip
+def run(scan: Scan, layout: Layout, settings: dict[str, Any], log: str | None = None) -> Outcome:
+    """Register one scan; a fault of the scan becomes the outcome's status and reason."""
+    job = Job(STAGE, VERSION, layout, settings, log)
+    return carry_out.scan(job, scan, lambda: _register(scan, layout, settings))
 
 
-def _register(scan: Scan, layout: Layout, settings: dict, measures: dict) -> str | None:
-    """Write transform, regions and figure, fill ``measures``; return a warning or None."""
+def _register(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
+    """Write transform, regions and figure of a scan; ScanError where the result does not fit."""
     before = Outcome.read(layout.record(stages.PREPROCESS.name, scan.scan_id))
     if not before.ok:
         raise ScanError(
@@ -44,36 +45,54 @@ def _register(scan: Scan, layout: Layout, settings: dict, measures: dict) -> str
             f"It was {before.status} at preprocess ({before.reason}).",
             excluded=before.status == "excluded",
         )
-    data, mask, affine = prepared.load_result(scan, layout)
-    warning = None
-    transform = None
-    if scan.t1w_path is not None and settings["use_t1w"]:
-        try:
-            transform = through_t1w(data, mask, affine, scan.t1w_path, settings)
-        except ScanError as error:
-            warning = f"The T1w was not used: {error}"
-    measures["via_t1w"] = transform is not None
+    prepared = Prepared.read(scan, layout)
+    transform, warning = _through_t1w(prepared, scan, settings)
+    measures: dict[str, Any] = {"via_t1w": transform is not None}
     if transform is None:
-        direct = to_template(data, mask, affine, settings["nonlinear"])
-        transform = compact(None, direct, mask, affine)
-    correlation = alignment(data, mask, affine, transform)
-    measures["registration_correlation"] = round(correlation, 4)
-    if correlation < settings["min_correlation"]:
-        raise ScanError(
-            "registration",
-            f"Its correlation with the template is {correlation:.2f}, below"
-            f" {settings['min_correlation']}.",
-        )
+        transform = _direct(prepared, settings)
+    with measured(measures):
+        correlation = alignment(prepared.volume, prepared.mask, prepared.affine, transform)
+        measures["registration_correlation"] = round(correlation, 4)
+        if correlation < settings["min_correlation"]:
+            raise ScanError(
+                "registration",
+                f"Its correlation with the template is {correlation:.2f}, below"
+                f" {settings['min_correlation']}.",
+            )
     save_transform(layout, scan.scan_id, transform)
-    regions = regions_in_scan(mask, affine, transform)
-    images.save_volume(layout.regions(scan), regions, affine, np.int16)
+    regions = regions_in_scan(prepared.mask, prepared.affine, transform)
+    _write_regions(scan, layout, regions, prepared.affine)
+    draw(layout.quality_figure(scan), prepared.volume, prepared.mask, regions, prepared.affine)
+    return Done(measures, warning)
+
+
+def _through_t1w(
+    prepared: Prepared, scan: Scan, settings: dict[str, Any]
+) -> tuple[Transform | None, str | None]:
+    """The transform through the session's T1w, and a warning where that T1w cannot be used."""
+    if scan.t1w_path is None or not settings["use_t1w"]:
+        return None, None
+    volume, mask, affine = prepared.volume, prepared.mask, prepared.affine
+    try:
+        return through_t1w(volume, mask, affine, scan.t1w_path, settings), None
+    except ScanError as error:
+        return None, f"The T1w was not used: {error}"
+
+
+def _direct(prepared: Prepared, settings: dict[str, Any]) -> Transform:
+    """The transform without a T1w."""
+    volume, mask, affine = prepared.volume, prepared.mask, prepared.affine
+    return compact(None, to_template(volume, mask, affine, settings["nonlinear"]), mask, affine)
+
+
+def _write_regions(scan: Scan, layout: Layout, regions: np.ndarray, affine: np.ndarray) -> None:
+    """Write the label image of the MARS regions and its sidecar."""
+    save_volume(layout.regions(scan), regions, affine, np.int16)
     write_json(
-        layout.regions(scan).with_name(layout.regions(scan).name.removesuffix(".nii.gz") + ".json"),
+        sidecar(layout.regions(scan)),
         {
             "Description": "MARS regions; left value, right value + 100",
             "Sources": [f"bids::{layout.preproc(scan).relative_to(layout.root).as_posix()}"],
             "LabelMap": atlas.label_map(),
         },
     )
-    draw(layout.quality_figure(scan), data, mask, regions, affine)
-    return warning

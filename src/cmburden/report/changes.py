@@ -1,11 +1,12 @@
-"""Change over sessions in the report, from the tables alone.
+"""Section: change over sessions, and a page a participant with the sessions side by side.
 
-A section of the cohort's page, and a page a participant with the sessions side by side at each
-lesion.
+Beside `summary` the section reads `pairs`. The pages read `pairs`, `changes` and the pictures of
+the stage longitudinal.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,19 @@ from cmburden.core.rows import grouped
 from cmburden.core.schema import as_records
 from cmburden.core.tables import CHANGES, PAIRS
 from cmburden.report.tables import ReportTables
+from cmburden.report.typeset import Row, level
 from cmburden.summary.bins import bin_labels
+from cmburden.summary.measures import (
+    AriaHStyle,
+    ChangedLesions,
+    LesionRate,
+    Participants,
+    PersonYears,
+    SessionPairs,
+    Sessions,
+)
+from cmburden.summary.names import Measure
+from cmburden.summary.strata import EVERYBODY, Stratum
 
 _PERCENT = 100
 #: Most rows of a table of the section; all stand in `pairs`.
@@ -34,78 +47,132 @@ _WHY = {
 }
 
 
-def section(tables: ReportTables, layout: Layout, config: dict[str, Any]) -> dict[str, Any] | None:
-    """The variable ``changes`` of `_changes.html.j2`; None if nobody has several sessions."""
-    people = tables.estimate("all", "participants with several sessions")
+@dataclasses.dataclass(frozen=True)
+class SessionStatus:
+    """What became of sessions, with the row of `summary` that counts them."""
+
+    status: str
+    row: Row
+
+
+@dataclasses.dataclass(frozen=True)
+class ChangeOf:
+    """Rows of `summary` of a contrast, or of all scans; ``once``: seen in one session only."""
+
+    name: str
+    compared: Row
+    with_new: Row
+    new: Row
+    persisting: Row
+    once: Row
+    lost: Row
+    not_comparable: Row
+    years: Row
+    rate: Row
+    clustered: Row
+    weighted: Row
+    categories: list[Row]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Settings of longitudinal.* as the pages print them; the tolerance in percent."""
+
+    max_mm: str
+    prior: str
+    missed_from: str
+    tolerance: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """Content of _changes.html.j2.
+
+    ``people``, ``pairs``, ``untimed``: rows of `summary`. ``gained`` and ``flagged``: rows of
+    `pairs` with a new microbleed, and of different sequences; each with the number of rows left
+    out. ``links``: page by participant.
+    """
+
+    people: Row
+    sessions: list[SessionStatus]
+    pairs: Row
+    untimed: Row
+    strata: list[ChangeOf]
+    bins: list[str]
+    flagged: list[Row]
+    flagged_left: int
+    gained: list[Row]
+    gained_left: int
+    links: dict[str, str]
+    settings: Settings
+
+
+def select(tables: ReportTables, layout: Layout, config: dict[str, Any]) -> Changes | None:
+    """None if nobody has several sessions. Reads `pairs` beside `summary`."""
+    several = Participants("with several sessions")
+    people = tables.estimate(EVERYBODY, several)
     if not people["n"]:
         return None
+    contrasts = tables.contrasts()
+    strata = [("All", EVERYBODY)] if len(contrasts) < 2 else []
+    strata += [(name, Stratum(contrast=name)) for name in contrasts]
     pairs = PAIRS.read(layout.table("pairs"))
-    strata = [("All", "all")] if len(tables.contrasts()) < 2 else []
-    strata += tables.contrasts()
-    rows = [
-        _stratum(tables, name, stratum, config)
-        for name, stratum in strata
-        if tables.count(stratum, "participants with several sessions")
-    ]
     consecutive = pairs[pairs["consecutive"].astype(bool)]
     comparable = consecutive["comparable"].astype(bool)
     flagged = consecutive[~comparable]
-    with_new = consecutive[comparable & (consecutive["n_new"] > 0)]
-    return {
-        "people": people,
-        "sessions": [
-            {"status": row["measure"].removeprefix("sessions status="), "row": row}
-            for row in tables.starting("all", "sessions status=")
+    gained = consecutive[comparable & (consecutive["n_new"] > 0)]
+    labels = bin_labels(config["longitudinal"]["bins"])
+    return Changes(
+        people=people,
+        sessions=[
+            SessionStatus(measure.status, row) for measure, row in tables.of(Sessions, EVERYBODY)
         ],
-        "pairs": tables.estimate("all", "session pairs"),
-        "untimed": tables.estimate("all", "session pairs without a time between"),
-        "strata": rows,
-        "bins": [label.replace(">=", "≥").replace("-", "–") for label in _bins(config)],
-        "flagged": as_records(flagged.head(_MOST_ROWS)),
-        "flagged_left": max(0, len(flagged) - _MOST_ROWS),
-        "gained": as_records(with_new.head(_MOST_ROWS)),
-        "gained_left": max(0, len(with_new) - _MOST_ROWS),
-        "links": {name: f"../{layout.changes_page(name).name}" for name in pairs["participant_id"]},
-        **_settings(config),
-    }
+        pairs=tables.estimate(EVERYBODY, SessionPairs()),
+        untimed=tables.estimate(EVERYBODY, SessionPairs("without a time between")),
+        strata=[
+            _stratum(tables, name, stratum, labels)
+            for name, stratum in strata
+            if tables.count(stratum, several)
+        ],
+        bins=[level(label) for label in labels],
+        flagged=as_records(flagged.head(_MOST_ROWS)),
+        flagged_left=max(0, len(flagged) - _MOST_ROWS),
+        gained=as_records(gained.head(_MOST_ROWS)),
+        gained_left=max(0, len(gained) - _MOST_ROWS),
+        links={name: f"../{layout.changes_page(name).name}" for name in pairs["participant_id"]},
+        settings=_settings(config),
+    )
 
 
-def _bins(config: dict[str, Any]) -> list[str]:
-    return bin_labels(config["longitudinal"]["bins"])
-
-
-def _settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Settings of longitudinal.* as the pages print them; the tolerance in percent."""
+def _settings(config: dict[str, Any]) -> Settings:
     settings = config["longitudinal"]
-    return {
-        "max_mm": f"{settings['max_distance_mm']:g}",
-        "prior": f"{settings['prior_there']:g}",
-        "missed_from": f"{settings['missed_from']:g}",
-        "tolerance": f"{_PERCENT * settings['tolerance']:g}",
-    }
+    return Settings(
+        max_mm=f"{settings['max_distance_mm']:g}",
+        prior=f"{settings['prior_there']:g}",
+        missed_from=f"{settings['missed_from']:g}",
+        tolerance=f"{_PERCENT * settings['tolerance']:g}",
+    )
 
 
-def _stratum(
-    tables: ReportTables, name: str, stratum: str, config: dict[str, Any]
-) -> dict[str, Any]:
-    def estimate(measure: str) -> dict[str, Any]:
+def _stratum(tables: ReportTables, name: str, stratum: Stratum, labels: list[str]) -> ChangeOf:
+    def estimate(measure: Measure) -> Row:
         return tables.estimate(stratum, measure)
 
-    return {
-        "name": name,
-        "compared": estimate("participants compared"),
-        "with_new": estimate("participants with a new lesion"),
-        "new": estimate("lesions new"),
-        "persisting": estimate("lesions persisting"),
-        "once": estimate("lesions persisting, found in one session only"),
-        "lost": estimate("lesions lost"),
-        "not_comparable": estimate("lesions not comparable"),
-        "years": estimate("person-years"),
-        "rate": estimate("new lesions per person-year"),
-        "clustered": estimate("new lesions per person-year, clustered"),
-        "weighted": estimate("new lesions per person-year, weighted by 1 - p_missed"),
-        "categories": [estimate(f"aria-h-style new={label}") for label in _bins(config)],
-    }
+    return ChangeOf(
+        name=name,
+        compared=estimate(Participants("compared")),
+        with_new=estimate(Participants("with a new lesion")),
+        new=estimate(ChangedLesions("new")),
+        persisting=estimate(ChangedLesions("persisting")),
+        once=estimate(ChangedLesions("persisting", "found in one session only")),
+        lost=estimate(ChangedLesions("lost")),
+        not_comparable=estimate(ChangedLesions("not comparable")),
+        years=estimate(PersonYears()),
+        rate=estimate(LesionRate("new")),
+        clustered=estimate(LesionRate("new", "clustered")),
+        weighted=estimate(LesionRate("new", "weighted by 1 - p_missed")),
+        categories=[estimate(AriaHStyle(label)) for label in labels],
+    )
 
 
 def write_pages(
@@ -119,11 +186,12 @@ def write_pages(
     pairs = grouped(PAIRS.read(layout.table("pairs")), "participant_id")
     changes = grouped(CHANGES.read(layout.table("changes")), "participant_id")
     page = pages.get_template("changes.html.j2")
+    max_mm = _settings(config).max_mm
     for name in sorted(pairs):
         content = participant(name, pairs[name], changes.get(name, []), layout)
         with whole_file(layout.changes_page(name)) as temporary:
             temporary.write_text(
-                page.render(shared | content | _settings(config)), encoding="utf-8"
+                page.render(shared | content | {"max_mm": max_mm}), encoding="utf-8"
             )
     pattern: Path = layout.changes_page("sub-*")
     for path in pattern.parent.glob(pattern.name):

@@ -1,27 +1,41 @@
-"""The methods paragraph: rendered from the run's own configuration, so that it cannot disagree."""
+"""Section: the methods paragraph, rendered from the configuration of the run.
+
+So the paragraph cannot contradict the configuration. The paragraph names the models by their
+contracts.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 import cmburden
-from cmburden.cohort import choose as burden
-from cmburden.summary import bins, image_checks
+from cmburden.cohort import choose
+from cmburden.summary import bins, image_checks, thresholds
 from cmburden.summary.published import ANCHORS, REFERENCES, Reference
 
 
-def methods(
+@dataclasses.dataclass(frozen=True)
+class Methods:
+    """Content of _methods.html.j2: the paragraph as HTML, and the references of the page."""
+
+    text: Markup
+    references: list[Reference]
+
+
+def select(
     pages: jinja2.Environment,
     config: dict[str, Any],
     contracts: dict[str, dict[str, Any]],
     models: bool,
-) -> tuple[Markup, list[Reference]]:
-    """The paragraph as HTML, and what it and the table of published prevalences cite, in order.
+) -> Methods:
+    """The paragraph, and in order the references of it and of the published prevalences.
 
-    ``contracts`` by stage (detect, verify) where there are any; ``models``: regressions were made.
+    ``contracts`` by stage, of the stages whose model has one; ``models``: whether regressions were
+    made; ``pages``: the report's environment.
     """
     cited: list[str] = []
 
@@ -32,24 +46,21 @@ def methods(
         ]
         return Markup("(") + Markup("; ").join(links) + ")"
 
-    thresholds = (contracts.get("verify", {}).get("thresholds") or {}) | (
-        config["verify"].get("thresholds") or {}
-    )
     text = pages.get_template("methods.html.j2").render(
         cite=cite,
         config=config,
         version=cmburden.__version__,
-        detector=_name(contracts.get("detect")),
-        verifier=_name(contracts.get("verify")),
-        thresholds=thresholds,
-        rules=[burden.CHOICE_RULES[rule] for rule in config["aggregate"]["choose_scan"]],
+        detector=_id(contracts, "detect"),
+        verifier=_id(contracts, "verify"),
+        thresholds=thresholds.in_use(config),
+        rules=[choose.CHOICE_RULES[rule] for rule in config["aggregate"]["choose_scan"]],
         bins=bins.bin_labels(config["report"]["bins"]),
         outlying=image_checks.OUTLYING,
         models=models,
     )
     cited += [anchor.reference for anchor in ANCHORS]
-    return Markup(text), [REFERENCES[key] for key in dict.fromkeys(cited)]
+    return Methods(Markup(text), [REFERENCES[key] for key in dict.fromkeys(cited)])
 
 
-def _name(contract: dict[str, Any] | None) -> str | None:
-    return contract.get("id") if contract else None
+def _id(contracts: dict[str, dict[str, Any]], stage: str) -> str | None:
+    return contracts.get(stage, {}).get("id")

@@ -1,33 +1,136 @@
-"""Section: regression models of burden."""
+"""Section: regression models of burden, their estimates and their fit."""
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
 
-from cmburden.report.tables import ReportTables, number
+from markupsafe import Markup
 
-#: Prefixes of the regression models' rows: the section's heading, and the axis' title.
-MODELS = {
-    "odds ratio presence: ": ("Presence of a definite microbleed (logistic)", "Odds ratio"),
-    "rate ratio count: ": ("Number of definite microbleeds (negative binomial)", "Rate ratio"),
-    "rate ratio count poisson: ": ("Number of definite microbleeds (Poisson)", "Rate ratio"),
-    "rate ratio count corrected: ": (
+from cmburden.report.charts import forest
+from cmburden.report.charts.chart import RATIO, Chart
+from cmburden.report.tables import ReportTables
+from cmburden.report.typeset import Row, interval, number, of
+from cmburden.summary.measures import ModelFact, PatternRatio, Ratio, RatioKind
+from cmburden.summary.strata import EVERYBODY
+
+#: Families of ratios: heading, and title of the axis.
+_TITLES: dict[RatioKind, tuple[str, str]] = {
+    "odds ratio presence": ("Presence of a definite microbleed (logistic)", "Odds ratio"),
+    "rate ratio count": ("Number of definite microbleeds (negative binomial)", "Rate ratio"),
+    "rate ratio count poisson": ("Number of definite microbleeds (Poisson)", "Rate ratio"),
+    "rate ratio count corrected": (
         "Number of microbleeds, expected false positives taken off",
         "Rate ratio",
     ),
-    "relative risk ratio pattern=": ("Pattern (multinomial)", "Relative risk ratio"),
 }
+_PATTERN_TITLE = ("Pattern (multinomial)", "Relative risk ratio")
 
 
-def fits(tables: ReportTables) -> list[dict[str, Any]]:
-    """Rows on the models themselves: observations, AIC, dispersion, convergence."""
-    found = []
-    for row in tables.starting(None, "model "):
-        name, _, what = row["measure"].removeprefix("model ").partition(": ")
-        where = "" if row["stratum"] == "all" else f" ({row['stratum']})"
-        whole = row["estimate"] is not None and float(row["estimate"]).is_integer()
-        value = number(row, "estimate", 0 if whole else 3)
-        bad = what.startswith("converged") and row["estimate"] == 0
-        found.append({"name": name + where, "what": what, "value": value, "bad": bad,
-                      "method": row["method"]})  # fmt: skip
-    return found
+@dataclasses.dataclass(frozen=True)
+class Estimates:
+    """Rows of `summary` of one family of ratios by term, a term as print sets it."""
+
+    title: str
+    axis: str
+    rows: list[tuple[str, Row]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Regression:
+    """A model: its chart, terms that were not estimated with why, methods of the others."""
+
+    title: str
+    chart: Chart | None
+    refused: list[str]
+    methods: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """A number about a fit as a whole; ``bad``: the fit did not converge."""
+
+    name: str
+    what: str
+    value: Markup
+    bad: bool
+    method: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """Content of _models.html.j2."""
+
+    regressions: list[Regression]
+    fits: list[Fit]
+
+
+def select(tables: ReportTables) -> Models:
+    """The models that `summary` holds rows of."""
+    estimates = select_estimates(tables)
+    regressions = [_regression(place, one) for place, one in enumerate(estimates)]
+    return Models(regressions, [_fit(measure, row) for measure, row in tables.of(ModelFact)])
+
+
+def select_estimates(tables: ReportTables) -> list[Estimates]:
+    """Ratios by family, in the order of the page; a family without rows is left out."""
+    ratios = tables.of(Ratio)
+    families = [
+        Estimates(
+            title,
+            axis,
+            [(_term(m.term, row), row) for m, row in ratios if m.kind == kind],
+        )
+        for kind, (title, axis) in _TITLES.items()
+    ]
+    patterns = [
+        (_term(f"{measure.pattern}: {measure.term}", row), row)
+        for measure, row in tables.of(PatternRatio)
+    ]
+    families.append(Estimates(*_PATTERN_TITLE, patterns))
+    return [family for family in families if family.rows]
+
+
+def _term(term: str, row: Row) -> str:
+    """A term in words, with the stratum unless of everybody."""
+    return term.replace("=", " ") + _stratum(row)
+
+
+def _stratum(row: Row) -> str:
+    return "" if row["stratum"] == EVERYBODY.name else f" ({row['stratum']})"
+
+
+def _regression(place: int, family: Estimates) -> Regression:
+    estimated = [(term, row) for term, row in family.rows if row["estimate"] is not None]
+    refused: dict[str, list[str]] = {}
+    for term, row in family.rows:
+        if row["estimate"] is None:
+            refused.setdefault(row["method"], []).append(term)
+    return Regression(
+        title=family.title,
+        chart=_chart(f"model-{place}", family, estimated) if estimated else None,
+        refused=[f"{', '.join(terms)}: {why}" for why, terms in refused.items()],
+        methods=list(dict.fromkeys(row["method"] for _, row in estimated)),
+    )
+
+
+def _chart(name: str, family: Estimates, estimated: list[tuple[str, Row]]) -> Chart:
+    lines = [forest.Line(term, {forest.ONLY: row}) for term, row in estimated]
+    return Chart(
+        name=name,
+        alt=f"Dots with 95 % intervals: {family.axis.lower()}s by term; {family.title}.",
+        caption=f"{family.axis} with 95 % interval, on a logarithmic axis; the line is 1.",
+        figure=forest.draw(lines, forest.Axis(family.axis, RATIO, logarithmic=True)),
+        columns=["Term", f"{family.axis} (95 % interval)", "With the outcome/in the model"],
+        rows=[[term, interval(row, 2), of(row)] for term, row in estimated],
+    )
+
+
+def _fit(measure: ModelFact, row: Row) -> Fit:
+    whole = row["estimate"] is not None and float(row["estimate"]).is_integer()
+    return Fit(
+        name=measure.model + _stratum(row),
+        what=measure.fact,
+        value=number(row, "estimate", 0 if whole else 3),
+        bad=measure.fact == "converged" and row["estimate"] == 0,
+        method=row["method"],
+    )

@@ -1,147 +1,254 @@
-"""What stands on the page of one participant."""
+"""What stands on the page of one participant.
+
+Beside the tables the page links the pictures and the viewer of the stages, where they exist.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from cmburden.core.paths import Layout
-from cmburden.core.rows import grouped, plain
+from cmburden.core.rows import grouped
 from cmburden.register import figure as quality_figure
-from cmburden.report.tables import ACQUISITION, QUALITY, ReportTables, decimal, figure
+from cmburden.report.tables import ACQUISITION, QUALITY, ReportTables, Title
+from cmburden.report.typeset import Row, decimal, first_upper, shortest
 from cmburden.space import regions as mars
 from cmburden.summary import image_checks
+from cmburden.summary.measures import ImageMeasure
+from cmburden.summary.strata import Stratum
 from cmburden.verify.planes import TILE, TILES
+
+#: Columns of `participants` that the page prints.
+_FACTS = ("cohort", "age", "sex", "site", "diagnosis")
+#: Least radius of a mark in the viewer, mm, so that the mark of a small lesion is seen. By eye.
+_LEAST_REACH_MM = 3.0
+#: Regions of the right side are this much as bright, as in the QC figure.
+_RIGHT_BRIGHTNESS = 0.8
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """A tile of the picture of lesions: offset of its corner in pixels; ``plain``: without ring."""
+
+    name: str
+    plain: bool
+    x: int
+    y: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Lesion:
+    """A row of `lesions`, its place in words, and its tiles if there is a picture."""
+
+    row: Row
+    anchor: str
+    place: str
+    tiles: list[Tile]
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasureOfScan:
+    """Value of the scan and the median of its cohort and contrast, in words."""
+
+    name: str
+    value: str
+    usual: str
+    odd: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """Links from the page to files of the scan; None where a file does not exist."""
+
+    planes: str | None = None
+    quality_figure: str | None = None
+    viewer: str | None = None
+    preproc: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ScanPart:
+    """A scan on the page: row of `scans`; ``marks`` is JSON for the viewer."""
+
+    row: Row
+    chosen: bool
+    sentence: str
+    files: Files
+    lesions: list[Lesion]
+    marks: str
+    measures: list[MeasureOfScan]
+
+
+@dataclasses.dataclass(frozen=True)
+class PersonPage:
+    """Variable ``person`` of participant.html.j2. ``library``: link to the viewer's script."""
+
+    name: str
+    lede: str
+    facts: list[tuple[str, str]]
+    scans: list[ScanPart]
+    library: str
+    region_colours: dict[int, tuple[int, ...]]
+
+    @property
+    def has_viewer(self) -> bool:
+        return any(scan.files.viewer for scan in self.scans)
 
 
 class People:
-    """Content of the pages; what they all look up is made once."""
+    """Pages of participants; what all pages look up is made once."""
 
-    def __init__(self, tables: ReportTables, layout: Layout):
-        self.tables, self.layout = tables, layout
-        self.lesions = grouped(tables.lesions, "scan_id")
-        z = image_checks.robust_z(tables.scans)
-        odd = z.abs() > image_checks.OUTLYING
+    def __init__(self, tables: ReportTables, layout: Layout, z: pd.DataFrame):
+        """``z``: robust z of QC measures, of ``reading_list.checks``."""
+        self._tables, self._layout = tables, layout
+        self._scans = grouped(tables.scans, "participant_id")
+        self._lesions = grouped(tables.lesions, "scan_id")
+        outlying = z.abs() > image_checks.OUTLYING
         ids = tables.scans["scan_id"]
-        self.odd = {ids[row]: set(odd.columns[odd.loc[row]]) for row in odd.index[odd.any(axis=1)]}
-
-    def content(self, person: dict[str, Any], scans: list[dict[str, Any]]) -> dict[str, Any]:
-        """What participant.html.j2 shows; ``person`` a row of `participants`, its `scans`."""
-        named = [
-            (column, person[column])
-            for column in ("cohort", "age", "sex", "site", "diagnosis")
-            if not pd.isna(person[column])
-        ]
-        if pd.isna(person["scan_id"]):
-            lede = f"{person['chosen_because'][:1].upper()}{person['chosen_because'][1:]}"
-        else:
-            lede = f"{_many(person['n_cmb'], 'definite microbleed')}, pattern {person['pattern']}"
-            if person["n_scans"] > 1:
-                lede += f"; scan chosen by {person['chosen_because']}"
-        page = self.layout.subject_page(person["participant_id"])
-        rows = [self._scan(row, person["scan_id"], page) for row in scans]
-        return {
-            "participant": person["participant_id"],
-            "lede": lede.replace("pattern none", "no pattern"),
-            "facts": [(name.capitalize(), figure(value)) for name, value in named],
-            "scans": rows,
-            "has_viewer": any(row["viewer"] for row in rows),
-            "library": _link(self.layout.viewer_script, page),
-            "region_colours": _region_colours(),
+        self._outlying = {
+            ids[row]: set(outlying.columns[outlying.loc[row]])
+            for row in outlying.index[outlying.any(axis=1)]
         }
 
-    def _scan(self, row: dict[str, Any], chosen, page: Path) -> dict[str, Any]:
-        scan = row | {"chosen": row["scan_id"] == plain(chosen)}
-        read = scan["status"] == "ok"
-        source = self.tables.sources.get(scan["scan_id"]) if read else None
-        lesions = self.lesions.get(scan["scan_id"], []) if read else []
-        for key, builder in (
-            ("planes", self.layout.lesion_planes),
-            ("quality_figure", self.layout.quality_figure),
-            ("viewer", self.layout.viewer),
-            ("preproc", self.layout.preproc),
-        ):
-            path = builder(source) if source else None
-            scan[key] = _link(path, page) if path and path.exists() else None
-        # Rows of the picture are by lesion_id; the list is by falling probability.
-        order = {id_: n for n, id_ in enumerate(sorted(one["lesion_id"] for one in lesions))}
-        lesions = sorted(lesions, key=lambda one: (-one["probability"], one["lesion_id"]))
-        scan["lesions"] = [
-            one
-            | {
-                "anchor": f"{scan['scan_id']}-lesion-{one['lesion_id']}",
-                "place": _place(one),
-                "tiles": _tiles(order[one["lesion_id"]]) if scan["planes"] else [],
-            }
-            for one in lesions
+    def page(self, person: Row) -> PersonPage:
+        """The page of ``person``, a row of `participants`."""
+        name = person["participant_id"]
+        page = self._layout.subject_page(name)
+        scans = [
+            self._scan(row, row["scan_id"] == person["scan_id"], page) for row in self._scans[name]
         ]
-        scan["marks"] = json.dumps(
-            [
-                {
-                    "id": one["lesion_id"],
-                    "label": one["label"],
-                    "x": one["x_mm"],
-                    "y": one["y_mm"],
-                    "z": one["z_mm"],
-                    "reach": max(3.0, (one["diameter_mm"] or 0.0) / 2),
-                }
-                for one in lesions
-            ]
+        return PersonPage(
+            name=name,
+            lede=_lede(person),
+            facts=[
+                (column.capitalize(), shortest(person[column]))
+                for column in _FACTS
+                if person[column] is not None
+            ],
+            scans=scans,
+            library=_link(self._layout.viewer_script, page),
+            region_colours=_region_colours(),
         )
-        scan["sentence"] = (
-            f"{scan['contrast']}, {_many(scan['n_cmb'], 'definite microbleed')}, "
-            f"{scan['n_possible']} possible, {scan['n_macrohaemorrhage']} too large for a "
-            "microbleed."
-            if read
-            else ""
-        )
-        scan["measures"] = self._measures(scan)
-        return scan
 
-    def _measures(self, scan: dict[str, Any]) -> list[dict[str, Any]]:
+    def _scan(self, row: Row, chosen: bool, page: Path) -> ScanPart:
+        read = row["status"] == "ok"
+        rows = self._lesions.get(row["scan_id"], []) if read else []
+        files = self._files(row["scan_id"], page) if read else Files()
+        lesions = _lesions(rows, has_picture=files.planes is not None)
+        return ScanPart(
+            row=row,
+            chosen=chosen,
+            sentence=_sentence(row) if read else "",
+            files=files,
+            lesions=lesions,
+            marks=json.dumps([_mark(lesion.row) for lesion in lesions]),
+            measures=self._measures(row),
+        )
+
+    def _files(self, scan_id: str, page: Path) -> Files:
+        source = self._tables.sources.get(scan_id)
+        if source is None:
+            return Files()
+
+        def link(path: Path) -> str | None:
+            return _link(path, page) if path.exists() else None
+
+        return Files(
+            planes=link(self._layout.lesion_planes(source)),
+            quality_figure=link(self._layout.quality_figure(source)),
+            viewer=link(self._layout.viewer(source)),
+            preproc=link(self._layout.preproc(source)),
+        )
+
+    def _measures(self, scan: Row) -> list[MeasureOfScan]:
         """Acquisition and quality, with the median of the scans of its cohort and contrast."""
-        kind = f"cohort={scan['cohort']} & contrast={scan['contrast']}"
-        odd = self.odd.get(scan["scan_id"], set())
-        known = [
-            ("acquisition", name, title, scale, digits)
-            for name, (title, scale, digits) in ACQUISITION.items()
+        return [
+            *[
+                self._measure(scan, "acquisition", *named)
+                for named in ACQUISITION.items()
+                if scan[named[0]] is not None
+            ],
+            *[
+                self._measure(scan, "qc", *named)
+                for named in QUALITY.items()
+                if scan[named[0]] is not None
+            ],
         ]
-        known += [("qc", name, title, 1.0, digits) for name, (title, digits) in QUALITY.items()]
-        rows = []
-        for sort, name, title, scale, digits in known:
-            if scan[name] is None:
-                continue
-            usual = self.tables.estimate(kind, f"{sort} {name} median")["estimate"]
-            rows.append(
-                {
-                    "name": title,
-                    "value": decimal(scan[name] * scale, digits),
-                    "usual": decimal(None if usual is None else usual * scale, digits),
-                    "odd": name in odd,
-                }
-            )
-        return rows
+
+    def _measure(
+        self, scan: Row, kind: Literal["acquisition", "qc"], column: str, title: Title
+    ) -> MeasureOfScan:
+        stratum = Stratum(cohort=str(scan["cohort"]), contrast=str(scan["contrast"]))
+        median = self._tables.estimate(stratum, ImageMeasure(kind, column, "median"))["estimate"]
+        usual = None if median is None else median * title.factor
+        return MeasureOfScan(
+            name=title.text,
+            value=decimal(scan[column] * title.factor, title.digits),
+            usual=decimal(usual, title.digits),
+            odd=column in self._outlying.get(scan["scan_id"], set()),
+        )
 
 
-def _tiles(row: int) -> list[dict[str, Any]]:
-    """Where the tiles of a lesion lie in the picture of its scan."""
+def _lede(person: Row) -> str:
+    """The participant in a sentence."""
+    if person["scan_id"] is None:
+        return first_upper(person["chosen_because"])
+    pattern = "no pattern" if person["pattern"] == "none" else f"pattern {person['pattern']}"
+    lede = f"{_many(person['n_cmb'], 'definite microbleed')}, {pattern}"
+    if person["n_scans"] > 1:
+        lede += f"; scan chosen by {person['chosen_because']}"
+    return lede
+
+
+def _sentence(scan: Row) -> str:
+    return (
+        f"{scan['contrast']}, {_many(scan['n_cmb'], 'definite microbleed')}, "
+        f"{scan['n_possible']} possible, {scan['n_macrohaemorrhage']} too large for a microbleed."
+    )
+
+
+def _lesions(rows: list[Row], has_picture: bool) -> list[Lesion]:
+    """Lesions by falling probability; the picture has a row of tiles a lesion, by ``lesion_id``."""
+    ids = sorted(row["lesion_id"] for row in rows)
+    return [
+        Lesion(
+            row=row,
+            anchor=f"{row['scan_id']}-lesion-{row['lesion_id']}",
+            place=_place(row),
+            tiles=_tiles(ids.index(row["lesion_id"])) if has_picture else [],
+        )
+        for row in sorted(rows, key=lambda row: (-row["probability"], row["lesion_id"]))
+    ]
+
+
+def _mark(lesion: Row) -> dict[str, Any]:
+    """What the viewer draws of a lesion: centre in scanner coordinates and radius, mm."""
+    return {
+        "id": lesion["lesion_id"],
+        "label": lesion["label"],
+        "x": lesion["x_mm"],
+        "y": lesion["y_mm"],
+        "z": lesion["z_mm"],
+        "reach": max(_LEAST_REACH_MM, (lesion["diameter_mm"] or 0.0) / 2),
+    }
+
+
+def _tiles(row: int) -> list[Tile]:
+    """The tiles in a row of the picture of a scan."""
     words = {"projection": "minimum over neighbouring slices"}
     return [
-        {
-            "name": words.get(name, f"{name} slice"),
-            "plain": name == "projection",
-            "x": column * TILE,
-            "y": row * TILE,
-        }
+        Tile(words.get(name, f"{name} slice"), name == "projection", column * TILE, row * TILE)
         for column, name in enumerate(TILES)
     ]
 
 
-def _place(lesion: dict[str, Any]) -> str:
+def _place(lesion: Row) -> str:
     """Side, region and group in words."""
     side = "" if lesion["hemisphere"] in (None, "unknown") else f"{lesion['hemisphere']} "
     group = "" if lesion["group"] == "unknown" else f" ({lesion['group']})"
@@ -149,11 +256,12 @@ def _place(lesion: dict[str, Any]) -> str:
 
 
 def _region_colours() -> dict[int, tuple[int, ...]]:
-    """Colour of each value of the region volume, as in the QC figure."""
+    """Red, green and blue, 0 to 255, of each value of the region volume, as in the QC figure."""
     colours: dict[int, tuple[int, ...]] = {}
     for value, colour in sorted(quality_figure.COLOURS.items()):
         colours[value] = colour
-        colours[value + mars.RIGHT_OFFSET] = tuple(round(0.8 * part) for part in colour)
+        right = tuple(round(_RIGHT_BRIGHTNESS * part) for part in colour)
+        colours[value + mars.RIGHT_OFFSET] = right
     return colours
 
 

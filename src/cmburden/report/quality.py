@@ -1,84 +1,60 @@
-"""Section: quality measures, scans to check first, failures."""
+"""Section: quality measures by cohort and contrast."""
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
 
-import pandas as pd
+from markupsafe import Markup
 
-from cmburden.core.rows import plain
-from cmburden.report.acquisition import _range, cohort_contrasts
-from cmburden.report.tables import QUALITY, ReportTables, decimal
-from cmburden.summary import estimates as summary
-from cmburden.summary import image_checks, reading_list
-
-#: Most rows of a table of the page; all stand in the Parquet table.
-MOST_ROWS = 500
+from cmburden.report.acquisition import median_and_range
+from cmburden.report.tables import QUALITY, ReportTables, Title
+from cmburden.report.typeset import Row
+from cmburden.summary.measures import ImageMeasure
+from cmburden.summary.strata import Stratum
 
 
-def quality(tables: ReportTables) -> dict[str, Any]:
-    groups = cohort_contrasts(tables)
-    rows = []
-    for name, (title, digits) in QUALITY.items():
-        cells = []
-        for stratum, _, _ in groups:
-            off = tables.estimate(stratum, f"qc {name} outlying")
-            cells.append(
-                {
-                    "range": _range(tables, stratum, f"qc {name}", digits),
-                    "known": tables.estimate(stratum, f"qc {name} median")["estimate"] is not None,
-                    "off": off if off["estimate"] is not None else None,
-                }
-            )
-        if any(cell["known"] for cell in cells):
-            rows.append({"name": title, "cells": cells})
-    names = [f"{cohort} {contrast}" for _, cohort, contrast in groups]
-    return {"columns": names, "rows": rows}
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """Median and range; ``off`` counts the outlying scans, None with too few scans to tell."""
+
+    range: Markup
+    off: Row | None
 
 
-def to_check(tables: ReportTables, config, contract) -> dict[str, Any]:
-    """The scans that a reader should look at first; numbers of single scans are of `scans`."""
-    read = tables.scans[tables.scans["status"] == "ok"]
-    outside = image_checks.outside(read, image_checks.domain_of(contract))
-    threshold = summary.definite_threshold(config)
-    listed = reading_list.reading_list(tables.scans, tables.lesions, threshold, outside)
-    rows = []
-    for row in listed.to_dict("records"):
-        title = QUALITY.get(row["measure"], ("", 1))[0]
-        rows.append(
-            {
-                "scan_id": row["scan_id"],
-                "participant_id": row["participant_id"],
-                "contrast": row["contrast"],
-                "definite": row["n_cmb"],
-                "probability": decimal(plain(row["probability"]), 2),
-                "odd": f"{title} {decimal(row['z'], 1)}" if not pd.isna(row["z"]) else "–",
-                "reasons": row["reasons"],
-            }
-        )
-    return {
-        "rows": rows,
-        "whole": tables.estimate("all", "scans to check first"),
-        "reasons": [
-            {"name": name, "words": words,
-             "row": tables.estimate("all", f"scans to check first reason={name}")}
-            for name, words in reading_list.REASONS.items()
-        ],
-    }  # fmt: skip
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A measure, with a cell a cohort and contrast."""
+
+    name: str
+    cells: list[Cell]
 
 
-def failures(tables: ReportTables) -> dict[str, Any]:
-    rows = tables.scans[tables.scans["status"] != "ok"]
-    records = [
-        {key: plain(value) for key, value in row.items()}
-        for row in rows.head(MOST_ROWS).to_dict("records")
+@dataclasses.dataclass(frozen=True)
+class Quality:
+    """Content of _quality.html.j2: ``columns`` names cohort and contrast."""
+
+    columns: list[str]
+    rows: list[Line]
+
+
+def select(tables: ReportTables) -> Quality:
+    """The measures that a scan of the cohort has."""
+    kinds = tables.kinds()
+    lines = [
+        Line(title.text, [_cell(tables, kind, name, title) for kind in kinds])
+        for name, title in QUALITY.items()
+        if any(_median(tables, kind, name) is not None for kind in kinds)
     ]
-    return {"rows": records, "left": max(0, len(rows) - MOST_ROWS)}
+    return Quality([f"{kind['cohort']} {kind['contrast']}" for kind in kinds], lines)
 
 
-def every_scan(tables: ReportTables) -> list[list[Any]]:
-    """All scans for the table that the page's script fills: short, since they may be thousands."""
-    columns = ["scan_id", "participant_id", "cohort", "contrast", "status", "reason", "n_cmb",
-               "n_possible", "pattern"]  # fmt: skip
-    rows = tables.scans[columns].astype(object)
-    return rows.where(rows.notna(), None).to_numpy().tolist()
+def _median(tables: ReportTables, kind: Stratum, name: str) -> float | None:
+    return tables.estimate(kind, ImageMeasure("qc", name, "median"))["estimate"]
+
+
+def _cell(tables: ReportTables, kind: Stratum, name: str, title: Title) -> Cell:
+    off = tables.estimate(kind, ImageMeasure("qc", name, "outlying"))
+    return Cell(
+        median_and_range(tables, kind, "qc", name, title),
+        None if off["estimate"] is None else off,
+    )

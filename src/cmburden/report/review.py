@@ -1,17 +1,26 @@
-"""The report's section on review: confirmed lesions, agreement of readers, and disputed lesions."""
+"""Section: review by readers: confirmed lesions, agreement of readers, and disputed lesions.
+
+Beside `summary` the section reads `reviewed`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from typing import Any
+
+import pandas as pd
 
 from cmburden.core.paths import Layout
-from cmburden.core.rows import plain
+from cmburden.core.schema import as_records
 from cmburden.core.tables import REVIEWED
 from cmburden.report.tables import ReportTables
+from cmburden.report.typeset import Row
+from cmburden.summary.measures import Review as ReviewMeasure
+from cmburden.summary.measures import ReviewAgreement, ReviewKind
+from cmburden.summary.strata import EVERYBODY, Stratum
 
-#: A measure of `summary` after ``review ``: its words in the report, and whether it is a share.
-_FIGURES = {
+#: Measures of a contrast: words, and whether the measure is a share.
+_FIGURES: dict[ReviewKind, tuple[str, bool]] = {
     "ppv": ("Of definite lesions, microbleeds (PPV)", True),
     "ppv possible": ("Of possible lesions, microbleeds", True),
     "sensitivity": ("Scans with a microbleed called so (sensitivity)", True),
@@ -20,65 +29,122 @@ _FIGURES = {
     "false positives per scan": ("Definite lesions a scan that are none", False),
     "presence": ("Scans with a microbleed after review", True),
 }
-_AGREEMENT = {
-    "kappa presence: ": "Presence, kappa",
-    "weighted kappa bins: ": "Count bins, weighted kappa",
-    "icc count: ": "Count, ICC(2,1)",
+#: Columns of the table of agreement, with their titles.
+AGREEMENT = {
+    "kappa presence": "Presence, kappa",
+    "weighted kappa bins": "Count bins, weighted kappa",
+    "icc count": "Count, ICC(2,1)",
 }
+_SOFTWARE = "software"
 #: Most rows of the table of disputed lesions; all stand in `reviewed`.
 _MOST_ROWS = 200
 
 
-def context(tables: ReportTables, layout: Layout) -> dict[str, Any] | None:
-    """The variable ``review`` of ``_review.html.j2``; None if nobody reviewed the cohort."""
-    progress = {
-        name: tables.estimate("all", f"review {name}")
-        for name in ("scans reviewed", "lesions settled", "lesions disputed", "lesions added")
-    }
-    if not progress["scans reviewed"]["denominator"]:
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A measure in words, with the row of `summary`."""
+
+    words: str
+    share: bool
+    row: Row
+
+
+@dataclasses.dataclass(frozen=True)
+class OfContrast:
+    """What the readers found of the scans of a contrast."""
+
+    name: str
+    rows: list[Figure]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Two readers, or a reader and the software: rows of `summary` by statistic."""
+
+    names: tuple[str, str]
+    statistics: dict[str, Row]
+
+    @property
+    def label(self) -> str:
+        return " / ".join(self.names)
+
+
+@dataclasses.dataclass(frozen=True)
+class Disputed:
+    """A lesion on which the readers are even, in words."""
+
+    participant: str
+    scan_id: str
+    place: str
+    region: str
+    label: str
+    votes: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Review:
+    """Content of _review.html.j2; ``disputed_left`` disputed lesions are not in the table."""
+
+    readers: list[str]
+    settled: Row
+    in_dispute: Row
+    added: Row
+    scans: Row
+    contrasts: list[OfContrast]
+    agreement: list[Pair]
+    agreement_titles: dict[str, str]
+    disputed: list[Disputed]
+    disputed_left: int
+
+
+def select(tables: ReportTables, layout: Layout) -> Review | None:
+    """None if nobody reviewed the cohort."""
+    scans = tables.estimate(EVERYBODY, ReviewMeasure("scans reviewed"))
+    if not scans["denominator"]:
         return None
     places = REVIEWED.read(layout.table("reviewed"))
-    disputed = [_disputed(row) for row in places[places["settled"] == "disputed"].itertuples()]
-    readers = sorted({name for votes in places["votes"] for name in json.loads(votes)})
-    return {
-        "readers": readers,
-        "progress": progress,
-        "contrasts": [_of_contrast(tables, name, stratum) for name, stratum in tables.contrasts()],
-        "agreement": _agreement(tables),
-        "disputed": disputed[:_MOST_ROWS],
-        "disputed_left": max(0, len(disputed) - _MOST_ROWS),
-    }
+    disputed = _disputed(places)
+    return Review(
+        readers=sorted({name for votes in places["votes"] for name in json.loads(votes)}),
+        settled=tables.estimate(EVERYBODY, ReviewMeasure("lesions settled")),
+        in_dispute=tables.estimate(EVERYBODY, ReviewMeasure("lesions disputed")),
+        added=tables.estimate(EVERYBODY, ReviewMeasure("lesions added")),
+        scans=scans,
+        contrasts=[OfContrast(name, _figures(tables, name)) for name in tables.contrasts()],
+        agreement=select_agreement(tables),
+        agreement_titles=AGREEMENT,
+        disputed=disputed[:_MOST_ROWS],
+        disputed_left=max(0, len(disputed) - _MOST_ROWS),
+    )
 
 
-def _of_contrast(tables: ReportTables, name: str, stratum: str) -> dict[str, Any]:
-    rows = []
-    for measure, (words, share) in _FIGURES.items():
-        row = tables.estimate(stratum, f"review {measure}")
-        if row["denominator"]:
-            rows.append(row | {"words": words, "share": share})
-    return {"name": name, "rows": rows}
+def _figures(tables: ReportTables, contrast: str) -> list[Figure]:
+    figures = [
+        Figure(words, share, tables.estimate(Stratum(contrast=contrast), ReviewMeasure(kind)))
+        for kind, (words, share) in _FIGURES.items()
+    ]
+    return [figure for figure in figures if figure.row["denominator"]]
 
 
-def _agreement(tables: ReportTables) -> list[dict[str, Any]]:
-    """A row a pair of readers with kappas and ICC; the pairs with the software come last."""
-    pairs: dict[str, dict[str, Any]] = {}
-    for (stratum, measure), row in tables.estimates.items():
-        for prefix, words in _AGREEMENT.items():
-            if stratum == "all" and measure.startswith(f"review {prefix}"):
-                pair = measure.removeprefix(f"review {prefix}")
-                pairs.setdefault(pair, {"pair": pair, "scans": row})[words] = row
-    return sorted(pairs.values(), key=lambda p: (p["pair"].endswith("software"), p["pair"]))
+def select_agreement(tables: ReportTables) -> list[Pair]:
+    """The pairs that `summary` has an agreement of; the pairs with the software come last."""
+    pairs: dict[tuple[str, str], Pair] = {}
+    for measure, row in tables.of(ReviewAgreement, EVERYBODY):
+        names = (measure.first, measure.second)
+        pairs.setdefault(names, Pair(names, {})).statistics[measure.statistic] = row
+    return sorted(pairs.values(), key=lambda pair: (pair.names[1] == _SOFTWARE, pair.label))
 
 
-def _disputed(row: Any) -> dict[str, Any]:
-    """A disputed lesion in words; ``row`` is a named tuple of `reviewed`."""
-    votes = json.loads(row.votes)
-    at = (row.x_mm, row.y_mm, row.z_mm)
-    return {
-        "participant": row.participant_id,
-        "scan_id": row.scan_id,
-        "place": ", ".join(f"{v:.0f}" for v in at),
-        "region": f"{plain(row.hemisphere) or ''} {plain(row.region) or ''}".strip(),
-        "label": plain(row.label) or "not seen",
-        "votes": "; ".join(f"{reader}: {vote}" for reader, vote in votes.items()),
-    }
+def _disputed(places: pd.DataFrame) -> list[Disputed]:
+    """Rows of `reviewed` that are disputed."""
+    return [
+        Disputed(
+            participant=row["participant_id"],
+            scan_id=row["scan_id"],
+            place=", ".join(f"{row[axis]:.0f}" for axis in ("x_mm", "y_mm", "z_mm")),
+            region=f"{row['hemisphere'] or ''} {row['region'] or ''}".strip(),
+            label=row["label"] or "not seen",
+            votes="; ".join(f"{name}: {vote}" for name, vote in json.loads(row["votes"]).items()),
+        )
+        for row in as_records(places[places["settled"] == "disputed"])
+    ]

@@ -1,14 +1,14 @@
-"""The report of the cohort and a page a participant, from the tables alone.
+"""The report of the cohort, and a page a participant.
 
-The cohort's page is one file that loads nothing: Plotly and the pictures are in it. Without
-scripts, and for who does not see them, each chart's table says the same.
+The cohort's page is one file that loads nothing: Plotly and the pictures are in the file. Each
+chart has a table with the same numbers, for readers without scripts and for those who do not see
+the chart. ``tables`` says what the report reads.
 """
 
 from __future__ import annotations
 
-import base64
+import dataclasses
 import functools
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,66 +21,72 @@ import cmburden
 from cmburden.core import stages
 from cmburden.core.files import whole_file
 from cmburden.core.paths import Layout
-from cmburden.core.rows import grouped
-from cmburden.models.contract import contract_of
-from cmburden.report import acquisition, estimates, methods, models, provenance, quality
-from cmburden.report import burden as report_burden
-from cmburden.report import changes as report_changes
-from cmburden.report import charts as report_charts
-from cmburden.report import participants as report_participant
-from cmburden.report import review as report_review
-from cmburden.report.tables import ReportTables, decimal, interval, number, of, share
-from cmburden.summary import estimates as summary
-from cmburden.summary import published
+from cmburden.core.schema import as_records
+from cmburden.report import (
+    acquisition,
+    burden,
+    changes,
+    check,
+    correction,
+    flow,
+    methods,
+    models,
+    operating_point,
+    overview,
+    participants,
+    provenance,
+    quality,
+    review,
+    scans,
+    where,
+    who,
+)
+from cmburden.report.charts.chart import PALETTE
+from cmburden.report.tables import ReportTables
+from cmburden.report.typeset import FILTERS, script_json
+from cmburden.summary import published, reading_list, thresholds
+from cmburden.summary.contracts import model_contracts
 
 STAGE, VERSION = stages.REPORT.name, stages.REPORT.version
-#: Pictures of the scans to check first are embedded while they fit into this; the others stay on
-#: the pages of their participants.
-_EMBED_BYTES = 4_000_000
-_SECTIONS = [
-    ("flow", "Participant flow"),
-    ("acquisition", "Acquisition"),
-    ("operating-point", "Operating point"),
-    ("burden", "Burden"),
-    ("where", "Pattern and regions"),
-    ("who", "Age, sex, site"),
-    ("models", "Models"),
-    ("correction", "Detector error"),
-    ("review", "Review by readers"),
-    ("changes", "Change over sessions"),
-    ("quality", "Quality"),
-    ("check", "To check first"),
-    ("not-used", "Scans not read"),
-    ("every-scan", "All scans"),
-    ("methods", "Methods"),
-    ("provenance", "Provenance"),
-]
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A section of the cohort's page; None as ``content``: the cohort has nothing for it."""
+
+    id: str
+    title: str
+    content: Any
+
+    @property
+    def template(self) -> str:
+        """The template that shows ``content``, a dataclass that the template names."""
+        return f"_{self.id.replace('-', '_')}.html.j2"
 
 
 def run(layout: Layout, config: dict[str, Any]) -> None:
     """Write report/ (index.html, references.bib, niivue.js) and sub-*.html from the tables."""
     tables = ReportTables(layout)
+    checks = reading_list.checks(tables.scans, tables.lesions, config)
     pages = environment()
     shared = {"version": cmburden.__version__, "title": config["report"]["title"]}
-    content = _cohort(tables, layout, config, pages)
-    _write(layout.report, pages.get_template("index.html.j2").render(shared | content))
-    keys = [reference.key for reference in content["references"]]
-    _write(layout.bibliography, published.bibtex(keys))
+    _write_cohort(tables, checks, layout, config, pages, shared)
     with whole_file(layout.viewer_script) as temporary:
         shutil.copyfile(Path(__file__).parent / "static" / "niivue.umd.js", temporary)
-    followed = set(report_changes.write_pages(pages, shared, layout, config))
-    participant_page = pages.get_template("participant.html.j2")
-    people = report_participant.People(tables, layout)
-    scans = grouped(tables.scans, "participant_id")
-    for person in tables.participants.to_dict("records"):
-        name = person["participant_id"]
-        content = people.content(person, scans[name])
-        content["changes_page"] = layout.changes_page(name).name if name in followed else None
-        _write(layout.subject_page(name), participant_page.render(shared | content))
+    followed = set(changes.write_pages(pages, shared, layout, config))
+    template = pages.get_template("participant.html.j2")
+    people = participants.People(tables, layout, checks.z)
+    for row in as_records(tables.participants):
+        name = row["participant_id"]
+        content = {
+            "person": people.page(row),
+            "changes_page": layout.changes_page(name).name if name in followed else None,
+        }
+        _write(layout.subject_page(name), template.render(shared | content))
 
 
 def environment() -> jinja2.Environment:
-    """Templates with the filters that they use; what is not in a context is an error."""
+    """Templates with the filters that they use; a name that a context lacks is an error."""
     pages = jinja2.Environment(
         loader=jinja2.PackageLoader("cmburden.report", "templates"),
         autoescape=True,
@@ -88,162 +94,57 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters |= {
-        "decimal": decimal,
-        "number": number,
-        "interval": interval,
-        "share": share,
-        "of": of,
-    }
+    pages.filters |= FILTERS
     return pages
 
 
-def _cohort(tables: ReportTables, layout: Layout, config, pages) -> dict[str, Any]:
-    contracts = {stage: contract_of(config, stage) for stage in ("detect", "verify")}
-    contracts = {stage: contract for stage, contract in contracts.items() if contract}
-    contrasts = tables.contrasts()
-    statistics = estimates.statistics(tables)
-    text, references = methods.methods(pages, config, contracts, bool(statistics))
-    verifier = contracts.get("verify")
-    check = quality.to_check(tables, config, verifier)
-    definite = summary.definite_threshold(config)
-    arms = [(name, stratum, tables.estimate(stratum, "presence definite"))
-            for name, stratum in contrasts]  # fmt: skip
-    # What only some cohorts have: absent, with its link, where there is nothing to say.
-    optional = {
-        "review": report_review.context(tables, layout),
-        "changes": report_changes.section(tables, layout, config),
+def _write_cohort(
+    tables: ReportTables,
+    checks: reading_list.Checks,
+    layout: Layout,
+    config: dict[str, Any],
+    pages: jinja2.Environment,
+    shared: dict[str, Any],
+) -> None:
+    """Write index.html and references.bib."""
+    contracts = {stage: contract for stage, _, contract in model_contracts(config)}
+    regressions = models.select(tables)
+    any_models = bool(regressions.regressions)
+    text = methods.select(pages, config, contracts, any_models)
+    in_use = thresholds.in_use(config)
+    sections = [
+        Section("flow", "Participant flow", flow.select(tables, layout)),
+        Section("acquisition", "Acquisition", acquisition.select(tables)),
+        Section("operating-point", "Operating point", operating_point.select(tables, contracts)),
+        Section("burden", "Burden", burden.select(tables, config)),
+        Section("where", "Pattern and regions", where.select(tables)),
+        Section("who", "Age, sex, site", who.select(tables, config)),
+        Section("models", "Models", regressions),
+        Section("correction", "Detector error", correction.select(tables, in_use.get("definite"))),
+        Section("review", "Review by readers", review.select(tables, layout)),
+        Section("changes", "Change over sessions", changes.select(tables, layout, config)),
+        Section("quality", "Quality", quality.select(tables)),
+        Section("check", "To check first", check.select(tables, checks.to_check, layout)),
+        Section("not-used", "Scans not read", scans.select_not_used(tables)),
+        Section("every-scan", "All scans", scans.select_every(tables)),
+        Section("methods", "Methods", text),
+        Section("provenance", "Provenance", provenance.select(tables)),
+    ]
+    content = shared | {
+        "overview": overview.select(tables, config, contracts, any_models),
+        "sections": [section for section in sections if section.content is not None],
+        "palette": script_json(PALETTE),
+        "plotly": Markup(_plotly()),
     }
-    content = {
-        "sections": [
-            one for one in _SECTIONS if one[0] not in optional or optional[one[0]] is not None
-        ],
-        **optional,
-        "cohorts": tables.cohorts(),
-        "macro_mm": f"{config['aggregate']['macrohaemorrhage_mm']:g}",
-        "training": _training(contracts),
-        "missing": _missing(tables, contracts, statistics),
-        "flow": report_burden.flow(tables),
-        "problems": _problems(layout),
-        "contrasts": contrasts,
-        "arms": arms,
-        "acquisition": acquisition.acquisition(tables),
-        "models": [
-            acquisition.model(tables, stage, contract, config)
-            for stage, contract in contracts.items()
-        ],
-        "domain": acquisition.domain(tables),
-        "froc": verifier and report_charts.froc(tables, verifier.get("id", "verify")),
-        "prevalence": contrasts and report_burden.prevalence(tables, contrasts, config),
-        "counts": contrasts and report_charts.counts(tables, contrasts),
-        "centre": [
-            (name, tables.estimate(stratum, "mean count"), tables.estimate(stratum, "median count"))
-            for name, stratum in contrasts
-        ],
-        "shapes": report_burden.shapes(tables, contrasts, config),
-        "regions": contrasts and report_charts.regions(tables, contrasts),
-        "unplaced": [
-            (name, tables.estimate(stratum, "lesions region=unknown hemisphere=unknown"))
-            for name, stratum in contrasts
-        ],
-        "maps": [
-            report_charts.brain_map(tables, name, stratum)
-            for name, stratum in contrasts
-            if tables.starting(stratum, "lesions mni cell=")
-        ],
-        "who": report_burden.age_sex_site(tables, contrasts, config),
-        "statistics": statistics,
-        "fits": models.fits(tables),
-        "correction": estimates.correction(tables, contrasts),
-        "thresholds": report_charts.thresholds(tables, contrasts, definite),
-        "quality": quality.quality(tables),
-        "check": check,
-        "failures": quality.failures(tables),
-        "every_scan": Markup(_script_json(quality.every_scan(tables))),
-        "methods": text,
-        "references": references,
-        "provenance": provenance.provenance(tables),
-        "palette": Markup(_script_json(report_charts.PALETTE)),
-        **_pictures(check["rows"], tables, layout),
-    }
-    return content | {"plotly": Markup(_plotly())}
-
-
-def _training(contracts: dict[str, dict[str, Any]]) -> str:
-    """What the networks learned from, in their contracts' own words: a user's own may be other."""
-    said = dict.fromkeys(
-        str(contract["training_data"])
-        for contract in contracts.values()
-        if isinstance(contract.get("training_data"), str)
-    )
-    if not said:
-        return "What the networks were trained on is not known: their contracts do not say."
-    return f"What the networks were trained on: {'; '.join(said).rstrip('.')}."
-
-
-def _missing(tables: ReportTables, contracts, statistics) -> list[str]:
-    """What a complete report has and this one has not, a sentence each."""
-    said = []
-    waiting = int((tables.scans["reason"] == "not_run").sum())
-    if waiting:
-        said.append(
-            "Some scans were not run to the end; they are missing below, not counted as free of "
-            "microbleeds. The tables and this page can be made again at any time."
-        )
-    people = tables.participants
-    for column in ("age", "sex", "site"):
-        if people[column].isna().all():
-            said.append(
-                f"No participant has a value of {column}: add the column to participants.tsv for "
-                f"results by {column}."
-            )
-    for stage in ("detect", "verify"):
-        if stage not in contracts:
-            said.append(
-                f"No model contract (model.json) of the {stage} stage was found: thresholds and "
-                "expected performance are not known."
-            )
-    if not statistics:
-        said.append("The tables hold no regression model.")
-    return said
-
-
-def _pictures(rows, tables: ReportTables, layout: Layout) -> dict[str, Any]:
-    """Montages of the scans to check first, embedded while they fit."""
-    shown, spent, left = [], 0, 0
-    for row in rows:
-        source = tables.sources.get(row["scan_id"])
-        path = layout.montage(source) if source else None
-        if path is None or not path.exists():
-            continue
-        spent += path.stat().st_size
-        if spent > _EMBED_BYTES:
-            left += 1
-            continue
-        content = base64.b64encode(path.read_bytes()).decode()
-        shown.append(
-            row
-            | {
-                "file": path.relative_to(layout.root).as_posix(),
-                "source": f"data:image/png;base64,{content}",
-            }
-        )
-    return {"montages": shown, "montages_left": left}
+    _write(layout.report, pages.get_template("index.html.j2").render(content))
+    keys = [reference.key for reference in text.references]
+    _write(layout.bibliography, published.bibtex(keys))
 
 
 @functools.cache
 def _plotly() -> str:
     """Plotly's script, of the pinned package. Nothing in it may end the script element."""
     return get_plotlyjs().replace("</script", "<\\/script")
-
-
-def _script_json(content: Any) -> str:
-    return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _problems(layout: Layout) -> list[str]:
-    path = layout.phenotype_problems
-    return json.loads(path.read_text()) if path.exists() else []
 
 
 def _write(path: Path, text: str) -> None:

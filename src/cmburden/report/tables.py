@@ -1,86 +1,195 @@
-"""What the report reads: the cohort's tables, estimates by name, and figures as print sets them."""
+"""What the report reads: the cohort's tables and the index, and a look-up of estimates.
+
+Beside the tables, the report reads the models' contracts (``operating_point``, ``methods``,
+``overview``), the problems of participants.tsv (``flow``), and the pictures of the stages.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypeVar
 
-import numpy as np
 import pandas as pd
-from markupsafe import Markup, escape
 
 from cmburden.core.paths import Layout
 from cmburden.core.rows import plain
 from cmburden.core.scan import Scan
-from cmburden.core.tables import LESIONS, MANIFEST, PARTICIPANTS, RUNS, SCANS, SUMMARY
+from cmburden.core.schema import Table, as_records
+from cmburden.core.tables import (
+    CURVES,
+    LESION_CELLS,
+    LESIONS,
+    MANIFEST,
+    PARTICIPANTS,
+    RUNS,
+    SCANS,
+    SUMMARY,
+)
+from cmburden.report.typeset import Row
+from cmburden.summary import measures
+from cmburden.summary.measures import Participants
+from cmburden.summary.names import Measure
+from cmburden.summary.strata import Stratum, stratum_order
 
+AnyMeasure = TypeVar("AnyMeasure", bound=Measure)
+_CONTRASTS = ("GRE", "SWI")
 _NOTHING = {"estimate": None, "ci_low": None, "ci_high": None, "n": 0, "denominator": 0}
-#: Column of `scans`: its title, the factor to the title's unit, and decimals.
+
+
+@dataclasses.dataclass(frozen=True)
+class Title:
+    """How the report prints a column of `scans`: in the title's unit, ``factor`` times as large."""
+
+    text: str
+    digits: int
+    factor: float = 1.0
+
+
+#: Columns on the acquisition.
 ACQUISITION = {
-    "echo_time_s": ("Echo time, ms", 1000.0, 1),
-    "field_strength_t": ("Field, T", 1.0, 1),
-    "voxel_x_mm": ("In plane, mm", 1.0, 2),
-    "slice_mm": ("Slice, mm", 1.0, 2),
+    "echo_time_s": Title("Echo time, ms", 1, 1000.0),
+    "field_strength_t": Title("Field, T", 1),
+    "voxel_x_mm": Title("In plane, mm", 2),
+    "slice_mm": Title("Slice, mm", 2),
 }
-#: QC measure: its title and decimals.
+#: QC measures.
 QUALITY = {
-    "brain_volume_ml": ("Brain volume, ml", 0),
-    "mask_compactness": ("Mask compactness", 2),
-    "coverage": ("Coverage", 2),
-    "snr": ("Signal to noise", 1),
-    "contrast_csf_tissue": ("Bright to median signal", 2),
-    "dark_fraction": ("Dark share", 3),
-    "bias_spread": ("Bias spread", 2),
-    "registration_correlation": ("Alignment to MNI152", 3),
+    "brain_volume_ml": Title("Brain volume, ml", 0),
+    "mask_compactness": Title("Mask compactness", 2),
+    "coverage": Title("Coverage", 2),
+    "snr": Title("Signal to noise", 1),
+    "contrast_csf_tissue": Title("Bright to median signal", 2),
+    "dark_fraction": Title("Dark share", 3),
+    "bias_spread": Title("Bias spread", 2),
+    "registration_correlation": Title("Alignment to MNI152", 3),
 }
+
+
+class UnknownEstimateError(Exception):
+    """A row of `summary` whose stratum or measure no dataclass of `summary` can read."""
+
+    def __init__(self, stratum: str, measure: str):
+        super().__init__(
+            f"summary.parquet holds an estimate of unknown name: measure {measure!r}, stratum "
+            f"{stratum!r}; the code that wrote the table is another version: aggregate again"
+        )
 
 
 class ReportTables:
-    """The cohort's tables and a look-up of estimates."""
+    """Tables of a cohort, with a look-up of estimates by stratum and measure.
+
+    Rows of `curves` and `lesion_cells` get a ``stratum``, the table's name, and a ``measure``, the
+    row's key, so that their numbers are named as those of `summary` are.
+    """
 
     def __init__(self, layout: Layout):
+        """Read ``layout.cohort`` and the manifest.
+
+        Raises ``UnknownEstimateError`` for a row of `summary` of unknown name.
+        """
         self.scans = SCANS.read(layout.table("scans"))
         self.lesions = LESIONS.read(layout.table("lesions"))
         self.participants = PARTICIPANTS.read(layout.table("participants"))
         self.runs = RUNS.read(layout.table("runs"))
-        rows = SUMMARY.read(layout.table("summary"))
-        self.estimates = {
-            (row["stratum"], row["measure"]): {key: plain(value) for key, value in row.items()}
-            for row in rows.to_dict("records")
-        }
-        self.strata = list(dict.fromkeys(rows["stratum"]))
-        self.sources = _sources(layout)
+        #: Scans of the manifest by id: of these the layout builds the paths of pictures.
+        self.sources = _sources(MANIFEST.read(layout.manifest))
+        rows = as_records(SUMMARY.read(layout.table("summary")))
+        self._estimates = {(row["stratum"], row["measure"]): row for row in rows}
+        self._named = [(*_names(row), row) for row in rows]
+        self._curves = _with_names(CURVES, layout)
+        self._cells = _with_names(LESION_CELLS, layout)
+        self.strata = list(dict.fromkeys(stratum for stratum, _, _ in self._named))
 
-    def estimate(self, stratum: str, measure: str) -> dict[str, Any]:
-        """The row of `summary`; without estimate, and of nobody, where there is none."""
-        known = self.estimates.get((stratum, measure))
-        return known or {"stratum": stratum, "measure": measure, "method": ""} | _NOTHING
+    def estimate(self, stratum: Stratum, measure: Measure) -> Row:
+        """The row of `summary`. Where there is none: a row without estimate, of nobody."""
+        nothing = {"stratum": stratum.name, "measure": measure.name, "method": ""} | _NOTHING
+        return self._estimates.get((stratum.name, measure.name), nothing)
 
-    def count(self, stratum: str, measure: str) -> int:
+    def count(self, stratum: Stratum, measure: Measure) -> int:
+        """``n`` of the row of `summary`; 0 where there is none."""
         return self.estimate(stratum, measure)["n"]
 
-    def starting(self, stratum: str | None, prefix: str) -> list[dict[str, Any]]:
-        """Rows whose measure starts with ``prefix``, of one stratum or (None) of all."""
+    def of(
+        self, family: type[AnyMeasure], stratum: Stratum | None = None
+    ) -> list[tuple[AnyMeasure, Row]]:
+        """The rows of a family of measures, of one stratum or of all, in the order of `summary`."""
         return [
-            row
-            for (own, measure), row in self.estimates.items()
-            if stratum in (own, None) and measure.startswith(prefix)
+            (measure, row)
+            for of_stratum, measure, row in self._named
+            if isinstance(measure, family) and stratum in (of_stratum, None)
         ]
 
+    def curve(
+        self,
+        curve: Literal["prevalence", "froc"],
+        *,
+        contrast: str | None = None,
+        model: str | None = None,
+    ) -> list[Row]:
+        """Points of a curve of `curves`, by rising ``x``."""
+        key = (curve, contrast, model)
+        points = [row for row in self._curves if _curve_key(row) == key]
+        return sorted(points, key=lambda row: row["x"])
+
+    def lesion_cells(self, contrast: str) -> dict[tuple[int, int, int], Row]:
+        """Rows of `lesion_cells` of a contrast, by the cell's centre in mm of MNI152."""
+        return {
+            (row["mni_x"], row["mni_y"], row["mni_z"]): row
+            for row in self._cells
+            if row["contrast"] == contrast
+        }
+
     def cohorts(self) -> list[str]:
-        """Cohorts with a scan of known contrast."""
-        known = self.scans[self.scans["contrast"].notna()]
-        return sorted(set(known["cohort"]))
+        """Cohorts with a scan whose contrast the index could tell."""
+        return sorted(set(self.scans.loc[self.scans["contrast"].notna(), "cohort"]))
 
-    def contrasts(self) -> list[tuple[str, str]]:
-        """(name, stratum) of each contrast that somebody has a usable scan of."""
-        found = [(name, f"contrast={name}") for name in ("GRE", "SWI")]
-        return [pair for pair in found if self.count(pair[1], "participants usable")]
+    def contrasts(self) -> list[str]:
+        """Contrasts of which a participant has a usable scan."""
+        return [
+            name
+            for name in _CONTRASTS
+            if self.count(Stratum(contrast=name), Participants("usable"))
+        ]
+
+    def kinds(self) -> list[Stratum]:
+        """Strata by cohort and contrast, sorted by name."""
+        kinds = [one for one in self.strata if one.variables == ("cohort", "contrast")]
+        return sorted(kinds, key=lambda stratum: stratum.name)
+
+    def levels(self, variable: str) -> list[str]:
+        """Levels of a variable that have a stratum, in the order of print."""
+        strata = [stratum for stratum in self.strata if stratum.variables == (variable,)]
+        strata.sort(key=lambda stratum: stratum_order(stratum.name))
+        return [stratum[variable] for stratum in strata]
 
 
-def _sources(layout: Layout) -> dict[str, Scan]:
-    """Scans of the manifest by id, as far as the path builder needs them."""
+def _names(row: Row) -> tuple[Stratum, Measure]:
+    stratum, measure = Stratum.parse(row["stratum"]), measures.parse(row["measure"])
+    if stratum is None or measure is None:
+        raise UnknownEstimateError(row["stratum"], row["measure"])
+    return stratum, measure
+
+
+def _curve_key(row: Row) -> tuple[str, str | None, str | None]:
+    return row["curve"], row["contrast"], row["model"]
+
+
+def _with_names(table: Table, layout: Layout) -> list[Row]:
+    """Rows of ``table`` with ``stratum``, the table's name, and ``measure``, the row's key."""
+    return [
+        row
+        | {
+            "stratum": table.name,
+            "measure": ", ".join(str(row[name]) for name in table.key if row[name] is not None),
+        }
+        for row in as_records(table.read(layout.table(table.name)))
+    ]
+
+
+def _sources(manifest: pd.DataFrame) -> dict[str, Scan]:
+    """Scans of the manifest by id, with the fields that the layout builds paths of."""
     return {
         row["scan_id"]: Scan(
             scan_id=row["scan_id"],
@@ -92,65 +201,5 @@ def _sources(layout: Layout) -> dict[str, Scan]:
             path=Path(row["path"]),
             entities=tuple((key, value) for key, value in json.loads(row["entities"])),
         )
-        for row in MANIFEST.read(layout.manifest).to_dict("records")
+        for row in manifest.to_dict("records")
     }
-
-
-# --- figures that say which row of `summary` they are ---
-
-
-def number(row: dict[str, Any], field: str = "n", digits: int = 0, scale: float = 1.0) -> Markup:
-    """A field of a row of `summary` as print sets it, in a ``data`` element that names the row.
-
-    So a reader, and the test, can look it up; a missing value is a dash.
-
-    >>> number({"stratum": "all", "measure": "participants", "n": 12})
-    Markup('<data value="12" data-of="all | participants | n">12</data>')
-    """
-    value = plain(row.get(field))
-    if value is None:
-        return Markup('<span class="muted">–</span>')
-    scaled = "" if scale == 1 else f' data-scale="{scale:g}"'
-    of = escape(f"{row['stratum']} | {row['measure']} | {field}")
-    shown = decimal(value * scale, digits)
-    return Markup(f'<data value="{value!r}" data-of="{of}"{scaled}>{shown}</data>')
-
-
-def interval(row: dict[str, Any], digits: int = 2, scale: float = 1.0) -> Markup:
-    """Estimate with its 95 % interval, where it has one."""
-    estimate = number(row, "estimate", digits, scale)
-    if plain(row.get("ci_low")) is None or plain(row.get("estimate")) is None:
-        return estimate
-    ends = [number(row, end, digits, scale) for end in ("ci_low", "ci_high")]
-    return Markup('{} <span class="muted">({}–{})</span>').format(estimate, *ends)
-
-
-def share(row: dict[str, Any]) -> Markup:
-    """A share in per cent with its interval."""
-    return interval(row, 1, 100)
-
-
-def of(row: dict[str, Any]) -> Markup:
-    """Numerator and denominator."""
-    return Markup("{}/{}").format(number(row), number(row, "denominator"))
-
-
-def of_measure(text: str) -> Markup:
-    """A number that is part of a measure's name, such as a threshold."""
-    return Markup('<span data-source="measure">{}</span>').format(text)
-
-
-def decimal(value: float | None, digits: int = 2) -> str:
-    """A number as print sets it.
-
-    >>> decimal(-1.256), decimal(3), decimal(None)
-    ('−1.26', '3.00', '–')
-    """
-    if value is None or pd.isna(value):
-        return "–"
-    return f"{float(value):.{digits}f}".replace("-", "−")
-
-
-def figure(value: Any) -> str:
-    """A number in its shortest form, anything else as it is."""
-    return f"{value:.4g}" if isinstance(value, (int, float, np.number)) else str(value)

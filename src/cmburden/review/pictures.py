@@ -13,7 +13,6 @@ import dataclasses
 import gzip
 import json
 import threading
-import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -28,7 +27,8 @@ from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
 from cmburden.images.geometry import voxel_sizes
-from cmburden.images.volume import load_volume, read_derivative
+from cmburden.images.prepared import read_file
+from cmburden.images.volume import load_volume
 from cmburden.verify.place import places
 
 #: Half the side of a block. By eye.
@@ -129,7 +129,8 @@ class Pictures:
         with self._lock:
             regions = self._regions.get(scan_id)
         if regions is None:
-            regions = read_derivative(self._layout.regions(self._scans[scan_id]))
+            scan = self._scans[scan_id]
+            regions = read_file(self._layout.regions(scan), scan)
             with self._lock:
                 self._regions[scan_id] = regions
                 while len(self._regions) > _MOST_SCANS:
@@ -209,19 +210,11 @@ def read_volume(scan: Scan, layout: Layout) -> Volume:
 
     Raises
     ------
-    CMBurdenError
+    UnreadableDerivative
         If the volume cannot be read.
     """
-    path = layout.preproc(scan)
-    try:
-        data, affine = read_derivative(path)
-        data = np.asarray(data, np.float32)
-    except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError):
-        raise CMBurdenError(
-            f"{path.name} cannot be read; end the review and make it again: cmburden retry "
-            f"OUTPUT_DIR --scan {scan.scan_id}, then cmburden run"
-        ) from None
-    steps = np.rint(data / UNIT)
+    data, affine = read_file(layout.preproc(scan), scan)
+    steps = np.rint(np.asarray(data, np.float32) / UNIT)
     channels = {"magnitude": np.clip(steps, 0, _MOST).astype(np.uint16)}
     phase, note = _phase(scan, channels["magnitude"].shape, affine)
     if phase is not None:

@@ -24,12 +24,16 @@ from cmburden.core.scan import Scan
 from cmburden.core.schema import as_records
 from cmburden.core.tables import CONSENSUS, LABELS, ORDERS, REVIEWS, SCANS, SUMMARY
 from cmburden.review import store
+from cmburden.summary.measures import ContractNumber
 
 #: Scanner RAS mm.
 Point = tuple[float, float, float]
 #: Measures of `summary` with the threshold of definite lesions: the configuration's, which the run
 #: used where there is one, and the contract's of the verifier.
-_THRESHOLDS = ("thresholds in use definite", "thresholds definite")
+_THRESHOLDS = (
+    ContractNumber("thresholds in use", "definite").name,
+    ContractNumber("thresholds", "definite").name,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,8 @@ import torch
 from scipy import ndimage
 
 from cmburden.core.errors import CMBurdenError
+from cmburden.space import atlas, template
+from cmburden.space.regions import without_side
 
 Codes = tuple[int, ...]
 
@@ -199,18 +201,15 @@ def _from_template() -> tuple[np.ndarray, np.ndarray]:
 
     The template's voxels are 1 mm, so that distances in voxels are distances in mm.
     """
-    from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template
-
-    grey_image = load_mni152_gm_template(resolution=1)
-    grey = np.asarray(grey_image.dataobj, dtype=np.float32)
-    white = np.asarray(load_mni152_wm_template(resolution=1).dataobj, dtype=np.float32)
+    grey, white, affine = template.grey_and_white(1)
+    grey, white = grey.astype(np.float32), white.astype(np.float32)
     tissue = (grey > _TISSUE_PROBABILITY) | (white > _TISSUE_PROBABILITY)
     closed = ndimage.binary_closing(np.pad(tissue, _PADDING), iterations=_CLOSING)
     inner = (slice(_PADDING, -_PADDING),) * 3
     brain = ndimage.binary_fill_holes(closed)[inner]
     labels = _drawn_head(brain)
-    _label_brain(labels, grey, white, tissue, brain, grey_image.affine)
-    return labels, np.diag([TEMPLATE_SCALE] * 3 + [1.0]) @ grey_image.affine
+    _label_brain(labels, grey, white, tissue, brain, affine)
+    return labels, np.diag([TEMPLATE_SCALE] * 3 + [1.0]) @ affine
 
 
 def _drawn_head(brain: np.ndarray) -> np.ndarray:
@@ -238,12 +237,9 @@ def _label_brain(
     affine: np.ndarray,
 ) -> None:
     """Write the codes of the template's brain into ``labels``, by tissue and by the atlas."""
-    from cmburden.space import atlas as space_atlas
-    from cmburden.space import regions as mars
-
     across = np.arange(grey.shape[0]) * affine[0, 0] + affine[0, 3]
     right = np.broadcast_to((across > 0)[:, None, None], grey.shape)
-    region = space_atlas.regions_on(grey.shape, affine) % mars.RIGHT_OFFSET
+    region = without_side(atlas.regions_on(grey.shape, affine))
 
     def put(where: np.ndarray, left_code: int, right_code: int) -> None:
         labels[where & ~right] = left_code
@@ -252,8 +248,8 @@ def _label_brain(
     labels[brain] = CSF
     put(brain & (white > np.maximum(grey, _GREY_PROBABILITY)), *WHITE)
     put(brain & (grey >= white) & (grey > _GREY_PROBABILITY), *CORTEX)
-    hollow = brain & ~tissue & (ndimage.distance_transform_edt(brain) > _VENTRICLE_DEPTH_MM)
-    put(hollow & ~np.isin(region, (_MARS_BRAINSTEM, _MARS_CEREBELLUM)), *LATERAL_VENTRICLES)
+    hollow = template.deep_fluid(brain, ~tissue, affine, _VENTRICLE_DEPTH_MM)
+    put(hollow, *LATERAL_VENTRICLES)
     cerebellum = (region == _MARS_CEREBELLUM) & tissue
     put(cerebellum & (grey >= white), 8, 47)
     put(cerebellum & (grey < white), 7, 46)

@@ -1,30 +1,59 @@
-"""Between numpy arrays with RAS affines and ANTs images, whose physical space is LPS.
+"""ANTs for arrays: images between numpy and ANTs, and the registrations that the package uses.
 
-ANTs holds an image as origin, spacing and an orthonormal direction. Voxel axes of a real scan are
-orthogonal to within rounding; the nearest orthonormal matrix is taken.
+The package has RAS affines, ANTs' physical space is LPS. ANTs holds an image as origin, spacing and
+an orthonormal direction. Voxel axes of a real scan are orthogonal to within rounding: the nearest
+orthonormal matrix is taken.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 
+if TYPE_CHECKING:
+    from ants.core.ants_image import ANTsImage
+    from ants.core.ants_transform import ANTsTransform
+
 #: RAS to LPS and back: the first two coordinates change sign.
 FLIP = np.diag([-1.0, -1.0, 1.0])
+#: Seed of the voxels that the metric samples, so that two runs give equal transforms.
+_SEED = 1
+_METRIC = "mattes"
+#: Most iterations at each resolution, from coarse to fine, none at the finest (by eye).
+_LINEAR_ITERATIONS = (500, 250, 100, 0)
+_SYN_ITERATIONS = (40, 20, 0)
 
 
-def load_ants():
-    """The ants module, held to one thread: with more, sums are added in the order in which threads
-    end, and two runs differ in the last bits. ITK reads the limit when it is first used."""
+def load_ants() -> ModuleType:
+    """The ants module, held to one thread.
+
+    With more threads, sums are added in the order in which the threads end: two runs then differ
+    in the last bits. ITK reads the limit when ITK is first used.
+    """
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
     import ants
 
     return ants
 
 
-def ants_image(data: np.ndarray, affine: np.ndarray):
+def flipped(affine: np.ndarray) -> np.ndarray:
+    """The affine (4 x 4) to LPS mm of an ``affine`` to RAS mm, or the other way round.
+
+    >>> flipped(np.diag([2.0, 2.0, 3.0, 1.0])).diagonal().tolist()
+    [-2.0, -2.0, 3.0, 1.0]
+    """
+    other = affine.copy()
+    other[:3] = FLIP @ affine[:3]
+    return other
+
+
+def ants_image(data: np.ndarray, affine: np.ndarray) -> ANTsImage:
     """ANTs image (float32) of ``data`` (x, y, z) with a 4 x 4 RAS ``affine``."""
     sizes = voxel_sizes(affine)
     left, _, right = np.linalg.svd(FLIP @ (affine[:3, :3] / sizes))
@@ -36,7 +65,7 @@ def ants_image(data: np.ndarray, affine: np.ndarray):
     )
 
 
-def affine_of(image) -> np.ndarray:
+def affine_of(image: ANTsImage) -> np.ndarray:
     """RAS affine of an ANTs image.
 
     >>> affine = np.array([[0.0, -2, 0, 5], [1, 0, 0, -7], [0, 0, 3, 9], [0, 0, 0, 1]])
@@ -47,3 +76,83 @@ def affine_of(image) -> np.ndarray:
     affine[:3, :3] = FLIP @ image.direction @ np.diag(image.spacing)
     affine[:3, 3] = FLIP @ np.asarray(image.origin)
     return affine
+
+
+def matrix_and_offset(transform: ANTsTransform) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix (3, 3) and offset (3,) of an ITK affine, LPS mm.
+
+    With ITK's centre c and translation t: M (p - c) + c + t = M p + (t + c - M c).
+    """
+    parameters = np.asarray(transform.parameters, dtype=float)
+    centre = np.asarray(transform.fixed_parameters, dtype=float)
+    matrix = parameters[:9].reshape(3, 3)
+    return matrix, parameters[9:] + centre - matrix @ centre
+
+
+def register(
+    fixed: ANTsImage, moving: ANTsImage, kind: str, folder: str, **options: Any
+) -> list[str]:
+    """ANTs' registration with a fixed seed: the files in ``folder`` that map fixed to moving.
+
+    ``kind`` is ANTs' ``type_of_transform``; ``options`` are those of ``ants.registration``. The
+    list has the order in which ``ants.apply_transforms`` takes the files.
+    """
+    return load_ants().registration(
+        fixed, moving, kind, random_seed=_SEED, outprefix=f"{folder}/{kind}_", **options
+    )["fwdtransforms"]
+
+
+def rigid(fixed: ANTsImage, moving: ANTsImage) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation matrix (3, 3) and offset (3,) from ``fixed`` to ``moving``, LPS mm."""
+    return _linear(fixed, moving, "Rigid")
+
+
+def affine(fixed: ANTsImage, moving: ANTsImage) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix (3, 3) and offset (3,) of the affine from ``fixed`` to ``moving``, LPS mm."""
+    return _linear(fixed, moving, "Affine")
+
+
+def syn(
+    fixed: ANTsImage, moving: ANTsImage
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Affine and SyN (Avants et al., Med Image Anal 2008) from ``fixed`` to ``moving``, LPS mm.
+
+    Returns
+    -------
+    matrix (3, 3) and offset (3,) of the affine; field (x, y, z, 3) float32 of displacements, which
+    come before the affine; grid (4 x 4), voxel index of the field to LPS mm.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        linear = _linear_file(fixed, moving, "Affine", folder)
+        files = register(
+            fixed,
+            moving,
+            "SyNOnly",
+            folder,
+            initial_transform=linear,
+            syn_metric=_METRIC,
+            reg_iterations=_SYN_ITERATIONS,
+        )
+        matrix, offset = matrix_and_offset(load_ants().read_transform(linear))
+        warp = next(name for name in files if name.endswith("Warp.nii.gz"))
+        image = nib.Nifti1Image.from_filename(warp)
+        field = np.asarray(image.dataobj, dtype=np.float32)[..., 0, :]
+    return matrix, offset, field, flipped(image.affine)
+
+
+def _linear(fixed: ANTsImage, moving: ANTsImage, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = _linear_file(fixed, moving, kind, folder)
+        return matrix_and_offset(load_ants().read_transform(file))
+
+
+def _linear_file(fixed: ANTsImage, moving: ANTsImage, kind: str, folder: str) -> str:
+    """The file in ``folder`` of a rigid or affine registration."""
+    return register(
+        fixed,
+        moving,
+        kind,
+        folder,
+        aff_metric=_METRIC,
+        aff_iterations=_LINEAR_ITERATIONS,
+    )[0]

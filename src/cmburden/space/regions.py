@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
+#: Added to a region's value on the right.
 RIGHT_OFFSET = 100
 
 
 @dataclasses.dataclass(frozen=True)
 class Region:
+    """A MARS region: ``value`` on the left, ``name``, and ``group`` (lobar, deep ...)."""
+
     value: int
     name: str
     group: str
@@ -37,6 +42,17 @@ REGIONS = (
 BY_VALUE = {region.value: region for region in REGIONS}
 BY_NAME = {region.name: region for region in REGIONS}
 UNKNOWN = Region(0, "unknown", "unknown")
+#: Values of brainstem and cerebellum.
+INFRATENTORIAL = tuple(region.value for region in REGIONS if region.group == "infratentorial")
+
+
+def without_side(labels: np.ndarray) -> np.ndarray:
+    """Region values (0 to 13) of ``labels`` of any shape, whichever side.
+
+    >>> without_side(np.array([0, 9, 109])).tolist()
+    [0, 9, 9]
+    """
+    return labels % RIGHT_OFFSET
 
 
 def region_of(label: int) -> tuple[Region, str]:

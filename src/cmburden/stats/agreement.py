@@ -1,22 +1,25 @@
-"""Measures of agreement between a count or a decision and the truth, each with its source."""
+"""Agreement of counts and decisions with the truth or with each other, each with its source."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
-#: Distance of the limits of agreement from the bias, in standard deviations (Bland and Altman 1999,
-#: Stat Methods Med Res 8:135). The paper rounds the number, so that it is not ``intervals.Z95``.
+#: Limits of agreement lie so many standard deviations from the bias (Bland and Altman 1999, Stat
+#: Methods Med Res 8:135); rounded as there, so not ``intervals.Z95``.
 _LIMITS_SD = 1.96
+#: Error variance below this share of the variance between subjects is rounding.
+_NO_ERROR = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """An estimate with its 95 % interval, NaN if there is none; ``n``: number of observations."""
+    """An estimate with its 95 % interval; NaN where there is none. ``n``: subjects."""
 
     estimate: float
     ci_low: float
@@ -27,8 +30,8 @@ class Estimate:
 def auc(scores: Sequence[float], positive: Sequence[bool]) -> float:
     """Area under the ROC curve by ranks (Hanley and McNeil 1982), ties counted half.
 
-    NaN without positives or without negatives. scikit-learn's ``roc_auc_score`` gives the same
-    number (a test compares the two), but takes 70 times as long in each draw of the bootstrap.
+    NaN where there are no positives or no negatives. Not scikit-learn's ``roc_auc_score``, which
+    gives the same (a test compares) but takes 70 times as long, in each draw of the bootstrap.
 
     >>> auc([0.1, 0.4, 0.35, 0.8], [False, False, True, True])
     0.75
@@ -47,8 +50,8 @@ def icc(ratings: np.ndarray) -> Estimate:
     """ICC(2,1): two-way random effects, absolute agreement, single rating.
 
     Shrout and Fleiss 1979, Psychol Bull 86:420; the interval as in McGraw and Wong 1996.
-    ``ratings``: (subjects, raters), without missing values. ``n``: subjects. NaN if all ratings are
-    equal.
+    ``ratings``: (subjects, raters), without missing values. ``n``: subjects. NaN where nothing
+    varies.
     """
     ratings = np.asarray(ratings, float)
     n, k = ratings.shape
@@ -65,7 +68,8 @@ def icc(ratings: np.ndarray) -> Estimate:
     if not below > 0:
         return Estimate(math.nan, math.nan, math.nan, n)
     value = float((between - error) / below)
-    if not error > 1e-12 * between:  # raters differ by a constant at most: F has no end
+    # Where raters differ by a constant at most, F has no upper end.
+    if not error > _NO_ERROR * between:
         return Estimate(value, math.nan, math.nan, n)
     # Degrees of freedom by Satterthwaite, of the sum of squares that ICC(2,1) divides by.
     ratio = raters / error
@@ -88,39 +92,42 @@ def icc(ratings: np.ndarray) -> Estimate:
 
 
 def kappa(
-    first: Sequence, second: Sequence, weights: str | None = None, levels: Sequence | None = None
+    first: Sequence[Any],
+    second: Sequence[Any],
+    weights: str | None = None,
+    levels: Sequence[Any] | None = None,
 ) -> Estimate:
     """Cohen's kappa of two readers' ratings, with the large-sample interval.
 
-    ``weights``: None, 'linear' or 'quadratic' over the ranks of ``levels``, which are in order; by
-    default the levels are the sorted values that occur. Cohen 1960, 1968; standard error by Fleiss,
-    Cohen and Everitt 1969, Psychol Bull 72:323 (statsmodels). NaN if the agreement by chance is
-    complete. The interval is cut at -1 and 1.
+    ``weights``: None, 'linear' or 'quadratic' over the ranks of ``levels`` (given in their order;
+    without them, the sorted values that occur). Cohen 1960, 1968; standard error by Fleiss, Cohen
+    and Everitt 1969, Psychol Bull 72:323 (statsmodels). NaN where chance alone agrees fully; the
+    interval is cut at -1 and 1.
 
     Raises
     ------
     ValueError
-        If the readers have different numbers of ratings, or a rating is none of ``levels``.
+        Where the ratings differ in number, or one is none of ``levels``.
     """
-    # A late import: statsmodels is slow to load, and most users of this module do without it.
+    # Imported here: most commands do not need statsmodels.
     from statsmodels.stats.inter_rater import cohens_kappa
 
     first, second = list(first), list(second)
     if len(first) != len(second):
         raise ValueError(f"{len(first)} and {len(second)} ratings: give one of each a subject")
-    known = sorted(set(first) | set(second)) if levels is None else list(levels)
-    place = {level: number for number, level in enumerate(known)}
+    ordered = sorted(set(first) | set(second)) if levels is None else list(levels)
+    place = {level: number for number, level in enumerate(ordered)}
     if unknown := sorted({str(v) for v in (*first, *second) if v not in place}):
-        raise ValueError(f"ratings {unknown} are none of {known}")
-    table = np.zeros((len(known), len(known)))
+        raise ValueError(f"ratings {unknown} are none of {ordered}")
+    table = np.zeros((len(ordered), len(ordered)))
     np.add.at(table, ([place[v] for v in first], [place[v] for v in second]), 1)
     if _chance_agrees_fully(table):
         return Estimate(math.nan, math.nan, math.nan, len(first))
-    found = cohens_kappa(table, wt=weights)
+    result = cohens_kappa(table, wt=weights)
     return Estimate(
-        float(found.kappa),
-        float(max(found.kappa_low, -1)),
-        float(min(found.kappa_upp, 1)),
+        float(result.kappa),
+        float(max(result.kappa_low, -1)),
+        float(min(result.kappa_upp, 1)),
         len(first),
     )
 
@@ -129,7 +136,7 @@ def weighted_kappa(table: np.ndarray, weights: str = "quadratic") -> float:
     """Cohen's weighted kappa of a square table of counts (rows one reader, columns the other).
 
     ``weights``: 'quadratic' (disagreement grows with the square of the distance) or 'linear'.
-    Cohen 1968, Psychol Bull 70:213 (statsmodels). NaN if the agreement by chance is complete.
+    Cohen 1968, Psychol Bull 70:213 (statsmodels). NaN where chance alone agrees fully.
     """
     from statsmodels.stats.inter_rater import cohens_kappa
 
@@ -139,7 +146,7 @@ def weighted_kappa(table: np.ndarray, weights: str = "quadratic") -> float:
 
 
 def _chance_agrees_fully(table: np.ndarray) -> bool:
-    """True if both readers give the same rating to all subjects, or no rating: kappa is 0 / 0."""
+    """Whether both readers give a single and the same rating, or none: kappa is then 0 / 0."""
     expected = np.outer(table.sum(axis=1), table.sum(axis=0))
     return bool(expected.sum() == np.trace(expected))
 
@@ -153,9 +160,9 @@ def bland_altman(first: Sequence[float], second: Sequence[float]) -> dict[str, f
 
 
 def rogan_gladen(apparent: float, sensitivity: float, specificity: float) -> float:
-    """True prevalence from the apparent one (Rogan and Gladen 1978), clipped to 0 and 1.
+    """True prevalence from the apparent one (Rogan and Gladen 1978), held within 0 and 1.
 
-    NaN if the test is uninformative (sensitivity + specificity <= 1).
+    NaN where the test is uninformative (sensitivity + specificity <= 1).
 
     >>> round(rogan_gladen(0.51, 0.95, 0.57), 3)
     0.154
@@ -167,7 +174,10 @@ def rogan_gladen(apparent: float, sensitivity: float, specificity: float) -> flo
 
 
 def calibration_bins(p: np.ndarray, bins: int = 10) -> np.ndarray:
-    """Number of the bin of each probability, 0 to ``bins`` - 1. A bin contains its upper edge."""
+    """Number of the bin of each of ``p`` (n,), 0 to ``bins`` - 1.
+
+    Bins are of equal width. An upper edge belongs to the bin below.
+    """
     return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], np.asarray(p, float))
 
 
@@ -180,33 +190,32 @@ def expected_calibration_error(
 ) -> float:
     """Expected calibration error (Naeini et al., AAAI 2015) of the probabilities from ``least`` on.
 
-    The error is the mean, over these probabilities, of the distance between the mean probability of
-    a bin and the share of true ones in the bin. Probabilities below ``least`` are clear negatives.
-    Most candidates are clear negatives; the error would be small whatever the others do. ``p``,
-    ``truth`` and ``weight`` (how often each counts) are (n,). NaN if no probability is left.
+    The mean over candidates of the distance between their bin's mean probability and its share of
+    true ones. Clear negatives dominate in number and would make the error look smaller than it is,
+    so they are left out. ``p``, ``truth`` and ``weight`` (how often each counts) are (n,). NaN
+    without a probability from ``least`` on.
 
     >>> round(expected_calibration_error(np.array([0.9, 0.9, 0.3]), np.array([1, 0, 0])), 3)
     0.367
     """
     p, truth = np.asarray(p, float), np.asarray(truth, float)
     weight = np.ones(len(p)) if weight is None else np.asarray(weight, float)
-    kept = p >= least
-    p, truth, weight = p[kept], truth[kept], weight[kept]
+    judged = p >= least
+    p, truth, weight = p[judged], truth[judged], weight[judged]
     if not weight.sum() > 0:
         return math.nan
     number = calibration_bins(p, bins)
-    said, right = (np.bincount(number, weight * values, bins) for values in (p, truth))
-    return float(np.abs(said - right).sum() / weight.sum())
+    expected, observed = (np.bincount(number, weight * values, bins) for values in (p, truth))
+    return float(np.abs(expected - observed).sum() / weight.sum())
 
 
 def calibration_error_by_chance(
     p: np.ndarray, seed: int, least: float = 0.02, bins: int = 10, draws: int = 1000
 ) -> tuple[float, float]:
-    """Mean and 95th percentile of the expected calibration error of a perfect calibration.
+    """Mean and 95th percentile of the expected calibration error of a calibrated model.
 
-    Truths are drawn with the probabilities ``p`` (n,), independently of each other. A small number
-    of candidates misses its expected share by chance, and the error is never negative, so that a
-    perfect calibration has an error above zero (Kumar et al., NeurIPS 2019).
+    Truths are drawn independently with the probabilities ``p`` (n,). Their error is above zero,
+    since few candidates miss their share by chance (Kumar et al., NeurIPS 2019).
     """
     p = np.asarray(p, float)
     p = p[p >= least]

@@ -1,4 +1,4 @@
-"""Which prediction is which microbleed: one to one, in scanner millimetres."""
+"""One-to-one matching of predictions and microbleeds, in scanner millimetres."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from scipy.optimize import linear_sum_assignment
 
 #: A centre this near is a hit, however small the lesion; half the slice thickness is not added.
 HIT_MM = 3.0
+#: Centres (m, 3) in scanner RAS mm, and radii (m,) in mm.
+Lesions = tuple[np.ndarray, np.ndarray]
 
 
-def reaches(predicted: np.ndarray, real: np.ndarray, radius: np.ndarray) -> tuple:
+def reaches(
+    predicted: np.ndarray, real: np.ndarray, radius: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Distances (predicted x real, mm) and where they are within max(3 mm, radius of the lesion).
 
     ``predicted`` has shape (p, 3), ``real`` (r, 3), both scanner RAS in mm; ``radius`` (r,), NaN
@@ -44,26 +48,28 @@ def assign(cost: np.ndarray, within: np.ndarray) -> list[tuple[int, int]]:
     return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if within[i, j]]
 
 
-def only_near(points: np.ndarray, faint: tuple, real: tuple) -> np.ndarray:
-    """Which ``points`` (n, 3) lie at a faint microbleed and at none that counts: neither right nor
-    wrong. ``faint`` and ``real`` are centres (m, 3) and radii (m,).
+def only_near(points: np.ndarray, faint: Lesions, real: Lesions) -> np.ndarray:
+    """Whether each of ``points`` (n, 3) lies at a faint microbleed and at no real one.
+
+    Such a point is neither a hit nor a false positive. ``faint`` and ``real`` are centres (m, 3)
+    and radii (m,), in mm.
 
     >>> some = np.array([[0, 0, 0.0], [9, 0, 0], [20, 0, 0]])
     >>> only_near(some, (some[:2], np.ones(2)), (some[1:2], np.ones(1)))
     array([ True, False, False])
     """
-    near, counts = (reaches(points, *these)[1].any(1) for these in (faint, real))
-    return near & ~counts
+    (_, at_faint), (_, at_real) = reaches(points, *faint), reaches(points, *real)
+    return np.any(at_faint, axis=1) & ~np.any(at_real, axis=1)
 
 
 def hits_by_score(
     predicted: np.ndarray, real: np.ndarray, radius: np.ndarray, scores: np.ndarray
 ) -> np.ndarray:
-    """For each prediction, whether it adds a hit when predictions are let in by falling score.
+    """Whether each prediction adds a hit when predictions enter by falling score, bool (p,).
 
-    At any threshold the predictions above it that are marked are as many as the largest one-to-one
-    matching has pairs (augmenting paths; the matchable sets are a matroid): so one pass gives the
-    whole FROC curve. A second prediction on a lesion adds none and is a false positive. Ties keep
+    At any threshold the number of marked predictions above the threshold is that of the pairs of
+    the largest one-to-one matching (augmenting paths; the matchable sets are a matroid). One pass
+    then gives the whole FROC curve. A second prediction on a lesion is a false positive. Ties keep
     their order.
     """
     marked = np.zeros(len(predicted), bool)
@@ -73,7 +79,7 @@ def hits_by_score(
     owner: dict[int, int] = {}
 
     def place(candidate: int, tried: set[int]) -> bool:
-        for lesion in np.flatnonzero(within[candidate]):
+        for lesion in np.flatnonzero(within[candidate]).tolist():
             if lesion in tried:
                 continue
             tried.add(lesion)

@@ -1,6 +1,6 @@
-"""Regressions of presence, counts and patterns by statsmodels; what goes wrong is a sentence.
+"""Regressions of presence, counts and patterns by statsmodels; a failed fit says why in a sentence.
 
-Matrices have a constant first and a column a term; ratios are exp of what is returned.
+Matrices have a constant first and a column a term. A ratio is the exponential of a log ratio.
 """
 
 from __future__ import annotations
@@ -8,28 +8,42 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from cmburden.stats.intervals import Z95
 
-#: Beyond this a log ratio per standard deviation is no finding but two groups that never mix.
+#: A log ratio per standard deviation above this means complete separation; the fit is reported as
+#: not estimable. By eye.
 _SEPARATED = 8.0
+#: A dispersion of a negative binomial model below this is at its limit of 0. By eye.
+_LEAST_ALPHA = 1e-4
+_NO_ALPHA = (np.nan, np.nan, np.nan)
+#: Fisher scoring: log rates are clipped here, a step is halved at most so often, a step may raise
+#: the loss by this share (rounding), and coefficients have converged below this step.
+_LARGEST_LOG_RATE = 30.0
+_HALVINGS = 30
+_LOSS_TOLERANCE = 1e-9
+_STEP_TOLERANCE = 1e-8
+#: Where the search for the dispersion starts: the moments' estimate within these bounds.
+_STARTING_ALPHA = (0.01, 50.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """Log ratios and standard errors of the terms, (terms,) or (terms, outcomes); AIC.
+    """Log ratios and standard errors of the terms, (terms,) or (terms, outcomes).
 
-    ``problem``: why it is none. ``alpha``: estimate and interval of the negative binomial's.
+    ``llf``: log likelihood; ``aic``: Akaike's criterion. ``alpha``: the dispersion of a negative
+    binomial model with its 95 % interval, NaN for other models. ``problem``: a sentence why there
+    is no fit; the arrays are then empty and the numbers NaN.
     """
 
-    log_ratio: np.ndarray | None = None
-    error: np.ndarray | None = None
+    log_ratio: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
+    error: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
     llf: float = np.nan
     aic: float = np.nan
-    alpha: tuple[float, float, float] | None = None
+    alpha: tuple[float, float, float] = _NO_ALPHA
     problem: str | None = None
 
 
@@ -41,7 +55,10 @@ def logistic(y: np.ndarray, matrix: np.ndarray) -> Fit:
 
 
 def poisson(y: np.ndarray, matrix: np.ndarray) -> Fit:
-    """Maximum likelihood with the sandwich's errors: counts vary more than Poisson's do."""
+    """Maximum likelihood with sandwich errors, since counts vary more than Poisson's do.
+
+    ``y`` int (n,), ``matrix`` (n, 1 + terms) with a constant first.
+    """
     from statsmodels.api import Poisson
 
     return _fitted(
@@ -50,10 +67,13 @@ def poisson(y: np.ndarray, matrix: np.ndarray) -> Fit:
 
 
 def negative_binomial(y: np.ndarray, matrix: np.ndarray) -> Fit:
-    """NB2 (variance = mean + alpha mean^2), maximum likelihood of ratios and alpha together."""
+    """NB2 (variance = mean + alpha mean^2), maximum likelihood of ratios and alpha together.
+
+    ``y`` int (n,), ``matrix`` (n, 1 + terms) with a constant first.
+    """
     from statsmodels.api import NegativeBinomial
 
-    def fit():
+    def fit() -> Any:
         model = NegativeBinomial(y.astype(float), matrix, loglike_method="nb2")
         return model.fit(disp=0, method="bfgs", maxiter=500, start_params=_start(y, matrix))
 
@@ -61,12 +81,13 @@ def negative_binomial(y: np.ndarray, matrix: np.ndarray) -> Fit:
 
 
 def _start(y: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Coefficients of the Poisson fit, then the dispersion by moments."""
     from statsmodels.api import Poisson
 
     params = Poisson(y.astype(float), matrix).fit(disp=0, maxiter=100).params
     mean = np.exp(matrix @ params)
     excess = ((y - mean) ** 2 - mean).sum() / (mean**2).sum()
-    return np.append(params, np.clip(excess, 0.01, 50.0))
+    return np.append(params, np.clip(excess, *_STARTING_ALPHA))
 
 
 def multinomial(codes: np.ndarray, matrix: np.ndarray) -> Fit:
@@ -77,39 +98,50 @@ def multinomial(codes: np.ndarray, matrix: np.ndarray) -> Fit:
 
 
 def _fitted(fit: Callable[[], Any], matrix: np.ndarray, *, alpha: bool = False) -> Fit:
-    """A statsmodels fit as ours; whatever goes wrong in it becomes a sentence."""
+    """A fit of statsmodels as ``Fit``; a problem of the fit becomes a sentence.
+
+    ``alpha``: the last parameter is the dispersion of a negative binomial model.
+    """
     from statsmodels.tools.sm_exceptions import PerfectSeparationError
 
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            found = fit()
-            params, error = np.asarray(found.params, float), np.asarray(found.bse, float)
-            llf, aic = float(found.llf), float(found.aic)
+            result = fit()
+            params, errors = np.asarray(result.params, float), np.asarray(result.bse, float)
+            llf, aic = float(result.llf), float(result.aic)
     except PerfectSeparationError:
         return Fit(problem="a combination of the terms tells the outcome exactly (separation)")
     except (np.linalg.LinAlgError, ValueError, ArithmeticError) as error:
-        said = str(error).partition("\n")[0] or type(error).__name__
-        return Fit(problem=f"the fit broke off ({said})")
-    dispersion = None
-    if alpha and not params[-1] > 1e-4:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        return Fit(problem=f"the fit broke off ({reason})")
+    if alpha and not params[-1] > _LEAST_ALPHA:
         limit = "counts vary no more than Poisson's (alpha at its limit of 0): see Poisson"
         return Fit(problem=limit)
-    if not found.mle_retvals.get("converged", False):
+    if not result.mle_retvals.get("converged", False):
         return Fit(problem="the fit did not converge")
+    dispersion = _NO_ALPHA
     if alpha:
-        value, spread = params[-1], error[-1]
-        params, error = params[:-1], error[:-1]
-        ends = np.exp(np.log(value) + np.array([-1, 1]) * Z95 * spread / value)
-        dispersion = (float(value), float(ends[0]), float(ends[1]))
-    if not (np.isfinite(params).all() and np.isfinite(error).all()):
+        dispersion = _wald_of_log(params[-1], errors[-1])
+        params, errors = params[:-1], errors[:-1]
+    if not (np.isfinite(params).all() and np.isfinite(errors).all()):
         return Fit(problem="the likelihood is flat: the terms cannot be told apart")
-    spread = matrix[:, 1:].std(axis=0)
-    terms = params[1:]
-    scaled = np.abs(terms) * (spread[:, None] if terms.ndim > 1 else spread)
-    if (scaled > _SEPARATED).any():
+    if _separated(params[1:], matrix):
         return Fit(problem="a combination of the terms all but tells the outcome (separation)")
-    return Fit(terms, error[1:], llf, aic, dispersion)
+    return Fit(params[1:], errors[1:], llf, aic, dispersion)
+
+
+def _wald_of_log(value: float, error: float) -> tuple[float, float, float]:
+    """A positive number with the 95 % interval of its logarithm (delta method)."""
+    low, high = np.exp(np.log(value) + np.array([-1, 1]) * Z95 * error / value)
+    return float(value), float(low), float(high)
+
+
+def _separated(terms: np.ndarray, matrix: np.ndarray) -> bool:
+    """Whether a log ratio per standard deviation of its column means complete separation."""
+    spread = matrix[:, 1:].std(axis=0)
+    scaled = np.abs(terms) * (spread[:, None] if terms.ndim > 1 else spread)
+    return bool((scaled > _SEPARATED).any())
 
 
 def background_poisson(
@@ -118,45 +150,61 @@ def background_poisson(
     """Log ratios of the true rate where counts hold ``background`` (n,) false ones on average.
 
     Expected count = background + exp(matrix b), by Poisson quasi-likelihood (Fisher scoring) with
-    the sandwich's errors. A constant sensitivity to lesions is part of the constant; so ratios are
-    of true counts as long as sensitivity and background do not depend on the covariates.
+    sandwich errors. A constant sensitivity to lesions is part of the constant. Ratios are then of
+    true counts as long as sensitivity and background do not depend on the covariates. ``most``:
+    steps of the scoring.
     """
-    b = np.zeros(matrix.shape[1])
-    b[0] = np.log(max(y.mean() - background.mean(), 0.1 * max(y.mean(), 1e-6)))
+    start = np.zeros(matrix.shape[1])
+    # A tenth of the mean count stands in where there are as many counts as false positives.
+    start[0] = np.log(max(y.mean() - background.mean(), 0.1 * max(y.mean(), 1e-6)))
     indistinct = "counts do not stand out from the false positives"
     try:
         with np.errstate(all="ignore"):
-            b, error = _scoring(y, matrix, background, b, most)
+            scored = _scoring(y, matrix, background, start, most)
     except np.linalg.LinAlgError:
         return Fit(problem=indistinct)
-    if b is None:
+    if scored is None:
         return Fit(problem="the fit did not converge")
-    scaled = np.abs(b[1:]) * matrix[:, 1:].std(axis=0)
-    if not np.isfinite(error).all() or (scaled > _SEPARATED).any():
+    b, errors = scored
+    if not np.isfinite(errors).all() or _separated(b[1:], matrix):
         return Fit(problem=indistinct)
-    return Fit(b[1:], error[1:])
+    return Fit(b[1:], errors[1:])
 
 
-def _scoring(y, matrix, background, b, most) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Coefficients and their sandwich errors; None where ``most`` steps are not enough."""
+@dataclasses.dataclass(frozen=True)
+class _At:
+    """Means and their slopes at coefficients, and the quasi-likelihood's loss there."""
 
-    def parts(b):
-        rate = np.exp(np.clip(matrix @ b, -30, 30))
+    slope: np.ndarray  # (n, 1 + terms)
+    mean: np.ndarray  # (n,)
+    loss: float
+
+    @classmethod
+    def of(cls, b: np.ndarray, y: np.ndarray, matrix: np.ndarray, background: np.ndarray) -> Self:
+        rate = np.exp(np.clip(matrix @ b, -_LARGEST_LOG_RATE, _LARGEST_LOG_RATE))
         mean = background + rate
-        return matrix * rate[:, None], mean, float((mean - y * np.log(mean)).sum())
+        return cls(matrix * rate[:, None], mean, float((mean - y * np.log(mean)).sum()))
 
-    slope, mean, loss = parts(b)
+    def inverse_information(self) -> np.ndarray:
+        return np.linalg.inv(self.slope.T @ (self.slope / self.mean[:, None]))
+
+
+def _scoring(
+    y: np.ndarray, matrix: np.ndarray, background: np.ndarray, b: np.ndarray, most: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Coefficients and their sandwich errors; None where ``most`` steps are not enough."""
+    at = _At.of(b, y, matrix, background)
     for _ in range(most):
-        inverse = np.linalg.inv(slope.T @ (slope / mean[:, None]))
-        step = inverse @ (slope.T @ ((y - mean) / mean))
-        for _ in range(30):
-            new = parts(b + step)
-            if new[2] <= loss + 1e-9 * abs(loss):
+        step = at.inverse_information() @ (at.slope.T @ ((y - at.mean) / at.mean))
+        new = _At.of(b + step, y, matrix, background)
+        for _ in range(_HALVINGS):
+            if new.loss <= at.loss + _LOSS_TOLERANCE * abs(at.loss):
                 break
             step = step / 2
-        b, (slope, mean, loss) = b + step, new
-        if np.abs(step).max() < 1e-8:
-            inverse = np.linalg.inv(slope.T @ (slope / mean[:, None]))
-            scores = slope * ((y - mean) / mean)[:, None]
+            new = _At.of(b + step, y, matrix, background)
+        b, at = b + step, new
+        if np.abs(step).max() < _STEP_TOLERANCE:
+            inverse = at.inverse_information()
+            scores = at.slope * ((y - at.mean) / at.mean)[:, None]
             return b, np.sqrt(np.diag(inverse @ (scores.T @ scores) @ inverse))
-    return None, None
+    return None

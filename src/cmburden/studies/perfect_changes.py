@@ -25,7 +25,7 @@ from cmburden.core.keys import seed_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
 from cmburden.follow import midspace
-from cmburden.follow import stage as longitudinal
+from cmburden.follow.presence import Visit, presence
 from cmburden.follow.tracks import Rates
 from cmburden.studies.change_scores import THERE, as_plain, markdown, score
 
@@ -63,7 +63,7 @@ class _Visit:
     """A simulated session: its scan, image, candidates, truth (rows) and true pose (4, 4)."""
 
     scan: Scan
-    image: midspace.Session
+    image: midspace.Image
     candidates: pd.DataFrame
     truth: list[dict[str, Any]]
     pose: np.ndarray
@@ -153,7 +153,7 @@ def _simulate(k: int, number: int, seed: int, anatomy: Path | None) -> list[_Vis
         mask = wandering(made.brain, preset.voxel_mm, of_session)
         scan = _scan(f"sub-{k:03d}", f"ses-{session + 1}")
         truth = _truth(scan, made.sources, tracks)
-        image = midspace.Session(made.image / np.median(made.image[mask]), mask, made.affine)
+        image = midspace.Image(made.image / np.median(made.image[mask]), mask, made.affine)
         visits.append(_Visit(scan, image, _all_found(truth, image), truth, pose))
     return visits
 
@@ -180,10 +180,10 @@ def _call(
     """Tracks and changes of one participant, whose sessions have these poses in the mid-space."""
     participant = visits[0].scan.participant_id
     together = [
-        longitudinal.Visit(visit.scan, visit.image, pose, visit.candidates)
+        Visit(visit.scan, visit.image, pose, visit.candidates)
         for visit, pose in zip(visits, poses, strict=True)
     ]
-    tracks = longitudinal.presence(participant, together, settings, _PERFECT)
+    tracks = presence(participant, together, settings, _PERFECT)
     lesions = tracks[tracks["found"]].assign(macrohaemorrhage=False)
     followed = tables.FOLLOWED_SESSIONS.frame(
         [
@@ -259,7 +259,7 @@ def _truth(scan: Scan, sources: Sequence[Source], tracks: list[int]) -> list[dic
     ]
 
 
-def _all_found(truth: list[dict[str, Any]], image: midspace.Session) -> pd.DataFrame:
+def _all_found(truth: list[dict[str, Any]], image: midspace.Image) -> pd.DataFrame:
     """Candidates of a detector that finds every microbleed within the brain mask."""
     places = np.array([[row[f"{axis}_mm"] for axis in "xyz"] for row in truth]).reshape(-1, 3)
     _, in_brain = midspace.in_view(places, image.mask, image.affine)
@@ -285,7 +285,7 @@ def _all_found(truth: list[dict[str, Any]], image: midspace.Session) -> pd.DataF
     )
 
 
-def _error(image: midspace.Session, motion: np.ndarray, true: np.ndarray) -> np.ndarray:
+def _error(image: midspace.Image, motion: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Distances (n,) in mm between the images of points of the brain under two motions (4, 4)."""
     points = apply_affine(image.affine, np.argwhere(image.mask)[::_STEP])
     return np.linalg.norm(apply_affine(motion - true, points), axis=1)

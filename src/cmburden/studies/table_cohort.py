@@ -148,7 +148,8 @@ def write(
     write_json(layout.config, settings)  # JSON is YAML
     columns = [name for name in SCANS.names if name in scans]
     nothing = REJECTED.frame([])
-    aggregate.write_tables(layout, bids_dir, settings, scans[columns], lesions, nothing, [])
+    records = aggregate.Records(scans[columns], lesions, nothing, runs=[])
+    aggregate.write_tables(layout, bids_dir, settings, records)
     return TableCohort(layout, bids_dir, settings, truth)
 
 

@@ -12,7 +12,7 @@ from cmburden.core.errors import CMBurdenError
 
 
 def checked_edges(edges: Sequence[float], key: str) -> list[float]:
-    """``edges`` if they rise strictly; else the user is told which config key to mend."""
+    """``edges`` if they rise strictly; else CMBurdenError names the config ``key`` to mend."""
     if not edges or any(low >= high for low, high in pairwise(edges)):
         raise CMBurdenError(f"config {key}: give rising lower edges, not {list(edges)}")
     return list(edges)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,16 @@ import pandas as pd
 from cmburden.core.keys import seed_of
 from cmburden.stats.intervals import poisson_interval
 from cmburden.summary.bins import bin_labels
-from cmburden.summary.rows import count, row, share
+from cmburden.summary.measures import (
+    AriaHStyle,
+    ChangedLesions,
+    LesionRate,
+    Participants,
+    PersonYears,
+    SessionPairs,
+    Sessions,
+)
+from cmburden.summary.rows import Row, count, of_stratum, row, share
 from cmburden.summary.strata import strata
 
 #: Of the bootstrap.
@@ -28,21 +37,22 @@ GARWOOD = "number over person-years, exact Poisson 95 % interval (Garwood 1936)"
 CLUSTERED = f"number over person-years, percentile bootstrap over participants, {_DRAWS} draws"
 EXPECTED = f"sum of 1 - p_missed over person-years, bootstrap over participants, {_DRAWS} draws"
 
-
 #: Measure of `summary` and the column of `pairs` that it sums up.
 _SUMS = {
-    "lesions new": "n_new",
-    "lesions persisting": "n_persisting",
-    "lesions persisting, found in one session only": "n_found_once",
-    "lesions lost": "n_lost",
-    "lesions not comparable": "n_not_comparable",
-    "lesions new, possible": "n_new_possible",
+    ChangedLesions("new"): "n_new",
+    ChangedLesions("persisting"): "n_persisting",
+    ChangedLesions("persisting", "found in one session only"): "n_found_once",
+    ChangedLesions("lost"): "n_lost",
+    ChangedLesions("not comparable"): "n_not_comparable",
+    ChangedLesions("new", "possible"): "n_new_possible",
 }
+#: Changes that have a rate, and their column of `pairs`.
+_RATED: tuple[tuple[Literal["new", "lost"], str], ...] = (("new", "n_new"), ("lost", "n_lost"))
 
 
 def estimates(
     pairs: pd.DataFrame, followed: pd.DataFrame, participants: pd.DataFrame, config: dict[str, Any]
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Rows of `summary`; none if nobody has several sessions.
 
     ``pairs`` and ``participants`` are the cohort's tables, ``followed`` rows of
@@ -54,60 +64,63 @@ def estimates(
     rows = []
     for stratum, members in strata(participants, config["report"]["strata"]):
         names = set(members["participant_id"])
-        of_stratum = pairs[pairs["participant_id"].isin(names)]
+        of_members = pairs[pairs["participant_id"].isin(names)]
         visits = followed[followed["participant_id"].isin(names)]
         if visits.empty:
             continue
-        consecutive = of_stratum[of_stratum["consecutive"].astype(bool)]
+        consecutive = of_members[of_members["consecutive"].astype(bool)]
         compared = consecutive[consecutive["comparable"].astype(bool)]
-        for estimate in (
-            *_sessions(visits, consecutive),
-            *_numbers(visits, compared),
-            *_rates(stratum, compared),
-            *_categories(of_stratum, bins),
-        ):
-            rows.append({"stratum": stratum} | estimate)
+        rows += of_stratum(
+            stratum,
+            (
+                *_sessions(visits, consecutive),
+                *_numbers(visits, compared),
+                *_rates(stratum.name, compared),
+                *_categories(of_members, bins),
+            ),
+        )
     return rows
 
 
-def _sessions(visits: pd.DataFrame, consecutive: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _sessions(visits: pd.DataFrame, consecutive: pd.DataFrame) -> Iterator[Row]:
     """How many sessions were followed, and how many pairs of them can be compared."""
-    yield count("participants with several sessions", visits["participant_id"].nunique())
+    yield count(Participants("with several sessions"), visits["participant_id"].nunique())
     for status, number in visits["status"].value_counts().sort_index().items():
-        yield count(f"sessions status={status}", int(number), len(visits))
-    yield count("session pairs", len(consecutive))
+        yield count(Sessions(str(status)), int(number), len(visits))
+    yield count(SessionPairs(), len(consecutive))
     n_other = int((~consecutive["comparable"].astype(bool)).sum())
-    yield count("session pairs of another sequence, not compared", n_other, len(consecutive))
+    unlike = SessionPairs("of another sequence, not compared")
+    yield count(unlike, n_other, len(consecutive))
 
 
-def _numbers(visits: pd.DataFrame, compared: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _numbers(visits: pd.DataFrame, compared: pd.DataFrame) -> Iterator[Row]:
     """Lesions by change, and participants with a new one, over consecutive comparable pairs."""
     n_compared = compared["participant_id"].nunique()
-    yield share("participants compared", n_compared, visits["participant_id"].nunique())
+    yield share(Participants("compared"), n_compared, visits["participant_id"].nunique())
     for measure, column in _SUMS.items():
         number = int(compared[column].sum())
         yield row(measure, number, number, method=COUNTED)
     n_new = compared.groupby("participant_id")["n_new"].sum()
-    yield share("participants with a new lesion", int((n_new > 0).sum()), n_compared)
+    yield share(Participants("with a new lesion"), int((n_new > 0).sum()), n_compared)
 
 
-def _rates(stratum: str, compared: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _rates(stratum: str, compared: pd.DataFrame) -> Iterator[Row]:
     """Lesions per person-year, over consecutive comparable pairs with a time between."""
     timed = compared[compared["years"].notna()]
     n_untimed = len(compared) - len(timed)
-    yield count("session pairs without a time between", n_untimed, len(compared))
+    yield count(SessionPairs("without a time between"), n_untimed, len(compared))
     years = float(timed["years"].sum())
-    yield row("person-years", years or None, len(timed), method="sum over pairs with a time")
-    for words, column in (("new", "n_new"), ("lost", "n_lost")):
+    yield row(PersonYears(), years or None, len(timed), method="sum over pairs with a time")
+    for change, column in _RATED:
         number = int(timed[column].sum())
         rate = number / years if years else None
-        name = f"{words} lesions per person-year"
-        yield row(name, rate, number, None, GARWOOD, *poisson_interval(number, years))
+        low, high = poisson_interval(number, years)
+        yield row(LesionRate(change), rate, number, None, GARWOOD, low, high)
         low, high = _bootstrap(f"{stratum} {column}", timed, column)
-        yield row(f"{name}, clustered", rate, number, None, CLUSTERED, low, high)
+        yield row(LesionRate(change, "clustered"), rate, number, None, CLUSTERED, low, high)
     low, high = _bootstrap(f"{stratum} expected", timed, "expected_new")
     yield row(
-        "new lesions per person-year, weighted by 1 - p_missed",
+        LesionRate("new", "weighted by 1 - p_missed"),
         float(timed["expected_new"].sum()) / years if years else None,
         int(timed["n_new"].sum()),
         method=EXPECTED,
@@ -116,13 +129,13 @@ def _rates(stratum: str, compared: pd.DataFrame) -> Iterator[dict[str, Any]]:
     )
 
 
-def _categories(pairs: pd.DataFrame, bins: list[str]) -> Iterator[dict[str, Any]]:
+def _categories(pairs: pd.DataFrame, bins: list[str]) -> Iterator[Row]:
     """Participants by ARIA-H-style category, from the first to the last session."""
     whole = pairs[pairs["since_baseline"].astype(bool) & pairs["last"].astype(bool)]
     whole = whole[whole["comparable"].astype(bool)]
     for label in bins:
         number = int((whole["aria_h_style"] == label).sum())
-        yield share(f"aria-h-style new={label}", number, len(whole))
+        yield share(AriaHStyle(label), number, len(whole))
 
 
 def _bootstrap(seed: str, pairs: pd.DataFrame, column: str) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from counts: of the verifier's contract, or of a reader's review of the cohort i
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,16 +18,22 @@ from cmburden.core.keys import seed_of
 from cmburden.stats import intervals
 from cmburden.stats.agreement import rogan_gladen
 from cmburden.stats.intervals import Z95
-from cmburden.summary.rows import WILSON, row, share
+from cmburden.summary.measures import Counted, DetectorRate, Prevalence, PrevalenceAt
+from cmburden.summary.rows import WILSON, Row, of_stratum, row, share
+from cmburden.summary.strata import Stratum
 
 DRAWS = 10_000
-#: Threshold: the key of the contract's metrics, and how measures are named after it.
-THRESHOLDS = {
+#: Threshold: the key of the contract's metrics, and the lesions that make a scan positive.
+THRESHOLDS: dict[str, tuple[str, Counted]] = {
     "definite": ("presence", ""),
-    "possible": ("presence_possible", " definite or possible"),
+    "possible": ("presence_possible", "definite or possible"),
 }
 #: Sensitivities and specificities of the sensitivity analysis where none was measured.
 ASSUMED = (0.7, 0.8, 0.9)
+#: Jeffreys' prior of a proportion: Beta(0.5, 0.5).
+_JEFFREYS = 0.5
+#: Binary fractions: 0.58 + 0.42 may be a hair above 1.
+_ROUNDING = 1e-9
 _COUNTS = ("positive_found", "positive_scans", "negative_clean", "negative_scans")
 
 
@@ -42,25 +49,25 @@ def presence_counts(called: np.ndarray, real: np.ndarray) -> dict[str, int]:
 
 @dataclasses.dataclass(frozen=True)
 class DetectorError:
-    """How a detector did on scans whose truth is known.
+    """Numbers of scans with and without a microbleed that a detector called rightly.
 
-    ``found`` of the ``positive`` scans had a lesion called, ``clean`` of the ``negative`` ones had
-    none. ``source``: who says so.
+    ``true_positive`` of the ``positive`` scans had a lesion called, ``true_negative`` of the
+    ``negative`` scans had none. ``source``: where the numbers are from, in words.
     """
 
-    found: int
+    true_positive: int
     positive: int
-    clean: int
+    true_negative: int
     negative: int
     source: str
 
     @property
     def sensitivity(self) -> float:
-        return self.found / self.positive
+        return self.true_positive / self.positive
 
     @property
     def specificity(self) -> float:
-        return self.clean / self.negative
+        return self.true_negative / self.negative
 
     @property
     def informs(self) -> bool:
@@ -71,44 +78,46 @@ class DetectorError:
 def detector_errors(
     contract: Mapping[str, Any] | None, reviews: Mapping[str, Any] | None = None
 ) -> dict[tuple[str, str], DetectorError]:
-    """The detector's errors by (threshold, contrast); what nobody measured is absent.
+    """The detector's errors by (threshold, contrast); errors that nobody measured are absent.
 
     ``contract``: the verifier's, whose ``metrics.presence`` and ``metrics.presence_possible`` map
     a contrast to positive_scans, positive_found, negative_scans and negative_clean. ``reviews``:
     the same two keys from a reader's review of this cohort; they take the contract's place contrast
-    by contrast. Counts that cannot be (found above positive, no scan at all) are as absent.
+    by contrast. Impossible counts (positive_found above positive_scans, no scan at all) count as
+    absent.
     """
     metrics = (contract or {}).get("metrics") or {}
     name = (contract or {}).get("id", "the verifier")
-    found = {}
-    for source, given in (
+    errors = {}
+    for source, counts_by_key in (
         (f"the contract of {name}, on its validation set", metrics),
         ("readers' review of this cohort", reviews or {}),
     ):
         for threshold, (key, _) in THRESHOLDS.items():
-            for contrast, counts in _mapping(given.get(key)).items():
+            for contrast, counts in _mapping(counts_by_key.get(key)).items():
                 if error := _error(_mapping(counts), source):
-                    found[threshold, str(contrast)] = error
-    return found
+                    errors[threshold, str(contrast)] = error
+    return errors
 
 
 def false_positives(
-    contract: Mapping[str, Any] | None, overridden: Mapping[str, float] | None = None
+    contract: Mapping[str, Any] | None, in_use: Mapping[str, float] | None = None
 ) -> dict[str, float] | str:
     """Definite false positives a scan by contrast, of the verifier's contract; else why not.
 
-    ``metrics.fp_per_scan_definite_GRE`` and ``_SWI``, or ``fp_per_scan_definite`` for both.
+    The contract's ``metrics.fp_per_scan_definite_GRE`` and ``_SWI``, or ``fp_per_scan_definite``
+    for both. ``in_use``: the thresholds in use.
     """
     metrics = _mapping((contract or {}).get("metrics"))
-    if "definite" in _moved(contract, overridden):
+    if "definite" in _moved(contract, in_use):
         return "verify.thresholds sets another definite threshold than the contract's"
-    found = {}
+    per_scan = {}
     for contrast in ("GRE", "SWI"):
         pooled = metrics.get("fp_per_scan_definite")
         value = metrics.get(f"fp_per_scan_definite_{contrast}", pooled)
         if isinstance(value, (int, float)) and value >= 0:
-            found[contrast] = float(value)
-    return found or "the verifier's contract does not say how many false positives a scan has"
+            per_scan[contrast] = float(value)
+    return per_scan or "the verifier's contract does not say how many false positives a scan has"
 
 
 def _mapping(content: Any) -> Mapping[str, Any]:
@@ -116,13 +125,22 @@ def _mapping(content: Any) -> Mapping[str, Any]:
 
 
 def _error(counts: Mapping[str, Any], source: str) -> DetectorError | None:
-    values = [counts.get(name) for name in _COUNTS]
-    if not all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in values):
+    values = [counts[name] for name in _COUNTS if name in counts]
+    if len(values) < len(_COUNTS) or not all(map(_whole_number, values)):
         return None
-    found, positive, clean, negative = (int(v) for v in values)
-    if not (0 <= found <= positive and 0 <= clean <= negative and positive and negative):
-        return None
-    return DetectorError(found, positive, clean, negative, source)
+    true_positive, positive, true_negative, negative = map(int, values)
+    error = DetectorError(true_positive, positive, true_negative, negative, source)
+    possible = (
+        0 <= error.true_positive <= error.positive
+        and 0 <= error.true_negative <= error.negative
+        and error.positive
+        and error.negative
+    )
+    return error if possible else None
+
+
+def _whole_number(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 # --- intervals ---
@@ -135,26 +153,29 @@ def corrected(
 
     Parametric bootstrap: apparent prevalence, sensitivity and specificity are each drawn from the
     Beta distribution of their counts under Jeffreys' prior; percentiles of the corrected draws. A
-    draw whose sensitivity and specificity add up to 1 or less says nothing: it counts as 0 at the
-    lower end and as 1 at the upper. NaN where the error itself says nothing.
+    draw whose sensitivity and specificity add up to 1 or less is uninformative: it counts as 0 at
+    the lower end and as 1 at the upper. The ends are NaN where the error is uninformative.
     """
     estimate = rogan_gladen(called / total, error.sensitivity, error.specificity)
     if not error.informs:
         return estimate, np.nan, np.nan
     random = np.random.default_rng(seed_of("rogan gladen", seed))
     apparent, sensitivity, specificity = (
-        random.beta(part + 0.5, whole - part + 0.5, DRAWS)
+        random.beta(part + _JEFFREYS, whole - part + _JEFFREYS, DRAWS)
         for part, whole in (
             (called, total),
-            (error.found, error.positive),
-            (error.clean, error.negative),
+            (error.true_positive, error.positive),
+            (error.true_negative, error.negative),
         )
     )
     low, high = _percentiles(apparent, sensitivity, specificity)
     return estimate, low, high
 
 
-def _percentiles(apparent, sensitivity, specificity) -> tuple[float, float]:
+def _percentiles(
+    apparent: np.ndarray, sensitivity: np.ndarray, specificity: np.ndarray
+) -> tuple[float, float]:
+    """Ends of the 95 % interval of the corrected prevalence, of draws (n,)."""
     information = sensitivity + specificity - 1
     with np.errstate(divide="ignore", invalid="ignore"):
         drawn = np.clip((apparent + specificity - 1) / information, 0, 1)
@@ -167,9 +188,9 @@ def _percentiles(apparent, sensitivity, specificity) -> tuple[float, float]:
 def binomial_bootstrap(
     called: int, total: int, error: DetectorError, seed: str = ""
 ) -> tuple[float, float]:
-    """Interval as ``corrected``, the three counts drawn from binomials: what it is compared with.
+    """Interval as of ``corrected``, the three counts drawn from binomials. For comparison.
 
-    It takes a sensitivity of 30 of 30 for certain.
+    A sensitivity of 30 of 30 is then certain, so that the interval is too narrow.
     """
     random = np.random.default_rng(seed_of("binomial", seed))
     return _percentiles(
@@ -180,14 +201,18 @@ def binomial_bootstrap(
 
 
 def lang_reiczigel(called: int, total: int, error: DetectorError) -> tuple[float, float]:
-    """Interval of Lang and Reiczigel 2014 (Prev Vet Med 113:13, eq. 16): what it is compared with.
+    """Interval of Lang and Reiczigel 2014 (Prev Vet Med 113:13, eq. 16). For comparison.
 
     >>> low, high = lang_reiczigel(23, 150, DetectorError(96, 100, 89, 100, "an example"))
     >>> f"{low:.3f} {high:.3f}"
     '0.000 0.146'
     """
     p_n, se_n, sp_n = total + Z95**2, error.positive + 2, error.negative + 2
-    p, se, sp = (called + Z95**2 / 2) / p_n, (error.found + 1) / se_n, (error.clean + 1) / sp_n
+    p, se, sp = (
+        (called + Z95**2 / 2) / p_n,
+        (error.true_positive + 1) / se_n,
+        (error.true_negative + 1) / sp_n,
+    )
     information = se + sp - 1
     if information <= 0:
         return 0.0, 1.0
@@ -206,98 +231,125 @@ def lang_reiczigel(called: int, total: int, error: DetectorError) -> tuple[float
 def rows(
     participants: pd.DataFrame,
     contract: Mapping[str, Any] | None,
-    overridden: Mapping[str, float] | None = None,
+    in_use: Mapping[str, float] | None = None,
     reviews: Mapping[str, Any] | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Row]:
     """Apparent and corrected prevalence of each contrast, and what they rest on.
 
-    ``participants``: rows of `participants`. ``overridden``: config verify.thresholds, which may
-    make the contract's error that of another threshold. ``reviews``: see ``detector_errors``.
+    ``participants``: rows of `participants`. ``in_use``: the thresholds in use. The contract's
+    error does not apply to a threshold that the contract does not state. ``reviews``: see
+    ``detector_errors``.
     """
     usable = participants[participants["scan_id"].notna()]
     errors = detector_errors(contract, reviews)
-    moved = _moved(contract, overridden)
-    for contrast, own in usable.groupby("contrast", sort=True):
-        definite = own["n_cmb"].fillna(0)
-        called = {"definite": definite, "possible": definite + own["n_possible"].fillna(0)}
-        for threshold, (key, words) in THRESHOLDS.items():
-            error, why = errors.get((threshold, contrast)), None
-            if error is None:
-                why = (
-                    f"neither the verifier's contract (metrics.{key}) nor a review of this cohort "
-                    f"says in how many {contrast} scans presence was right"
-                )
-            elif threshold in moved and error.source.startswith("the contract"):
-                why = (
-                    f"the contract's {key} was measured at threshold {moved[threshold][0]:g}, "
-                    f"and verify.thresholds sets {moved[threshold][1]:g}"
-                )
-            elif not error.informs:
-                why = (
-                    f"sensitivity {error.found}/{error.positive} and specificity "
-                    f"{error.clean}/{error.negative} do not add up to more than 1"
-                )
-            positive = int((called[threshold] > 0).sum())
-            for found in _of_threshold(positive, len(own), error, why, words, contrast):
-                yield {"stratum": f"contrast={contrast}"} | found
+    moved = _moved(contract, in_use)
+    for contrast, people in usable.groupby("contrast", sort=True):
+        definite = people["n_cmb"].fillna(0)
+        called = {"definite": definite, "possible": definite + people["n_possible"].fillna(0)}
+        for threshold, (key, of) in THRESHOLDS.items():
+            error = errors.get((threshold, contrast))
+            called_positive = _Called(int((called[threshold] > 0).sum()), len(people), of)
+            why = _why_not(error, contrast, key, moved.get(threshold))
+            yield from of_stratum(
+                Stratum(contrast=contrast), _of_threshold(called_positive, error, why, contrast)
+            )
 
 
-def _moved(contract, overridden) -> dict[str, tuple[float, float]]:
+@dataclasses.dataclass(frozen=True)
+class _Called:
+    """``positive`` of ``total`` participants have a lesion ``of`` the threshold."""
+
+    positive: int
+    total: int
+    of: Counted
+
+
+def _moved(
+    contract: Mapping[str, Any] | None, in_use: Mapping[str, float] | None
+) -> dict[str, tuple[float, float]]:
     """Thresholds in use that are not the contract's: name to (contract's, in use)."""
     stated = _mapping((contract or {}).get("thresholds"))
     return {
         name: (stated[name], value)
-        for name, value in (overridden or {}).items()
+        for name, value in (in_use or {}).items()
         if name in stated and stated[name] != value
     }
 
 
-def _of_threshold(positive, total, error, why, words, contrast) -> Iterator[dict[str, Any]]:
-    yield share(f"prevalence apparent{words}", positive, total)
-    name = f"prevalence corrected{words}"
-    if error is not None:
-        for measure, part, whole in (
-            ("sensitivity", error.found, error.positive),
-            ("specificity", error.clean, error.negative),
-        ):
-            yield share(f"detector {measure}{words}", part, whole, f"{WILSON}; {error.source}")
-    if why:
-        yield row(name, None, positive, total, f"not estimated: {why}")
-    else:
-        method = (
-            f"Rogan-Gladen with sensitivity {error.found}/{error.positive} and specificity "
-            f"{error.clean}/{error.negative} of {error.source}; parametric bootstrap of all three, "
-            f"{DRAWS} draws"
-        )
-        estimate, low, high = corrected(positive, total, error, f"{contrast}{words}")
-        yield row(name, estimate, positive, total, method, low, high)
-    yield from _assumed(positive, total, None if why else error, words)
-
-
-def _assumed(positive, total, error, words) -> Iterator[dict[str, Any]]:
-    """What the corrected prevalence would be at other sensitivities and specificities."""
+def _why_not(
+    error: DetectorError | None, contrast: str, key: str, moved: tuple[float, float] | None
+) -> str | None:
+    """The sentence why a prevalence cannot be corrected; None where it can."""
     if error is None:
-        grid, because = [ASSUMED, ASSUMED], "assumed"
+        return (
+            f"neither the verifier's contract (metrics.{key}) nor a review of this cohort "
+            f"says in how many {contrast} scans presence was right"
+        )
+    if moved and error.source.startswith("the contract"):
+        return (
+            f"the contract's {key} was measured at threshold {moved[0]:g}, "
+            f"and verify.thresholds sets {moved[1]:g}"
+        )
+    if not error.informs:
+        return (
+            f"sensitivity {error.true_positive}/{error.positive} and specificity "
+            f"{error.true_negative}/{error.negative} do not add up to more than 1"
+        )
+    return None
+
+
+def _of_threshold(
+    called: _Called, error: DetectorError | None, why: str | None, contrast: str
+) -> Iterator[Row]:
+    positive, total, of = called.positive, called.total, called.of
+    yield share(Prevalence("apparent", of), positive, total)
+    if error is not None:
+        method = f"{WILSON}; {error.source}"
+        yield share(DetectorRate("sensitivity", of), error.true_positive, error.positive, method)
+        yield share(DetectorRate("specificity", of), error.true_negative, error.negative, method)
+    measure = Prevalence("corrected", of)
+    if error is None or why:
+        yield row(measure, None, positive, total, f"not estimated: {why}")
+        yield from _assumed(called, None)
+        return
+    method = (
+        f"Rogan-Gladen with sensitivity {error.true_positive}/{error.positive} and specificity "
+        f"{error.true_negative}/{error.negative} of {error.source}; parametric bootstrap of all "
+        f"three, {DRAWS} draws"
+    )
+    seed = f"{contrast} {of}".rstrip()
+    estimate, low, high = corrected(positive, total, error, seed)
+    yield row(measure, estimate, positive, total, method, low, high)
+    yield from _assumed(called, error)
+
+
+def _assumed(called: _Called, error: DetectorError | None) -> Iterator[Row]:
+    """The corrected prevalence at other sensitivities and specificities."""
+    positive, total, of = called.positive, called.total, called.of
+    if error is None:
+        grid, because = [list(ASSUMED), list(ASSUMED)], "assumed"
     else:
-        grid = []
-        for part, whole in ((error.found, error.positive), (error.clean, error.negative)):
-            low, high = intervals.wilson(part, whole)
-            grid.append(dict.fromkeys(round(float(v), 2) for v in (low, part / whole, high)))
+        grid = [
+            _around(error.true_positive, error.positive),
+            _around(error.true_negative, error.negative),
+        ]
         because = "ends of the Wilson intervals and estimates"
     ends = intervals.wilson(positive, total)
-    for sensitivity in grid[0]:
-        for specificity in grid[1]:
-            name = (
-                f"prevalence corrected{words} at sensitivity {sensitivity:.2f} "
-                f"specificity {specificity:.2f}"
-            )
-            if sensitivity + specificity <= 1 + 1e-9:  # 0.58 + 0.42 may be a hair more
-                method = "not estimated: sensitivity and specificity do not add up to more than 1"
-                yield row(name, None, positive, total, method)
-                continue
-            estimate, low, high = (
-                rogan_gladen(apparent, sensitivity, specificity)
-                for apparent in (positive / total, *ends)
-            )
-            method = f"Rogan-Gladen at a fixed error ({because}), of the Wilson 95 % interval"
-            yield row(name, estimate, positive, total, method, low, high)
+    for sensitivity, specificity in itertools.product(*grid):
+        measure = PrevalenceAt(sensitivity, specificity, of)
+        if sensitivity + specificity <= 1 + _ROUNDING:
+            method = "not estimated: sensitivity and specificity do not add up to more than 1"
+            yield row(measure, None, positive, total, method)
+            continue
+        estimate, low, high = (
+            rogan_gladen(apparent, sensitivity, specificity)
+            for apparent in (positive / total, *ends)
+        )
+        method = f"Rogan-Gladen at a fixed error ({because}), of the Wilson 95 % interval"
+        yield row(measure, estimate, positive, total, method, low, high)
+
+
+def _around(part: int, whole: int) -> list[float]:
+    """A share with the ends of its Wilson interval, rising, each once, rounded to 0.01."""
+    low, high = intervals.wilson(part, whole)
+    return list(dict.fromkeys(round(float(v), 2) for v in (low, part / whole, high)))

@@ -1,4 +1,4 @@
-"""Where definite microbleeds lie in MNI152: counts in cells, and the slices they are drawn over."""
+"""Definite microbleeds in MNI152: counts in cells, and the slices behind the map."""
 
 from __future__ import annotations
 
@@ -23,5 +23,8 @@ def cells(lesions: pd.DataFrame) -> dict[tuple[int, int, int], int]:
     size = np.asarray(CELL_MM, float)
     # Slabs start at -60, a multiple of all cell sizes, so one floor serves all axes.
     centres = (np.floor(points / size) * size + size / 2).astype(int)
-    found, numbers = np.unique(centres.reshape(-1, 3), axis=0, return_counts=True)
-    return {tuple(map(int, c)): int(n) for c, n in zip(found, numbers, strict=True)}
+    occupied, numbers = np.unique(centres.reshape(-1, 3), axis=0, return_counts=True)
+    return {
+        (int(x), int(y), int(z)): int(number)
+        for (x, y, z), number in zip(occupied, numbers, strict=True)
+    }

@@ -31,151 +31,267 @@ class Reference:
         return f"@{self.kind}{{{self.key},\n{body}\n}}\n"
 
 
-def _article(key, short, author, title, journal, year, volume, pages, doi):
-    fields = {
-        "author": author,
-        "title": title,
-        "journal": journal,
-        "year": year,
-        "volume": volume,
-        "pages": pages,
-        "doi": doi,
-    }
-    return Reference(
-        key, short, "article", {name: value for name, value in fields.items() if value}
-    )
+def _reference(key: str, short: str, kind: str, **fields: str) -> Reference:
+    return Reference(key, short, kind, fields)
 
 
 REFERENCES = {
     reference.key: reference
     for reference in (
-        _article(
-            "Hassanzadeh2025", "Hassanzadeh 2025", "Hassanzadeh, Tahereh and others",
-            "A robust deep learning framework for cerebral microbleeds recognition in GRE and SWI "
-            "MRI",
-            "NeuroImage: Clinical", "2025", "48", "103873", "10.1016/j.nicl.2025.103873",
+        _reference(
+            "Hassanzadeh2025",
+            "Hassanzadeh 2025",
+            "article",
+            author="Hassanzadeh, Tahereh and others",
+            title="A robust deep learning framework for cerebral microbleeds recognition in "
+            "GRE and SWI MRI",
+            journal="NeuroImage: Clinical",
+            year="2025",
+            volume="48",
+            pages="103873",
+            doi="10.1016/j.nicl.2025.103873",
         ),
-        _article(
-            "Gorgolewski2016", "Gorgolewski 2016", "Gorgolewski, Krzysztof J. and others",
-            "The brain imaging data structure, a format for organizing and describing outputs of "
-            "neuroimaging experiments", "Scientific Data", "2016", "3", "160044",
-            "10.1038/sdata.2016.44",
+        _reference(
+            "Gorgolewski2016",
+            "Gorgolewski 2016",
+            "article",
+            author="Gorgolewski, Krzysztof J. and others",
+            title="The brain imaging data structure, a format for organizing and describing "
+            "outputs of neuroimaging experiments",
+            journal="Scientific Data",
+            year="2016",
+            volume="3",
+            pages="160044",
+            doi="10.1038/sdata.2016.44",
         ),
-        _article(
-            "Molder2021", "Mölder 2021", "Mölder, Felix and others",
-            "Sustainable data analysis with Snakemake", "F1000Research", "2021", "10", "33",
-            "10.12688/f1000research.29032.2",
+        _reference(
+            "Molder2021",
+            "Mölder 2021",
+            "article",
+            author="Mölder, Felix and others",
+            title="Sustainable data analysis with Snakemake",
+            journal="F1000Research",
+            year="2021",
+            volume="10",
+            pages="33",
+            doi="10.12688/f1000research.29032.2",
         ),
-        _article(
-            "Fisch2024", "Fisch 2024", "Fisch, Lukas and others",
-            "deepbet: Fast brain extraction of T1-weighted MRI using convolutional neural networks",
-            "Computers in Biology and Medicine", "2024", "179", "108845",
-            "10.1016/j.compbiomed.2024.108845",
+        _reference(
+            "Fisch2024",
+            "Fisch 2024",
+            "article",
+            author="Fisch, Lukas and others",
+            title="deepbet: Fast brain extraction of T1-weighted MRI using convolutional "
+            "neural networks",
+            journal="Computers in Biology and Medicine",
+            year="2024",
+            volume="179",
+            pages="108845",
+            doi="10.1016/j.compbiomed.2024.108845",
         ),
-        _article(
-            "Tustison2010", "Tustison 2010", "Tustison, Nicholas J. and others",
-            "N4ITK: improved N3 bias correction", "IEEE Transactions on Medical Imaging", "2010",
-            "29", "1310--1320", "10.1109/TMI.2010.2046908",
+        _reference(
+            "Tustison2010",
+            "Tustison 2010",
+            "article",
+            author="Tustison, Nicholas J. and others",
+            title="N4ITK: improved N3 bias correction",
+            journal="IEEE Transactions on Medical Imaging",
+            year="2010",
+            volume="29",
+            pages="1310--1320",
+            doi="10.1109/TMI.2010.2046908",
         ),
-        _article(
-            "Avants2011", "Avants 2011", "Avants, Brian B. and others",
-            "A reproducible evaluation of ANTs similarity metric performance in brain image "
-            "registration", "NeuroImage", "2011", "54", "2033--2044",
-            "10.1016/j.neuroimage.2010.09.025",
+        _reference(
+            "Avants2011",
+            "Avants 2011",
+            "article",
+            author="Avants, Brian B. and others",
+            title="A reproducible evaluation of ANTs similarity metric performance in brain "
+            "image registration",
+            journal="NeuroImage",
+            year="2011",
+            volume="54",
+            pages="2033--2044",
+            doi="10.1016/j.neuroimage.2010.09.025",
         ),
-        _article(
-            "Fonov2011", "Fonov 2011", "Fonov, Vladimir and others",
-            "Unbiased average age-appropriate atlases for pediatric studies", "NeuroImage", "2011",
-            "54", "313--327", "10.1016/j.neuroimage.2010.07.033",
+        _reference(
+            "Fonov2011",
+            "Fonov 2011",
+            "article",
+            author="Fonov, Vladimir and others",
+            title="Unbiased average age-appropriate atlases for pediatric studies",
+            journal="NeuroImage",
+            year="2011",
+            volume="54",
+            pages="313--327",
+            doi="10.1016/j.neuroimage.2010.07.033",
         ),
-        _article(
-            "Gregoire2009", "Gregoire 2009", "Gregoire, Simone M. and others",
-            "The Microbleed Anatomical Rating Scale (MARS): reliability of a tool to map brain "
-            "microbleeds", "Neurology", "2009", "73", "1759--1766",
-            "10.1212/WNL.0b013e3181c34a7d",
+        _reference(
+            "Gregoire2009",
+            "Gregoire 2009",
+            "article",
+            author="Gregoire, Simone M. and others",
+            title="The Microbleed Anatomical Rating Scale (MARS): reliability of a tool to map "
+            "brain microbleeds",
+            journal="Neurology",
+            year="2009",
+            volume="73",
+            pages="1759--1766",
+            doi="10.1212/WNL.0b013e3181c34a7d",
         ),
-        _article(
-            "Greenberg2009", "Greenberg 2009", "Greenberg, Steven M. and others",
-            "Cerebral microbleeds: a guide to detection and interpretation",
-            "The Lancet Neurology", "2009", "8", "165--174", "10.1016/S1474-4422(09)70013-4",
+        _reference(
+            "Greenberg2009",
+            "Greenberg 2009",
+            "article",
+            author="Greenberg, Steven M. and others",
+            title="Cerebral microbleeds: a guide to detection and interpretation",
+            journal="The Lancet Neurology",
+            year="2009",
+            volume="8",
+            pages="165--174",
+            doi="10.1016/S1474-4422(09)70013-4",
         ),
-        _article(
-            "Duering2023", "Duering 2023", "Duering, Marco and others",
-            "Neuroimaging standards for research into small vessel disease: advances since 2013",
-            "The Lancet Neurology", "2023", "22", "602--618", "10.1016/S1474-4422(23)00131-X",
+        _reference(
+            "Duering2023",
+            "Duering 2023",
+            "article",
+            author="Duering, Marco and others",
+            title="Neuroimaging standards for research into small vessel disease: advances "
+            "since 2013",
+            journal="The Lancet Neurology",
+            year="2023",
+            volume="22",
+            pages="602--618",
+            doi="10.1016/S1474-4422(23)00131-X",
         ),
-        _article(
-            "Charidimou2022", "Charidimou 2022", "Charidimou, Andreas and others",
-            "The Boston criteria version 2.0 for cerebral amyloid angiopathy",
-            "The Lancet Neurology", "2022", "21", "714--725", "10.1016/S1474-4422(22)00208-3",
+        _reference(
+            "Charidimou2022",
+            "Charidimou 2022",
+            "article",
+            author="Charidimou, Andreas and others",
+            title="The Boston criteria version 2.0 for cerebral amyloid angiopathy",
+            journal="The Lancet Neurology",
+            year="2022",
+            volume="21",
+            pages="714--725",
+            doi="10.1016/S1474-4422(22)00208-3",
         ),
-        _article(
-            "Wilson1927", "Wilson 1927", "Wilson, Edwin B.",
-            "Probable inference, the law of succession, and statistical inference",
-            "Journal of the American Statistical Association", "1927", "22", "209--212",
-            "10.1080/01621459.1927.10502953",
+        _reference(
+            "Wilson1927",
+            "Wilson 1927",
+            "article",
+            author="Wilson, Edwin B.",
+            title="Probable inference, the law of succession, and statistical inference",
+            journal="Journal of the American Statistical Association",
+            year="1927",
+            volume="22",
+            pages="209--212",
+            doi="10.1080/01621459.1927.10502953",
         ),
-        _article(
-            "Rogan1978", "Rogan and Gladen 1978", "Rogan, Walter J. and Gladen, Beth",
-            "Estimating prevalence from the results of a screening test",
-            "American Journal of Epidemiology", "1978", "107", "71--76",
-            "10.1093/oxfordjournals.aje.a112510",
+        _reference(
+            "Rogan1978",
+            "Rogan and Gladen 1978",
+            "article",
+            author="Rogan, Walter J. and Gladen, Beth",
+            title="Estimating prevalence from the results of a screening test",
+            journal="American Journal of Epidemiology",
+            year="1978",
+            volume="107",
+            pages="71--76",
+            doi="10.1093/oxfordjournals.aje.a112510",
         ),
-        Reference(
-            "Seabold2010", "Seabold and Perktold 2010", "inproceedings",
-            {
-                "author": "Seabold, Skipper and Perktold, Josef",
-                "title": "statsmodels: Econometric and statistical modeling with Python",
-                "booktitle": "9th Python in Science Conference",
-                "year": "2010",
-            },
+        _reference(
+            "Seabold2010",
+            "Seabold and Perktold 2010",
+            "inproceedings",
+            author="Seabold, Skipper and Perktold, Josef",
+            title="statsmodels: Econometric and statistical modeling with Python",
+            booktitle="9th Python in Science Conference",
+            year="2010",
         ),
-        Reference(
-            "Iglewicz1993", "Iglewicz and Hoaglin 1993", "book",
-            {
-                "author": "Iglewicz, Boris and Hoaglin, David C.",
-                "title": "How to detect and handle outliers",
-                "publisher": "ASQC Quality Press",
-                "year": "1993",
-            },
+        _reference(
+            "Iglewicz1993",
+            "Iglewicz and Hoaglin 1993",
+            "book",
+            author="Iglewicz, Boris and Hoaglin, David C.",
+            title="How to detect and handle outliers",
+            publisher="ASQC Quality Press",
+            year="1993",
         ),
-        Reference(
-            "Ultralytics2024", "Jocher 2024", "software",
-            {
-                "author": "Jocher, Glenn and Qiu, Jing",
-                "title": "Ultralytics YOLO11",
-                "year": "2024",
-                "license": "AGPL-3.0",
-            },
+        _reference(
+            "Ultralytics2024",
+            "Jocher 2024",
+            "software",
+            author="Jocher, Glenn and Qiu, Jing",
+            title="Ultralytics YOLO11",
+            year="2024",
+            license="AGPL-3.0",
         ),
-        _article(
-            "Poels2010", "Poels 2010", "Poels, Mariëlle M. F. and others",
-            "Prevalence and risk factors of cerebral microbleeds: an update of the Rotterdam scan "
-            "study", "Stroke", "2010", "41", "S103--S106", "10.1161/STROKEAHA.110.595181",
+        _reference(
+            "Poels2010",
+            "Poels 2010",
+            "article",
+            author="Poels, Mariëlle M. F. and others",
+            title="Prevalence and risk factors of cerebral microbleeds: an update of the "
+            "Rotterdam scan study",
+            journal="Stroke",
+            year="2010",
+            volume="41",
+            pages="S103--S106",
+            doi="10.1161/STROKEAHA.110.595181",
         ),
-        _article(
-            "Sveinbjornsdottir2008", "Sveinbjornsdottir 2008", "Sveinbjornsdottir, S. and others",
-            "Cerebral microbleeds in the population based AGES-Reykjavik study: prevalence and "
-            "location", "Journal of Neurology, Neurosurgery and Psychiatry", "2008", "79",
-            "1002--1006", "10.1136/jnnp.2007.121913",
+        _reference(
+            "Sveinbjornsdottir2008",
+            "Sveinbjornsdottir 2008",
+            "article",
+            author="Sveinbjornsdottir, S. and others",
+            title="Cerebral microbleeds in the population based AGES-Reykjavik study: "
+            "prevalence and location",
+            journal="Journal of Neurology, Neurosurgery and Psychiatry",
+            year="2008",
+            volume="79",
+            pages="1002--1006",
+            doi="10.1136/jnnp.2007.121913",
         ),
-        _article(
-            "Lu2021", "Lu 2021", "Lu, Dongwei and others",
-            "Prevalence and risk factors of cerebral microbleeds: analysis from the UK Biobank",
-            "Neurology", "2021", "97", "e1493--e1502", "10.1212/WNL.0000000000012673",
+        _reference(
+            "Lu2021",
+            "Lu 2021",
+            "article",
+            author="Lu, Dongwei and others",
+            title="Prevalence and risk factors of cerebral microbleeds: analysis from the UK "
+            "Biobank",
+            journal="Neurology",
+            year="2021",
+            volume="97",
+            pages="e1493--e1502",
+            doi="10.1212/WNL.0000000000012673",
         ),
-        _article(
-            "GraffRadford2017", "Graff-Radford 2017", "Graff-Radford, Jonathan and others",
-            "Neuroimaging correlates of cerebral microbleeds: the ARIC study", "Stroke", "2017",
-            "48", "2964--2972", "10.1161/STROKEAHA.117.018336",
+        _reference(
+            "GraffRadford2017",
+            "Graff-Radford 2017",
+            "article",
+            author="Graff-Radford, Jonathan and others",
+            title="Neuroimaging correlates of cerebral microbleeds: the ARIC study",
+            journal="Stroke",
+            year="2017",
+            volume="48",
+            pages="2964--2972",
+            doi="10.1161/STROKEAHA.117.018336",
         ),
-        _article(
-            "Kantarci2013", "Kantarci 2013", "Kantarci, Kejal and others",
-            "Focal hemosiderin deposits and beta-amyloid load in the ADNI cohort",
-            "Alzheimer's and Dementia", "2013", "9", "S116--S123", "10.1016/j.jalz.2012.10.011",
+        _reference(
+            "Kantarci2013",
+            "Kantarci 2013",
+            "article",
+            author="Kantarci, Kejal and others",
+            title="Focal hemosiderin deposits and beta-amyloid load in the ADNI cohort",
+            journal="Alzheimer's and Dementia",
+            year="2013",
+            volume="9",
+            pages="S116--S123",
+            doi="10.1016/j.jalz.2012.10.011",
         ),
     )
-}  # fmt: skip
+}
 
 
 @dataclasses.dataclass(frozen=True)

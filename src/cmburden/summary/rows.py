@@ -2,39 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from cmburden.stats import intervals
+from cmburden.summary.names import Measure
+from cmburden.summary.strata import Stratum
 
 WILSON = "share, Wilson 95 % interval"
 COUNTED = "counted"
+#: A row by column of `summary`.
+Row = dict[str, Any]
 
 
-def row(measure, estimate, n, denominator=None, method=COUNTED, low=None, high=None):
-    def number(value):
-        return None if value is None or pd.isna(value) else float(value)
-
+def row(
+    measure: Measure,
+    estimate: float | None,
+    n: int,
+    denominator: int | None = None,
+    method: str = COUNTED,
+    low: float | None = None,
+    high: float | None = None,
+) -> Row:
+    """An estimate with the ends of its 95 % interval; NaN and None are null."""
     return {
-        "measure": measure,
-        "estimate": number(estimate),
-        "ci_low": number(low),
-        "ci_high": number(high),
+        "measure": measure.name,
+        "estimate": _number(estimate),
+        "ci_low": _number(low),
+        "ci_high": _number(high),
         "n": int(n),
         "denominator": None if denominator is None else int(denominator),
         "method": method,
     }
 
 
-def share(measure: str, positive: int, total: int, method: str = WILSON) -> dict[str, Any]:
+def _number(value: float | None) -> float | None:
+    return None if value is None or pd.isna(value) else float(value)
+
+
+def share(measure: Measure, positive: int, total: int, method: str = WILSON) -> Row:
     """A share with Wilson's 95 % interval; null where there is nobody."""
     low, high = intervals.wilson(positive, total)
     return row(measure, positive / total if total else None, positive, total, method, low, high)
 
 
-def count(measure: str, number: int, denominator: int | None = None) -> dict[str, Any]:
+def count(measure: Measure, number: int, denominator: int | None = None) -> Row:
+    """A number of people, scans or lesions; estimate and ``n`` are the same."""
     return row(measure, number, number, denominator)
+
+
+def of_stratum(stratum: Stratum, rows: Iterable[Row]) -> list[Row]:
+    """``rows`` with the column ``stratum``."""
+    return [{"stratum": stratum.name} | one for one in rows]
 
 
 def tally(values: pd.Series) -> list[tuple[str, int]]:

@@ -2,39 +2,92 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Iterator
+from typing import Any, Self
 
 import pandas as pd
 
 from cmburden.core.text import natural
 
-#: Level of a stratum for people whose value is not known: the levels then add up to all.
+#: Level of a stratum for people whose value is missing: the levels then add up to all.
 MISSING = "missing"
+_EVERYBODY = "all"
+#: Between two levels. A level may hold ' & ' itself, if no '=' follows.
+_AND = re.compile(" & (?=[^=&]+=)")
 
 
-def strata(participants: pd.DataFrame, variables: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """('all', everybody), then ('variable=level', those people) and cohort by contrast.
+@dataclasses.dataclass(frozen=True, init=False)
+class Stratum:
+    """Who an estimate is of: everybody, or those with the given levels of variables, in order.
+
+    The column ``stratum`` of `summary` holds ``name``. No other module composes or splits it.
+
+    >>> Stratum().name, Stratum(contrast="GRE", site="X").name
+    ('all', 'contrast=GRE & site=X')
+    >>> Stratum.parse("cohort=ADNI & contrast=SWI")["contrast"]
+    'SWI'
+    """
+
+    levels: tuple[tuple[str, str], ...]
+
+    def __init__(self, /, **levels: str):
+        object.__setattr__(self, "levels", tuple(levels.items()))
+
+    @property
+    def name(self) -> str:
+        parts = [f"{variable}={level}" for variable, level in self.levels]
+        return " & ".join(parts) or _EVERYBODY
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        """The stratum with this name; None where the text names none."""
+        if name == _EVERYBODY:
+            return cls()
+        parts = [part.partition("=") for part in _AND.split(name)]
+        if not all(variable and equals for variable, equals, _ in parts):
+            return None
+        return cls(**{variable: level for variable, _, level in parts})
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        return tuple(variable for variable, _ in self.levels)
+
+    def __getitem__(self, variable: str) -> str:
+        """Level of a variable; KeyError where the stratum is not by the variable."""
+        return dict(self.levels)[variable]
+
+
+EVERYBODY = Stratum()
+
+
+def strata(
+    participants: pd.DataFrame, variables: list[str]
+) -> Iterator[tuple[Stratum, pd.DataFrame]]:
+    """Everybody, then each level of each variable, then each cohort by contrast, with the people.
 
     A variable that nobody has a value of is left out.
     """
-    yield "all", participants
+    yield EVERYBODY, participants
     for variable in dict.fromkeys([*variables, "age_band"]):
         if variable not in participants or participants[variable].isna().all():
             continue
         levels = participants[variable].astype("string").fillna(MISSING)
         for level in sorted(set(levels), key=_level_order):
-            yield f"{variable}={level}", participants[levels == level]
-    known = participants[participants["contrast"].notna()]
-    for (cohort, contrast), members in known.groupby(["cohort", "contrast"], sort=True):
-        yield f"cohort={cohort} & contrast={contrast}", members
+            yield Stratum(**{variable: level}), participants[levels == level]
+    with_contrast = participants[participants["contrast"].notna()]
+    for (cohort, contrast), members in with_contrast.groupby(["cohort", "contrast"], sort=True):
+        yield Stratum(cohort=cohort, contrast=contrast), members
 
 
 def crossed_strata(
     participants: pd.DataFrame, variables: list[str]
-) -> Iterator[tuple[str, pd.DataFrame]]:
+) -> Iterator[tuple[Stratum, pd.DataFrame]]:
     """Strata of one contrast: by each variable, then by age band, sex and site together.
 
-    Only the level of people whose value is known, but for the single variables.
+    People without a value have a stratum of their own where one variable is crossed with the
+    contrast. They are left out where several are.
     """
     names = [
         name
@@ -44,28 +97,29 @@ def crossed_strata(
         and participants[name].notna().any()
     ]
     together = [name for name in ("age_band", "sex", "site") if name in names]
-    sets = [(name,) for name in names]
-    # Age and sex together are the chart's; with the site they are the table's.
+    sets: list[tuple[str, ...]] = [(name,) for name in names]
+    # The chart shows age and sex together; the table shows both with the site.
     sets += [tuple(together[:size]) for size in (2, 3) if len(together) >= size]
     for contrast, people in participants.groupby("contrast", sort=True):
-        for own in sets:
-            levels = people[list(own)].astype("string").astype(object)
-            levels = levels.fillna(MISSING) if len(own) == 1 else levels.dropna()
-            for key, rows in levels.groupby(list(own)):
-                parts = [f"{name}={value}" for name, value in zip(own, key, strict=True)]
-                yield " & ".join([f"contrast={contrast}", *parts]), people.loc[rows.index]
+        for crossed in sets:
+            levels = people[list(crossed)].astype("string").astype(object)
+            levels = levels.fillna(MISSING) if len(crossed) == 1 else levels.dropna()
+            for key, rows in levels.groupby(list(crossed)):
+                stratum = Stratum(contrast=contrast, **dict(zip(crossed, key, strict=True)))
+                yield stratum, people.loc[rows.index]
 
 
-def stratum_order(stratum: str) -> tuple:
-    """Sort key of strata within a variable.
+def stratum_order(stratum: str) -> tuple[tuple[Any, ...], ...]:
+    """Sort key of the names of strata by the same variables.
 
     >>> sorted(["age_band=missing", "age_band=>=90", "age_band=50-59", "age_band=<50"],
     ...        key=stratum_order)
     ['age_band=<50', 'age_band=50-59', 'age_band=>=90', 'age_band=missing']
     """
-    return tuple(_level_order(part.partition("=")[2]) for part in stratum.split(" & "))
+    parsed = Stratum.parse(stratum)
+    return tuple(_level_order(level) for _, level in parsed.levels) if parsed else ()
 
 
-def _level_order(name: str) -> tuple:
+def _level_order(name: str) -> tuple[Any, ...]:
     """Age bands by age, other levels by natural order, unknown last."""
     return (name == MISSING, name.startswith(">="), not name.startswith("<"), natural(name))

@@ -19,7 +19,7 @@ from cmburden.core.manifest import read_scans
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
 from cmburden.core.tables import SCANS
-from cmburden.images.prepared import load_result
+from cmburden.images.prepared import Prepared
 from cmburden.train import slabs
 from cmburden.train.label_masks import from_masks
 from cmburden.train.label_table import from_table
@@ -54,12 +54,12 @@ def slab_of(scan: Scan, layout: Layout, lesions: tuple[Lesion, ...]) -> Slab:
     # The module loads the simulator, which takes seconds.
     from cmburden.train.dataset import About, make_slab
 
-    flat, mask, affine = load_result(scan, layout)
+    prepared = Prepared.read(scan, layout)
     centres = np.array([lesion.centre for lesion in lesions]).reshape(-1, 3)
     return make_slab(
-        flat,
-        mask,
-        affine,
+        prepared.volume,
+        prepared.mask,
+        prepared.affine,
         Spheres(centres, np.array([lesion.radius_mm for lesion in lesions])),
         [lesion.kind for lesion in lesions],
         About(scan.cohort, scan.contrast, scan.participant_id),

@@ -22,7 +22,6 @@ from cmburden.train import selection, slabs
 from cmburden.train.slabs import Mined
 from cmburden.train.widen import widened
 from cmburden.verify import network as model
-from cmburden.verify import offline as quiet  # noqa: F401  (before ultralytics: it must not reach for the network)
 
 #: One of ``SPARSE`` negatives below this probability of the CNN is learnt: such negatives are most
 #: of all, and the CNN has all but decided them already. Unmeasured.

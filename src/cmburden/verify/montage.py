@@ -1,21 +1,18 @@
-"""One picture of a scan's lesions for the reader: each in its slice and in a thin projection.
-
-Drawn with Pillow into a palette image: small, and the same bytes for the same input.
-"""
+"""One picture of a scan's lesions for the reader: each in its slice and in a thin projection."""
 
 from __future__ import annotations
 
-import io
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from nibabel.affines import voxel_sizes
-from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from cmburden.core.files import whole_file
+from cmburden.images import drawing
 
 MAX_LESIONS = 12
 CROP_MM = 30.0
@@ -23,7 +20,11 @@ CROP_MM = 30.0
 #: line within it, a microbleed stays a dot.
 PROJECTION_HALF_MM = 4.0
 MAX_BYTES = 150_000
+#: Radius of the ring about a lesion.
+RING_MM = 5.0
 
+#: Numbers of greys, tried until the file is small enough.
+_GREYS = (64, 32, 16, 8)
 _CROP = 96  # pixels of a crop's side
 _GAP = 2
 _TILE_GAP = 14
@@ -31,15 +32,17 @@ _CAPTION = 17
 _HEADER = 40
 _MARGIN = 12
 _COLUMNS = 4
+_TILE = (2 * _CROP + _GAP, _CROP + _CAPTION)  # width and height
+#: Sizes of the letters of the title and of captions.
+_LARGE, _SMALL = 15, 12
 #: Palette entries after the greys.
 _COLOURS = {
-    "paper": (16, 18, 22),
-    "ink": (236, 238, 240),
-    "muted": (150, 156, 164),
-    "definite": (255, 176, 0),
-    "possible": (100, 190, 255),
+    "paper": drawing.PAPER,
+    "ink": drawing.INK,
+    "muted": drawing.MUTED,
+    "definite": drawing.AMBER,
+    "possible": drawing.BLUE,
 }
-_RING_MM = 5.0
 
 
 def lesion_montage(
@@ -77,22 +80,40 @@ def lesion_montage(
         for number, lesion in enumerate(lesions, start=1)
     ]
     numbered.sort(key=lambda lesion: (-lesion["probability"], lesion["lesion_id"]))
-    shown = numbered[:MAX_LESIONS]
-    crops = [_crops(volume, np.asarray(affine, float), lesion) for lesion in shown]
-    for greys in (64, 32, 16, 8):
-        content = _png(crops, shown, len(numbered), title, greys)
+    tiles = [
+        Tile(lesion, *crops(volume, np.asarray(affine, float), lesion))
+        for lesion in numbered[:MAX_LESIONS]
+    ]
+    content = b""
+    for greys in _GREYS:
+        content = _png(tiles, title, _explanation(len(tiles), len(numbered)), greys)
         if len(content) <= MAX_BYTES:
             break
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
 
 
-def _crops(volume, affine, lesion) -> tuple[np.ndarray, np.ndarray]:
-    """Slice and projection of one lesion, each (_CROP, _CROP) in 0..1, rows from front to back."""
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """A lesion with its slice and its projection, (pixels, pixels) in 0..1."""
+
+    lesion: dict[str, Any]
+    plane: np.ndarray
+    projection: np.ndarray
+
+
+def crops(
+    volume: np.ndarray, affine: np.ndarray, lesion: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slice and projection of one lesion, each (96, 96) in 0..1, rows from front to back.
+
+    ``volume`` (x, y, z) in canonical RAS voxel order, ``affine`` (4 x 4) to scanner RAS mm. A
+    centre outside the volume is shown in the nearest slice.
+    """
     spacing = voxel_sizes(affine)
     centre = np.array([lesion["x_mm"], lesion["y_mm"], lesion["z_mm"], 1.0], dtype=float)
     i, j, k = (np.linalg.inv(affine) @ centre)[:3]
-    offsets = (np.arange(_CROP) - (_CROP - 1) / 2) * (CROP_MM / _CROP)
+    offsets = drawing.offsets_mm(_CROP, CROP_MM)
     # Right is left: the first column is the person's right (largest x), the first row the front.
     rows, columns = np.meshgrid(
         j - offsets / spacing[1],
@@ -106,7 +127,7 @@ def _crops(volume, affine, lesion) -> tuple[np.ndarray, np.ndarray]:
         ndimage.map_coordinates(volume[:, :, z], [columns, rows], order=1, cval=0.0)
         for z in range(low, high)
     ]
-    top = float(np.percentile(planes[middle - low], 99))
+    top = drawing.white_level(planes[middle - low])
     scale = 1.0 / top if top > 0 else 1.0
     return (
         np.clip(planes[middle - low] * scale, 0, 1),
@@ -114,45 +135,35 @@ def _crops(volume, affine, lesion) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def _png(crops, lesions, total, title, greys) -> bytes:
-    tile_width = 2 * _CROP + _GAP
-    tile_height = _CROP + _CAPTION
-    columns = min(_COLUMNS, max(2, len(lesions)))
-    rows = -(-len(lesions) // columns)
-    width = 2 * _MARGIN + columns * tile_width + (columns - 1) * _TILE_GAP
-    height = 2 * _MARGIN + _HEADER + max(0, rows * (tile_height + _TILE_GAP) - _TILE_GAP)
-    colour = {name: greys + number for number, name in enumerate(_COLOURS)}
-    image = Image.new("P", (width, height), colour["paper"])
-    ramp = [value for grey in range(greys) for value in [round(255 * grey / (greys - 1))] * 3]
-    image.putpalette(ramp + [value for entry in _COLOURS.values() for value in entry])
-    draw = ImageDraw.Draw(image)
-    draw.fontmode = "1"  # a palette image cannot blend edges
-    large, small = ImageFont.load_default(15), ImageFont.load_default(12)
-    draw.text((_MARGIN, _MARGIN - 4), title, fill=colour["ink"], font=large)
-    draw.text(
-        (_MARGIN, _MARGIN + 16), _explanation(len(lesions), total), fill=colour["muted"], font=small
-    )
-    for place, (lesion, pair) in enumerate(zip(lesions, crops, strict=True)):
-        x = _MARGIN + (place % columns) * (tile_width + _TILE_GAP)
-        y = _MARGIN + _HEADER + (place // columns) * (tile_height + _TILE_GAP)
-        for side, crop in enumerate(pair):
-            levels = np.rint(crop * (greys - 1)).astype(np.uint8)
-            patch = Image.frombytes("P", (_CROP, _CROP), levels.tobytes())
-            image.paste(patch, (x + side * (_CROP + _GAP), y))
-        tint = colour.get(lesion["label"], colour["muted"])
-        ring = _RING_MM * _CROP / CROP_MM
-        middle = (x + _CROP / 2, y + _CROP / 2)
-        draw.ellipse(
-            (middle[0] - ring, middle[1] - ring, middle[0] + ring, middle[1] + ring), outline=tint
-        )
-        number = str(lesion["lesion_id"])
-        draw.text((x + 1, y + _CROP + 2), number, fill=tint, font=small)
-        indent = draw.textlength(number, font=small) + 7
-        caption = _fitted(draw, _caption(lesion), tile_width - indent, small)
-        draw.text((x + 1 + indent, y + _CROP + 2), caption, fill=colour["ink"], font=small)
-    stream = io.BytesIO()
-    image.save(stream, format="PNG", optimize=True)
-    return stream.getvalue()
+def _png(tiles: Sequence[Tile], title: str, explanation: str, greys: int) -> bytes:
+    """The picture: title and explanation above rows of ``tiles``."""
+    columns = min(_COLUMNS, max(2, len(tiles)))
+    rows = -(-len(tiles) // columns)
+    width = 2 * _MARGIN + columns * _TILE[0] + (columns - 1) * _TILE_GAP
+    height = 2 * _MARGIN + _HEADER + max(0, rows * (_TILE[1] + _TILE_GAP) - _TILE_GAP)
+    canvas = drawing.Canvas.blank((width, height), greys, _COLOURS)
+    canvas.text((_MARGIN, _MARGIN - 4), title, "ink", drawing.font(_LARGE))
+    canvas.text((_MARGIN, _MARGIN + 16), explanation, "muted", drawing.font(_SMALL))
+    for place, tile in enumerate(tiles):
+        x = _MARGIN + (place % columns) * (_TILE[0] + _TILE_GAP)
+        y = _MARGIN + _HEADER + (place // columns) * (_TILE[1] + _TILE_GAP)
+        _draw_tile(canvas, tile, x, y)
+    return canvas.png()
+
+
+def _draw_tile(canvas: drawing.Canvas, tile: Tile, x: int, y: int) -> None:
+    """A lesion's crops, its ring and its caption; (x, y) is the tile's upper left pixel."""
+    letters = drawing.font(_SMALL)
+    label = tile.lesion["label"]
+    tint = label if label in canvas.index else "muted"
+    canvas.paste(tile.plane, (x, y))
+    canvas.paste(tile.projection, (x + _CROP + _GAP, y))
+    canvas.ring((x + _CROP / 2, y + _CROP / 2), RING_MM * _CROP / CROP_MM, canvas.index[tint])
+    number = str(tile.lesion["lesion_id"])
+    canvas.text((x + 1, y + _CROP + 2), number, tint, letters)
+    indent = canvas.pen.textlength(number, font=letters) + 7
+    caption = drawing.fitted(canvas.pen, _caption(tile.lesion), _TILE[0] - indent, letters)
+    canvas.text((x + 1 + indent, y + _CROP + 2), caption, "ink", letters)
 
 
 def _explanation(shown: int, total: int) -> str:
@@ -164,16 +175,7 @@ def _explanation(shown: int, total: int) -> str:
     )
 
 
-def _caption(lesion) -> str:
+def _caption(lesion: dict[str, Any]) -> str:
     side = {"left": "L ", "right": "R "}.get(lesion["hemisphere"] or "", "")
     region = str(lesion["region"]).replace("deep and periventricular white matter", "deep WM")
     return f"{lesion['probability']:.2f} {side}{region}"
-
-
-def _fitted(draw, text, width, font) -> str:
-    """``text`` cut, with an ellipsis, to ``width`` pixels."""
-    if draw.textlength(text, font=font) <= width:
-        return text
-    while text and draw.textlength(text + "…", font=font) > width:
-        text = text[:-1]
-    return text.rstrip() + "…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,18 +13,24 @@ from cmburden.images.geometry import MIRRORED
 from cmburden.images.views import CHANNELS, OTHER_WAY, VIEW_MM, VIEW_PIXELS
 from cmburden.models.contract import CLASSES
 from cmburden.models.weights import load_tensors
-from cmburden.verify import offline as quiet  # noqa: F401  (before ultralytics: it must not reach for the network)
+from cmburden.verify.offline import keep_offline
+
+# Ultralytics reads its switches when it is imported. All modules that import it import this one
+# first, and import ultralytics within functions.
+keep_offline()
 
 ARCHITECTURE = "yolo11n.yaml"
-#: What is trained, between ultralytics' n (0.25) and s (0.5).
+#: Share of YOLO11's channels, between ultralytics' n (0.25) and s (0.5).
 WIDTH = 0.375
 _FIRST_LAYER, _FIRST_CHANNELS = "model.0.conv.weight", 64
-#: Views are enlarged to so many pixels, and their middle is looked at. Training changes the size of
-#: what it shows at random, and a network that learnt so is right more often where all is somewhat
-#: larger (Touvron et al., NeurIPS 2019, arXiv:1906.06423); measured in docs/weights.md.
+#: Views are enlarged to this side, and their middle is cut out. Networks that were trained with
+#: random resizing do better on slightly larger test images (Touvron et al., NeurIPS 2019,
+#: arXiv:1906.06423); measured in docs/weights.md.
 ENLARGED_PIXELS = 108
-#: A box counts for the candidate when its centre is this near to the view's centre.
+#: A box counts for the candidate when its centre is this near to the view's centre. Unmeasured.
 NEAR_MM = 3.0
+#: Scores are clipped to this and to 1 minus this before their logits are averaged.
+_LEAST_SCORE = 1e-4
 
 
 def design(width: float = WIDTH) -> dict:
@@ -43,12 +50,18 @@ def untrained(width: float = WIDTH) -> torch.nn.Module:
 
 
 def width_of(tensors: dict[str, torch.Tensor]) -> float:
-    """The width of the network that ``tensors`` are of; 0 where they are of no YOLO."""
+    """Width of the network that ``tensors`` belong to; 0 where they belong to no YOLO."""
     return len(tensors.get(_FIRST_LAYER, ())) / _FIRST_CHANNELS
 
 
 def read(weights: Path) -> torch.nn.Module:
-    """The network of ``weights``, as wide as they are; CMBurdenError for another version's."""
+    """The network of ``weights``, of their width.
+
+    Raises
+    ------
+    CMBurdenError
+        When the weights are those of another version.
+    """
     tensors = load_tensors(weights)
     network = untrained(width_of(tensors) or WIDTH)
     try:
@@ -62,8 +75,9 @@ def read(weights: Path) -> torch.nn.Module:
 
 
 def build(weights: Path) -> torch.nn.Module:
-    """The network of ``weights``, to be asked and not to be trained."""
-    return read(weights).eval().fuse(verbose=False)
+    """The network of ``weights`` for inference: batch norms are fused into convolutions."""
+    network: Any = read(weights).eval()  # torch does not know ultralytics' ``fuse``
+    return network.fuse(verbose=False)
 
 
 @torch.inference_mode()
@@ -72,32 +86,36 @@ def class_scores(
 ) -> np.ndarray:
     """(n, classes): the best score of each class among boxes about the centre of each view.
 
-    ``views`` (n, *SHAPE) uint8. All predictions are read, without suppression: the question is
-    not where boxes are but what lies at the centre. Each view, enlarged, is seen as it is and
-    mirrored, in plane as the CNN sees scans and through the slices: scores are the logistic of the
-    mean logit over these eight and over ``networks``.
+    ``views`` (n, *SHAPE) uint8. Boxes are not suppressed: the question is which class lies at the
+    centre, not where boxes are. Each network sees each enlarged view eight times: in all four flips
+    in plane, as the CNN sees scans, and with the slices in both orders. A score is the logistic
+    function of the mean logit over these eight and over ``networks``.
     """
-    found = np.zeros((len(views), len(CLASSES)), np.float32)
+    scores = np.zeros((len(views), len(CLASSES)), np.float32)
     for start in range(0, len(views), batch):
         images = torch.from_numpy(views[start : start + batch]).to(device)
         images = _enlarged(images.permute(0, 3, 1, 2).float() / 255)
-        seen = [way.flip(axes) for way in (images, images[:, OTHER_WAY]) for axes in MIRRORED]
-        logits = [torch.logit(_centred(network(one)), 1e-4) for network in networks for one in seen]
-        found[start : start + batch] = torch.sigmoid(torch.stack(logits).mean(0)).cpu().numpy()
-    return found
+        turned = [way.flip(axes) for way in (images, images[:, OTHER_WAY]) for axes in MIRRORED]
+        logits = [
+            torch.logit(_centred(network(one)), _LEAST_SCORE)
+            for network in networks
+            for one in turned
+        ]
+        scores[start : start + batch] = torch.sigmoid(torch.stack(logits).mean(0)).cpu().numpy()
+    return scores
 
 
 def _enlarged(images: torch.Tensor) -> torch.Tensor:
-    """The middle of ``images`` (n, channels, VIEW_PIXELS, VIEW_PIXELS), enlarged; as large."""
+    """The middle of ``images`` (n, channels, VIEW_PIXELS, VIEW_PIXELS), enlarged to that size."""
     margin = (ENLARGED_PIXELS - VIEW_PIXELS) // 2
     larger = torch.nn.functional.interpolate(images, size=ENLARGED_PIXELS, mode="bilinear")
     return larger[..., margin:-margin, margin:-margin]
 
 
-def _centred(output) -> torch.Tensor:
-    """(n, classes): the best score of each class of boxes about the middle, 0 where there is none.
+def _centred(output: torch.Tensor | tuple[torch.Tensor, ...] | list[torch.Tensor]) -> torch.Tensor:
+    """(n, classes): the best score of each class of boxes about the middle, 0 without a box.
 
-    The middle is its own mirror image, so this holds for a mirrored view too.
+    The middle is its own mirror image: the scores of a mirrored view need no turning back.
     """
     output = output[0] if isinstance(output, (tuple, list)) else output
     near = NEAR_MM / VIEW_MM * VIEW_PIXELS

@@ -1,7 +1,7 @@
 """One picture of all lesions of a scan for its page: a row a lesion, four square tiles a row.
 
-The page shows each tile by its place in the picture, so a scan has one file however many lesions
-it has. Same bytes for the same input.
+The page shows each tile by its place in the picture: a scan has one file for any number of lesions.
+Same bytes for the same input.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from PIL import Image
 from scipy import ndimage
 
 from cmburden.core.files import whole_file
+from cmburden.images import drawing
 from cmburden.verify.montage import CROP_MM, PROJECTION_HALF_MM
 
-#: Tiles of a row, in their order. ``plane`` axes are those of the canonical voxel grid.
+#: Tiles of a row, in their order.
 TILES = ("axial", "coronal", "sagittal", "projection")
 TILE = 128  # pixels of a tile's side
 _GREYS = 64
+#: Axes of the canonical voxel grid along which each plane lies: across and up the picture.
 _PLANES = {"axial": (0, 1), "coronal": (0, 2), "sagittal": (1, 2)}
 
 
@@ -57,35 +59,39 @@ def draw(
 
 
 def _tiles(volume: np.ndarray, affine: np.ndarray, lesion: dict[str, Any]) -> list[np.ndarray]:
-    """The four tiles of a lesion, each (TILE, TILE) in 0..1."""
+    """The four tiles of a lesion, each (TILE, TILE) in 0..1, in the order of ``TILES``."""
+    centre_mm = np.array([lesion["x_mm"], lesion["y_mm"], lesion["z_mm"], 1.0], float)
+    centre = (np.linalg.inv(affine) @ centre_mm)[:3]
     spacing = voxel_sizes(affine)
-    point = [lesion["x_mm"], lesion["y_mm"], lesion["z_mm"], 1.0]
-    centre = (np.linalg.inv(affine) @ np.asarray(point, float))[:3]
-    offsets = (np.arange(TILE) - (TILE - 1) / 2) * (CROP_MM / TILE)
-    tiles = []
-    for across, up in _PLANES.values():
-        # Both axes fall along the picture: right, front and top come first.
-        rows, columns = np.meshgrid(
-            centre[up] - offsets / spacing[up],
-            centre[across] - offsets / spacing[across],
-            indexing="ij",
-        )
-        grid = [np.full_like(rows, round(centre[axis])) for axis in range(3)]
-        grid[across], grid[up] = columns, rows
-        tiles.append(ndimage.map_coordinates(volume, grid, order=1, cval=0.0))
-        if (across, up) == _PLANES["axial"]:
-            half = max(1, round(PROJECTION_HALF_MM / spacing[2]))
-            slices = range(
-                max(0, round(centre[2]) - half),
-                min(volume.shape[2], round(centre[2]) + half + 1),
-            )
-            planes = [
-                ndimage.map_coordinates(
-                    volume, [columns, rows, np.full_like(rows, z)], order=1, cval=0.0
-                )
-                for z in slices
-            ]
-            projection = np.min(planes, axis=0) if planes else np.zeros_like(tiles[0])
-    tiles.append(projection)
-    top = float(np.percentile(tiles[0], 99))
+    tiles = [_slice(volume, centre, spacing, axes) for axes in _PLANES.values()]
+    tiles.append(_projection(volume, centre, spacing))
+    top = drawing.white_level(tiles[0])
     return [np.clip(tile / top if top > 0 else tile * 0, 0, 1) for tile in tiles]
+
+
+def _slice(
+    volume: np.ndarray, centre: np.ndarray, spacing: np.ndarray, axes: tuple[int, int]
+) -> np.ndarray:
+    """The plane of ``axes`` (across, up) through the voxel nearest to ``centre`` (voxels)."""
+    across, up = axes
+    offsets = drawing.offsets_mm(TILE, CROP_MM)
+    # Both axes fall along the picture: right, front and top come first.
+    rows, columns = np.meshgrid(
+        centre[up] - offsets / spacing[up],
+        centre[across] - offsets / spacing[across],
+        indexing="ij",
+    )
+    grid = [np.full_like(rows, round(centre[axis])) for axis in range(3)]
+    grid[across], grid[up] = columns, rows
+    return ndimage.map_coordinates(volume, grid, order=1, cval=0.0)
+
+
+def _projection(volume: np.ndarray, centre: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Minimum of the axial slices within ``PROJECTION_HALF_MM`` of ``centre`` (voxels)."""
+    half = max(1, round(PROJECTION_HALF_MM / spacing[2]))
+    middle = round(centre[2])
+    slices = [
+        _slice(volume, np.array([centre[0], centre[1], z]), spacing, _PLANES["axial"])
+        for z in range(max(0, middle - half), min(volume.shape[2], middle + half + 1))
+    ]
+    return np.min(slices, axis=0) if slices else np.zeros((TILE, TILE))

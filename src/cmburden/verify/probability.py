@@ -1,12 +1,16 @@
-"""One calibrated probability from both scores, shape and place: a logistic model, inspectable.
+"""One calibrated probability from both networks' scores, shape and place: a logistic model.
 
-Its coefficients stand in the verifier's model.json; nothing is erased by a hard rule.
+Its coefficients stand in the verifier's model.json, open to inspection. No hard rule removes a
+candidate.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from cmburden.verify.place import PALLIDUM, PINEAL, at_site, mirrored, near_ventricle
 
@@ -35,13 +39,23 @@ FEATURES = (
     "swi_logit_p_cnn",
     "swi_logit_p_yolo",
 )
-#: Distances beyond these, mm, all mean the same: far from it.
+#: Distances from the brain's edge and from the ventricles are cut at these, mm.
 EDGE_MM, VENTRICLE_MM = 6.0, 20.0
+#: Probabilities are clipped to this and to 1 minus this before their logit.
+_LEAST_P = 1e-4
+#: Diameters (mm) and length ratios are at least these before their logarithm. Extents have a voxel
+#: at least; these bound what a voxel may be.
+_LEAST_DIAMETER_MM, _LEAST_ELONGATION, _LEAST_THROUGH_PLANE = 0.3, 1.0, 0.2
 
 
-def logit(p) -> np.ndarray:
-    p = np.clip(np.asarray(p, dtype=float), 1e-4, 1 - 1e-4)
-    return np.log(p / (1 - p))
+def logit(p: ArrayLike) -> np.ndarray:
+    """Log odds of ``p``, clipped.
+
+    >>> logit([0.5, 1.0]).round(2).tolist()
+    [0.0, 9.21]
+    """
+    clipped = np.clip(np.asarray(p, dtype=float), _LEAST_P, 1 - _LEAST_P)
+    return np.log(clipped / (1 - clipped))
 
 
 def design(candidates: pd.DataFrame, contrast: str | pd.Series) -> np.ndarray:
@@ -51,7 +65,7 @@ def design(candidates: pd.DataFrame, contrast: str | pd.Series) -> np.ndarray:
         return candidates[name].to_numpy(dtype=float, na_value=np.nan)
 
     around = column("surroundings")
-    size = np.log(np.maximum(column("diameter_mm"), 0.3))
+    size = np.log(np.maximum(column("diameter_mm"), _LEAST_DIAMETER_MM))
     swi = np.broadcast_to(np.asarray(contrast) == "SWI", len(candidates)).astype(float)
     cnn, yolo = logit(column("p_cnn")), logit(column("p_yolo"))
     group = candidates["group"].fillna("unknown").to_numpy(dtype=str)
@@ -66,11 +80,11 @@ def design(candidates: pd.DataFrame, contrast: str | pd.Series) -> np.ndarray:
             size,
             size**2,
             column("contrast"),
-            np.log(np.maximum(column("elongation"), 1.0)),
-            np.log(np.maximum(column("through_plane"), 0.2)),
+            np.log(np.maximum(column("elongation"), _LEAST_ELONGATION)),
+            np.log(np.maximum(column("through_plane"), _LEAST_THROUGH_PLANE)),
             column("sphericity"),
-            # In fluid, which is either by the acquisition, lie choroid plexus and vessels: a
-            # microbleed is surrounded by brain (Greenberg 2009).
+            # Choroid plexus and vessels lie in fluid, which is bright or dark by the acquisition.
+            # A microbleed is surrounded by brain (Greenberg 2009).
             np.clip(around - 1, 0, 1),
             np.clip(1 - around, 0, 1),
             column("tubularity"),
@@ -83,7 +97,7 @@ def design(candidates: pd.DataFrame, contrast: str | pd.Series) -> np.ndarray:
             (group == "deep").astype(float),
             (group == "infratentorial").astype(float),
             swi,
-            # What a network's score is worth differs between the contrasts.
+            # The weight of a network's score differs between the contrasts.
             swi * cnn,
             swi * yolo,
         ],
@@ -91,17 +105,17 @@ def design(candidates: pd.DataFrame, contrast: str | pd.Series) -> np.ndarray:
     )
 
 
-def network_logits(p_cnn, p_yolo) -> np.ndarray:
-    """(n, 2): what the model of both networks alone (``cnn_yolo_model``) is in."""
+def network_logits(p_cnn: ArrayLike, p_yolo: ArrayLike) -> np.ndarray:
+    """(n, 2): features of the contract's ``cnn_yolo_model``, the model of both networks alone."""
     return np.stack([logit(p_cnn), logit(p_yolo)], axis=1)
 
 
-def logistic(matrix: np.ndarray, model: dict) -> np.ndarray:
-    """(n,) of ``model`` = {coefficient, intercept} at ``matrix`` (n, features)."""
+def logistic(matrix: np.ndarray, model: dict[str, Any]) -> np.ndarray:
+    """Probability (n,) of ``model`` = {coefficient, intercept} at ``matrix`` (n, features)."""
     return 1 / (1 + np.exp(-(matrix @ np.array(model["coefficient"]) + model["intercept"])))
 
 
-def probability(model: dict, matrix: np.ndarray) -> np.ndarray:
+def probability(model: dict[str, Any], matrix: np.ndarray) -> np.ndarray:
     """Probability (n,) of ``model`` = {features, mean, scale, coefficient, intercept}."""
     if tuple(model["features"]) != FEATURES:
         raise ValueError("the probability model has other features than this version computes")

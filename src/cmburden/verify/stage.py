@@ -1,6 +1,6 @@
-"""verify: YOLO over the candidates' views, then shape and place, then one probability a lesion.
+"""Stage verify: YOLO over the candidates' views, then shape and place, then one probability each.
 
-The networks' scores are cached per scan; thresholds are applied afterwards, so a new threshold
+The networks' scores are cached per scan; thresholds are applied afterwards: a changed threshold
 runs no network.
 """
 
@@ -8,195 +8,247 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cmburden.core import keys, provenance, resources, stages, tables
-from cmburden.core.carry_out import skip
+from cmburden.core import carry_out, keys, resources, stages, tables
+from cmburden.core.carry_out import Bucket, Done, Job, Late
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
-from cmburden.images import volume as images
-from cmburden.images.prepared import Brain
-from cmburden.models import contract as contracts
-from cmburden.models import weights as models
-from cmburden.models.contract import CLASSES
-from cmburden.space.transform import load_transform
-from cmburden.verify import contract as verify_contract
-from cmburden.verify import planes as lesion_planes
-from cmburden.verify import ventricles, viewer
-from cmburden.verify.contract import thresholds_of
+from cmburden.images.prepared import Prepared, read_regions
+from cmburden.images.volume import save_volume
+from cmburden.models import weights
+from cmburden.models.contract import CLASSES, weights_hash
+from cmburden.space.transform import Transform, load_transform
+from cmburden.verify import network, planes, ventricles, viewer
+from cmburden.verify.contract import of_verifier, thresholds_of
 from cmburden.verify.montage import lesion_montage
 from cmburden.verify.place import places, ventricle_distance
 from cmburden.verify.probability import design, probability
 
 STAGE, VERSION = stages.VERIFY.name, stages.VERIFY.version
 _LOG = logging.getLogger(__name__)
+#: The stages whose results are read here.
+_BEFORE = (stages.PREPROCESS.name, stages.REGISTER.name, stages.DETECT.name)
 
 
 class Verifier:
     """YOLO with its contract: views (n, *SHAPE) to class scores (n, classes)."""
 
     def __init__(self, folder: Path, device: str = "auto"):
-        from cmburden.verify import network as model
-
-        self.contract = verify_contract.of_verifier(folder)
-        self.device = models.choose_device(device)
+        self.contract = of_verifier(folder)
+        self.device = weights.choose_device(device)
         self.networks = [
-            model.build(Path(folder) / name).to(self.device) for name in self.contract["weights"]
+            network.build(Path(folder) / name).to(self.device) for name in self.contract["weights"]
         ]
-        self._score = model.class_scores
+
+    @property
+    def device_name(self) -> str:
+        return weights.device_name(self.device)
 
     def __call__(self, views: np.ndarray) -> np.ndarray:
-        return self._score(self.networks, views, self.device)
+        return network.class_scores(self.networks, views, self.device)
+
+
+@dataclasses.dataclass(frozen=True)
+class Extents:
+    """Voxels of a scan's candidates, as `detect` wrote them.
+
+    ``voxels`` (m, 3) are voxel indices, ``owner`` (m,) the number of each voxel's candidate.
+    """
+
+    voxels: np.ndarray
+    owner: np.ndarray
+
+    def of(self, candidate_id: int) -> np.ndarray:
+        """Voxel indices (k, 3) of one candidate."""
+        return self.voxels[self.owner == candidate_id]
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """Second half of the verifier: ``probability_model`` of its contract, thresholds in use."""
+
+    probability_model: dict[str, Any]
+    thresholds: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Anatomy:
+    """Results of preprocess and register for a scan: prepared volume, MARS regions, transform."""
+
+    prepared: Prepared
+    regions: np.ndarray
+    transform: Transform
+
+    @classmethod
+    def read(cls, scan: Scan, layout: Layout) -> Anatomy:
+        return cls(
+            Prepared.read(scan, layout),
+            read_regions(scan, layout),
+            load_transform(layout, scan.scan_id),
+        )
 
 
 def run(
-    scans: list[Scan], layout: Layout, settings: dict, bucket: int, log: str | None = None
+    scans: list[Scan], layout: Layout, settings: dict[str, Any], bucket: int, log: str | None = None
 ) -> None:
     """Verify a bucket's candidates: the shard, and each scan's lesions, labels and montage."""
-    began = time.monotonic()
     folder = resources.root() / settings["model"]
-    contract = verify_contract.of_verifier(folder)
-    thresholds = thresholds_of(contract, settings)
-    verifier: Verifier | None = None
-    shard = []
-    candidates = tables.CANDIDATES.read(layout.bucket("detect", bucket))
-    for scan in scans:
-        started = time.monotonic()
-        status = _upstream(layout, scan)
-        if status:
-            message = "Not verified: an earlier stage did not succeed."
-            skip(STAGE, VERSION, scan, layout, status, message, log)
-            continue
-        found = candidates[candidates["scan_id"] == scan.scan_id].reset_index(drop=True)
-        detect_key = Outcome.read(layout.record("detect", scan.scan_id)).measures["cache_key"]
-        crops = np.load(layout.cached("detect", detect_key, "npz"), allow_pickle=False)
-        key = hash_of(VERSION, detect_key, contracts.weights_hash(contract))
-        cached = layout.cached(STAGE, key, "npz")
+    contract = of_verifier(folder)
+    checksum = weights_hash(contract)
+    model = Model(contract["probability_model"], thresholds_of(contract, settings))
+    verifier = Late(lambda: Verifier(folder, settings["device"]))
+    candidates = tables.CANDIDATES.read(layout.bucket(stages.DETECT.name, bucket))
+
+    def lesions_of(scan: Scan) -> Done:
+        rows = candidates[candidates["scan_id"] == scan.scan_id].reset_index(drop=True)
+        before = Outcome.read(layout.record(stages.DETECT.name, scan.scan_id))
+        detect_key = before.measures["cache_key"]
+        crops = np.load(layout.cached(stages.DETECT.name, detect_key, "npz"), allow_pickle=False)
+        cached = layout.cached(STAGE, hash_of(VERSION, detect_key, checksum), "npz")
         if not cached.exists():
-            verifier = verifier or Verifier(folder, settings["device"])
             with whole_file(cached) as temporary, temporary.open("wb") as stream:
-                np.savez_compressed(stream, scores=verifier(crops["views"]))
+                np.savez_compressed(stream, scores=verifier()(crops["views"]))
         scores = np.load(cached, allow_pickle=False)["scores"]
-        brain = Brain.read(scan, layout)
-        judged = judge(found, scores, scan, layout, brain, contract, thresholds)
-        judged = one_label_an_extent(judged, crops["voxels"], crops["owner"])
-        shard.append(judged)
-        _write_scan(scan, layout, brain, judged, crops["voxels"], crops["owner"])
-        kept = judged[judged["kept"]]
-        _LOG.info("%s: %d of %d candidates kept", scan.scan_id, len(kept), len(judged))
-        Outcome(
-            STAGE, scan.scan_id, "ok", seconds=round(time.monotonic() - started, 3),
-            version=VERSION, log=log, measures={"n_kept": len(kept)},
-        ).write(layout.record(STAGE, scan.scan_id))  # fmt: skip
-    tables.CANDIDATES.write(
-        layout.bucket(STAGE, bucket), pd.concat(shard) if shard else tables.CANDIDATES.frame([]),
-        note={"records": _said(layout, scans)},
-    )  # fmt: skip
-    provenance.write_run(
-        layout, STAGE, VERSION, f"bucket-{bucket}", settings,
-        weights_sha256=contracts.weights_hash(contract),
-        device=models.device_name(verifier.device) if verifier else "cached",
-        seconds=time.monotonic() - began,
-    )  # fmt: skip
+        anatomy = Anatomy.read(scan, layout)
+        extents = Extents(crops["voxels"], crops["owner"])
+        judged = judge(rows, scores, scan.contrast, anatomy, model)
+        judged = one_label_an_extent(judged, extents)
+        _write_scan(scan, layout, anatomy, judged, extents)
+        number = int(judged["kept"].sum())
+        _LOG.info("%s: %d of %d candidates kept", scan.scan_id, number, len(judged))
+        return Done({"n_kept": number}, rows=judged)
+
+    carry_out.bucket(
+        Job(STAGE, VERSION, layout, settings, log, checksum),
+        Bucket(
+            bucket,
+            scans,
+            after=_BEFORE,
+            skipped="Not verified: an earlier stage did not succeed.",
+        ),
+        lesions_of,
+        verifier,
+        tables.CANDIDATES,
+        note={"records": _records_hash(layout, scans)},
+    )
 
 
-def _said(layout: Layout, scans: list[Scan]) -> str:
-    """Hash of what the earlier stages' records say, but for how long they took.
+def _records_hash(layout: Layout, scans: list[Scan]) -> str:
+    """Hash of the earlier stages' records without their run times.
 
-    Aggregate waits for shards alone and reads records too: where one of them says something else
-    while the candidates are equal, the shard is to be another file.
+    The shard holds it, so that a changed record changes the shard: the shard is all of a bucket
+    that `aggregate` depends on.
     """
     records = [
         dataclasses.asdict(Outcome.read(layout.record(stage, scan.scan_id))) | {"seconds": None}
         for scan in scans
-        for stage in ("preprocess", "register", "detect")
+        for stage in _BEFORE
     ]
     return hash_of(records)
 
 
-def _upstream(layout: Layout, scan: Scan) -> str | None:
-    """Status of the first earlier stage that did not succeed; None where all did."""
-    for stage in ("preprocess", "register", "detect"):
-        before = Outcome.read(layout.record(stage, scan.scan_id))
-        if not before.ok:
-            return before.status
-    return None
-
-
 def judge(
-    found, scores, scan: Scan, layout: Layout, brain: Brain, contract: dict, thresholds
+    candidates: pd.DataFrame, scores: np.ndarray, contrast: str, anatomy: Anatomy, model: Model
 ) -> pd.DataFrame:
-    """``found`` candidates with YOLO scores, place, probability and label filled in."""
-    judged = found.copy()
-    centres = judged[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
-    where = places(centres, brain.regions, brain.affine)
-    for column, values in zip(
-        ("region", "group", "hemisphere"), zip(*where, strict=True) if where else ([], [], []),
-        strict=True,
-    ):  # fmt: skip
-        judged[column] = pd.array(values, dtype="string")
-    transform = load_transform(layout, scan.scan_id)
-    mni = np.round(transform(centres), 3)
-    for axis, column in enumerate(("mni_x", "mni_y", "mni_z")):
-        judged[column] = pd.array(mni[:, axis], dtype="Float64")
-    far = ventricle_distance(mni)
-    if len(centres):
-        own = ventricles.find(brain.volume, brain.mask, brain.affine, transform)
-        far = far if own is None else np.minimum(far, own.distance(centres))
-    judged["ventricle_mm"] = pd.array(np.round(far, 2), dtype="Float64")
+    """The candidates of one scan with place, YOLO scores, probability and label filled in.
+
+    ``candidates`` are n rows of ``tables.CANDIDATES``, ``scores`` (n, classes) YOLO's, ``contrast``
+    is GRE or SWI.
+    """
+    judged = candidates.copy()
+    _add_place(judged, anatomy)
     judged["p_yolo"] = pd.array(np.round(scores[:, 0].astype(float), 6), dtype="Float64")
     mimic = scores[:, 1:].astype(float).max(1) if len(scores) else np.zeros(0)
     judged["p_mimic"] = pd.array(np.round(mimic, 6), dtype="Float64")
     judged["yolo_class"] = pd.array([CLASSES[k] for k in scores.argmax(1)], dtype="string")
-    p = probability(contract["probability_model"], design(judged, scan.contrast))
+    p = probability(model.probability_model, design(judged, contrast))
     judged["probability"] = pd.array(np.round(p, 6), dtype="Float64")
     label = np.where(
-        p >= thresholds["definite"],
+        p >= model.thresholds["definite"],
         "definite",
-        np.where(p >= thresholds["possible"], "possible", "rejected"),
+        np.where(p >= model.thresholds["possible"], "possible", "rejected"),
     )
     judged["label"] = pd.array(label, dtype="string")
     judged["kept"] = pd.array(label != "rejected", dtype="boolean")
     return judged
 
 
-def one_label_an_extent(judged: pd.DataFrame, voxels: np.ndarray, owner: np.ndarray):
-    """Of kept candidates whose extents share half of the smaller one, keep the most probable.
+def _add_place(judged: pd.DataFrame, anatomy: Anatomy) -> None:
+    """Fill in region, group, hemisphere, MNI152 position and distance to the ventricles."""
+    prepared, transform = anatomy.prepared, anatomy.transform
+    centres = judged[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
+    named = places(centres, anatomy.regions, prepared.affine)
+    for number, column in enumerate(("region", "group", "hemisphere")):
+        judged[column] = pd.array([place[number] for place in named], dtype="string")
+    mni = np.round(transform(centres), 3)
+    for axis, column in enumerate(("mni_x", "mni_y", "mni_z")):
+        judged[column] = pd.array(mni[:, axis], dtype="Float64")
+    distance = ventricle_distance(mni)
+    if len(centres):
+        in_scan = ventricles.find(prepared.volume, prepared.mask, prepared.affine, transform)
+        if in_scan is not None:
+            distance = np.minimum(distance, in_scan.distance(centres))
+    judged["ventricle_mm"] = pd.array(np.round(distance, 2), dtype="Float64")
 
-    Two maxima of the network on one dark spot would else be counted as two lesions.
+
+def one_label_an_extent(judged: pd.DataFrame, extents: Extents) -> pd.DataFrame:
+    """Reject kept candidates that share more than half an extent with a more probable one.
+
+    Half of the smaller extent counts. Without this, two maxima of the network on one dark spot
+    would be counted as two lesions.
     """
     order = judged[judged["kept"]].sort_values(
         ["probability", "candidate_id"], ascending=[False, True]
     )
-    taken: list[set] = []
-    drop = []
+    taken: list[set[tuple[int, ...]]] = []
+    rejected = []
     for row, number in zip(order.index, order["candidate_id"], strict=True):
-        extent = set(map(tuple, voxels[owner == int(number)].tolist()))
+        extent = set(map(tuple, extents.of(int(number)).tolist()))
         if any(2 * len(extent & other) > min(len(extent), len(other)) for other in taken):
-            drop.append(row)
+            rejected.append(row)
         else:
             taken.append(extent)
-    judged.loc[drop, "label"] = "rejected"
-    judged.loc[drop, "kept"] = False
+    judged.loc[rejected, "label"] = "rejected"
+    judged.loc[rejected, "kept"] = False
     return judged
 
 
-def _write_scan(scan: Scan, layout: Layout, brain: Brain, judged, voxels, owner) -> None:
-    """The scan's label volume, lesion table with sidecar, and what its page shows."""
-    volume, mask, regions, affine = brain
+def _write_scan(
+    scan: Scan, layout: Layout, anatomy: Anatomy, judged: pd.DataFrame, extents: Extents
+) -> None:
+    """Write the scan's label volume, its lesion table with sidecar, and its page's pictures."""
+    volume, affine = anatomy.prepared.volume, anatomy.prepared.affine
     lesions = judged[judged["kept"]].copy()
     lesions["lesion_id"] = keys.lesion_numbers(lesions)
     lesions["participant_id"], lesions["session_id"] = scan.participant_id, scan.session_id
     labels = np.zeros(volume.shape, np.int16)
     for _, lesion in lesions.sort_values("lesion_id", ascending=False).iterrows():
-        labels[tuple(voxels[owner == int(lesion["candidate_id"])].T)] = lesion["lesion_id"]
-    images.save_volume(layout.lesion_labels(scan), labels, affine, np.int16, intent="label")
+        labels[tuple(extents.of(int(lesion["candidate_id"])).T)] = lesion["lesion_id"]
+    save_volume(layout.lesion_labels(scan), labels, affine, np.int16, intent="label")
+    _write_table(scan, layout, lesions)
+    # Figures of an earlier run may show lesions that are rejected now.
+    layout.montage(scan).unlink(missing_ok=True)
+    layout.lesion_planes(scan).unlink(missing_ok=True)
+    if len(lesions):
+        rows = lesions.sort_values("lesion_id").to_dict("records")
+        lesion_montage(volume, affine, rows, layout.montage(scan), scan.scan_id)
+        planes.draw(volume, affine, rows, layout.lesion_planes(scan))
+    viewer.write(
+        layout.viewer(scan),
+        scan.scan_id,
+        viewer.Shown(volume, anatomy.prepared.mask, anatomy.regions, labels, affine),
+    )
+
+
+def _write_table(scan: Scan, layout: Layout, lesions: pd.DataFrame) -> None:
+    """Write the scan's lesion table (TSV) and its sidecar (JSON)."""
     table = tables.LESIONS.frame(
         lesions[[name for name in tables.LESIONS.names if name in lesions]]
     ).drop(columns="macrohaemorrhage")
@@ -204,11 +256,3 @@ def _write_scan(scan: Scan, layout: Layout, brain: Brain, judged, voxels, owner)
         table.to_csv(temporary, sep="\t", index=False, na_rep="n/a", lineterminator="\n")
     sidecar = {k: v for k, v in tables.LESIONS.sidecar().items() if k in table.columns}
     write_json(layout.lesion_sidecar(scan), sidecar)
-    # Figures of an earlier run would show lesions that are no longer held to be any.
-    layout.montage(scan).unlink(missing_ok=True)
-    layout.lesion_planes(scan).unlink(missing_ok=True)
-    if len(lesions):
-        rows = lesions.sort_values("lesion_id").to_dict("records")
-        lesion_montage(volume, affine, rows, layout.montage(scan), scan.scan_id)
-        lesion_planes.draw(volume, affine, rows, layout.lesion_planes(scan))
-    viewer.write(layout.viewer(scan), scan.scan_id, volume, mask, regions, labels, affine)

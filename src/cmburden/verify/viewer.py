@@ -8,6 +8,7 @@ the brain, in 64 greys. It is loaded when the reader asks for the viewer, not be
 from __future__ import annotations
 
 import base64
+import dataclasses
 import gzip
 import json
 from pathlib import Path
@@ -25,31 +26,37 @@ _GREYS = 64
 _WHITE = 2.0
 
 
-def write(
-    path: Path,
-    scan_id: str,
-    volume: np.ndarray,
-    mask: np.ndarray,
-    regions: np.ndarray,
-    lesions: np.ndarray,
-    affine: np.ndarray,
-) -> None:
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """Arrays (x, y, z) that the viewer shows, on one grid.
+
+    ``volume`` has a median of 1 in ``mask`` (bool); ``regions`` and ``lesions`` are labels;
+    ``affine`` leads from voxel index to scanner RAS mm.
+    """
+
+    volume: np.ndarray
+    mask: np.ndarray
+    regions: np.ndarray
+    lesions: np.ndarray
+    affine: np.ndarray
+
+
+def write(path: Path, scan_id: str, shown: Shown) -> None:
     """Write the script of a scan: ``cmburdenViewer(scan_id, {scan, mask, regions, lesions})``.
 
-    All arrays (x, y, z) lie on one grid with ``affine`` (voxel index to scanner RAS mm); ``volume``
-    has the brain at about 1. Each becomes a gzipped NIfTI-1 in base64. Same input, same bytes.
+    Each array becomes a gzipped NIfTI-1 in base64. Same input, same bytes.
     """
-    inside = mask | (lesions > 0)
+    inside = shown.mask | (shown.lesions > 0)
     if not inside.any():
         inside = np.ones(inside.shape, dtype=bool)
-    part = box(inside, np.ceil(_MARGIN_MM / voxel_sizes(affine)))
-    moved = cropped(affine, part)
-    greys = np.clip(volume[part] / _WHITE, 0, 1) * (_GREYS - 1)
+    part = box(inside, np.ceil(_MARGIN_MM / voxel_sizes(shown.affine)))
+    moved = cropped(shown.affine, part)
+    greys = np.clip(shown.volume[part] / _WHITE, 0, 1) * (_GREYS - 1)
     parts = {
         "scan": _packed(np.rint(greys).astype(np.uint8), moved, slope=_WHITE / (_GREYS - 1)),
-        "mask": _packed(mask[part].astype(np.uint8), moved),
-        "regions": _packed(regions[part].astype(np.uint8), moved),
-        "lesions": _packed(lesions[part].astype(np.int16), moved),
+        "mask": _packed(shown.mask[part].astype(np.uint8), moved),
+        "regions": _packed(shown.regions[part].astype(np.uint8), moved),
+        "lesions": _packed(shown.lesions[part].astype(np.int16), moved),
     }
     text = f"cmburdenViewer({json.dumps(scan_id)}, {json.dumps(parts)});\n"
     with whole_file(path) as temporary:

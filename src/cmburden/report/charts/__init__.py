@@ -1,0 +1,1 @@
+"""Charts of the report, a module a kind: ``select`` takes rows of tables, ``draw`` a figure."""

@@ -1,0 +1,141 @@
+"""Prevalence by age band, contrast and sex, with published prevalences beside."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import plotly.graph_objects as go
+
+from cmburden.report.charts.chart import (
+    COLOURS,
+    MUTED,
+    PERCENT,
+    SYMBOLS,
+    TEMPLATE,
+    Chart,
+    error_bars,
+    hover_text,
+    row_key,
+)
+from cmburden.report.tables import ReportTables
+from cmburden.report.typeset import Row, of, share
+from cmburden.summary.measures import Presence
+from cmburden.summary.published import ANCHORS, Anchor
+from cmburden.summary.strata import Stratum
+
+_DASHES = ("solid", "dash", "dot")
+#: Years between the points of two sexes in one age band, so that their intervals stand apart.
+_SHIFT_YEARS = 0.5
+#: Age in the middle of a band, the band, and the row of `summary`.
+Point = tuple[float, str, Row]
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """Prevalence of a contrast, and of the sex at ``place`` of all sexes if there are any."""
+
+    contrast: str
+    sex: str | None
+    place: int
+    points: list[Point]
+
+    @property
+    def title(self) -> str:
+        return self.contrast if self.sex is None else f"{self.contrast}, {self.sex}"
+
+
+def select(tables: ReportTables, bands: list[tuple[str, float]], sexes: list[str]) -> list[Line]:
+    """The lines that have a participant; ``bands`` with the age in their middle."""
+    lines = []
+    for name in tables.contrasts():
+        for place, sex in enumerate(sexes or [None]):
+            points = _points(tables, bands, name, sex)
+            if points:
+                lines.append(Line(name, sex, place, points))
+    return lines
+
+
+def _points(
+    tables: ReportTables, bands: list[tuple[str, float]], contrast: str, sex: str | None
+) -> list[Point]:
+    by_sex = {} if sex is None else {"sex": sex}
+    points = []
+    for band, middle in bands:
+        stratum = Stratum(contrast=contrast, age_band=band, **by_sex)
+        row = tables.estimate(stratum, Presence("definite"))
+        if row["denominator"]:
+            points.append((middle, band, row))
+    return points
+
+
+def select_published(tables: ReportTables) -> list[tuple[Anchor, Row]]:
+    """Published prevalences with a mean age, each with its row of `summary`."""
+    return [
+        (anchor, tables.estimate(Stratum(published=anchor.study), Presence()))
+        for anchor in ANCHORS
+        if anchor.at is not None
+    ]
+
+
+def draw(lines: list[Line], published: list[tuple[Anchor, Row]]) -> Chart | None:
+    """The chart; None without a line."""
+    if not lines:
+        return None
+    figure = go.Figure()
+    for line in lines:
+        _add(figure, line)
+    _add_published(figure, published)
+    figure.update_layout(template=TEMPLATE, height=380)
+    figure.update_xaxes(title_text="Age, years")
+    figure.update_yaxes(title_text="With a definite microbleed, %", rangemode="tozero")
+    return Chart(
+        name="by-age",
+        alt="Lines: prevalence of definite microbleeds by age band, contrast and sex, with 95 % "
+        "intervals; stars: published prevalences.",
+        caption="Participants with at least one definite microbleed, with Wilson’s 95 % interval, "
+        "not corrected for detector error. Stars: published figures at their mean age, from the "
+        "table below.",
+        figure=figure,
+        columns=["Age band", "Contrast, sex", "With microbleed/usable", "Share, %"],
+        rows=[
+            [band, line.title, of(row), share(row)]
+            for line in lines
+            for _, band, row in line.points
+        ],
+    )
+
+
+def _add(figure: go.Figure, line: Line) -> None:
+    rows = [row for _, _, row in line.points]
+    figure.add_scatter(
+        x=[middle + _SHIFT_YEARS * line.place for middle, _, _ in line.points],
+        y=[PERCENT.of(row) for row in rows],
+        error_y=error_bars(rows, PERCENT),
+        customdata=[row_key(row) for row in rows],
+        text=[f"{band}: {hover_text(row, PERCENT)}" for _, band, row in line.points],
+        hovertemplate="%{text}<extra>%{fullData.name}</extra>",
+        name=line.title,
+        mode="lines+markers",
+        line={
+            "color": COLOURS[line.contrast],
+            "width": 1.5,
+            "dash": _DASHES[line.place % len(_DASHES)],
+        },
+        marker={"size": 8, "symbol": SYMBOLS[line.place % len(SYMBOLS)]},
+    )
+
+
+def _add_published(figure: go.Figure, published: list[tuple[Anchor, Row]]) -> None:
+    figure.add_scatter(
+        x=[anchor.at for anchor, _ in published],
+        y=[PERCENT.of(row) for _, row in published],
+        customdata=[row_key(row) for _, row in published],
+        text=[
+            f"{anchor.study}, {anchor.contrast}: {PERCENT.text(anchor.share)}{PERCENT.unit}"
+            for anchor, _ in published
+        ],
+        hovertemplate="%{text}<extra>published</extra>",
+        name="published",
+        mode="markers",
+        marker={"color": MUTED, "size": 9, "symbol": "star-open"},
+    )

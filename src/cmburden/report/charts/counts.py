@@ -1,0 +1,70 @@
+"""Participants by their number of definite microbleeds."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import plotly.graph_objects as go
+
+from cmburden.report.charts.chart import COLOURS, TEMPLATE, Chart, row_key
+from cmburden.report.tables import ReportTables
+from cmburden.report.typeset import Row, number
+from cmburden.summary.measures import ParticipantsByCount
+from cmburden.summary.strata import Stratum
+
+#: Most microbleeds of a bar; participants with more stand in the table alone.
+MOST_COUNTS = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """Rows of `summary` of a contrast by number of microbleeds."""
+
+    contrast: str
+    rows: dict[int, Row]
+
+
+def select(tables: ReportTables) -> list[Tally]:
+    """A tally a contrast; none where no participant has a definite microbleed."""
+    tallies = [_tally(tables, name) for name in tables.contrasts()]
+    return tallies if any(any(tally.rows) for tally in tallies) else []
+
+
+def _tally(tables: ReportTables, contrast: str) -> Tally:
+    rows = tables.of(ParticipantsByCount, Stratum(contrast=contrast))
+    return Tally(contrast, {measure.count: row for measure, row in rows})
+
+
+def draw(tallies: list[Tally]) -> Chart | None:
+    """Bars from one microbleed on; None for no tally."""
+    if not tallies:
+        return None
+    figure = go.Figure()
+    for tally in tallies:
+        drawn = sorted(count for count in tally.rows if 0 < count <= MOST_COUNTS)
+        figure.add_bar(
+            x=drawn,
+            y=[tally.rows[count]["n"] for count in drawn],
+            customdata=[row_key(tally.rows[count]) for count in drawn],
+            hovertemplate="%{y} participants with %{x}<extra>%{fullData.name}</extra>",
+            name=tally.contrast,
+            marker={"color": COLOURS[tally.contrast]},
+        )
+    figure.update_layout(template=TEMPLATE, height=300, bargap=0.15, showlegend=len(tallies) > 1)
+    figure.update_xaxes(title_text="Definite microbleeds", tickformat="d")
+    figure.update_yaxes(title_text="Participants", tickformat="d")
+    levels = sorted({count for tally in tallies for count in tally.rows})
+    more = f", as do numbers above {MOST_COUNTS}" if levels[-1] > MOST_COUNTS else ""
+    return Chart(
+        name="counts",
+        alt="Bars: participants by their number of definite microbleeds, from one on, by contrast.",
+        caption="Participants with at least one definite microbleed, by their number of them; "
+        f"those with none stand in the table{more}.",
+        figure=figure,
+        columns=["Definite microbleeds", *[f"Participants, {tally.contrast}" for tally in tallies]],
+        rows=[[str(count), *[_cell(tally, count) for tally in tallies]] for count in levels],
+    )
+
+
+def _cell(tally: Tally, count: int) -> str:
+    return number(tally.rows[count]) if count in tally.rows else "–"

@@ -1,0 +1,108 @@
+"""Head of the cohort's page: key figures, what the networks learned from, what is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from cmburden.report.tables import ReportTables
+from cmburden.report.typeset import Row
+from cmburden.summary.measures import Lesions, Participants, Presence, Scans
+from cmburden.summary.strata import EVERYBODY, Stratum
+
+_PHENOTYPES = ("age", "sex", "site")
+_STAGES = ("detect", "verify")
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """Participants with a scan of a contrast, and the share of them with a microbleed."""
+
+    contrast: str
+    presence: Row
+
+
+@dataclasses.dataclass(frozen=True)
+class Overview:
+    """Variable ``overview`` of index.html.j2: rows of `summary`, then sentences."""
+
+    participants: Row
+    usable: Row
+    scans: Row
+    definite: Row
+    possible: Row
+    macrohaemorrhages: Row
+    arms: list[Arm]
+    cohorts: list[str]
+    macro_mm: str
+    training: str
+    missing: list[str]
+
+
+def select(
+    tables: ReportTables,
+    config: dict[str, Any],
+    contracts: dict[str, dict[str, Any]],
+    regressions: bool,
+) -> Overview:
+    """``contracts`` by stage, of the stages whose model has one; ``regressions``: are there any."""
+    return Overview(
+        participants=tables.estimate(EVERYBODY, Participants()),
+        usable=tables.estimate(EVERYBODY, Participants("usable")),
+        scans=tables.estimate(EVERYBODY, Scans()),
+        definite=tables.estimate(EVERYBODY, Lesions("definite")),
+        possible=tables.estimate(EVERYBODY, Lesions("possible")),
+        macrohaemorrhages=tables.estimate(EVERYBODY, Lesions("macrohaemorrhage")),
+        arms=arms(tables),
+        cohorts=tables.cohorts(),
+        macro_mm=f"{config['aggregate']['macrohaemorrhage_mm']:g}",
+        training=_training(contracts),
+        missing=_missing(tables, contracts, regressions),
+    )
+
+
+def arms(tables: ReportTables) -> list[Arm]:
+    """An arm for each contrast with a usable scan."""
+    return [
+        Arm(name, tables.estimate(Stratum(contrast=name), Presence("definite")))
+        for name in tables.contrasts()
+    ]
+
+
+def _training(contracts: dict[str, dict[str, Any]]) -> str:
+    """What the networks learned from, in the words of their contracts: a user may bring others."""
+    statements = dict.fromkeys(
+        str(contract["training_data"])
+        for contract in contracts.values()
+        if isinstance(contract.get("training_data"), str)
+    )
+    if not statements:
+        return "What the networks were trained on is not known: their contracts do not say."
+    return f"What the networks were trained on: {'; '.join(statements).rstrip('.')}."
+
+
+def _missing(
+    tables: ReportTables, contracts: dict[str, dict[str, Any]], regressions: bool
+) -> list[str]:
+    """What a complete report has and this one has not, a sentence each."""
+    sentences = []
+    if (tables.scans["reason"] == "not_run").any():
+        sentences.append(
+            "Some scans were not run to the end; they are missing below, not counted as free of "
+            "microbleeds. The tables and this page can be made again at any time."
+        )
+    sentences += [
+        f"No participant has a value of {column}: add the column to participants.tsv for "
+        f"results by {column}."
+        for column in _PHENOTYPES
+        if tables.participants[column].isna().all()
+    ]
+    sentences += [
+        f"No model contract (model.json) of the {stage} stage was found: thresholds and "
+        "expected performance are not known."
+        for stage in _STAGES
+        if stage not in contracts
+    ]
+    if not regressions:
+        sentences.append("The tables hold no regression model.")
+    return sentences

@@ -1,0 +1,99 @@
+"""Section: prevalence by age, sex and site, beside published prevalences."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+from typing import Any
+
+from cmburden.report.charts import age
+from cmburden.report.charts.chart import Chart
+from cmburden.report.tables import ReportTables
+from cmburden.report.typeset import Row, level
+from cmburden.summary import bins
+from cmburden.summary.measures import Presence
+from cmburden.summary.published import ANCHORS, REFERENCES, Reference
+from cmburden.summary.strata import MISSING, Stratum, stratum_order
+
+#: Where a chart draws the open age bands: years from their only edge. By eye.
+_BELOW_YEARS, _ABOVE_YEARS = 5, 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A row of the table: contrast, age band, sex and site, with the row of `summary`."""
+
+    names: tuple[str, str, str, str]
+    row: Row
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A published prevalence, as a row of the table."""
+
+    study: str
+    reference: Reference
+    age: str
+    contrast: str
+    row: Row
+
+
+@dataclasses.dataclass(frozen=True)
+class Who:
+    """Content of _who.html.j2; no chart where no participant has an age."""
+
+    chart: Chart | None
+    cells: list[Cell]
+    anchors: list[Published]
+
+
+def select(tables: ReportTables, config: dict[str, Any]) -> Who:
+    """The chart by age and sex, the table by age, sex and site, published prevalences."""
+    edges = config["report"]["age_bands"]
+    middles = dict(zip(bins.age_band_labels(edges), band_middles(edges), strict=True))
+    bands = [(band, middles[band]) for band in tables.levels("age_band") if band in middles]
+    sexes = [sex for sex in tables.levels("sex") if sex != MISSING]
+    return Who(
+        chart=age.draw(age.select(tables, bands, sexes), age.select_published(tables)),
+        cells=_cells(tables),
+        anchors=[
+            Published(
+                anchor.study,
+                REFERENCES[anchor.reference],
+                anchor.age,
+                anchor.contrast,
+                tables.estimate(Stratum(published=anchor.study), Presence()),
+            )
+            for anchor in ANCHORS
+        ],
+    )
+
+
+def _cells(tables: ReportTables) -> list[Cell]:
+    variables = ("contrast", "age_band", "sex", "site")
+    strata = [stratum for stratum in tables.strata if stratum.variables == variables]
+    strata.sort(key=lambda stratum: (stratum["contrast"], stratum_order(stratum.name)))
+    return [
+        Cell(
+            (
+                stratum["contrast"],
+                level(stratum["age_band"]),
+                stratum["sex"],
+                stratum["site"],
+            ),
+            tables.estimate(stratum, Presence("definite")),
+        )
+        for stratum in strata
+    ]
+
+
+def band_middles(edges: list[float]) -> list[float]:
+    """Where a chart draws each age band, in years: in the middle, open bands near their edge.
+
+    >>> band_middles([0, 50, 60, 70])
+    [45, 55.0, 65.0, 73]
+    """
+    middles = [(low + high) / 2 for low, high in pairwise(edges)]
+    if len(edges) > 1 and edges[0] == 0:
+        middles[0] = edges[1] - _BELOW_YEARS
+    return [*middles, edges[-1] + _ABOVE_YEARS]
