@@ -90,7 +90,7 @@ def test_a_table_that_may_not_be_read_is_not_called_damaged(monkeypatch, tmp_pat
     with pytest.raises(CMBurdenError, match="remove it and run again"):
         SCANS.read(path)
     closed = raising(of(errno.EACCES, str(path)))
-    monkeypatch.setattr("cmburden.core.tables.pq.read_table", lambda *a, **k: closed())
+    monkeypatch.setattr("cmburden.core.schema.pq.read_table", lambda *a, **k: closed())
     with pytest.raises(PermissionError):
         SCANS.read(path)
 

@@ -11,7 +11,7 @@ PROGRAM = """
 import sys
 import numpy as np
 {before}
-from cmburden.threads import bound_threads
+from cmburden.core.threads import bound_threads
 import threadpoolctl
 np.ones((64, 64)) @ np.ones((64, 64))
 bound_threads({number})

@@ -411,9 +411,6 @@ SUMMARY = Table(
     ),
 )
 
-<<<<<<< HEAD
-#: Outcomes of a session in `longitudinal`.
-=======
 CURVES = Table(
     "curves",
     "a point of a curve that the report draws",
@@ -422,7 +419,7 @@ CURVES = Table(
         _c(
             "curve",
             "str",
-            "prevalence: share of participants with a lesion of at least the probability x; "
+            "prevalence: share of participants with a lesion of a probability of at least x; "
             "froc: sensitivity for microbleeds at x false positives a scan, of a model's contract",
             required=True,
             levels=("prevalence", "froc"),
@@ -430,12 +427,12 @@ CURVES = Table(
         _c("contrast", "str", "GRE or SWI; null for froc", levels=("GRE", "SWI")),
         _c("model", "str", "The model's id; null for prevalence"),
         _c("x", "float", "Threshold of the probability, or false positives a scan", required=True),
-        _c("estimate", "float", "The curve's value there", required=True),
+        _c("estimate", "float", "Value of the curve at x", required=True),
         _c("ci_low", "float", "Lower end of the 95 % interval; null for froc"),
         _c("ci_high", "float", "Upper end of the 95 % interval; null for froc"),
-        _c("n", "int", "Participants with such a lesion; null for froc"),
-        _c("denominator", "int", "Participants; null for froc"),
-        _c("method", "str", "How estimate and interval are made", required=True),
+        _c("n", "int", "Number of participants with such a lesion; null for froc"),
+        _c("denominator", "int", "Number of participants; null for froc"),
+        _c("method", "str", "Method of estimate and interval", required=True),
     ),
 )
 
@@ -445,16 +442,15 @@ LESION_CELLS = Table(
     ("contrast", "mni_x", "mni_y", "mni_z"),
     (
         _c("contrast", "str", "GRE or SWI", required=True, levels=("GRE", "SWI")),
-        _c("mni_x", "int", "The cell's centre in MNI152, to the right", "mm", required=True),
-        _c("mni_y", "int", "The cell's centre in MNI152, to the front", "mm", required=True),
-        _c("mni_z", "int", "The cell's centre in MNI152, upwards", "mm", required=True),
-        _c("n", "int", "Definite microbleeds in the cell", required=True),
-        _c("denominator", "int", "Definite microbleeds of the contrast", required=True),
+        _c("mni_x", "int", "Centre in MNI152, positive to the right", "mm", required=True),
+        _c("mni_y", "int", "Centre in MNI152, positive to the front", "mm", required=True),
+        _c("mni_z", "int", "Centre in MNI152, positive upwards", "mm", required=True),
+        _c("n", "int", "Number of definite microbleeds in the cell", required=True),
+        _c("denominator", "int", "Number of definite microbleeds of the contrast", required=True),
     ),
 )
 
-#: What becomes of a session in `longitudinal`.
->>>>>>> main
+#: Outcomes of a session in `longitudinal`.
 FOLLOWED_STATUSES = ("followed", "not read", "not registered", "not alike")
 
 FOLLOWED_SESSIONS = Table(
