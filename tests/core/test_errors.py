@@ -2,13 +2,13 @@
 
 import errno
 import os
-import sys
 
 import pytest
 
 from cmburden.core.errors import MENDABLE, CMBurdenError, sentence, told
 from cmburden.core.tables import SCANS
 from cmburden.run import jobs
+from cmburden.train import release
 from cmburden.train.submission import StepRun
 
 
@@ -75,10 +75,10 @@ def test_a_missing_file_is_a_mistake_where_the_user_has_named_it(capsys, tmp_pat
 
 
 def test_a_step_of_training_keeps_to_the_same_rule(monkeypatch, tmp_path):
-    step = StepRun("json", ("x",), tmp_path)
-    monkeypatch.setattr(sys.modules["json"], "main", raising(of(errno.ENOSPC)), raising=False)
+    step = StepRun("release", ("x",), tmp_path)
+    monkeypatch.setattr(release, "main", raising(of(errno.ENOSPC)))
     assert step().mistake.startswith("No space left on device; free space")
-    monkeypatch.setattr(sys.modules["json"], "main", raising(of(errno.EBADF)), raising=False)
+    monkeypatch.setattr(release, "main", raising(of(errno.EBADF)))
     with pytest.raises(OSError):
         step()
 

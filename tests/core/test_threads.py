@@ -34,7 +34,7 @@ def test_blas_openmp_and_torch_obey(before):
 def test_a_job_bounds_its_process(tmp_path):
     program = f"""
 import numpy as np
-from cmburden import jobs
+from cmburden.run import jobs
 import threadpoolctl
 with jobs.logged({str(tmp_path / "log")!r}, 1):
     pools = threadpoolctl.threadpool_info()
