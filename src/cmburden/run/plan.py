@@ -42,7 +42,7 @@ class Plan:
     Parameters
     ----------
     config : dict
-        The whole configuration, with every default (:func:`cmburden.core.config.complete`).
+        The whole configuration, with every default (:func:`cmburden.core.config.load`).
     """
 
     def __init__(self, config: dict[str, Any]):
