@@ -49,9 +49,15 @@ def test_each_has_advice_of_its_own():
 
 #: Errors that no advice about disks and permissions is true of.
 BUGS = [
-    of(errno.ENOENT, "/data/x"), of(errno.EISDIR, "/data/x"), of(errno.EEXIST), of(errno.EBADF),
-    of(errno.EINVAL), of(errno.EPIPE), ConnectionError("closed"), OSError("of a library"),
-]  # fmt: skip
+    of(errno.ENOENT, "/data/x"),
+    of(errno.EISDIR, "/data/x"),
+    of(errno.EEXIST),
+    of(errno.EBADF),
+    of(errno.EINVAL),
+    of(errno.EPIPE),
+    ConnectionError("closed"),
+    OSError("of a library"),
+]
 
 
 @pytest.mark.parametrize("error", BUGS, ids=repr)

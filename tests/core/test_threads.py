@@ -42,7 +42,10 @@ blas = [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
 assert blas and set(blas) == {{1}}, pools
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False,
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
         env=os.environ | {"OPENBLAS_NUM_THREADS": "2"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr

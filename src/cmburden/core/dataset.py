@@ -12,11 +12,21 @@ from cmburden.core.paths import Layout
 
 #: Patterns of .bidsignore: folders and names of CMBurden that BIDS does not know.
 IGNORED = (
-    "/cohort", "/report", "/work", "/logs", "/evaluation", "/reviews", "sub-*.html", "**/figures",
-    "**/*_desc-CMB_lesions.*", "**/*_label-CMB_dseg.*",
+    "/cohort",
+    "/report",
+    "/work",
+    "/logs",
+    "/evaluation",
+    "/reviews",
+    "sub-*.html",
+    "**/figures",
+    "**/*_desc-CMB_lesions.*",
+    "**/*_label-CMB_dseg.*",
     # Suffixes that raw BIDS does not have: the volume keeps its source's.
-    "**/*_swi.*", "**/*_SWI.*", "**/*_GRE.*",
-)  # fmt: skip
+    "**/*_swi.*",
+    "**/*_SWI.*",
+    "**/*_GRE.*",
+)
 
 
 def write_description(layout: Layout, bids_dir: Path) -> None:

@@ -10,9 +10,18 @@ from cmburden.core.scan import Scan
 #: ``acq``: a participant's T2starw and swi scans would else give derivatives of one name.
 BIDS_SUFFIXES = ("T2starw", "MEGRE")
 COHORT_TABLES = (
-    "scans", "lesions", "counts", "participants", "changes", "pairs", "summary", "curves",
-    "lesion_cells", "runs", "reviewed",
-)  # fmt: skip
+    "scans",
+    "lesions",
+    "counts",
+    "participants",
+    "changes",
+    "pairs",
+    "summary",
+    "curves",
+    "lesion_cells",
+    "runs",
+    "reviewed",
+)
 
 
 class Layout:

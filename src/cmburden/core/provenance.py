@@ -11,9 +11,17 @@ from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
 
 LIBRARIES = (
-    "antspyx", "deepbet", "nibabel", "numpy", "pandas", "pyarrow", "scipy", "snakemake", "torch",
+    "antspyx",
+    "deepbet",
+    "nibabel",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "snakemake",
+    "torch",
     "ultralytics",
-)  # fmt: skip
+)
 
 
 def library_versions() -> dict[str, str]:

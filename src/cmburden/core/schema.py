@@ -145,7 +145,7 @@ class Table:
         return table.to_pandas(types_mapper=_pandas_type)
 
 
-def _pandas_type(kind: pa.DataType):
+def _pandas_type(kind: pa.DataType) -> Any:
     return {
         pa.int64(): pd.Int64Dtype(),
         pa.float64(): pd.Float64Dtype(),

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from cmburden.core.schema import Column, Table
 
 
-def _c(name, kind, description, unit="", *, required=False, levels=()):
+def _c(
+    name: str,
+    kind: str,
+    description: str,
+    unit: str = "",
+    *,
+    required: bool = False,
+    levels: Sequence[str] = (),
+) -> Column:
     return Column(name, kind, description, unit, not required, tuple(levels))
 
 
