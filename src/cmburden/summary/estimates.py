@@ -1,6 +1,6 @@
 """Estimates by stratum: every number that the report prints is a row of `summary`.
 
-GRE and SWI show microbleeds to different degrees. A stratum with both contrasts has counts only, and
+GRE and SWI show microbleeds to different degrees. A stratum with both has counts only, and
 each contrast has strata of its own. `measures` and `strata` name the rows.
 """
 
