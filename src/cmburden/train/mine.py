@@ -1,6 +1,7 @@
 """Candidates of the CNN on slabs that it was not trained on, with their truth.
 
-YOLO and the probability learn from them: hard negatives are the detector's own false positives.
+YOLO and the probability learn from these candidates: hard negatives are the detector's false
+positives.
 """
 
 from __future__ import annotations
