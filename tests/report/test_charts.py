@@ -103,11 +103,11 @@ def test_regions_by_side_in_the_order_of_mars(tmp_path):
 
 def test_map_puts_a_cell_where_its_centre_is(tmp_path):
     cell = {"contrast": "SWI", "mni_x": -5, "mni_y": 15, "mni_z": 10, "n": 4, "denominator": 6}
-    (found,) = lesion_map.select(tables(tmp_path, [], cells=(cell,)))
-    assert found.contrast == "SWI" and {key: row["n"] for key, row in found.rows.items()} == {
+    (cells_of,) = lesion_map.select(tables(tmp_path, [], cells=(cell,)))
+    assert cells_of.contrast == "SWI" and {key: row["n"] for key, row in cells_of.rows.items()} == {
         (-5, 15, 10): 4
     }
-    chart = lesion_map.draw(found)
+    chart = lesion_map.draw(cells_of)
     trace = next(trace for trace in chart.figure.data if any(any(line) for line in trace.z))
     column, line = list(trace.x).index(-5), list(trace.y).index(15)
     assert trace.z[line][column] == 4
@@ -150,9 +150,9 @@ def test_froc_needs_both_numbers_of_an_operating_point(tmp_path):
     ]
     point = {"curve": "froc", "model": "m", "method": "m", "x": 1.0, "estimate": 0.7}
     made = tables(tmp_path, rows, curves=(point, point | {"model": "other"}))
-    found = froc.select(made, "m")
-    assert [row["estimate"] for row in found.curve] == [0.7]
-    assert [(p.name, p.false_positives["estimate"]) for p in found.points] == [("definite", 0.4)]
+    selected = froc.select(made, "m")
+    assert [row["estimate"] for row in selected.curve] == [0.7]
+    assert [(p.name, p.false_positives["estimate"]) for p in selected.points] == [("definite", 0.4)]
     assert froc.draw(froc.select(made, "unknown")) is None
 
 
@@ -193,8 +193,8 @@ def test_regressions_by_family_with_their_stratum(tmp_path):
         estimate("contrast=GRE", "odds ratio presence: sex=M", None) | {"method": "too few"},
         estimate("all", "rate ratio count poisson: sex=M", 1.1),
     ]
-    found = models.select_estimates(tables(tmp_path, rows))
-    assert [(one.axis, [term for term, _ in one.rows]) for one in found] == [
+    families = models.select_estimates(tables(tmp_path, rows))
+    assert [(one.axis, [term for term, _ in one.rows]) for one in families] == [
         ("Odds ratio", ["age per decade", "sex M (contrast=GRE)"]),
         ("Rate ratio", ["sex M"]),
         ("Relative risk ratio", ["mixed: sex M"]),

@@ -20,7 +20,7 @@ READERS = {
 
 def readers(source: str) -> set[str]:
     """Functions of a module that read a column or attribute ``measure`` of a row."""
-    found = set()
+    names = set()
     for function in ast.walk(ast.parse(source)):
         if not isinstance(function, ast.FunctionDef):
             continue
@@ -31,8 +31,8 @@ def readers(source: str) -> set[str]:
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 key = node.args[0] if node.args else None
             if isinstance(key, ast.Constant) and key.value == "measure":
-                found.add(function.name)
-    return found
+                names.add(function.name)
+    return names
 
 
 @pytest.mark.parametrize("path", sorted(ROOM.rglob("*.py")), ids=lambda path: path.name)

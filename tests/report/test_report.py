@@ -74,7 +74,7 @@ class Page(HTMLParser):
             row, _, field = attrs["data-of"].rpartition(" | ")
             self.numbers.append((row, field, float(attrs.get("data-scale", 1)), data, attrs))
         elif any(name == "main" for name, _ in self.open) and not any(
-            name in ("th", "code", "a") or "data-source" in own for name, own in self.open
+            name in ("th", "code", "a") or "data-source" in of_tag for name, of_tag in self.open
         ):
             left = KNOWN.sub("", data)
             if re.search(r"\d", left):
@@ -84,7 +84,7 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", self.text)
 
 
-#: Digits of the page's own sentences that are no result.
+#: Digits of the page's of_scan sentences that are no result.
 KNOWN = re.compile(
     r"95 %|MNI152|v2\.0|3D|sha256|above 10 mm|10 × 10 × 20 mm|numbers above 40|line is 1\b"
 )
@@ -103,7 +103,7 @@ def rows_of(layout) -> dict[tuple[str, str], dict]:
 
 def differing(page: Page, rows: dict[tuple[str, str], dict]) -> list[str]:
     """Numbers of the page, in words and in charts, that are in none of the cohort's tables."""
-    found = []
+    faults = []
 
     def value(key, field):
         stratum, _, measure = key.partition(" | ")
@@ -115,9 +115,9 @@ def differing(page: Page, rows: dict[tuple[str, str], dict]) -> list[str]:
         shown = float(text.replace("−", "-"))
         digits = len(text.partition(".")[2])
         if right is None or f"{right * scale:.{digits}f}" != f"{shown:.{digits}f}":
-            found.append(f"{key} {field}: {text}")
+            faults.append(f"{key} {field}: {text}")
         elif float(attrs["value"]) != right:
-            found.append(f"{key} {field}: value {attrs['value']}")
+            faults.append(f"{key} {field}: value {attrs['value']}")
     for name, chart in page.charts.items():
         for trace in chart["data"]:
             for at, drawn, key, ends in points(trace):
@@ -131,13 +131,13 @@ def differing(page: Page, rows: dict[tuple[str, str], dict]) -> list[str]:
                 else:
                     right = value(key, "estimate")
                 if right is None or drawn != pytest.approx(right * scale):
-                    found.append(f"{name} {key}: {drawn}")
+                    faults.append(f"{name} {key}: {drawn}")
                 for side, distance in ends.items():
                     if distance is not None:
                         off = abs(value(key, side) - right) * scale
                         if distance != pytest.approx(off):
-                            found.append(f"{name} {key} {side}: {distance}")
-    return found
+                            faults.append(f"{name} {key} {side}: {distance}")
+    return faults
 
 
 def points(trace):
@@ -170,10 +170,10 @@ def build(tmp, **options):
     volume, affine = np.ones((130, 130, 130), np.float32), np.eye(4)
     affine[:3, 3] = -65
     for row in made.scans:
-        own = lesions[lesions["scan_id"] == row["scan_id"]]
-        if len(own):
+        of_scan = lesions[lesions["scan_id"] == row["scan_id"]]
+        if len(of_scan):
             path = made.layout.montage(fabricate.scan_object(row, made.bids_dir))
-            lesion_montage(volume, affine, own.to_dict("records"), path, row["scan_id"])
+            lesion_montage(volume, affine, of_scan.to_dict("records"), path, row["scan_id"])
     return made
 
 
@@ -240,9 +240,9 @@ def test_nothing_pools_gre_and_swi(made, page):
     row = table.loc[("all", "presence definite")]
     assert pd.isna(row["estimate"]) and row["method"].startswith("not estimated: holds GRE")
     assert not any(key.startswith("all | presence") for key, *_ in page.numbers)
-    shown = {key for key, *_ in page.numbers}
+    keys = {key for key, *_ in page.numbers}
     for stratum in ("contrast=SWI & sex=F", "contrast=SWI & age_band=70-79"):
-        assert f"{stratum} | presence definite" in shown
+        assert f"{stratum} | presence definite" in keys
 
 
 def test_flow_adds_up_on_the_page(page):

@@ -57,11 +57,11 @@ def follow(made) -> None:
     FOLLOWED_SESSIONS.write(made.layout.followed(bucket), sessions)
     rows = []
     for number, (*there, p, in_view) in enumerate(LESIONS, start=1):
-        for k, found in enumerate(there):
+        for k, is_there in enumerate(there):
             row = {"participant_id": NAME, "track_id": number, "scan_id": SCANS[k]}
-            row |= {"session_id": f"ses-{k + 1}", "found": found, "in_view": found or in_view}
-            row |= {"p_there": 1.0 if found else p}
-            if found:
+            row |= {"session_id": f"ses-{k + 1}", "found": is_there, "in_view": is_there or in_view}
+            row |= {"p_there": 1.0 if is_there else p}
+            if is_there:
                 row |= {"lesion_id": number, "label": "definite", "probability": 0.9}
             rows.append(POSITION | row)
         crop = np.linspace(0, 1, 128 * 128).reshape(128, 128)
@@ -102,19 +102,19 @@ def test_aggregate_makes_the_tables(made):
 
 
 def test_the_section_says_what_the_summary_says(made, tmp_path):
-    found = section(made)
+    content = section(made)
     page = report.environment().from_string(
         '{% extends "base.html.j2" %}{% block body %}{% include "_changes.html.j2" %}{% endblock %}'
     )
     path = tmp_path / "index.html"
-    path.write_text(page.render(section={"content": found}, version="0", title="T"))
+    path.write_text(page.render(section={"content": content}, version="0", title="T"))
     read = Page(path)
     words = read.words()
     assert "Participants with scans of several sessions: 1 (sessions followed 2)" in words
     assert "ARIA-H-style categories" in words and "1–4 new" in words
     assert f"../{NAME}_changes.html" in read.links
-    assert [row.name for row in found.strata] == ["SWI"]
-    assert found.strata[0].new["n"] == 1 and found.strata[0].once["n"] == 1
+    assert [row.name for row in content.strata] == ["SWI"]
+    assert content.strata[0].new["n"] == 1 and content.strata[0].once["n"] == 1
     assert "0.50 (0.01–2.79)" in words  # 1 in 2 person-years, Garwood
 
 
@@ -148,8 +148,8 @@ def test_shards_that_are_missing_are_sessions_not_read(made, tmp_path):
     shutil.rmtree(layout.work / "longitudinal")
     aggregate.run(layout, made.bids_dir, made.config)
     assert PAIRS.read(layout.table("pairs")).empty
-    found = report_changes.select(ReportTables(layout), layout, made.config)
-    assert [(one.status, one.row["n"]) for one in found.sessions] == [("not read", 2)]
+    content = report_changes.select(ReportTables(layout), layout, made.config)
+    assert [(one.status, one.row["n"]) for one in content.sessions] == [("not read", 2)]
 
 
 def test_nobody_with_sessions_no_section(tmp_path):

@@ -14,12 +14,12 @@ from cmburden.report.tables import ReportTables
 from cmburden.review import store
 
 
-def decide(own: store.Store, row: dict, **more) -> None:
+def decide(decisions: store.Store, row: dict, **more) -> None:
     place = {f"{axis}_mm": row.get(f"{axis}_mm") for axis in "xyz"}
-    shown = {f"shown_{name}": value for name, value in place.items()}
-    own.decide(
+    as_shown = {f"shown_{name}": value for name, value in place.items()}
+    decisions.decide(
         place
-        | shown
+        | as_shown
         | {name: row.get(name) for name in ("scan_id", "candidate_id", "region", "group")}
         | {"mode": "review", "blinded": True, "ordering": "random", "content_key": row["key"]}
         | more
@@ -31,17 +31,17 @@ def made(tmp_path_factory):
     """A and B judge every lesion and read 12 scans free-hand; they dispute the first lesion."""
     made = fabricate.cohort(tmp_path_factory.mktemp("reviewed"), participants=24)
     keys = {row["scan_id"]: row["content_key"] for row in made.scans}
-    kept = [row | {"key": keys[row["scan_id"]]} for row in made.candidates if row["kept"]]
+    candidates = [row | {"key": keys[row["scan_id"]]} for row in made.candidates if row["kept"]]
     for name in "AB":
-        own = store.Store(made.layout, name)
-        for number, row in enumerate(kept):
+        decisions = store.Store(made.layout, name)
+        for number, row in enumerate(candidates):
             yes = row["label"] == "definite" if number else name == "A"
             vote = {"decision": "accept", "class": "microbleed"}
-            decide(own, row, **(vote if yes else {"decision": "reject", "class": "vessel"}))
+            decide(decisions, row, **(vote if yes else {"decision": "reject", "class": "vessel"}))
         for scan_id in sorted(keys)[:12]:
             row = {"scan_id": scan_id, "key": keys[scan_id]}
-            decide(own, row, decision="read", mode="free-hand")
-        own.close()
+            decide(decisions, row, decision="read", mode="free-hand")
+        decisions.close()
     store.export(made.layout)
     aggregate.run(made.layout, made.bids_dir, made.config)
     return made
@@ -86,12 +86,12 @@ def test_reviewed_counts_stand_beside_and_failed_scans_have_none(made):
 
 def test_the_cohorts_own_error_corrects_its_prevalence(made):
     summary = table(made.layout, "summary").set_index(["stratum", "measure"])
-    found = [
+    methods = [
         summary.loc[(f"contrast={name}", "detector sensitivity"), "method"]
         for name in ("GRE", "SWI")
         if (f"contrast={name}", "detector sensitivity") in summary.index
     ]
-    assert found and all("readers' review of this cohort" in method for method in found)
+    assert methods and all("readers' review of this cohort" in method for method in methods)
     for name in ("GRE", "SWI"):
         mine = summary.loc[(f"contrast={name}", "review sensitivity")]
         theirs = summary.loc[(f"contrast={name}", "detector sensitivity")]

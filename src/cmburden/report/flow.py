@@ -33,7 +33,6 @@ REASON_WORDS = {
     "echo_not_chosen": "other echoes of a scan",
     "filtered": "filtered out by the configuration",
     "duplicate": "duplicates",
-    "cohort": "in no configured cohort",
     "not_run": "not run to the end",
 }
 
