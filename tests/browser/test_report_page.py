@@ -53,6 +53,15 @@ def test_charts_hold_what_their_tables_hold(made, opened):
     assert page.locator("#chart-prevalence .scatterlayer .point").count() > 10
 
 
+def test_axes_have_lines_ticks_and_a_grid(made, opened):
+    """Plotly leaves lines and ticks out where only a template gives them a colour."""
+    page = drawn(opened(made.layout.report))
+    chart = page.locator("#chart-by-age")
+    assert chart.evaluate("c => c._fullLayout.xaxis.showline && c._fullLayout.yaxis.showline")
+    assert chart.locator("path.xtick.ticks").count() > 3
+    assert chart.locator("path.xgrid").count() > 3
+
+
 def test_charts_take_the_reader_s_colours(made, opened):
     def ink(scheme):
         page = drawn(opened(made.layout.report, scheme=scheme))

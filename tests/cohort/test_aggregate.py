@@ -385,7 +385,7 @@ def test_candidates_in_parts_are_the_same_table(small, monkeypatch):
     aggregate.run(small.layout, small.bids_dir, small.config)
     whole = pq.read_table(small.layout.candidates)
     lesions = small.layout.table("lesions").read_bytes()
-    monkeypatch.setattr(candidates, "_ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr(candidates, "ROWS_AT_A_TIME", 7)
     aggregate.run(small.layout, small.bids_dir, small.config)
     assert pq.read_metadata(small.layout.candidates).num_row_groups > 3
     assert pq.read_table(small.layout.candidates).equals(whole)

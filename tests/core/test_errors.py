@@ -8,7 +8,6 @@ import pytest
 from cmburden.core.errors import MENDABLE, CMBurdenError, sentence, told
 from cmburden.core.tables import SCANS
 from cmburden.run import jobs
-from cmburden.train import release
 from cmburden.train.submission import StepRun
 
 
@@ -81,10 +80,10 @@ def test_a_missing_file_is_a_mistake_where_the_user_has_named_it(capsys, tmp_pat
 
 
 def test_a_step_of_training_keeps_to_the_same_rule(monkeypatch, tmp_path):
-    step = StepRun("release", ("x",), tmp_path)
-    monkeypatch.setattr(release, "main", raising(of(errno.ENOSPC)))
+    step = StepRun("detector", ("x",), tmp_path)
+    monkeypatch.setattr(StepRun, "main", lambda self: raising(of(errno.ENOSPC))())
     assert step().mistake.startswith("No space left on device; free space")
-    monkeypatch.setattr(release, "main", raising(of(errno.EBADF)))
+    monkeypatch.setattr(StepRun, "main", lambda self: raising(of(errno.EBADF))())
     with pytest.raises(OSError):
         step()
 

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 #: Candidates in memory at a time. A candidate takes about 300 bytes while it is sorted.
-_ROWS_AT_A_TIME = 400_000
+ROWS_AT_A_TIME = 400_000
 
 
 def gather_candidates(layout: Layout, manifest: pd.DataFrame) -> tuple[pd.DataFrame, set[int]]:
@@ -48,7 +48,7 @@ def gather_candidates(layout: Layout, manifest: pd.DataFrame) -> tuple[pd.DataFr
     paths = {bucket: path for bucket, path in paths.items() if path.exists()}
     rows = sum(_readable(path, pq.read_metadata).num_rows for path in paths.values())
     # The scans of a part depend on the cohort alone: equal input, equal bytes.
-    parts = max(1, -(-rows // _ROWS_AT_A_TIME))
+    parts = max(1, -(-rows // ROWS_AT_A_TIME))
     schema = CANDIDATES.schema()
     lesions = [schema.empty_table()]
     with tempfile.TemporaryDirectory(prefix=".candidates-", dir=layout.work) as folder:

@@ -24,7 +24,7 @@ def pattern_of(groups: list[str]) -> str:
     """
     placed = {group for group in groups if group != "unknown"}
     if not placed:
-        # Microbleeds of unknown region are not absent, and only 'mixed' claims no place of them.
+        # 'none' would deny microbleeds of unknown region; 'mixed' claims no region for them.
         return "none" if not groups else "mixed"
     if placed == {"lobar"}:
         return "strictly lobar"

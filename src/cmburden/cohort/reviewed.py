@@ -111,14 +111,14 @@ def clustered_wilson(positive: np.ndarray, cluster: np.ndarray) -> tuple[float, 
     n = len(positive)
     if not n:
         return math.nan, math.nan
-    share = float(np.mean(positive))
+    fraction = float(np.mean(positive))
     _, index = np.unique(cluster.astype(str), return_inverse=True)
     m, effect = int(index.max()) + 1, 1.0
-    if m > 1 and 0 < share < 1:
-        residual = np.bincount(index, positive - share)
+    if m > 1 and 0 < fraction < 1:
+        residual = np.bincount(index, positive - fraction)
         variance = m / (m - 1) * float((residual**2).sum()) / n**2
-        effect = max(1.0, variance / (share * (1 - share) / n))
-    return intervals.wilson(share * n / effect, n / effect)
+        effect = max(1.0, variance / (fraction * (1 - fraction) / n))
+    return intervals.wilson(fraction * n / effect, n / effect)
 
 
 def _presence(scans: pd.DataFrame) -> Iterator[Row]:

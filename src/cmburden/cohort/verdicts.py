@@ -2,8 +2,8 @@
 
 A decision belongs to a place in the scan, not to a candidate's number: after a run with other
 weights a candidate has another number and lies a little elsewhere. Decisions are therefore matched
-to places. At first the places of a scan are the run's candidates. The readers follow in the order
-of their names, consensus last. A reader has one vote at a place, and each decision is used once:
+to places, at first the run's candidates. The readers follow in the order of their names, consensus
+last. A reader has one vote at a place, and each decision is used once:
 
 1. *Same place.* An accepted or rejected candidate that was shown within 0.5 mm of a place is a vote
    at that place.
@@ -17,7 +17,6 @@ of their names, consensus last. A reader has one vote at a place, and each decis
    the reader's vote keeps this vote and is noted as marked. A mark without a match is a new place.
 
 When all readers have voted:
-
 5. *Former rejections.* Rejected candidates that step 2 left are matched to the places without the
    reader's vote: another reader may have added the lesion. A rejection without a match is dropped.
 6. Rejected candidates of the run that have no vote are dropped.

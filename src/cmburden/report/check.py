@@ -22,14 +22,14 @@ EMBED_BYTES = 4_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Listed:
-    """A scan of the list. ``odd``: its most outlying QC measure with the robust z."""
+    """A scan of the list. ``outlying``: its most outlying QC measure with the robust z."""
 
     scan_id: str
     participant_id: str
     contrast: str
     definite: int
     probability: str
-    odd: str
+    outlying: str
     reasons: list[str]
 
 
@@ -79,18 +79,18 @@ def select(tables: ReportTables, to_check: pd.DataFrame, layout: Layout) -> ToCh
 
 
 def _listed(row: Row) -> Listed:
-    odd = "–"
+    outlying = "–"
     if row["z"] is not None:
         # A QC measure without a title is judged too.
         title = QUALITY.get(row["measure"])
-        odd = f"{title.text if title else row['measure']} {decimal(row['z'], 1)}"
+        outlying = f"{title.text if title else row['measure']} {decimal(row['z'], 1)}"
     return Listed(
         scan_id=row["scan_id"],
         participant_id=row["participant_id"],
         contrast=row["contrast"],
         definite=row["n_cmb"],
         probability=decimal(row["probability"], 2),
-        odd=odd,
+        outlying=outlying,
         reasons=row["reasons"],
     )
 

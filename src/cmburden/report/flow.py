@@ -12,7 +12,7 @@ from cmburden.report.typeset import Row
 from cmburden.summary.measures import FilesNotSearched, MissingReason, Participants, Scans
 from cmburden.summary.strata import EVERYBODY
 
-#: Reason codes as a reader says them; the report prints other codes by their own words.
+#: Reason codes in the words of a reader. The report prints a code without words as it is.
 REASON_WORDS = {
     "unreadable": "not readable as NIfTI",
     "empty_file": "file without bytes",

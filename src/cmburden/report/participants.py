@@ -59,7 +59,7 @@ class MeasureOfScan:
     name: str
     value: str
     usual: str
-    odd: bool
+    outlying: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +191,7 @@ class People:
             name=title.text,
             value=decimal(scan[column] * title.factor, title.digits),
             usual=decimal(usual, title.digits),
-            odd=column in self._outlying.get(scan["scan_id"], set()),
+            outlying=column in self._outlying.get(scan["scan_id"], set()),
         )
 
 

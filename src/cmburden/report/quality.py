@@ -15,10 +15,10 @@ from cmburden.summary.strata import Stratum
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """Median and range; ``off`` counts the outlying scans, None with too few scans to tell."""
+    """Median and range; ``outlying`` counts the outlying scans, None with too few scans to tell."""
 
     range: Markup
-    off: Row | None
+    outlying: Row | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +53,8 @@ def _median(tables: ReportTables, kind: Stratum, name: str) -> float | None:
 
 
 def _cell(tables: ReportTables, kind: Stratum, name: str, title: Title) -> Cell:
-    off = tables.estimate(kind, ImageMeasure("qc", name, "outlying"))
+    outlying = tables.estimate(kind, ImageMeasure("qc", name, "outlying"))
     return Cell(
         median_and_range(tables, kind, "qc", name, title),
-        None if off["estimate"] is None else off,
+        None if outlying["estimate"] is None else outlying,
     )

@@ -31,7 +31,7 @@ from cmburden.report.typeset import Row
 from cmburden.summary import measures
 from cmburden.summary.measures import Participants
 from cmburden.summary.names import Measure
-from cmburden.summary.strata import Stratum, stratum_order
+from cmburden.summary.strata import Stratum
 
 AnyMeasure = TypeVar("AnyMeasure", bound=Measure)
 _CONTRASTS = ("GRE", "SWI")
@@ -161,7 +161,7 @@ class ReportTables:
     def levels(self, variable: str) -> list[str]:
         """Levels of a variable that have a stratum, in the order of print."""
         strata = [stratum for stratum in self.strata if stratum.variables == (variable,)]
-        strata.sort(key=lambda stratum: stratum_order(stratum.name))
+        strata.sort(key=lambda stratum: stratum.order)
         return [stratum[variable] for stratum in strata]
 
 

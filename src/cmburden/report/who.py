@@ -13,7 +13,7 @@ from cmburden.report.typeset import Row, level
 from cmburden.summary import bins
 from cmburden.summary.measures import Presence
 from cmburden.summary.published import ANCHORS, REFERENCES, Reference
-from cmburden.summary.strata import MISSING, Stratum, stratum_order
+from cmburden.summary.strata import MISSING, Stratum
 
 #: Where a chart draws the open age bands: years from their only edge. By eye.
 _BELOW_YEARS, _ABOVE_YEARS = 5, 3
@@ -72,7 +72,7 @@ def select(tables: ReportTables, config: dict[str, Any]) -> Who:
 def _cells(tables: ReportTables) -> list[Cell]:
     variables = ("contrast", "age_band", "sex", "site")
     strata = [stratum for stratum in tables.strata if stratum.variables == variables]
-    strata.sort(key=lambda stratum: (stratum["contrast"], stratum_order(stratum.name)))
+    strata.sort(key=lambda stratum: (stratum["contrast"], stratum.order))
     return [
         Cell(
             (

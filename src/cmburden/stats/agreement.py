@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from cmburden.stats.intervals import QUANTILES
+
 #: Limits of agreement lie so many standard deviations from the bias (Bland and Altman 1999, Stat
 #: Methods Med Res 8:135); rounded as there, so not ``intervals.Z95``.
 _LIMITS_SD = 1.96
@@ -80,8 +82,9 @@ def icc(ratings: np.ndarray) -> Estimate:
         * (k * value * ratio + rest) ** 2
         / ((n - 1) * (k * value * ratio) ** 2 + rest**2)
     )
-    upper = stats.f.ppf(0.975, n - 1, freedom)
-    lower = stats.f.ppf(0.975, freedom, n - 1)
+    _, above = QUANTILES
+    upper = stats.f.ppf(above, n - 1, freedom)
+    lower = stats.f.ppf(above, freedom, n - 1)
     spread = k * raters + (k * n - k - n) * error
     return Estimate(
         value,

@@ -9,6 +9,9 @@ from scipy.stats import chi2
 #: 97.5th percentile of the standard normal: distance of an end of the 95 % interval from the
 #: estimate, in standard errors.
 Z95 = 1.959963984540054
+#: Probabilities of the ends of a 95 % interval, and the same in per cent.
+QUANTILES = (0.025, 0.975)
+PERCENTILES = (2.5, 97.5)
 
 
 def wilson(positive: float, total: float) -> tuple[float, float]:
@@ -48,5 +51,6 @@ def poisson_interval(number: int, exposure: float) -> tuple[float, float]:
     """
     if exposure <= 0:
         return math.nan, math.nan
-    low = chi2.ppf(0.025, 2 * number) / 2 if number else 0.0
-    return float(low / exposure), float(chi2.ppf(0.975, 2 * number + 2) / 2 / exposure)
+    below, above = QUANTILES
+    low = chi2.ppf(below, 2 * number) / 2 if number else 0.0
+    return float(low / exposure), float(chi2.ppf(above, 2 * number + 2) / 2 / exposure)

@@ -1,4 +1,4 @@
-"""Writes docs/evaluation.md from the results of ``make evaluation``; no figure is typed by hand."""
+"""Writes docs/evaluation.md from the results of ``make evaluation``; nobody copies figures."""
 
 from __future__ import annotations
 

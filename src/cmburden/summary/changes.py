@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from cmburden.core.keys import seed_of
-from cmburden.stats.intervals import poisson_interval
+from cmburden.stats.intervals import PERCENTILES, poisson_interval
 from cmburden.summary.bins import bin_labels
 from cmburden.summary.measures import (
     AriaHStyle,
@@ -31,8 +31,6 @@ from cmburden.summary.strata import strata
 
 #: Of the bootstrap.
 _DRAWS = 1000
-#: Ends of a 95 % percentile interval.
-_PERCENTILES = (2.5, 97.5)
 COUNTED = "counted, definite microbleeds in pairs of consecutive comparable sessions"
 GARWOOD = "number over person-years, exact Poisson 95 % interval (Garwood 1936)"
 CLUSTERED = f"number over person-years, percentile bootstrap over participants, {_DRAWS} draws"
@@ -152,5 +150,5 @@ def _bootstrap(seed: str, pairs: pd.DataFrame, column: str) -> tuple[float, floa
     for _ in range(_DRAWS):
         number, years = sums[random.integers(len(sums), size=len(sums))].sum(axis=0)
         rates.append(number / years)
-    low, high = np.percentile(rates, _PERCENTILES)
+    low, high = np.percentile(rates, PERCENTILES)
     return float(low), float(high)

@@ -17,7 +17,7 @@ import pandas as pd
 from cmburden.core.keys import seed_of
 from cmburden.stats import intervals
 from cmburden.stats.agreement import rogan_gladen
-from cmburden.stats.intervals import Z95
+from cmburden.stats.intervals import PERCENTILES, Z95
 from cmburden.summary.measures import Counted, DetectorRate, Prevalence, PrevalenceAt
 from cmburden.summary.rows import WILSON, Row, of_stratum, row, share
 from cmburden.summary.strata import Stratum
@@ -180,8 +180,8 @@ def _percentiles(
     with np.errstate(divide="ignore", invalid="ignore"):
         drawn = np.clip((apparent + specificity - 1) / information, 0, 1)
     useless = information <= 0
-    low = np.percentile(np.where(useless, 0.0, drawn), 2.5)
-    high = np.percentile(np.where(useless, 1.0, drawn), 97.5)
+    low = np.percentile(np.where(useless, 0.0, drawn), PERCENTILES[0])
+    high = np.percentile(np.where(useless, 1.0, drawn), PERCENTILES[1])
     return float(low), float(high)
 
 

@@ -16,6 +16,7 @@ from cmburden.core.keys import seed_of
 from cmburden.core.tables import GROUPS, PATTERNS
 from cmburden.models.contract import contract_of
 from cmburden.space.regions import REGIONS, UNKNOWN
+from cmburden.stats.intervals import PERCENTILES
 from cmburden.summary import bins, changes, contracts, correction, regressions, scans, thresholds
 from cmburden.summary.cohort import Cohort
 from cmburden.summary.measures import (
@@ -152,8 +153,8 @@ def _averages(stratum: Stratum, usable: pd.DataFrame) -> tuple[Row, Row]:
     # cost no more than 20.
     random = np.random.default_rng(seed_of("summary", stratum.name))
     drawn = random.multinomial(total, numbers / total, size=_DRAWS)
-    means = np.percentile(drawn @ values / total, [2.5, 97.5])
-    medians = np.percentile(medians_of_counts(values, drawn), [2.5, 97.5])
+    means = np.percentile(drawn @ values / total, PERCENTILES)
+    medians = np.percentile(medians_of_counts(values, drawn), PERCENTILES)
     middle = medians_of_counts(values, numbers[None, :])[0]
     return (
         row(mean, values @ numbers / total, total, total, BOOTSTRAP, *means),

@@ -58,6 +58,17 @@ class Stratum:
         """Level of a variable; KeyError where the stratum is not by the variable."""
         return dict(self.levels)[variable]
 
+    @property
+    def order(self) -> tuple[tuple[Any, ...], ...]:
+        """Sort key of strata by the same variables.
+
+        >>> bands = ["missing", ">=90", "50-59", "<50"]
+        >>> strata = sorted((Stratum(age_band=band) for band in bands), key=lambda one: one.order)
+        >>> [stratum["age_band"] for stratum in strata]
+        ['<50', '50-59', '>=90', 'missing']
+        """
+        return tuple(_level_order(level) for _, level in self.levels)
+
 
 EVERYBODY = Stratum()
 
@@ -107,17 +118,6 @@ def crossed_strata(
             for key, rows in levels.groupby(list(crossed)):
                 stratum = Stratum(contrast=contrast, **dict(zip(crossed, key, strict=True)))
                 yield stratum, people.loc[rows.index]
-
-
-def stratum_order(stratum: str) -> tuple[tuple[Any, ...], ...]:
-    """Sort key of the names of strata by the same variables.
-
-    >>> sorted(["age_band=missing", "age_band=>=90", "age_band=50-59", "age_band=<50"],
-    ...        key=stratum_order)
-    ['age_band=<50', 'age_band=50-59', 'age_band=>=90', 'age_band=missing']
-    """
-    parsed = Stratum.parse(stratum)
-    return tuple(_level_order(level) for _, level in parsed.levels) if parsed else ()
 
 
 def _level_order(name: str) -> tuple[Any, ...]:

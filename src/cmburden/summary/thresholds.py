@@ -1,4 +1,4 @@
-"""The thresholds of the probability that the run used, as far as contract and configuration say."""
+"""The thresholds of the probability that the run used."""
 
 from __future__ import annotations
 
@@ -9,14 +9,9 @@ from cmburden.verify.contract import thresholds_of
 
 
 def in_use(config: dict[str, Any]) -> dict[str, float]:
-    """Thresholds of definite and possible lesions; empty where one of both is not to be had.
+    """Thresholds of definite and possible lesions, as the stage `verify` works them out.
 
-    The stage `verify` works them out with the same function. The tables must be written for a
-    cohort without a verifier too, so that here a missing contract is no error.
+    A threshold is absent where neither the contract nor the configuration names it: the tables are
+    written for a cohort without the models' folders too.
     """
-    contract = contract_of(config, "verify") or {}
-    stated = contract.get("thresholds") or {}
-    try:
-        return thresholds_of(contract | {"thresholds": stated}, config["verify"])
-    except KeyError:
-        return {}
+    return thresholds_of(contract_of(config, "verify"), config["verify"])

@@ -31,7 +31,13 @@ PALETTE = {
 #: Markers of the series of a chart, in turn.
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
 _CLEAR = "rgba(0,0,0,0)"
+#: Plotly draws lines and ticks of an axis that has a colour of its own. A colour of the template
+#: does not count, so that the template turns lines and ticks on.
 _AXIS = {
+    "showline": True,
+    "ticks": "outside",
+    "showgrid": True,
+    "zeroline": True,
     "fixedrange": True,
     "gridcolor": RULE,
     "linecolor": MUTED,

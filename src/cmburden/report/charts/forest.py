@@ -61,7 +61,7 @@ class Series:
 def select(lines: list[Line]) -> list[Series]:
     """The series of ``lines`` that have an estimate. Series of one line lie side by side."""
     names = list(dict.fromkeys(name for line in lines for name in line.rows))
-    found = []
+    all_series = []
     for place, name in enumerate(names):
         shift = _SPREAD * (place - (len(names) - 1) / 2) / max(1, len(names) - 1)
         points = [
@@ -70,8 +70,8 @@ def select(lines: list[Line]) -> list[Series]:
             if name in line.rows and line.rows[name]["estimate"] is not None
         ]
         if points:
-            found.append(Series(name, place, points))
-    return found
+            all_series.append(Series(name, place, points))
+    return all_series
 
 
 def draw(lines: list[Line], axis: Axis) -> go.Figure:
