@@ -27,7 +27,7 @@ from cmburden.train import slabs
 from cmburden.train.slabs import FAINT, MICROBLEED, Mined, Slab, Spheres
 
 #: YOLO's class of each kind of source. Readers disagree on faint sources, so candidates there are
-#: left out of training, and ``FAINT`` is no class.
+#: left out of training: ``FAINT`` is a mark, not a class of YOLO.
 CLASS_OF_KIND = {
     MICROBLEED: "microbleed",
     "vessel": "vessel",
