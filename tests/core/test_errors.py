@@ -2,7 +2,6 @@
 
 import errno
 import os
-import sys
 
 import pytest
 
@@ -49,9 +48,15 @@ def test_each_has_advice_of_its_own():
 
 #: Errors that no advice about disks and permissions is true of.
 BUGS = [
-    of(errno.ENOENT, "/data/x"), of(errno.EISDIR, "/data/x"), of(errno.EEXIST), of(errno.EBADF),
-    of(errno.EINVAL), of(errno.EPIPE), ConnectionError("closed"), OSError("of a library"),
-]  # fmt: skip
+    of(errno.ENOENT, "/data/x"),
+    of(errno.EISDIR, "/data/x"),
+    of(errno.EEXIST),
+    of(errno.EBADF),
+    of(errno.EINVAL),
+    of(errno.EPIPE),
+    ConnectionError("closed"),
+    OSError("of a library"),
+]
 
 
 @pytest.mark.parametrize("error", BUGS, ids=repr)
@@ -75,10 +80,10 @@ def test_a_missing_file_is_a_mistake_where_the_user_has_named_it(capsys, tmp_pat
 
 
 def test_a_step_of_training_keeps_to_the_same_rule(monkeypatch, tmp_path):
-    step = StepRun("json", ("x",), tmp_path)
-    monkeypatch.setattr(sys.modules["json"], "main", raising(of(errno.ENOSPC)), raising=False)
+    step = StepRun("detector", ("x",), tmp_path)
+    monkeypatch.setattr(StepRun, "main", lambda self: raising(of(errno.ENOSPC))())
     assert step().mistake.startswith("No space left on device; free space")
-    monkeypatch.setattr(sys.modules["json"], "main", raising(of(errno.EBADF)), raising=False)
+    monkeypatch.setattr(StepRun, "main", lambda self: raising(of(errno.EBADF))())
     with pytest.raises(OSError):
         step()
 
@@ -90,7 +95,7 @@ def test_a_table_that_may_not_be_read_is_not_called_damaged(monkeypatch, tmp_pat
     with pytest.raises(CMBurdenError, match="remove it and run again"):
         SCANS.read(path)
     closed = raising(of(errno.EACCES, str(path)))
-    monkeypatch.setattr("cmburden.core.tables.pq.read_table", lambda *a, **k: closed())
+    monkeypatch.setattr("cmburden.core.schema.pq.read_table", lambda *a, **k: closed())
     with pytest.raises(PermissionError):
         SCANS.read(path)
 

@@ -11,7 +11,7 @@ PROGRAM = """
 import sys
 import numpy as np
 {before}
-from cmburden.threads import bound_threads
+from cmburden.core.threads import bound_threads
 import threadpoolctl
 np.ones((64, 64)) @ np.ones((64, 64))
 bound_threads({number})
@@ -34,7 +34,7 @@ def test_blas_openmp_and_torch_obey(before):
 def test_a_job_bounds_its_process(tmp_path):
     program = f"""
 import numpy as np
-from cmburden import jobs
+from cmburden.run import jobs
 import threadpoolctl
 with jobs.logged({str(tmp_path / "log")!r}, 1):
     pools = threadpoolctl.threadpool_info()
@@ -42,7 +42,10 @@ blas = [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
 assert blas and set(blas) == {{1}}, pools
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False,
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
         env=os.environ | {"OPENBLAS_NUM_THREADS": "2"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr

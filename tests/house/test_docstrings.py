@@ -29,12 +29,18 @@ def test_scans_of_a_manifest_ascend_as_its_docstring_says(tmp_path):
     names = ["sub-2_T2starw", "sub-10_T2starw", "sub-1_T2starw"]
     rows = [
         {
-            "scan_id": name, "cohort": "A", "participant_id": name.split("_")[0],
-            "suffix": "T2starw", "contrast": "GRE", "path": f"{name}.nii.gz", "entities": "[]",
-            "bucket": bucket_of(name, 1), "content_key": name,
+            "scan_id": name,
+            "cohort": "A",
+            "participant_id": name.split("_")[0],
+            "suffix": "T2starw",
+            "contrast": "GRE",
+            "path": f"{name}.nii.gz",
+            "entities": "[]",
+            "bucket": bucket_of(name, 1),
+            "content_key": name,
         }
         for name in names
-    ]  # fmt: skip
+    ]
     MANIFEST.write(tmp_path / "manifest.parquet", rows)
     found = [scan.scan_id for scan in read_scans(tmp_path / "manifest.parquet", tmp_path)]
     assert found == sorted(names) != names

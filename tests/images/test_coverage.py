@@ -34,6 +34,7 @@ def test_each_axis_counts(axis):
 
 def test_what_is_said_of_it_names_no_single_axis():
     root = resources.root()
+    templates = root / "src/cmburden/report/templates"
     schema = yaml.safe_load((root / "config/schemas/config.schema.yaml").read_text())
     sentences = [
         next(column.description for column in QC if column.name == "coverage"),
@@ -45,9 +46,7 @@ def test_what_is_said_of_it_names_no_single_axis():
         ),
         next(
             part
-            for part in (root / "src/cmburden/report/templates/methods.html.j2")
-            .read_text()
-            .split(". ")
+            for part in (templates / "methods.html.j2").read_text().split(". ")
             if "min_coverage" in part
         ),
     ]

@@ -33,7 +33,7 @@ def test_blocks_lie_where_their_voxels_lie():
 
 
 def test_tissues_at_known_places():
-    """Body of a lateral ventricle, white matter beside it, and a place outside the head (MNI152 mm)."""
+    """Body of a lateral ventricle, white matter beside it, a place outside the head; MNI152 mm."""
     fluid, white, outside = template.tissues_at([[-8, -2, 20], [-24, -20, 32], [0, 0, 150]], 1.0)
     assert fluid[2] > 0.5
     assert white[1] > 0.8

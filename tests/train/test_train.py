@@ -487,7 +487,7 @@ def test_views_and_weights_of_another_version_are_one_sentence(tmp_path):
 def test_a_released_model_is_what_the_pipeline_loads(tmp_path):
     fitted = {
         "probability_model": {"features": list(FEATURES)},
-        "thresholds": {"definite": 0.4},
+        "thresholds": {"definite": 0.4, "possible": 0.1},
         "metrics": {"scans": 3},
     }
     write_json(tmp_path / "fitted.json", fitted)
@@ -522,9 +522,8 @@ def test_a_contract_names_the_architecture_and_no_module(tmp_path):
     metrics = {"candidates_per_scan": 80.0, "sensitivity_of_candidates": 0.9, "scans": 3}
     write_json(tmp_path / "fitted.json", {"metrics": metrics})
     folder = tmp_path / "detector"
-    contract = release.release(
-        "detector", [tmp_path / "d.pt"], tmp_path / "fitted.json", folder, "9.0.0"
-    )
+    model = release.Release("detector", (tmp_path / "d.pt",), tmp_path / "fitted.json", "9.0.0")
+    contract = release.release(model, folder)
     assert "cmburden." not in json.dumps(contract)
     said = contract["architecture"]
     assert said.startswith("SpotNet, a 3D fully convolutional network: in-plane")

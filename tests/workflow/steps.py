@@ -8,16 +8,33 @@ from pathlib import Path
 
 from cmburden.run import cli
 
-RULES = ("preprocess", "register", "detect", "verify", "longitudinal", "aggregate", "report",
-         "check")  # fmt: skip
+RULES = (
+    "preprocess",
+    "register",
+    "detect",
+    "verify",
+    "longitudinal",
+    "aggregate",
+    "report",
+    "check",
+)
 
 
 def run(folder: Path, *further: str, out: Path | None = None) -> int:
     """``cmburden run`` of ``folder``/bids into ``folder``/out, or another folder."""
     return cli.main(
-        ["run", str(folder / "bids"), str(out or folder / "out"), "participant", "--cores", "2",
-         "--set", "buckets=2", *further]
-    )  # fmt: skip
+        [
+            "run",
+            str(folder / "bids"),
+            str(out or folder / "out"),
+            "participant",
+            "--cores",
+            "2",
+            "--set",
+            "buckets=2",
+            *further,
+        ]
+    )
 
 
 def jobs(folder: Path, *further: str, source: Path | None = None) -> dict[str, int]:
@@ -26,9 +43,18 @@ def jobs(folder: Path, *further: str, source: Path | None = None) -> dict[str, i
     ``source`` is the ``src`` folder of another checkout, whose package and workflow then plan.
     """
     command = [
-        sys.executable, "-m", "cmburden.run.cli", "run", str(folder / "bids"), str(folder / "out"),
-        "participant", "--set", "buckets=2", "-n", *further,
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "cmburden.run.cli",
+        "run",
+        str(folder / "bids"),
+        str(folder / "out"),
+        "participant",
+        "--set",
+        "buckets=2",
+        "-n",
+        *further,
+    ]
     environment = os.environ | ({"PYTHONPATH": str(source)} if source else {})
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -50,17 +50,28 @@ def _mount(folder: Path, options: str) -> bool:
 
 def arguments(study: Path, out: Path) -> list[str]:
     return [
-        "run", str(study / "bids"), str(out), "participant", "--cores", "2", "--set", "buckets=1",
-        "--set", "threads=1", "--set", "detect.max_candidates=25",
+        "run",
+        str(study / "bids"),
+        str(out),
+        "participant",
+        "--cores",
+        "2",
+        "--set",
+        "buckets=1",
+        "--set",
+        "threads=1",
+        "--set",
+        "detect.max_candidates=25",
         *tiny_models.settings(study / "models"),
-    ]  # fmt: skip
+    ]
 
 
 def start(study: Path, out: Path) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "cmburden.run.cli", *arguments(study, out)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def until(reached: Callable[[], bool], seconds: float = 1800) -> None:

@@ -200,9 +200,15 @@ def decision(study):
     layout = Layout(study / "out")
     own = Store(layout, "A")
     own.decide(
-        {"scan_id": "sub-03_T2starw", "mode": "free-hand", "decision": "read", "blinded": True,
-         "ordering": "random", "content_key": "k"}
-    )  # fmt: skip
+        {
+            "scan_id": "sub-03_T2starw",
+            "mode": "free-hand",
+            "decision": "read",
+            "blinded": True,
+            "ordering": "random",
+            "content_key": "k",
+        }
+    )
     own.close()
     yield {}
     shutil.rmtree(layout.reader_file("A").parent)

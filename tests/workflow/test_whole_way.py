@@ -24,9 +24,13 @@ LISTING = Path(__file__).with_name("whole_way.txt")
 def study(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("study")
     simulate(
-        folder / "simulated", presets=["OATS", "AIBL"], participants=1, seed=4, positive_share=1.0,
+        folder / "simulated",
+        presets=["OATS", "AIBL"],
+        participants=1,
+        seed=4,
+        positive_share=1.0,
         t1w_share=0.0,
-    )  # fmt: skip
+    )
     gre = next(folder.glob("simulated/sub-OATS001/anat/*_T2starw.nii.gz"))
     swi = next(folder.glob("simulated/sub-AIBL001/anat/*_swi.nii.gz"))
     bids = folder / "bids"
@@ -127,8 +131,13 @@ def test_the_same_input_twice_gives_equal_bytes(study, output):
 def test_timings_name_every_stage(output, capsys):
     table = timings.by_stage(Layout(output))
     assert table["stage"].tolist() == [
-        "preprocess", "register", "detect", "verify", "aggregate", "report",
-    ]  # fmt: skip
+        "preprocess",
+        "register",
+        "detect",
+        "verify",
+        "aggregate",
+        "report",
+    ]
     assert table["jobs"].iloc[:2].tolist() == [4, 4]
     assert table["share"].sum() == pytest.approx(1)
     assert (table["seconds"] > 0).all()

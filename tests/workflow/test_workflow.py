@@ -37,8 +37,11 @@ def cohort(tmp_path_factory) -> Path:
 def test_every_scan_is_a_row_with_its_reason(cohort):
     scans = pd.read_parquet(cohort / "out/cohort/scans.parquet").set_index("participant_id")
     assert scans["reason"].to_dict() == {
-        "sub-01": "empty_file", "sub-02": "truncated", "sub-03": "constant", "sub-04": "no_scan",
-    }  # fmt: skip
+        "sub-01": "empty_file",
+        "sub-02": "truncated",
+        "sub-03": "constant",
+        "sub-04": "no_scan",
+    }
     assert scans["n_cmb"].isna().all()
     assert (cohort / "out/report/index.html").exists()
 

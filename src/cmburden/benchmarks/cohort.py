@@ -1,8 +1,8 @@
-"""Cost of a cohort of thousands of scans beside its images: planning, and the tables.
+"""Cost of thousands of scans without their images: planning of the jobs, and the cohort's tables.
 
-The dry run is compared with that of a bare Snakefile, which has as many jobs with the same edges
-and nothing else: no parameters, logs, benchmarks or resources. Its cost is Snakemake's; the rest is
-CMBurden's. Both are planned when nothing is to do.
+The dry run is compared with the dry run of a bare Snakefile. The bare Snakefile has as many jobs
+with the same edges, but no parameters, logs, benchmarks or resources. Its cost is Snakemake's; the
+difference is CMBurden's. In both no job is left to run.
 """
 
 from __future__ import annotations

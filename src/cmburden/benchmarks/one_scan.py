@@ -1,4 +1,4 @@
-"""Seconds and arithmetic of both networks on whole brains.
+"""Seconds and floating-point operations of both networks on whole brains.
 
 ``python -m cmburden.benchmarks.one_scan``.
 

@@ -1,6 +1,6 @@
 """Error of a pilot's estimate, from a finished run whose jobs were timed.
 
-Pilots and other scans are drawn from the run again and again. Nothing is run again.
+Pilots and other scans are drawn from the run many times. No scan is run again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cmburden.run import pilot
 
 
 def seconds(layout: Layout) -> pd.DataFrame:
-    """A row per scan that went the whole way: ``scan_id`` and seconds by stage.
+    """A row per scan with a result of every stage: ``scan_id`` and seconds by stage.
 
     Stages of scans also have seconds of the processor (``cpu_preprocess``, ``cpu_register``). For
     stages of buckets the seconds are the scan's part of its bucket's job.
@@ -44,7 +44,7 @@ def seconds(layout: Layout) -> pd.DataFrame:
 def off(
     of_scans: pd.DataFrame, pilots: int, others: int, draws: int, seed: int = 0
 ) -> pd.DataFrame:
-    """Estimate over reality less one, a row per draw, by stage and for ``all`` stages together.
+    """Relative error of the estimate, a row per draw, by stage and for ``all`` stages together.
 
     ``of_scans`` are the rows of :func:`seconds`. Each draw takes ``pilots`` scans for the estimate
     and ``others`` further ones for the reality. The estimate is that of ``pilot.estimate``: the
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("output_dir", type=Path)
     parser.add_argument("--pilot", type=int, default=20, help="scans of the pilot")
-    parser.add_argument("--run", type=int, default=40, help="scans of the run that it foretells")
+    parser.add_argument("--run", type=int, default=40, help="scans whose cost the pilot predicts")
     parser.add_argument("--draws", type=int, default=2000)
     args = parser.parse_args(arguments)
     of_scans = seconds(Layout(args.output_dir))

@@ -1,6 +1,6 @@
 """Makes the files of a finished run for a large cohort, without images: records, shards, run files.
 
-They serve to time planning, status and aggregate at thousands of scans. Values are drawn, not
+The files serve to time planning, status and aggregate at thousands of scans. Values are drawn, not
 measured. The number of candidates per scan is that of the evaluation's scans (115 on average).
 """
 

@@ -1,10 +1,9 @@
 """Changes of lesions between sessions: new, lost, persisting or not comparable.
 
-The rows of `tracks` say in which sessions a lesion was found. They know no dates. Here each
-participant's sessions are put in order, and each lesion is called in each pair of sessions. A
-lesion is held to be present in a session in which it was found. It is also held to be present in a
-session in which it was not found, if it was found both before and after, or if the score at its
-place says that the detector missed it.
+The rows of `tracks` say in which sessions a lesion was found; the table has no dates. This module
+orders each participant's sessions by date and classifies each lesion in each pair of sessions. A
+lesion counts as present in a session in three cases: it was found there; it was found both before
+and after; or the score at its place says that the detector missed the lesion.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One row a participant: the scan that stands for them, and their phenotypes."""
+"""The table `participants`: a row each, with the chosen scan and the phenotypes."""
 
 from __future__ import annotations
 

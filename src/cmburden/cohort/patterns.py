@@ -1,4 +1,4 @@
-"""Where a person's microbleeds lie: anatomical pattern, and the imaging item of Boston v2.0."""
+"""Anatomical pattern of a person's microbleeds, and the imaging item of Boston criteria v2.0."""
 
 from __future__ import annotations
 

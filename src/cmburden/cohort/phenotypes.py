@@ -1,6 +1,6 @@
-"""participants.tsv and sessions.tsv as people write them, read without stopping the cohort.
+"""Reads participants.tsv and sessions.tsv as people write them. No oddity stops the cohort.
 
-An oddity is put right where its meaning is plain. A sentence lists each kind of oddity once.
+An oddity with a plain meaning is corrected. Each kind of oddity is reported once, in a sentence.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How good the detections are and how well the readers agree, as rows of `summary`.
+"""Accuracy of the detections and agreement of the readers, as rows of `summary`.
 
-Sensitivity and specificity come only from scans read free-hand. A reader to whom detections are
-shown seldom finds other lesions, so that a review of detections overestimates the sensitivity.
+Sensitivity and specificity come only from scans read free-hand. A reader who sees the detections
+seldom finds other lesions, so that a review of detections overestimates the sensitivity.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Run records of the stages: versions, settings, weights, device, seconds."""
+"""The table `runs`: versions, settings, weights, device and seconds of each stage's runs."""
 
 from __future__ import annotations
 

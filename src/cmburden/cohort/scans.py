@@ -1,4 +1,4 @@
-"""One row a scan of the manifest, whatever became of the scan, and counts by region."""
+"""The tables `scans`, with a row for each scan of any outcome, and `counts`, by region."""
 
 from __future__ import annotations
 

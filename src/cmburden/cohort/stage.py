@@ -1,7 +1,7 @@
 """The stage `aggregate`: from records and shards to the tables of the cohort.
 
-Every scan has a row, whatever became of the scan. Two runs over the same records give equal bytes.
-The column ``seconds`` of `runs` differs between computations of the same result.
+Every scan has a row, with any outcome. Two runs over the same records give equal bytes. The column
+``seconds`` of `runs` differs between computations of the same result.
 """
 
 from __future__ import annotations

@@ -1,24 +1,24 @@
 """From the decisions of all readers to one verdict a lesion, and one reading a scan and reader.
 
 A decision belongs to a place in the scan, not to a candidate's number: after a run with other
-weights a candidate has another number and lies a little elsewhere. So the decisions are matched to
-places. The places of a scan are at first the run's candidates. Then come the readers, in the order
-of their names, consensus last. A reader has one vote at a place, and each decision is used once:
+weights a candidate has another number and lies a little elsewhere. Decisions are therefore matched
+to places, at first the run's candidates. The readers follow in the order of their names, consensus
+last. A reader has one vote at a place, and each decision is used once:
 
 1. *Same place.* An accepted or rejected candidate that was shown within 0.5 mm of a place is a vote
    at that place.
 2. *Nearest moved place.* The accepted and rejected candidates that are left are matched one to one
    to the places without the reader's vote, within 3 mm or the place's radius (``matching``).
-3. *Additions.* Marks made beside the detections are matched likewise. So are the accepted
-   candidates that are left, unless the reader voted within 3 mm of them: such a lesion was judged
-   in this run and in a former one. A mark without a match is a new place.
+3. *Additions.* Marks made beside the detections are matched in the same way, together with the
+   accepted candidates that are left. An accepted candidate is left out if the reader voted within
+   3 mm: the lesion was judged in this run and in a former one. Without a match, a mark or an
+   accepted candidate is a new place.
 4. *Free-hand marks.* Marks made without detections shown are matched to all places. A place with
    the reader's vote keeps this vote and is noted as marked. A mark without a match is a new place.
 
 When all readers have voted:
-
 5. *Former rejections.* Rejected candidates that step 2 left are matched to the places without the
-   reader's vote: another reader may have added the lesion. Without a match they are dropped.
+   reader's vote: another reader may have added the lesion. A rejection without a match is dropped.
 6. Rejected candidates of the run that have no vote are dropped.
 7. A reader who read the scan free-hand votes "not marked" at all places without the reader's vote.
 

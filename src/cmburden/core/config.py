@@ -1,4 +1,4 @@
-"""The configuration: defaults, a user's file, overrides; checked once, every problem named."""
+"""The configuration: defaults, a user's file, overrides. One check lists every problem."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def read_yaml(path: Path) -> dict:
 
 
 def merge(base: dict, over: dict) -> dict:
-    """``over`` upon ``base``; dicts merge, ``suffixes`` and anything else replace.
+    """``over`` merged into ``base`` key by key. ``suffixes`` and all that is no dict is replaced.
 
     >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
     {'a': {'b': 3, 'c': 2}}

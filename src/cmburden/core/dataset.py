@@ -1,4 +1,4 @@
-"""The output as a BIDS derivative dataset: its description and what a validator should pass by."""
+"""The output as a BIDS derivative dataset: its description, and what a validator ignores."""
 
 from __future__ import annotations
 
@@ -10,17 +10,27 @@ from cmburden import __version__
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.paths import Layout
 
-#: Folders and names of ours that BIDS does not know.
+#: Patterns of .bidsignore: folders and names of CMBurden that BIDS does not know.
 IGNORED = (
-    "/cohort", "/report", "/work", "/logs", "/evaluation", "/reviews", "sub-*.html", "**/figures",
-    "**/*_desc-CMB_lesions.*", "**/*_label-CMB_dseg.*",
+    "/cohort",
+    "/report",
+    "/work",
+    "/logs",
+    "/evaluation",
+    "/reviews",
+    "sub-*.html",
+    "**/figures",
+    "**/*_desc-CMB_lesions.*",
+    "**/*_label-CMB_dseg.*",
     # Suffixes that raw BIDS does not have: the volume keeps its source's.
-    "**/*_swi.*", "**/*_SWI.*", "**/*_GRE.*",
-)  # fmt: skip
+    "**/*_swi.*",
+    "**/*_SWI.*",
+    "**/*_GRE.*",
+)
 
 
 def write_description(layout: Layout, bids_dir: Path) -> None:
-    """Write description and .bidsignore; warn where another version made the folder."""
+    """Write description and .bidsignore; warn if another version of CMBurden made the folder."""
     source = {}
     path = Path(bids_dir) / "dataset_description.json"
     if path.exists():

@@ -1,9 +1,10 @@
-"""The two kinds of failure: a user's or machine's problem stops; a scan's problem is recorded.
+"""Two kinds of failure: one that the user mends stops the command; one of a scan is recorded.
 
-``CMBurdenError`` is what a user can mend (configuration, paths, labels): the command line prints
-its sentence and exits 2. So it does with a full disk or a closed folder (``MENDABLE``); any other
-``OSError`` is a bug and keeps its traceback. ``ScanError`` says what is wrong with one scan: a
-stage turns it into a record with a reason code and the cohort goes on.
+``CMBurdenError`` is a mistake in the configuration, a path or a label. The command line prints the
+sentence of the error and exits with code 2. A full disk and a folder without permission
+(``MENDABLE``) end a command in the same way. Any other ``OSError`` is a bug and keeps its
+traceback. ``ScanError`` is a fault of one scan. A stage turns a ``ScanError`` into a record with a
+reason code, and the cohort goes on.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-#: Every reason a scan can fail or be excluded for: code -> what to do about it.
+#: Every reason for which a scan fails or is excluded: reason code -> advice.
 REASONS: dict[str, str] = {
     "unreadable": "replace the file: it cannot be read as NIfTI",
     "not_present": "get the file's content (datalad get, git annex get), then run again",
@@ -45,8 +46,8 @@ class CMBurdenError(Exception):
     """A mistake that the user can mend; ``str(error)`` is one sentence: what, where, what to do."""
 
 
-#: What a user does about an error of the system: errno -> advice. Any other is a bug, or is caught
-#: where it is understood: no advice about disks would be true of it.
+#: Errors of the operating system that the user mends: errno -> advice. An error with another errno
+#: is a bug, or is caught where the code knows the cause: advice about disks would be wrong.
 MENDABLE: dict[int, str] = {
     errno.ENOSPC: "free space there and run again: what is done is kept",
     errno.EDQUOT: "free space within the quota and run again: what is done is kept",
@@ -57,10 +58,10 @@ MENDABLE: dict[int, str] = {
 
 
 def sentence(error: BaseException, named: Iterable[str] = ()) -> str | None:
-    """What a user reads of an ``error`` that the user can mend; None of a bug.
+    """The sentence for an ``error`` that the user can mend; None for a bug.
 
-    ``named`` are the arguments of a command: a missing file is the user's mistake where one of
-    them names the file, and ours where none does.
+    ``named`` are the arguments of a command. A missing file is the user's mistake if one of the
+    arguments names the file, and a bug if none does.
     """
     if isinstance(error, CMBurdenError):
         return str(error)
@@ -78,9 +79,10 @@ def sentence(error: BaseException, named: Iterable[str] = ()) -> str | None:
 def told(
     main: Callable[[], int | None], prefix: str = "", named: Iterable[str] | None = None
 ) -> int | None:
-    """Exit code of a command's ``main``; a user's mistake is a sentence after ``prefix``, and 2.
+    """Run a command's ``main`` and return its exit code.
 
-    ``named`` are the command's arguments, those of this process unless given.
+    An error that the user can mend is printed as a sentence after ``prefix``; the code is then 2.
+    ``named`` are the command's arguments, by default those of this process.
     """
     try:
         return main()
@@ -93,16 +95,16 @@ def told(
 
 
 class ScanError(Exception):
-    """What is wrong with one scan.
+    """A fault of one scan.
 
     Parameters
     ----------
     reason : str
         A code of ``REASONS``.
     message : str
-        What was found, in one sentence, without the path (the record has it).
+        The fault in one sentence, without the path, which the record holds.
     excluded : bool
-        True when the scan is sound but outside what is asked for (not a failure).
+        True if the scan is sound but unfit for the purpose. The scan is then no failure.
     """
 
     def __init__(self, reason: str, message: str, *, excluded: bool = False):

@@ -18,13 +18,13 @@ from typing import Any
 def locked(path: Path, *, wait: float = 0.0) -> Iterator[int]:
     """Hold the lock file ``path``; yield its descriptor.
 
-    The system lets go when the last process that holds it ends, however it ends. Some network file
-    systems have no locks: that is no reason not to work.
+    The operating system releases the lock when the last process with the descriptor ends, however
+    the process ends. Some network file systems have no locks: the work then goes on without one.
 
     Raises
     ------
     BlockingIOError
-        Where another process holds it, after ``wait`` seconds still.
+        If another process still holds the lock after ``wait`` seconds.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + wait
@@ -45,10 +45,10 @@ def locked(path: Path, *, wait: float = 0.0) -> Iterator[int]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary name in the folder of ``path``; rename to it on success.
+    """Yield a temporary path in the folder of ``path``; rename the file to ``path`` on success.
 
-    So "exists" means "complete". The temporary name keeps the suffixes, since writers of images
-    choose the format by them.
+    A file that exists is therefore complete. The temporary name ends with the suffixes of ``path``,
+    since writers of images choose the format by the suffix.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

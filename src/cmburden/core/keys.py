@@ -1,4 +1,4 @@
-"""Keys that say what a result was made from, and the numbers drawn from ids."""
+"""Keys of cached results, from their content; buckets, seeds and lesion numbers, from ids."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 
 def hash_of(*parts: Any) -> str:
-    """sha256 over the JSON of ``parts`` (bytes by their own digest): the key of a cached result."""
+    """sha256 over ``parts``, bytes as they are and all else as JSON: the key of a cached result."""
     digest = hashlib.sha256()
     for part in parts:
         content = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode()
@@ -20,7 +20,7 @@ def hash_of(*parts: Any) -> str:
 
 
 def bucket_of(scan_id: str, buckets: int) -> int:
-    """Bucket 0..buckets-1 of a scan by its id alone: a new scan disturbs only its own bucket."""
+    """Bucket 0..buckets-1 of a scan, from its id alone: a new scan changes one bucket only."""
     return int.from_bytes(hashlib.sha256(scan_id.encode()).digest()[:8], "big") % buckets
 
 
@@ -30,9 +30,10 @@ def seed_of(*parts: Any) -> int:
 
 
 def lesion_numbers(kept: pd.DataFrame) -> pd.Series:
-    """Lesion ids of kept candidates: 1, 2 ... within a scan by rising candidate_id.
+    """Numbers of lesions: 1, 2 ... within a scan, in ascending order of candidate_id.
 
-    The value of a lesion in ``_label-CMB_dseg.nii.gz`` and its ``lesion_id`` in every table.
+    The number is the lesion's value in ``_label-CMB_dseg.nii.gz`` and its ``lesion_id`` in every
+    table.
 
     >>> kept = pd.DataFrame({"scan_id": ["a", "b", "a"], "candidate_id": [7, 2, 3]})
     >>> lesion_numbers(kept).tolist()

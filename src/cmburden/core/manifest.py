@@ -1,4 +1,4 @@
-"""The manifest read back: one :class:`~cmburden.core.scan.Scan` a row."""
+"""Reads the manifest: each row becomes a :class:`~cmburden.core.scan.Scan`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one path builder: every file that CMBurden writes has its name here and nowhere else."""
+"""The one path builder: the names of all files that CMBurden writes stand here and nowhere else."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ from pathlib import Path
 
 from cmburden.core.scan import Scan
 
-#: Suffixes that BIDS allows for raw T2*-weighted images. Others become part of ``acq``, since a
-#: participant's T2starw and swi scans would else give derivatives of one name.
+#: Suffixes that BIDS allows for raw T2*-weighted images. Any other suffix becomes a part of
+#: ``acq``: a participant's T2starw and swi scans would else give derivatives of one name.
 BIDS_SUFFIXES = ("T2starw", "MEGRE")
 COHORT_TABLES = (
-    "scans", "lesions", "counts", "participants", "changes", "pairs", "summary", "curves",
-    "lesion_cells", "runs", "reviewed",
-)  # fmt: skip
+    "scans",
+    "lesions",
+    "counts",
+    "participants",
+    "changes",
+    "pairs",
+    "summary",
+    "curves",
+    "lesion_cells",
+    "runs",
+    "reviewed",
+)
 
 
 class Layout:
@@ -64,7 +73,7 @@ class Layout:
         return folder / scan.session_id if scan.session_id else folder
 
     def stem(self, scan: Scan) -> str:
-        """``sub-.._ses-..`` and so on from the source's entities, without suffix."""
+        """Start of all file names of a scan, ``sub-.._ses-.._``, from the source's entities."""
         entities = dict(scan.entities)
         if scan.suffix not in BIDS_SUFFIXES:
             entities["acq"] = entities.get("acq", "") + scan.suffix
@@ -101,11 +110,11 @@ class Layout:
         return self.subject_dir(scan) / "figures" / f"{self.stem(scan)}_desc-QC_montage.png"
 
     def lesion_planes(self, scan: Scan) -> Path:
-        """Each lesion in three planes and projected, a row a lesion."""
+        """Each lesion in three planes and a projection; a row of the picture is a lesion."""
         return self.subject_dir(scan) / "figures" / f"{self.stem(scan)}_desc-planes_montage.png"
 
     def viewer(self, scan: Scan) -> Path:
-        """The scan as the viewer of its page takes it."""
+        """The scan in the form that the viewer of the participant's page loads."""
         return self.subject_dir(scan) / "figures" / f"{self.stem(scan)}_desc-viewer.js"
 
     # --- derivatives of a participant with several sessions ---
@@ -114,7 +123,7 @@ class Layout:
         name = f"{participant_id}_desc-change{track_id}_montage.png"
         return self.root / participant_id / "figures" / name
 
-    # --- work: disposable, but resume lives here ---
+    # --- work: may be deleted; a run that was stopped resumes from these files ---
     def transform(self, scan_id: str, part: str) -> Path:
         """``part``: 'affine.mat', 'warp.nii.gz' or 'inversewarp.nii.gz' of scan-to-MNI."""
         return self.work / "transforms" / f"{scan_id}_{part}"
@@ -124,7 +133,7 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        """Held by the one command that works on this folder."""
+        """Lock of the one command that works on this folder."""
         return self.work / ".lock"
 
     def cached(self, stage: str, key: str, ending: str = "parquet") -> Path:
@@ -140,11 +149,11 @@ class Layout:
         return self.work / "longitudinal" / f"sessions-{bucket}.parquet"
 
     def people(self, bucket: int | str) -> Path:
-        """Key of what a bucket of `longitudinal` rests on."""
+        """Hash of all that a bucket of `longitudinal` depends on."""
         return self.work / "longitudinal" / f"people-{bucket}.txt"
 
     def bucket_lock(self, stage: str, bucket: int | str) -> Path:
-        """Held by the one job that works on the bucket."""
+        """Lock of the one job that works on the bucket."""
         return self.work / stage / f".bucket-{bucket}.lock"
 
     def run_record(self, stage: str, unit: str) -> Path:
@@ -161,16 +170,16 @@ class Layout:
 
     @property
     def reviews(self) -> Path:
-        """What readers decided: what ``cmburden review`` exports and aggregate reads."""
+        """The readers' decisions. ``cmburden review`` exports the table; aggregate reads it."""
         return self.table("reviews")
 
     def reader_file(self, reader: str) -> Path:
-        """A reader's decisions with their history (SQLite). Not in work/: nothing can remake it."""
+        """A reader's decisions with their history (SQLite). No run can make the file again."""
         return self.root / "reviews" / f"{reader}.sqlite"
 
     @property
     def phenotype_problems(self) -> Path:
-        """What was odd in participants.tsv and sessions.tsv, a list of sentences."""
+        """Oddities of participants.tsv and sessions.tsv: a list of sentences."""
         return self.work / "phenotype_problems.json"
 
     @property
@@ -183,7 +192,7 @@ class Layout:
 
     @property
     def bibliography(self) -> Path:
-        """What the report's methods cite."""
+        """References that the report's methods cite (BibTeX)."""
         return self.report_dir / "references.bib"
 
     @property
@@ -195,12 +204,12 @@ class Layout:
         return self.root / f"{participant_id}.html"
 
     def changes_page(self, participant_id: str) -> Path:
-        """Sessions side by side; the name is one that .bidsignore passes by."""
+        """Page with the sessions side by side. A pattern of .bidsignore matches its name."""
         return self.root / f"{participant_id}_changes.html"
 
     @property
     def checked(self) -> Path:
-        """Made last, where no more scans failed than aggregate.max_failed_fraction allows."""
+        """Last file of a run; absent if more scans failed than aggregate.max_failed_fraction."""
         return self.work / "checked.json"
 
     # --- logs and benchmarks ---

@@ -1,4 +1,4 @@
-"""Which code, settings, weights and device made a result; never which person or machine."""
+"""The origin of a result: code, settings, weights and device; no person, no machine."""
 
 from __future__ import annotations
 
@@ -11,13 +11,21 @@ from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
 
 LIBRARIES = (
-    "antspyx", "deepbet", "nibabel", "numpy", "pandas", "pyarrow", "scipy", "snakemake", "torch",
+    "antspyx",
+    "deepbet",
+    "nibabel",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "snakemake",
+    "torch",
     "ultralytics",
-)  # fmt: skip
+)
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that decide results, of those that are installed."""
+    """Versions of the installed libraries that results depend on."""
     found = {}
     for name in LIBRARIES:
         try:

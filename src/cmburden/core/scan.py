@@ -1,4 +1,4 @@
-"""Value objects that travel between stages, and files that are either whole or absent."""
+"""Value objects that stages pass on: a scan, and what became of a scan in a stage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Scan:
 
     ``entities`` are the BIDS entities of the source in their order (short keys: sub, ses, acq ...).
     ``path``, ``t1w_path`` and ``phase_path`` are absolute; the latter two may be None.
-    ``content_key`` hashes image bytes, used sidecar fields and the T1w: it says when to redo.
+    ``content_key`` is a hash of image, T1w and used sidecar fields. A scan whose key changes runs
+    again.
     """
 
     scan_id: str
@@ -38,9 +39,9 @@ class Scan:
 class Outcome:
     """What became of one scan in one stage; written as JSON, read by every later stage.
 
-    ``measures`` holds plain numbers (QC measures of the stage); null where it did not succeed.
-    ``log`` is the log of the job that wrote the record, relative to the output folder; None where
-    the stage ran without a job, and in records of before logs were named.
+    ``measures`` holds the QC measures that the stage took: values that JSON can hold, of a failed
+    scan those from before the fault. ``log`` is the log of the job that wrote the record, relative
+    to the output folder. ``log`` is None if the stage ran without a job, and in older records.
     """
 
     stage: str

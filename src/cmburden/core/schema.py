@@ -1,4 +1,4 @@
-"""A table's contract: columns, types, null rules; source of schema and sidecar."""
+"""A table's contract: columns, types and null rules. Schema and sidecar follow from it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Column:
 
 
 def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of ``table`` as dictionaries, None for missing: pandas' nulls do not compare."""
+    """Rows of ``table`` as dictionaries. A missing value is None: pandas' nulls do not compare."""
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
@@ -45,7 +45,7 @@ class Table:
     row: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
-    #: True where further columns may follow (phenotypes, features): they keep their own type.
+    #: True if other columns may follow, such as phenotypes. These columns keep their types.
     open: bool = False
 
     @property
@@ -82,7 +82,7 @@ class Table:
         return self.arrow(rows).to_pandas(types_mapper=_pandas_type)
 
     def arrow(self, rows: pd.DataFrame | list[dict]) -> pa.Table:
-        """``rows`` as an Arrow table of the contract; raises where they break it."""
+        """``rows`` as an Arrow table of the contract; ValueError if the rows break the contract."""
         table = pd.DataFrame(rows)
         extra = [name for name in table.columns if name not in self.names]
         if extra and not self.open:
@@ -115,7 +115,7 @@ class Table:
         *,
         note: dict[str, str] | None = None,
     ) -> None:
-        """Write Parquet by rename, sorted by key, without timestamps: equal rows, equal bytes.
+        """Write Parquet by rename, sorted by key, without times: equal rows give equal bytes.
 
         ``note`` goes into the file's metadata.
         """
@@ -124,7 +124,7 @@ class Table:
             pq.write_table(table, temporary, **PARQUET)
 
     def read(self, path: Path) -> pd.DataFrame:
-        """Read a table that ``write`` wrote; nullable pandas types (missing is not zero)."""
+        """Read a table that ``write`` wrote, with pandas' nullable types: missing is not zero."""
         try:
             table = pq.read_table(path, partitioning=None)
         except FileNotFoundError as error:
@@ -133,7 +133,7 @@ class Table:
             ) from error
         except (OSError, pa.ArrowInvalid) as error:
             if sentence(error):
-                raise  # a closed folder: the table itself may be sound
+                raise  # a folder without permission: the table may be sound
             raise CMBurdenError(
                 f"{path}: not a readable Parquet table ({error}); remove it and run again"
             ) from error
@@ -145,7 +145,7 @@ class Table:
         return table.to_pandas(types_mapper=_pandas_type)
 
 
-def _pandas_type(kind: pa.DataType):
+def _pandas_type(kind: pa.DataType) -> Any:
     return {
         pa.int64(): pd.Int64Dtype(),
         pa.float64(): pd.Float64Dtype(),

@@ -1,6 +1,7 @@
-"""The stages: name, version, unit of work and order. Everything that lists stages asks this module.
+"""The stages: name, version, unit of work and order. All code that lists stages asks this module.
 
-Imports nothing, since every job of a cluster parses the Snakefile, which asks for versions.
+The module imports the standard library only: every job of a cluster parses the Snakefile, which
+asks for versions.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ LONGITUDINAL = Stage("longitudinal", 1, "participants")
 AGGREGATE = Stage("aggregate", 3, "cohort")
 REPORT = Stage("report", 2, "cohort")
 
-#: All stages in the order that data flows.
+#: All stages, in the order in which data flow through them.
 STAGES = (INDEX, PREPROCESS, REGISTER, DETECT, VERIFY, LONGITUDINAL, AGGREGATE, REPORT)
 
 #: Names of the stages that work on a scan, and on a bucket of scans.

@@ -1,4 +1,4 @@
-"""Text in the order that people expect. Cheap to import: the standard library alone."""
+"""Sorts text in the order that people expect. Imports the standard library only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many threads the numeric libraries of this process may use."""
+"""Limits the number of threads of the numeric libraries in this process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from threadpoolctl import threadpool_limits
 
-#: What libraries ask when they are loaded. ITK has no other way than this.
+#: Environment variables that libraries read when they are loaded. ITK has no other setting.
 _VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -17,10 +17,11 @@ _VARIABLES = (
 
 
 def bound_threads(number: int) -> None:
-    """Bound BLAS, OpenMP, ITK and torch to ``number`` threads, for the rest of the process.
+    """Limit BLAS, OpenMP, ITK and torch to ``number`` threads, for the rest of the process.
 
-    Libraries that are loaded already are bound at once, the others by the environment when they are
-    loaded. ITK must not be loaded yet: ITK reads its variable once.
+    The limit holds at once for libraries that are loaded. Other libraries read the limit from the
+    environment when they are loaded. ITK reads its variable once, so that ITK must not be loaded
+    yet.
     """
     for name in _VARIABLES:
         os.environ[name] = str(number)

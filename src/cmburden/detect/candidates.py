@@ -1,4 +1,4 @@
-"""From the network's output to candidates: local maxima, one a spot."""
+"""From the network's output to candidates: its local maxima, one for each dark spot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The detector's contract: what `detect` asks of a model folder."""
+"""The detector's contract: the requirements of `detect` on a model folder."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A fully convolutional 3D CNN for small dark spots, cheap enough for whole scans on two cores.
 
-In-plane pixels are folded 2x2 into channels on entry and unfolded at the exit, so every layer runs
-on a quarter of the voxels and no detail is lost. Slices are never pooled: 5 mm slices have no
-neighbours to spare.
+Pixels are folded 2 x 2 in plane into channels at the input, and unfolded at the output. Every layer
+then runs on a quarter of the voxels, without loss of detail. Slices are never pooled: a microbleed
+spans too few slices of 5 mm.
 """
 
 from __future__ import annotations

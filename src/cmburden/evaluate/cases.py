@@ -146,7 +146,7 @@ def gather(layout: Layout, truth: pd.DataFrame) -> Cases:
 
 
 def _scans_read(scans: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
-    """Scans of ``truth`` that went the whole way, with its cohort and participant."""
+    """Scans of ``truth`` with a result of every stage, with the truth's cohort and participant."""
     read = scans[scans["scan_id"].isin(truth["scan_id"]) & (scans["status"] == "ok")]
     read = read.sort_values("scan_id").reset_index(drop=True)
     of_truth = truth.drop_duplicates("scan_id").set_index("scan_id")

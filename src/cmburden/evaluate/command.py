@@ -1,6 +1,6 @@
-"""Predictions against a truth table: lesions, candidates, scans, counts, cohorts, each stage.
+"""Compares a run with a truth table: lesions, candidates, scans, counts, cohorts, each stage.
 
-The result holds its own conventions (``CONVENTIONS``). `cases` gathers the rows, `measures` and
+The result states its conventions (``CONVENTIONS``). `cases` gathers the rows, `measures` and
 `curves` compute on them, `page` and `figures` present the result.
 """
 

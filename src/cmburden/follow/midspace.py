@@ -1,12 +1,12 @@
-"""Where the sessions of one participant meet: a rigid mid-space that favours none of them.
+"""The mid-space of a participant's sessions: a rigid frame that favours no session.
 
-Each pair of sessions is registered both ways and the two results are averaged on the group of rigid
-motions, so the motion from one to the other is the inverse of that back (Reuter, Rosas and Fischl,
-NeuroImage 2010;53:1181: a registration with one image as the target treats the two images
-unequally, and the difference is then taken for change). Spectral synchronisation joins the pairs'
-motions into one pose a session (Arie-Nachimson et al., 3DIMPVT 2012); its frame is the mean of the
-scanners' frames. Nothing depends on which session is first, and a pair is not registered again when
-a third session comes.
+Each pair of sessions is registered in both directions. The mean of the two results on the group of
+rigid motions is symmetric: the motion back is the inverse. A registration with one image as the
+target treats the two images unequally, and the difference looks like change (Reuter, Rosas and
+Fischl, NeuroImage 2010;53:1181). Spectral synchronisation joins the pairs' motions into one pose a
+session (Arie-Nachimson et al., 3DIMPVT 2012). The mid-space is the mean of the scanners' frames.
+The result does not depend on the order of the sessions. A pair is not registered again when a third
+session comes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every lesion of a participant in every session: seen there, or looked for there.
+"""Every lesion of a participant in every session: detected there, or its place examined there.
 
 Everything is in the participant's mid-space, in mm, and the same for any order of the sessions.
 """

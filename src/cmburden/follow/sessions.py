@@ -1,6 +1,7 @@
 """Sessions of a participant: their order, the time between them, and how alike their scans are.
 
-Cheap to import: the workflow asks for participants with several sessions whenever it is parsed.
+The module imports no slow library: the workflow asks for participants with several sessions
+whenever the Snakefile is parsed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Links lesions over sessions, and tells a lesion that was missed from one that is not there.
+"""Links lesions over sessions, and distinguishes a missed lesion from an absent one.
 
 Everything is in the participant's mid-space, in mm, and the same for any order of the sessions.
 """

@@ -1,1 +1,1 @@
-"""One volume: read whole, its geometry, its brain, views of a place, pictures."""
+"""One volume: its file, its geometry, its brain, views of a place, pictures of it."""

@@ -1,8 +1,8 @@
-"""git-annex, as DataLad uses it: links and pointers for files whose content may be elsewhere.
+"""Recognises files of git-annex, which DataLad uses: their content may be on another machine.
 
-https://git-annex.branchable.com/internals: a locked file is a link to
-``.git/annex/objects/xx/yy/KEY/KEY``; an unlocked one whose content is not here is a small file that
-holds ``/annex/objects/KEY``. The key names the content (MD5E-s123--...), wherever that is.
+By https://git-annex.branchable.com/internals, a locked file is a link to
+``.git/annex/objects/xx/yy/KEY/KEY``. An unlocked file without content is a small file that holds
+``/annex/objects/KEY``. The key (MD5E-s123--...) identifies the content, present or absent.
 """
 
 from __future__ import annotations

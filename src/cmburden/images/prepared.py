@@ -1,7 +1,7 @@
-"""A preprocessed scan read back: volume, brain mask and MARS regions, as earlier stages wrote them.
+"""Reads a preprocessed scan: volume, brain mask and MARS regions, as earlier stages wrote them.
 
-A file of ours that cannot be read is the machine's fault and not the scan's (a full disk, a copy
-that ended early): it stops the job with :class:`UnreadableDerivative`.
+If CMBurden's own file cannot be read, the machine is at fault and not the scan (a full disk, a copy
+that ended early). :class:`UnreadableDerivative` then stops the job.
 """
 
 from __future__ import annotations

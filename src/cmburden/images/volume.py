@@ -191,7 +191,8 @@ def _parse(content: bytes) -> tuple[nib.Nifti1Image, np.ndarray]:
         raise ScanError("truncated", f"Its header ends after {len(content)} bytes.")
     kind = nib.Nifti2Image if length == _HEADER_BYTES_2 else nib.Nifti1Image
     try:
-        image = kind.from_bytes(content)
+        with np.errstate(invalid="ignore"):  # of infinite voxel sizes, which are refused later
+            image = kind.from_bytes(content)
         stored = type(image.header)(content[:length], check=False)
         sizes = np.abs(np.asarray(stored["pixdim"][1:4], dtype=float))
         voxels = int(np.prod(image.shape, dtype=np.int64))

@@ -1,4 +1,4 @@
-"""Which of a participant's images are scans. Other images that look like one get a reason."""
+"""Chooses a participant's scans among the images. Each other image of GRE or SWI gets a reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from cmburden.core.errors import CMBurdenError
 from cmburden.index.tree import BidsFile, number, suffixes_of
 
-#: Suffixes of the wanted sequences. If ``index.suffixes`` lacks one, the image gets a reason.
+#: Suffixes of GRE and SWI. An image with one that ``index.suffixes`` lacks gets a reason.
 RELATED = {"T2starw", "MEGRE", "swi", "SWI", "GRE", "minIP", "mIP", "T2starmap", "Chimap", "T2star"}
 #: Names that filter files may use for an entity.
 _LONG_NAMES = {"session": "ses", "acquisition": "acq", "reconstruction": "rec", "subject": "sub"}
@@ -25,10 +25,10 @@ Filter = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """What decides between a participant's images: config ``index``, labels and the filter file.
+    """Rules of the choice: config ``index``, session labels and the filter file.
 
-    ``sessions`` are the labels asked for, all if empty. ``echo_time_ms`` is the range in which an
-    echo time is preferred.
+    ``sessions`` are the labels that the user asked for; an empty set means all sessions. An echo
+    time in the range ``echo_time_ms`` is preferred.
     """
 
     suffixes: Mapping[str, str]
@@ -76,7 +76,7 @@ def choose(
 ) -> tuple[list[ChosenScan], list[Rejection]]:
     """Scans among one participant's ``images``, and the rejections.
 
-    Of several echoes of a scan one is chosen. Sidecars are read of possible scans only.
+    One of several echoes of a scan is chosen. Only sidecars of possible scans are read.
     """
     possible, rejected = _possible(images, rules, read_sidecar)
     scans = []
@@ -104,7 +104,7 @@ def _rejection(image: BidsFile, reason: str, fact: str) -> Rejection:
 def _possible(
     images: Sequence[BidsFile], rules: Rules, read_sidecar: Callable[[BidsFile], Sidecar]
 ) -> tuple[list[ChosenScan], list[Rejection]]:
-    """Images that are scans by name and sidecar, all echoes; and the rejections of others."""
+    """Images that are scans by name and sidecar, with all echoes, and the other images' reasons."""
     t1w = [i for i in images if i.suffix == "T1w" and i.may_be_magnitude]
     t1w = [i for i in t1w if passes(i, rules.t1w_filter)]
     possible: dict[str, ChosenScan] = {}
@@ -126,7 +126,7 @@ def _possible(
 
 
 def _series(scans: Iterable[ChosenScan]) -> list[list[ChosenScan]]:
-    """Scans that differ in nothing but the echo, together."""
+    """Groups of scans that differ in the echo only."""
     series: dict[tuple, list[ChosenScan]] = defaultdict(list)
     for scan in scans:
         same = tuple(pair for pair in scan.image.entities if pair[0] != "echo")
@@ -135,7 +135,7 @@ def _series(scans: Iterable[ChosenScan]) -> list[list[ChosenScan]]:
 
 
 def _rejection_by_name(image: BidsFile, rules: Rules) -> tuple[str, str] | None:
-    """Reason and fact if the name alone rules an image out and is worth a row; None otherwise."""
+    """Reason and fact if an image is rejected by its name and gets a row; None otherwise."""
     if image.suffix not in rules.suffixes:
         if image.suffix in RELATED or "/swi/" in image.path:
             return "wrong_suffix", f"Suffix {image.suffix} is not searched."
@@ -156,7 +156,7 @@ def _says_phase(sidecar: Sidecar) -> bool:
 
 
 def _best_echo(echoes: Sequence[ChosenScan], within_ms: Sequence[float]) -> ChosenScan:
-    """The longest echo time within the range; none inside: the longest; unknown: the last echo."""
+    """The longest echo time in the range, else the longest one; without times, the last echo."""
 
     def rank(scan: ChosenScan) -> tuple[bool, float, int, str]:
         time = number(scan.sidecar.get("EchoTime"))
@@ -169,7 +169,7 @@ def _best_echo(echoes: Sequence[ChosenScan], within_ms: Sequence[float]) -> Chos
 
 
 def _nearest_session(t1w: Iterable[BidsFile], image: BidsFile) -> BidsFile | None:
-    """The T1w of the same session, else the participant's first of another."""
+    """The T1w of the image's session, else the participant's first T1w of another session."""
     return min(t1w, key=lambda i: (i.session != image.session, i.path), default=None)
 
 
@@ -177,7 +177,7 @@ def _nearest_session(t1w: Iterable[BidsFile], image: BidsFile) -> BidsFile | Non
 
 
 def passes(image: BidsFile, wanted: Filter) -> bool:
-    """Whether ``image`` has the entities that a filter wants; None wants an absent entity.
+    """Whether ``image`` has the entities of the filter ``wanted``. The value None means: absent.
 
     >>> scan = BidsFile("sub-1/anat/sub-1_acq-a_swi.nii", ".nii", "swi", (("acq", "a"),))
     >>> passes(scan, {"acquisition": ["a", "b"]}), passes(scan, {"session": "1"})
@@ -221,7 +221,7 @@ def labels_of(config: dict[str, Any], key: str) -> set[str]:
 
 
 def check_labels(images: Sequence[BidsFile], config: dict[str, Any]) -> None:
-    """Raise CMBurdenError if a label that was asked for is not in the tree."""
+    """Raise CMBurdenError if the user asked for a label that is not in the tree."""
     for key, entity in (("participant_label", "sub"), ("session_label", "ses")):
         labels = {label for image in images if (label := image.entity(entity))}
         unknown = sorted(labels_of(config, key) - labels)

@@ -1,4 +1,4 @@
-"""Digests of files, kept between runs: a second look at an unchanged cohort reads no image."""
+"""Digests of files, stored between runs: indexing an unchanged cohort again reads no image."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from cmburden.images import annex
 
 
 class Digests:
-    """sha256 of files, reused while size and modification time stay; git-annex's key if any.
+    """sha256 of files, or git-annex's key of an annexed file.
 
-    ``path`` is the table that holds the digests of the last run. ``save`` writes those of this run.
+    A digest is used again while the file has the same size and modification time. ``path`` is the
+    table with the digests of the last run. ``save`` writes the digests of this run.
     """
 
     def __init__(self, path: Path):
@@ -27,11 +28,11 @@ class Digests:
                 self._before[row["path"]] = (row["size"], row["mtime_ns"], row["sha256"])
 
     def digest(self, path: Path, was_read: Callable[[], bool]) -> str:
-        """Digest of a file's bytes. An annexed file (DataLad) has git-annex's key, unread.
+        """Digest of a file's bytes. Of an annexed file (DataLad) it is git-annex's key, unread.
 
-        A file whose content is absent has another digest, so that the file is read once its content
-        has come. A file that ``was_read`` before keeps its digest: DataLad users drop content when
-        a scan is done.
+        A file without its content has a digest of its own, so that the scan runs when the content
+        has come. A file that a run read before (``was_read``) keeps its digest: users of DataLad
+        drop the content of a finished scan.
         """
         key = annex.key_of(path)
         try:

@@ -1,7 +1,7 @@
-"""Stage index: from a BIDS tree to one row a scan, and one row for each image that is none.
+"""Stage index: from a BIDS tree to a row for each scan, and a row for each rejected image.
 
-The stage looks at preprocess's records: an annexed scan whose content was dropped after the scan
-was read keeps its content key, so that the scan does not run again.
+The stage reads the records of preprocess. The content of an annexed scan may have been dropped
+after preprocess read the scan. Such a scan keeps its content key and does not run again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from cmburden.index.tree import (
     suffixes_of,
 )
 
-#: Echo times above this, s, are taken as milliseconds: some converters write them so.
+#: An echo time above this, s, is taken as milliseconds: some converters write milliseconds.
 LONGEST_ECHO_S = 1.0
 #: Seconds before a progress bar is shown.
 _BAR_DELAY_S = 3
@@ -47,9 +47,10 @@ Row = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Tree:
-    """What rows need to know of the tree and of the configuration.
+    """Facts about the tree and the configuration that the rows depend on.
 
-    ``cohorts`` are the cohort files' contents; without any, all scans are of cohort ``name``.
+    ``cohorts`` are the contents of the cohort files. Without such a file all scans are of the
+    cohort ``name``.
     """
 
     bids_dir: Path
@@ -78,7 +79,7 @@ def run(bids_dir: Path, layout: Layout, config: dict[str, Any]) -> list[Scan]:
     Raises
     ------
     CMBurdenError
-        Folder missing or not BIDS, unknown labels, or no scan that matches.
+        If the folder is missing or not BIDS, a label is unknown, or no scan matches.
     """
     from tqdm import tqdm
 
@@ -91,7 +92,7 @@ def run(bids_dir: Path, layout: Layout, config: dict[str, Any]) -> list[Scan]:
     tree = Tree(bids_dir, layout, config, name, cohorts, digests)
     rows: list[Row] = []
     rejected: list[Row] = []
-    # The first look at thousands of scans reads all of them. The bar shows on a terminal only.
+    # The first run reads all files of a cohort. The bar is shown on a terminal only.
     for subject, of_subject in tqdm(
         by_subject(images),
         "indexing",
@@ -177,7 +178,7 @@ def _was_preprocessed(layout: Layout, scan_id: str) -> bool:
 
 
 def _write_if_changed(table: Table, path: Path, rows: list[Row]) -> None:
-    """Write other content only: an untouched manifest makes nothing run again."""
+    """Write the table only if its content changed: no job runs again for the same manifest."""
     if path.exists():
         try:
             if pq.read_table(path, partitioning=None).equals(table.arrow(rows)):

@@ -1,4 +1,4 @@
-"""The BIDS tree as it lies on disk: images by name, and their sidecars."""
+"""Reads the BIDS tree: names of images, and their sidecars. No image is opened."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIDECAR_FIELDS = ("EchoTime", "MagneticFieldStrength", "Manufacturer", "ImageTyp
 
 @dataclasses.dataclass(frozen=True)
 class BidsFile:
-    """An image of the tree by its name: nothing of the file is read.
+    """The name of an image of the tree. The file is not read.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ def images_of(bids_dir: Path, skip_validation: bool) -> list[BidsFile]:
     Raises
     ------
     CMBurdenError
-        The folder is missing, or is no BIDS folder.
+        If the folder is missing or is no BIDS folder.
     """
     import bids2table
 
@@ -111,9 +111,9 @@ def _paths(bids_dir: Path, skip_validation: bool) -> list[str]:
 
 
 def possible_scans(bids_dir: Path, config: dict[str, Any]) -> list[tuple[str, str]]:
-    """Participant and suffix of each image that may be a scan, by name alone.
+    """Participant and suffix of each image that is a possible scan by its name.
 
-    Of several echoes the first stands for all: one of them will be searched.
+    The first echo stands for all echoes of a scan, since one of them will be searched.
     """
     settings = config["index"]
     images = images_of(Path(bids_dir).absolute(), settings["skip_bids_validation"])
@@ -161,7 +161,7 @@ def sidecar_of(bids_dir: Path, image: BidsFile) -> Mapping[str, Any]:
 
 
 def number(value: Any) -> float | None:
-    """``value`` of a sidecar as a number; None if it is none."""
+    """``value`` of a sidecar as a number; None if the value is no number."""
     try:
         return float(value)
     except (TypeError, ValueError):

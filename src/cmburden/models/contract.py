@@ -1,6 +1,7 @@
 """``model.json`` beside a model's weights: the model's purpose, its input, the weights' checksums.
 
-It is checked before a run begins, without torch: a model that does not fit costs no night.
+The contract is checked before a run begins, and without torch. A run with an unfit model therefore
+ends at once and not after hours.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Stage preprocess: one scan in; brain mask, bias-corrected normalised volume, QC measures out.
 
 The volume keeps the scan's grid (in canonical RAS) and the head. Its median inside the brain mask
-is 1. A scan that is unfit is found here, before the slow stages; the reason is in its record.
+is 1. The stage rejects an unfit scan before the slow stages, and writes the reason into its record.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scan to template with ANTs, through the T1w where there is one, and how well it fits."""
+"""Registers a scan to the template with ANTs, through a T1w if there is one, and rates the fit."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Section: the methods paragraph, rendered from the configuration of the run.
 
-So the paragraph cannot contradict the configuration. The paragraph names the models by their
+The paragraph cannot contradict the configuration. The names of the models are those of their
 contracts.
 """
 

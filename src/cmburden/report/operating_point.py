@@ -1,6 +1,6 @@
-"""Section: what the models' contracts promise, and the scans outside of the validated domain.
+"""Section: accuracy of the models by their contracts, and scans outside of the validated domain.
 
-Text is of the contracts; every number is a row of `summary`.
+The text comes from the contracts; every number is a row of `summary`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Head of the cohort's page: key figures, what the networks learned from, what is missing."""
+"""Head of the cohort's page: key figures, training data of the networks, missing results."""
 
 from __future__ import annotations
 

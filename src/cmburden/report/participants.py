@@ -1,6 +1,6 @@
-"""What stands on the page of one participant.
+"""Content of the page of one participant.
 
-Beside the tables the page links the pictures and the viewer of the stages, where they exist.
+The content comes from the tables. The page links the pictures and the viewer file that stages made.
 """
 
 from __future__ import annotations

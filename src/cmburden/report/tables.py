@@ -1,4 +1,4 @@
-"""What the report reads: the cohort's tables and the index, and a look-up of estimates.
+"""Input of the report: the cohort's tables and the index, with a look-up of estimates.
 
 Beside the tables, the report reads the models' contracts (``operating_point``, ``methods``,
 ``overview``), the problems of participants.tsv (``flow``), and the pictures of the stages.

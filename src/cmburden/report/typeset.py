@@ -1,4 +1,4 @@
-"""Numbers of the report as print sets them. Each says which row of a table it is of."""
+"""Typesets the numbers of the report. Each number names the row of the table that it comes from."""
 
 from __future__ import annotations
 

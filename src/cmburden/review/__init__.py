@@ -1,1 +1,1 @@
-"""Candidates of a run are shown to a reader in the browser; the reader's decisions come out."""
+"""Shows the candidates of a run to a reader in the browser, and stores the reader's decisions."""

@@ -16,15 +16,15 @@ from cmburden.review.worklist import Options, Study
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Show the candidates of a run to a reader in the browser, on this machine only. Decisions "
-        "are saved at once; the same command goes on where it ended; the next cmburden run counts "
-        "with them. See docs/review.md."
+        "Show the candidates of a run to a reader in the browser, on this machine only. Each "
+        "decision is saved at once. The same command resumes the review where it ended. The next "
+        "cmburden run uses the decisions. See docs/review.md."
     )
     parser.add_argument("output_dir", type=Path)
     parser.add_argument(
         "--reader",
         metavar="ID",
-        help="letters and digits; 'consensus' shows what the readers dispute and settles it",
+        help="letters and digits; 'consensus' settles the places that the readers dispute",
     )
     parser.add_argument(
         "--order",
@@ -32,25 +32,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=ORDERS,
         help="useful: nearest to the threshold first; random: seeded, for a sample; scan: by scan",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the order and of the sample (0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the order and of the sample (0)"
+    )
     parser.add_argument(
         "--near-misses",
         type=int,
         default=0,
         metavar="N",
-        help="show also the N rejected candidates of the highest probability",
+        help="also show the N rejected candidates with the highest probability",
     )
     parser.add_argument(
         "--free-hand",
         type=int,
         default=0,
         metavar="N",
-        help="first show N random scans without detections: sensitivity and specificity",
+        help="first show N random scans without detections, to measure sensitivity",
     )
     parser.add_argument(
         "--blind", action="store_true", help="hide the software's label, scores and size"
     )
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
+    parser.add_argument(
+        "--port", type=int, default=0, help="port on this machine; 0 takes a free one (default)"
+    )
     parser.add_argument(
         "--export-labels",
         type=Path,
@@ -65,7 +69,7 @@ def main(args: argparse.Namespace) -> int:
     Raises
     ------
     CMBurdenError
-        If an option cannot be used, the run is not complete, or nothing is there to be shown.
+        If an option cannot be used, the run is not complete, or there is nothing to show.
     """
     layout = Layout(args.output_dir)
     if args.export_labels:

@@ -1,4 +1,4 @@
-"""Settled lesions as labels for training: the table that ``cmburden train labels`` reads."""
+"""Exports settled lesions as labels, in the table that ``cmburden train labels`` reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cmburden.core.tables import CONSENSUS, REVIEWED, REVIEWS
 from cmburden.review import store
 from cmburden.review.worklist import Study
 
-#: A reader's class as a kind of labelled lesion. A border is none: training finds borders itself.
+#: A reader's class -> kind of a labelled lesion. Borders are no labels: training finds borders.
 KINDS = {
     "microbleed": "microbleed",
     "vessel": "vessel",

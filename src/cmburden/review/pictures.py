@@ -39,10 +39,10 @@ _MOST = np.iinfo(np.uint16).max
 _VERSION = 1
 #: Scans in memory: the one on the screen and the next one.
 _MOST_SCANS = 2
-#: The affines of phase and magnitude may differ by so much in each element. Unmeasured.
+#: Largest difference of the affines of phase and magnitude in an element. Unmeasured.
 _SAME_GRID_MM = 0.1
-#: Of a message: its first field, the header's length; and what the header is padded to, so that the
-#: browser can take the channels as typed arrays.
+#: Layout of a message, bytes: length of the first field, which holds the header's length; and the
+#: multiple to which the header is padded, so that the browser reads the channels as typed arrays.
 _LENGTH_BYTES, _ALIGNED_BYTES = 4, 8
 
 Point = tuple[float, float, float]
@@ -115,7 +115,7 @@ class Pictures:
         return path.read_bytes()
 
     def whole(self, scan_id: str) -> bytes:
-        """The message of a whole scan, not gzipped: that takes longer than the loopback."""
+        """The message of a whole scan, not gzipped: compression takes longer than the loopback."""
         volume = self._volume(scan_id)
         return volume.message((0, 0, 0), volume.shape)
 
@@ -147,7 +147,7 @@ class Pictures:
             for scan_id, centres in by_scan.items():
                 if self._stop.is_set():
                     return
-                # The reader is told of a scan that cannot be read when its block is requested.
+                # The page shows the error of an unreadable scan when it requests the block.
                 with contextlib.suppress(CMBurdenError, OSError):
                     missing = [at for at in centres if not self._block_path(scan_id, at).exists()]
                     if missing:
@@ -158,7 +158,7 @@ class Pictures:
         return thread
 
     def stop(self) -> None:
-        """Let the background end after the scan that it cuts now."""
+        """Stop the background after the present scan."""
         self._stop.set()
 
     # --- reading and cutting ---
@@ -192,7 +192,7 @@ class Pictures:
                 self._volumes.move_to_end(scan_id)
                 return self._volumes[scan_id]
             reading = self._reading.setdefault(scan_id, threading.Lock())
-        # One thread reads a scan; the other one, background or request, waits for it.
+        # One thread reads a scan. Any other thread, of the background or a request, waits.
         with reading:
             with self._lock:
                 if scan_id in self._volumes:

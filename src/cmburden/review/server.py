@@ -1,10 +1,11 @@
 """The review over HTTP on the loopback interface, for the reader who has its address.
 
-A request is answered under two conditions. It carries the token: 256 bits that are drawn at each
-start and are part of the address. The page sends the token as a header, which the page of another
-site cannot do. And the Host header names the loopback interface: a foreign name that resolves to
-this machine (DNS rebinding) is refused. All other requests get 403 or 400 without content. No
-parameter is part of a file's path: the paths of requests hold only numbers of the worklist.
+The server answers a request under two conditions. First, the request carries the token: 256 random
+bits, drawn at each start, which are part of the address. The page sends the token as a header,
+which a page of another site cannot do. Second, the Host header names the loopback interface. A
+foreign name that resolves to this machine (DNS rebinding) is refused. All other requests get 403 or
+400 without content. No parameter of a request is part of a file's path: paths of requests hold only
+numbers of the worklist.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A reader's sitting: the items that are shown, the decisions that are accepted, their state.
+"""A reader's sitting: the items that the page shows, and the decisions that the page sends.
 
-No value that a browser sends names a file: items are numbers into the worklist. Each value is
-checked here before it is stored.
+No value from the browser names a file: an item is an index of the worklist. Each value is checked
+here before it is stored.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Sitting:
         return rows
 
     def _shown(self, number: int, item: Item, rows: list[Row]) -> dict[str, Any]:
-        """An item as the page gets it; without the detection where the reader may not see it."""
+        """An item for the page, without the detection if the reader must not see the detection."""
         content = {
             "id": number,
             "mode": item.mode,
@@ -166,8 +166,8 @@ class Sitting:
     def _decision_on(self, item: Item, rows: list[Row]) -> Row | None:
         """The decision on an item.
 
-        The candidates of a run with other weights lie a little elsewhere. Then it is the decision
-        on the nearest place within 3 mm that is the place of no other item.
+        The candidates of a run with other weights lie a little elsewhere. The decision is then the
+        one on the nearest place within 3 mm that belongs to no other item.
         """
         if item.at is None:
             return next((row for row in rows if row["decision"] == "read"), None)

@@ -1,9 +1,9 @@
-"""A reader's decisions on disk: one SQLite file a reader, written before the next lesion is shown.
+"""A reader's decisions on disk: one SQLite file a reader. A decision is on disk at once.
 
-Readers with files of their own do not see each other's decisions, can work at once on a network
-disk without locks between machines, and can send their file alone. Rows are never deleted or
-changed, except that undo marks a row as undone. A later decision on the same lesion supersedes an
-earlier one. So the history with its times stays in the file. Times do not enter the tables: equal
+Each reader has a file. Readers therefore do not see each other's decisions, can work at the same
+time on a network disk without locks between machines, and can send their file alone. No row is
+deleted or changed, except that undo marks a row. A later decision on a lesion supersedes an earlier
+one, so that the file holds the history with its times. Times do not enter the tables: equal
 decisions give tables of equal bytes.
 """
 

@@ -77,7 +77,7 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """The output of a run as the review takes it.
+    """The output of a run, as far as the review reads it.
 
     ``scans`` by scan_id. ``table``: rows of `scans` with status ok. ``lesions``: definite and
     possible candidates of these scans. The rejected candidates are many and stay on disk.
@@ -149,7 +149,7 @@ def _candidates(study: Study, reader: str, options: Options) -> list[Item]:
         candidates = pd.concat([candidates, study.near_misses(options.near_misses)])
     candidates = candidates.sort_values(["scan_id", "candidate_id"]).reset_index(drop=True)
     if options.order == "random":
-        # Each reader has another order: else the same lesions would meet all readers tired.
+        # Each reader has a different order: else all readers would be tired at the same lesions.
         random = np.random.default_rng(seed_of("order", options.seed, reader))
         candidates = candidates.iloc[random.permutation(len(candidates))]
     elif options.order == "useful" and len(candidates):

@@ -1,7 +1,7 @@
-"""Beginning a run: models checked, tree indexed, decisions exported, dataset described.
+"""Begins a run: checks the models, indexes the tree, exports decisions, describes the dataset.
 
-The Snakefile imports this module in every job, so the slow libraries are imported when they are
-needed.
+The Snakefile imports this module in every job. Slow libraries are therefore imported where a
+function needs them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
 from cmburden.run.plan import Plan, raise_gc_thresholds
 
-#: Environment variable of the Snakemake that the command line starts: the run has begun.
+#: Environment variable of the Snakemake process that the command line starts. The variable says
+#: that the run has begun.
 BEGUN = "CMBURDEN_BEGUN"
 
 
@@ -32,7 +33,7 @@ def check_models(config: dict[str, Any]) -> None:
 def begin(bids: Path, layout: Layout, config: dict[str, Any]) -> list[Scan]:
     """Index the tree, export the readers' decisions, describe the dataset; return the scans.
 
-    Each file is written only if its content changed, so that nothing is made again without need.
+    A file is written only if its content changed, so that no job runs again without need.
     """
     from cmburden.index import stage as index
     from cmburden.review import store
@@ -44,10 +45,10 @@ def begin(bids: Path, layout: Layout, config: dict[str, Any]) -> list[Scan]:
 
 
 def plan_for_snakemake(overrides: dict[str, Any], *, main: bool) -> Plan:
-    """The plan of Snakemake's configuration ``overrides``.
+    """The plan for Snakemake's configuration ``overrides``.
 
-    In the main process the configuration is checked and, unless the command line has done so, the
-    run begins. A job (``main`` false) believes the configuration and the manifest.
+    The main process checks the configuration and begins the run, unless the command line has begun
+    it. A job (``main`` is false) takes configuration and manifest as they are.
     """
     if not main:
         return Plan(configuration.merge(configuration.defaults(), overrides))

@@ -1,4 +1,4 @@
-"""The command line. A user's mistake ends in one sentence and code 2, never in a traceback."""
+"""The command line. A user's mistake ends the command with one sentence and exit code 2."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cmburden.core.paths import Layout
 
 
 def main(arguments: list[str] | None = None) -> int | None:
-    """Run a command; the exit code."""
+    """Run a command and return its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     chosen = next((a for a in arguments if not a.startswith("-")), None)
 
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int | None:
 
 
 def _split(arguments: list[str]) -> tuple[list[str], argparse.Namespace]:
-    """Arguments, and a namespace that carries what follows ``--`` on to Snakemake."""
+    """The arguments before ``--``, and a namespace with those after, which go to Snakemake."""
     namespace = argparse.Namespace(further=[])
     if "--" in arguments:
         cut = arguments.index("--")
@@ -40,7 +40,7 @@ def _split(arguments: list[str]) -> tuple[list[str], argparse.Namespace]:
     return arguments, namespace
 
 
-# --- commands with a module of their own: ``add_arguments`` and ``main``, imported when chosen ---
+# --- modules of commands, with ``add_arguments`` and ``main``; imported for the chosen command ---
 
 
 def _demo() -> Any:
@@ -85,18 +85,18 @@ def _timings() -> Any:
     return timings
 
 
-#: Name of a command: its help, and the function that imports its module.
+#: Name of a command -> its help, and the function that imports its module.
 COMMANDS: dict[str, tuple[str, Callable[[], Any]]] = {
-    "demo": ("four simulated cohorts, the whole way", _demo),
+    "demo": ("simulate four small cohorts and run the whole pipeline on them", _demo),
     "simulate": ("write a simulated BIDS cohort with known microbleeds", _simulate),
     "train": ("train the networks", _train),
     "evaluate": ("compare a run with known microbleeds", _evaluate),
     "review": (
-        "show the candidates to a reader in the browser; the next run counts with it",
+        "show the candidates to a reader in the browser; the next run uses the decisions",
         _review,
     ),
-    "pilot": ("run some scans, then say what all of them will cost", _pilot),
-    "timings": ("seconds a scan by stage, and bytes a scan by kind of file", _timings),
+    "pilot": ("run some scans, then estimate the cost of all scans", _pilot),
+    "timings": ("show seconds a scan by stage, and bytes a scan by kind of file", _timings),
 }
 
 
@@ -109,13 +109,17 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_run(commands.add_parser("run", help="detect microbleeds and make the cohort's tables"))
 
-    status = commands.add_parser("status", help="scans by stage and reason, from the records")
+    status = commands.add_parser("status", help="count scans by stage and reason, from the records")
     status.add_argument("output_dir", type=Path)
     status.set_defaults(call=_status)
 
-    retry = commands.add_parser("retry", help="forget failed scans, so that they run again")
+    retry = commands.add_parser(
+        "retry", help="forget failed scans, so that the next run repeats them"
+    )
     retry.add_argument("output_dir", type=Path)
-    retry.add_argument("--scan", nargs="+", default=[], help="these scans, failed or not")
+    retry.add_argument(
+        "--scan", nargs="+", default=[], help="ids of scans to repeat, failed or not"
+    )
     retry.set_defaults(call=_retry)
 
     for name, (text, module_of) in COMMANDS.items():
@@ -141,13 +145,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="one key of the configuration, such as verify.thresholds.definite=0.7",
+        help="set one key of the configuration, such as verify.thresholds.definite=0.7",
     )
     parser.add_argument(
         "--profile",
         default="local",
         metavar="{local,slurm,FOLDER}",
-        help="where jobs run; FOLDER holds your cluster's config.yaml (config/README.md)",
+        help="place of the jobs; FOLDER holds your cluster's config.yaml (config/README.md)",
     )
     parser.add_argument("--cores", "--n_cpus", "--nprocs", type=int, default=os.cpu_count())
     parser.add_argument("-n", "--dry-run", action="store_true")

@@ -1,4 +1,4 @@
-"""The demo: runs four small simulated cohorts and prints the seed's five measures for them."""
+"""The demo: runs four small simulated cohorts and prints five measures of their evaluation."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ COHORTS = ("adni", "aibl", "mas", "oats")
 
 
 def prepare(folder: Path, *, participants: int, seed: int, jobs: int) -> None:
-    """Write ``folder``/bids and truth.tsv.
-
-    Two of the participants cannot be counted: :func:`_add_bad`.
-    """
+    """Write ``folder``/bids and truth.tsv, with two participants without a usable scan."""
     from cmburden.simulate import cohort
 
     anatomy = resources.root().parent / "shared" / "anatomy"
@@ -27,7 +24,7 @@ def prepare(folder: Path, *, participants: int, seed: int, jobs: int) -> None:
         presets=[name.upper() for name in COHORTS],
         participants=participants,
         seed=seed,
-        # Label maps of real heads where they are there: the two that no network was trained on.
+        # If the label maps of real heads are present: the two that no network was trained on.
         anatomy=anatomy if anatomy.is_dir() else None,
         people="13-14" if anatomy.is_dir() else None,
         positive_share=0.5,
@@ -38,7 +35,7 @@ def prepare(folder: Path, *, participants: int, seed: int, jobs: int) -> None:
 
 
 def _add_bad(bids: Path) -> None:
-    """A scan that ends half-way, and a participant with nothing but a T1w."""
+    """Add a participant with a truncated scan, and one with a T1w only."""
     scans = sorted(bids.glob("sub-*/anat/*_T2starw.nii.gz"))
     source, bad = scans[0], "sub-ADNI901"
     folder = bids / bad / "anat"
@@ -58,7 +55,9 @@ def _add_bad(bids: Path) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``cmburden demo``."""
     parser.add_argument("folder", type=Path, nargs="?", default=Path("demo"))
-    parser.add_argument("--participants", type=int, default=4, help="a cohort (default 4)")
+    parser.add_argument(
+        "--participants", type=int, default=4, help="participants of each cohort (default 4)"
+    )
     parser.add_argument("--seed", type=int, default=20260101)
     parser.add_argument("--cores", type=int, default=2)
 

@@ -1,4 +1,4 @@
-"""What the workflow's scripts call: one job each, its output in its log."""
+"""Jobs of the workflow: a script calls one function, whose output goes to the job's log."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from cmburden.core.threads import bound_threads
 from cmburden.run.begin import plan_for_snakemake
 from cmburden.run.plan import Plan
 
-#: A quarter of the time that a bucket's job is given (workflow/rules/detect.smk).
+#: Longest wait for another job of the bucket, s: a quarter of the time limit of a bucket's job
+#: (workflow/rules/detect.smk).
 _LONGEST_WAIT_S = 1800
 
 
 @contextmanager
 def logged(log: str, threads: int = 1) -> Iterator[None]:
-    """Send stdout, stderr and logging of this process to ``log``; bound the numeric libraries.
+    """Send stdout, stderr and logging of this process to ``log``; limit the libraries' threads.
 
-    What a user can mend ends the job with a sentence among Snakemake's messages.
+    An error that the user can mend ends the job with a sentence among Snakemake's messages.
     """
     bound_threads(threads)
-    # A log that cannot be written (full disk) is not to hide why the job fails.
+    # If the log cannot be written (full disk), the cause of the job's failure must still be seen.
     logging.raiseExceptions = False
     try:
         with _into(Path(log)):
@@ -130,10 +131,10 @@ def longitudinal_job(snakemake: Any) -> None:
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Wait for another job of the same bucket to end. The cache then holds what it inferred.
+    """Wait for the end of another job of the same bucket. The cache then holds its results.
 
-    If Snakemake is killed, its jobs go on, on a cluster or here. The next run would start the same
-    bucket beside them.
+    If Snakemake is killed, its jobs go on, on a cluster or on this machine. The next run would
+    start a second job of the bucket beside them.
     """
     with ExitStack() as stack:
         try:
@@ -169,7 +170,7 @@ def report_job(snakemake: Any) -> None:
 
 
 def check_job(snakemake: Any) -> None:
-    """Fail loudly when too many scans failed, after tables and report exist."""
+    """Fail if too many scans failed. Tables and report exist by then."""
     plan = _plan(snakemake)
     with logged(snakemake.log[0]):
         from cmburden.cohort import stage as aggregate

@@ -1,4 +1,7 @@
-"""`cmburden run`: the configuration, the output folder, Snakemake, and the group level."""
+"""`cmburden run`: reads the configuration, holds the output folder, starts Snakemake.
+
+The group level makes tables and report without Snakemake.
+"""
 
 from __future__ import annotations
 
@@ -23,19 +26,20 @@ from cmburden.core.files import locked
 from cmburden.core.paths import Layout
 from cmburden.run import begin
 
-#: With less free disk than this, MB, a failed run is said to have failed for want of disk.
+#: Least free disk, MB. With less, the message about a failed run names the full disk.
 LEAST_FREE_MB = 50
 #: Profiles of this repository, by the name that ``--profile`` takes.
 PROFILES = {"local": "default", "slurm": "slurm"}
-#: Seconds to wait for the output folder: `cmburden status` holds its lock for a moment.
+#: Seconds to wait for the lock of the output folder: `cmburden status` holds it for a moment.
 _LOCK_WAIT_S = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What a run is asked for: the arguments of `cmburden run`.
+    """A request for a run: the arguments of `cmburden run`.
 
-    ``settings`` are options ``--set`` as typed, ``further`` goes to Snakemake. ``cores`` None: all.
+    ``settings`` are the options ``--set`` as typed; ``further`` are options of Snakemake. ``cores``
+    is None for all cores.
     """
 
     bids_dir: Path
@@ -89,7 +93,7 @@ def nested(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def run(request: Request) -> int:
-    """Run a cohort; the exit code. A user's mistake is a CMBurdenError."""
+    """Run a cohort and return the exit code. A user's mistake raises CMBurdenError."""
     config = request.config()
     bids, layout = Path(config["bids_dir"]), Layout(config["output_dir"])
     _check_output(bids, layout.root)
@@ -101,9 +105,9 @@ def run(request: Request) -> int:
 
 @contextlib.contextmanager
 def only_run(layout: Layout) -> Iterator[int]:
-    """Hold the output folder: two runs would share one manifest, and each would undo the other's.
+    """Lock the output folder: two runs would overwrite each other's manifest.
 
-    Yields the lock's descriptor, for the processes that the run consists of.
+    Yields the lock's descriptor, for all processes of the run.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -125,9 +129,9 @@ def _participants(
     begin.raise_gc_thresholds()
     scans = begin.begin(bids, layout, config)
     print(f"{len(scans)} scans found in {bids}", flush=True)
-    # Unsorted: the order of index.suffixes says which is preferred.
+    # Unsorted, since the order of index.suffixes is the order of preference.
     layout.config.write_text(yaml.safe_dump(config, sort_keys=False))
-    # Snakemake holds the lock as well: it goes on where this process alone is killed.
+    # Snakemake holds the lock as well, since it goes on if only this process is killed.
     code = subprocess.run(
         _snakemake(request, layout),
         env=os.environ | {begin.BEGUN: "1"},
@@ -165,7 +169,7 @@ def _snakemake(request: Request, layout: Layout) -> list[str]:
 
 
 def _profile(name: str) -> Path:
-    """Folder of a profile: one of ours by name, or the user's by its path."""
+    """Folder of a profile: one of CMBurden by its name, or the user's by its path."""
     folder = resources.root() / "workflow" / "profiles"
     if name in PROFILES:
         return folder / PROFILES[name]
@@ -187,7 +191,7 @@ def _check_output(bids: Path, output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
         (output / "work").mkdir(exist_ok=True)
         probe = output / "work" / ".writable"
-        # As much as a block of most file systems: an empty file fits on a full disk.
+        # A block of most file systems, since an empty file fits on a full disk.
         probe.write_bytes(b"x" * 4096)
         probe.unlink()
     except OSError as error:
@@ -197,7 +201,7 @@ def _check_output(bids: Path, output: Path) -> None:
 
 
 def _group(bids: Path, layout: Layout, config: dict[str, Any]) -> int:
-    """Tables and report from what is there; scans that were not run are named in them."""
+    """Make tables and report from the present results. Both name the scans that were not run."""
     from cmburden.cohort import stage as aggregate
     from cmburden.report import stage as report
 
@@ -213,7 +217,7 @@ def _group(bids: Path, layout: Layout, config: dict[str, Any]) -> int:
 
 
 def _summary(layout: Layout) -> None:
-    """Print scans by status and reason, and where the report lies."""
+    """Print the number of scans by status and reason, and the path of the report."""
     from cmburden.core.tables import SCANS
 
     if not layout.table("scans").exists():

@@ -26,18 +26,19 @@ from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 from cmburden.core.tables import MANIFEST
 from cmburden.run.participants import Request, nested, run
 
-#: Seconds that a SLURM job takes beside its work: Snakemake starts and parses (5-8 s measured).
+#: Seconds of a SLURM job before its work: Snakemake starts and parses the Snakefile (5-8 s
+#: measured).
 START_S = 7
-#: Half of the two hours that a bucket's job is given (workflow/rules/detect.smk). Above it more
-#: buckets are better, since other nodes are slower than the pilot's.
+#: Longest time of a bucket's job, s, without advice to take more buckets: half of its time limit
+#: (workflow/rules/detect.smk), since other nodes may be slower than the pilot's.
 BUCKET_S = 3600
-#: Least share of a processor at which the pilot's times are taken at face value (by eye). Jobs of
-#: one thread with a smaller share were slowed by other work or by the disk.
+#: Least share of a processor at which the pilot's times hold for other machines (by eye). Other
+#: work or the disk slowed jobs of one thread with a smaller share.
 LEAST_BUSY = 0.7
 _HOUR_S = 3600
 #: Unit of ``stat``'s number of blocks, bytes (POSIX).
 _BLOCK = 512
-#: Kinds of files below OUTPUT_DIR, by their path there. The first kind that fits is the file's.
+#: Kinds of files in OUTPUT_DIR, by the path there. A file is of the first kind that fits.
 KINDS: tuple[tuple[str, Callable[[Path], bool]], ...] = (
     ("preprocessed volumes", lambda p: "_desc-preproc_" in p.name),
     ("brain masks", lambda p: "_desc-brain_mask" in p.name),
@@ -55,11 +56,11 @@ KINDS: tuple[tuple[str, Callable[[Path], bool]], ...] = (
 
 @dataclasses.dataclass(frozen=True)
 class StageCost:
-    """A stage for the whole cohort.
+    """Cost of a stage for the whole cohort.
 
     ``hours`` are CPU-hours as a site charges them: wall time of the jobs times their threads.
-    ``gpu_hours`` are 0 where no GPU was used. ``busy`` is processor time over wall time of scan
-    jobs, which have one thread; None where unknown.
+    ``gpu_hours`` are 0 if no GPU was used. ``busy`` is the processor time of scan jobs over their
+    wall time. Scan jobs have one thread. ``busy`` is None for other stages.
     """
 
     stage: str
@@ -102,8 +103,9 @@ class Cost:
 def choose(scans: list[tuple[str, str]], number: int) -> list[str]:
     """Participants of ``scans`` (participant, suffix) with about ``number`` scans in all.
 
-    Each suffix has its share and at least one. Within, participants follow a hash of their id:
-    labels are often sorted by site, so the first ones would be of one scanner.
+    Each suffix has its share and at least one scan. Participants of a suffix are taken in the order
+    of a hash of their id: labels are often sorted by site, so that the first ones would be of one
+    scanner.
 
     >>> scans = [(f"sub-{n}", "swi" if n % 5 == 0 else "T2starw") for n in range(100)]
     >>> chosen = choose(scans, 10)
@@ -130,7 +132,7 @@ def choose(scans: list[tuple[str, str]], number: int) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class _Pilot:
-    """A pilot: scans that were run (``measured``), and numbers of the cohort to estimate for."""
+    """A pilot: the scans that were run (``measured``), and the numbers of the whole cohort."""
 
     layout: Layout
     measured: list[str]
@@ -145,7 +147,7 @@ def estimate(layout: Layout, scans: int | None = None) -> Cost:
     Raises
     ------
     CMBurdenError
-        When no stage has left a benchmark.
+        If there is no benchmark file of any stage.
     """
     measured = MANIFEST.read(layout.manifest)["scan_id"].tolist()
     scans = scans or len(measured)
@@ -158,14 +160,14 @@ def estimate(layout: Layout, scans: int | None = None) -> Cost:
         cost, seconds = _bucket_stage(pilot, stage)
         stages.append(cost)
         longest = max(longest, seconds)
-    # At most a job of longitudinal a bucket: a bucket without participants of several sessions
-    # has none.
+    # A bucket has at most one job of longitudinal, and none without a participant with several
+    # sessions.
     for stage, jobs in (("longitudinal", buckets), ("aggregate", 1), ("report", 1)):
         stages.append(_cohort_stage(pilot, stage, jobs))
     costs = tuple(stage for stage in stages if stage is not None)
     if not costs:
         raise CMBurdenError(f"{layout.root}: no job has left a benchmark here; run the pilot first")
-    # Other scans may have been run here before: files are divided by all that left some.
+    # Other scans may have been run here before, so that the files are divided by all scans run.
     ever = len(list(layout.record("preprocess", "x").parent.glob("*.json")))
     return Cost(len(measured), scans, buckets, costs, disk(layout, max(ever, 1)), longest)
 
@@ -179,7 +181,7 @@ def benchmark_file(path: Path) -> pd.DataFrame:
 
 
 def benchmarks(paths: list[Path]) -> pd.DataFrame | None:
-    """The jobs of those benchmark files that exist; None without any."""
+    """The jobs in the benchmark files that exist; None if no file exists."""
     tables = [benchmark_file(path) for path in paths if path.exists()]
     return pd.concat(tables) if tables else None
 
@@ -188,7 +190,7 @@ def _scan_stage(pilot: _Pilot, stage: str) -> StageCost | None:
     jobs = benchmarks([pilot.layout.benchmark(stage, scan_id) for scan_id in pilot.measured])
     if jobs is None:
         return None
-    # The mean, not the median: a slow scan is paid for as well.
+    # The mean, not the median: a slow scan costs too.
     seconds = float(jobs["s"].mean())
     return StageCost(
         stage,
@@ -202,10 +204,11 @@ def _scan_stage(pilot: _Pilot, stage: str) -> StageCost | None:
 
 
 def _bucket_stage(pilot: _Pilot, stage: str) -> tuple[StageCost | None, float]:
-    """The stage, and seconds of one of its jobs.
+    """The stage's cost, and seconds of its longest job.
 
-    A job's time has a part that is paid once (Python, the network's loading) and one per scan, as
-    the records have it. The pilot has few scans per bucket, so the first part would be multiplied.
+    A job's time has a part for the start (Python, loading of the network) and a part for each scan,
+    which the records hold. The pilot has few scans per bucket, so that the mean time per scan would
+    count the start too often.
     """
     layout, scans, buckets = pilot.layout, pilot.scans, pilot.buckets
     jobs = benchmarks(sorted(layout.benchmark(stage).parent.glob("*.tsv")))
@@ -213,7 +216,7 @@ def _bucket_stage(pilot: _Pilot, stage: str) -> tuple[StageCost | None, float]:
         return None, 0.0
     records = [path for s in pilot.measured if (path := layout.record(stage, s)).exists()]
     seconds = pd.Series([Outcome.read(path).seconds or 0.0 for path in records], dtype=float)
-    # The median: the first scan of a job bears the loading of the network.
+    # The median: the time of a job's first scan includes the loading of the network.
     a_scan = float(seconds.median()) if len(seconds) else 0.0
     once = max(0.0, float(jobs["s"].sum()) - a_scan * len(seconds)) / len(jobs)
     wall = buckets * once + scans * a_scan
@@ -240,12 +243,12 @@ def _used_gpu(layout: Layout, stage: str) -> bool:
 def _cohort_stage(pilot: _Pilot, stage: str, number: int) -> StageCost | None:
     """A stage of ``number`` jobs with a cost in proportion to the number of scans.
 
-    The pilot ran whole participants, so its scans have the cohort's share of several sessions.
+    The pilot ran whole participants, so that several sessions are as frequent as in the cohort.
     """
     jobs = benchmarks(sorted(pilot.layout.benchmark(stage).parent.glob("*.tsv")))
     if jobs is None:
         return None
-    # At most proportional: a part of it is Python's start.
+    # An upper bound: the start of Python does not grow with the number of scans.
     seconds = float(jobs["s"].sum()) / len(pilot.measured)
     return StageCost(
         stage,
@@ -270,7 +273,7 @@ def disk(layout: Layout, scans: int) -> tuple[DiskCost, ...]:
         if path.is_file() and not path.is_symlink():
             below = path.relative_to(layout.root)
             kind = next(name for name, fits in KINDS if fits(below))
-            # Blocks, not bytes: quotas count the blocks that a small file takes on disk.
+            # Blocks, not bytes: quotas count the blocks of small files.
             size[kind] += path.stat().st_blocks * _BLOCK
             number[kind] += 1
     return tuple(
@@ -356,14 +359,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``cmburden pilot``."""
     parser.add_argument("bids_dir", type=Path)
     parser.add_argument(
-        "output_dir", type=Path, help="that of the whole run: it goes on from there"
+        "output_dir", type=Path, help="output folder of the whole run, which goes on there"
     )
-    parser.add_argument("--scans", type=int, default=20, help="about so many (default 20)")
     parser.add_argument(
-        "--for", type=int, dest="total", metavar="N", help="scans to reckon for; else all found"
+        "--scans", type=int, default=20, help="approximate number of scans to run (default 20)"
+    )
+    parser.add_argument(
+        "--for", type=int, dest="total", metavar="N", help="scans to estimate for (default: all)"
     )
     parser.add_argument("--profile", default="local", metavar="{local,slurm,FOLDER}")
-    parser.add_argument("--cores", type=int, help="of this machine; all if not given")
+    parser.add_argument("--cores", type=int, help="cores of this machine (default: all)")
     parser.add_argument("--config-file", type=Path, metavar="YAML")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
 

@@ -1,7 +1,7 @@
-"""What the Snakefile asks: scans, buckets, inputs, and the parameter that says when to run again.
+"""The plan for the Snakefile: scans, buckets, inputs, and the parameters of the jobs.
 
-Cheap to import (every SLURM job parses the Snakefile again): no torch, no ANTs, and of the BIDS
-tree only the manifest is read.
+A job runs again if its parameter changes. The module imports neither torch nor ANTs and reads the
+manifest instead of the BIDS tree: every SLURM job parses the Snakefile again.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ from cmburden.core.scan import Scan
 from cmburden.core.stages import BUCKET_STAGES, RECORDED_STAGES, version_of
 from cmburden.follow.sessions import with_several
 
-#: Settings that no longer exist: stage -> (place, key, value). No code ever read them, but they
-#: stand in the parameters of older output folders, whose scans would all run again without them.
-#: Snakemake compares the text of a parameter, so that the place counts too.
+#: Settings that no longer exist: stage -> (place, key, value). No code ever read them, but the
+#: parameters of older output folders contain them. Without them all scans of such a folder would
+#: run again. Snakemake compares the text of a parameter, so that the place matters too.
 RETIRED = {"preprocess": [(1, "use_t1w_mask", False)]}
 
 
 def raise_gc_thresholds() -> None:
     """Raise the garbage collector's thresholds for the rest of the process.
 
-    Planning creates millions of objects that live until the plan is done. Going through them again
-    and again takes a sixth of the time (docs/scale.md).
+    Planning creates millions of objects that live until its end. Collections that search these
+    objects in vain take a sixth of the time (docs/scale.md).
     """
     gc.set_threshold(200_000, 50, 1000)
 
 
 class Plan:
-    """What Snakemake is to do for one configuration, read from the manifest. Nothing is written.
+    """The jobs of one configuration and their inputs, from the manifest. No file is written.
 
     Parameters
     ----------
     config : dict
-        The whole configuration, with every default (:func:`cmburden.core.config.complete`).
+        The whole configuration, with every default (:func:`cmburden.core.config.load`).
     """
 
     def __init__(self, config: dict[str, Any]):
         self.config = config
         self.bids = Path(config["bids_dir"]) if config["bids_dir"] else None
         output = Path(config["output_dir"] or "derivatives")
-        #: For the work itself.
+        #: Paths for the jobs' code.
         self.layout = Layout(output)
-        #: For rules: relative to the working folder. Snakemake identifies an output by its path. If
-        #: paths were absolute, a cohort that was moved, or is reached by another link, would never
-        #: run again, whatever changed.
+        #: Paths for the rules, relative to the working folder. Snakemake identifies an output by
+        #: the path. With absolute paths, a cohort folder that was moved, or that is reached by
+        #: another link, would never run again, whatever changed.
         self.paths = Layout(os.path.relpath(output.resolve()))
         self.scans: dict[str, Scan] = {}
         if self.bids is not None:
@@ -72,15 +72,15 @@ class Plan:
             if scan.participant_id in scans_of:
                 scans_of[scan.participant_id].append(scan)
 
-    # --- inputs: never the images; a scan's content key says whether it is the same, wherever the
-    # --- BIDS folder lies and whatever its files' times are ---
+    # --- inputs. Images are no inputs: the content key identifies a scan, wherever the BIDS folder
+    # --- lies and whatever the times of its files are ---
     def records(self, stage: str, bucket: str) -> list[Path]:
         return [self.paths.record(stage, scan_id) for scan_id in self.buckets[bucket]]
 
     def shards(self) -> list[Path]:
-        """All that aggregate waits for: a shard is made after all records of its bucket, and names
-        their hash, so it is another file where one of them is. Ten thousand records as inputs of
-        their own took a third of planning."""
+        """Inputs of aggregate. A shard is made after all records of its bucket and holds a hash of
+        them, so that a changed record changes the shard. Ten thousand records as inputs took a
+        third of the time of planning."""
         return [self.paths.bucket("verify", bucket) for bucket in self.buckets]
 
     def shards_of_people(self, bucket: str) -> list[Path]:
@@ -107,8 +107,8 @@ class Plan:
         return self._stage(stage) | {"content_keys": keys, "model": self._model(stage)}
 
     def key_of_people(self, bucket: str) -> str:
-        """sha256 of the content of each scan of the bucket's participants, and of all that their
-        lesions rest on: it says when to follow them again."""
+        """sha256 over the content of each scan of the bucket's participants, and over all settings
+        and models that their lesions depend on. If the key changes, longitudinal runs again."""
         keys = {
             participant: {scan.scan_id: scan.content_key for scan in own}
             for participant, own in self.people[bucket].items()
@@ -118,7 +118,7 @@ class Plan:
         return hash_of(self._stage("longitudinal"), keys, before, models)
 
     def of_cohort(self) -> dict:
-        """Content of manifest, decisions of readers and phenotypes; settings of the tables."""
+        """Checksums of manifest, readers' decisions and phenotypes, and settings of the tables."""
         files = [self.layout.manifest, self.layout.rejected, self.layout.reviews]
         if self.bids is not None:
             files += [

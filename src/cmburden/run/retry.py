@@ -1,4 +1,4 @@
-"""`cmburden retry`: forget failed scans, so that they run again."""
+"""`cmburden retry`: forgets failed scans, so that the next run repeats them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cmburden.run.participants import only_run
 
 
 def retry(layout: Layout, scan_ids: Collection[str] = ()) -> int:
-    """Forget ``scan_ids``, or all failed scans if none are named; the exit code."""
+    """Forget ``scan_ids``, or all failed scans if no id is given; returns the exit code."""
     status.expected(layout)
     with only_run(layout):
         forgotten = sorted(_checked(layout, scan_ids) or _failed(layout))
@@ -49,8 +49,8 @@ def _failed(layout: Layout) -> set[str]:
 def _forget_cohort(layout: Layout) -> None:
     """Remove shards, tables and report.
 
-    Snakemake makes nothing again for a missing intermediate file while the last one exists. The
-    networks' results for other scans are cached.
+    Snakemake does not make a missing intermediate file again while the last file exists. The
+    networks' results for the other scans are cached.
     """
     for stage in (*BUCKET_STAGES, LONGITUDINAL.name):
         for shard in layout.bucket(stage, 0).parent.glob("bucket-*.parquet"):

@@ -1,7 +1,7 @@
-"""How far a run is, from the records alone: counts by stage and reason, pace and estimated end.
+"""Progress of a run, from its records: counts by stage and reason, pace and estimated end.
 
-Records are written by rename, so this looks on while a run works, from any machine that sees the
-folder.
+Records are written by rename. The command can therefore read them during a run, from any machine
+that sees the folder.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.core.stages import RECORDED_STAGES
 
-#: The pace is that of the last so many seconds: a cluster gives more or less as the day goes.
+#: Seconds over which the pace is measured: the number of nodes on a cluster changes over a day.
 WINDOW_S = 1800.0
-#: Seconds a scan of a stage that has not begun: `make demo` on two cores (docs/evaluation.md).
+#: Seconds a scan, for a stage without results: `make demo` on two cores (docs/evaluation.md).
 USUAL_S = {"preprocess": 15.0, "register": 15.0, "detect": 4.0, "verify": 3.0}
 
 
 @dataclasses.dataclass(frozen=True)
 class StageProgress:
-    """``counts``: scans by (status, reason); ``seconds``: mean of those that were read."""
+    """``counts``: scans by (status, reason); ``seconds``: mean over the scans with status ok."""
 
     stage: str
     counts: Counter
@@ -43,7 +43,7 @@ class StageProgress:
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """``window_s`` is how long the run has gone on, ``WINDOW_S`` at most; None where none does."""
+    """``window_s``: age of the run in seconds, at most ``WINDOW_S``; None if no run is at work."""
 
     scans: int
     stages: tuple[StageProgress, ...]
@@ -51,10 +51,10 @@ class Progress:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds to the end at the present pace; None where no run is at work or none is known.
+        """Seconds to the end at the present pace; None if no run is at work or no scan has ended.
 
-        Work is counted in seconds of a scan in a stage, so that a stage of other cost does not
-        mislead: what is left, over what was done in the window.
+        The time left is the work that is left, divided by the work in the window. Work is counted
+        in seconds of a scan in a stage, so that slow and fast stages count by their cost.
         """
         if self.window_s is None:
             return None
@@ -67,16 +67,16 @@ class Progress:
 
 
 def expected(layout: Layout) -> int:
-    """Scans of the manifest; raises CMBurdenError where nothing was run."""
+    """Number of scans of the manifest; raises CMBurdenError if nothing was run."""
     if not layout.manifest.exists():
         raise CMBurdenError(f"{layout.root}: nothing was run here yet")
     return pq.read_metadata(layout.manifest).num_rows
 
 
 def outcomes(layout: Layout, stage: str) -> Iterator[tuple[Outcome, float]]:
-    """Records of a stage and when each was written (seconds of the epoch), in order of names.
+    """Records of a stage with their times (seconds of the epoch), in order of names.
 
-    One that is removed meanwhile, or is torn, is passed over: aggregate names it.
+    A record that is removed meanwhile, or that is torn, is skipped: aggregate reports the record.
     """
     folder = layout.record(stage, "x").parent
     if not folder.is_dir():
@@ -94,7 +94,7 @@ def outcomes(layout: Layout, stage: str) -> Iterator[tuple[Outcome, float]]:
 
 
 def of(layout: Layout, now: float | None = None) -> Progress:
-    """Progress of the scans of the present manifest (records of others are not counted)."""
+    """Progress of the scans of the present manifest. Records of other scans do not count."""
     scans = expected(layout)
     ids = set(pq.read_table(layout.manifest, columns=["scan_id"])["scan_id"].to_pylist())
     now = time.time() if now is None else now
@@ -117,7 +117,7 @@ def of(layout: Layout, now: float | None = None) -> Progress:
 
 
 def _running_since(layout: Layout) -> float | None:
-    """When the run that is at work began; None where none is (or it cannot be told)."""
+    """Start of the run that is at work; None if no run is, or if the lock cannot be read."""
     if not layout.lock.exists():
         return None
     try:
@@ -126,7 +126,7 @@ def _running_since(layout: Layout) -> float | None:
     except BlockingIOError:
         return layout.lock.stat().st_mtime
     except OSError:
-        return None  # somebody else's folder
+        return None  # the folder of another user
 
 
 def said(progress: Progress) -> str:

@@ -1,4 +1,4 @@
-"""Time and disk of a run: seconds and bytes per scan, from its benchmark files and its folder."""
+"""Cost of a run: seconds a scan from the benchmark files, and bytes a scan from the folder."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from cmburden.run import pilot
 def by_stage(layout: Layout) -> pd.DataFrame:
     """A row per stage: ``stage``, ``jobs``, ``seconds``, ``share``, ``max_rss_mb``.
 
-    ``seconds`` are per scan: the median of scan jobs; jobs of buckets and of the cohort are divided
-    by the scans that they worked on. ``share`` is that of the sum over stages.
+    ``seconds`` are wall time per scan. Of scan jobs they are the median. Of jobs of buckets and of
+    the cohort they are the sum, divided by the number of scans. ``share`` is the stage's share of
+    the sum over stages.
 
-    Only scans that went the whole way count. Seconds are wall time of the jobs, each with the
-    threads that its rule gives it. Jobs run side by side: a cohort takes less than the sum.
+    Only scans with a result of every stage count. A job has the threads that its rule gives. Jobs
+    run side by side, so that a cohort takes less than the sum.
 
     Raises
     ------
     CMBurdenError
-        When no scan went the whole way.
+        If no scan has a result of every stage.
     """
     records = sorted(layout.record("verify", "x").parent.glob("*.json"))
     scans = [path.stem for path in records if Outcome.read(path).ok]

@@ -1,8 +1,8 @@
 """Acquisitions to simulate: presets like the four cohorts' and random ones for training.
 
-The presets follow published protocols in voxel size, echo time and field; everything else, with all
-ranges of the random ones, is this project's choice. Presets are *like* those cohorts' acquisitions
-and hold none of their data.
+The presets follow published protocols in voxel size, echo time and field. All else, with the ranges
+of random acquisitions, is this project's choice. A preset is *like* the acquisition of a cohort and
+holds none of its data.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"acquisitions like those of {', '.join(PRESETS)}, or "
         f"{RANDOM} for one unlike them, drawn anew each time",
     )
-    add("--participants", type=int, default=4, help="a preset (default 4)")
+    add("--participants", type=int, default=4, help="participants of each preset (default 4)")
     add("--anatomy", type=Path, help="folder of label maps; none: MNI152 template")
     add("--people", help="label maps to use, first-last from 1")
     add("--positive-share", type=float, help="share with microbleeds (default: by age)")

@@ -1,7 +1,7 @@
 """Participants followed over sessions: the head moves, most microbleeds stay, some come or go.
 
-Everything that a person has (veins, calcifications, microbleeds, lesions of white matter) is drawn
-once, in head mm. Each session sees it with another pose, slice position, angle and noise.
+All findings of a person (veins, calcifications, microbleeds, lesions of white matter) are drawn
+once, in head mm. Each session shows them with another pose, slice position, angle and noise.
 
 Order of draws (a contract, as in ``scan``): of a participant the course, the findings, the head
 (:func:`draw_head`) and the day of the first session; of a session, by the session's own seed, the

@@ -1,4 +1,4 @@
-"""Places of a scan's sources: microbleeds as published ones lie, mimics where people have them."""
+"""Places of a scan's sources: microbleeds as in published sets, mimics at their usual places."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A second, plainer simulator of whole scans: ``python -m cmburden.simulate.plain OUT``.
 
-Networks that were trained on one simulator may have learned its peculiarities. Here nothing is
-physics: a microbleed is a dark ellipsoid with a soft edge, a vein a dark tube, tissue one grey a
+Networks that were trained on one simulator may have learned its peculiarities. This simulator has
+no physics: a microbleed is a dark ellipsoid with a soft edge, a vein a dark tube, tissue one grey a
 label, all averaged over the voxel. Label maps, presets' voxel sizes, published sizes and places and
 the reader's rule are all that this simulator shares with ``scan.simulate``; no network is trained
 or calibrated on its scans. Numbers without a source are by eye.

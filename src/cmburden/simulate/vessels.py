@@ -1,7 +1,8 @@
 """Venous trees: sulcal, medullary and deep veins as centrelines with a radius.
 
-Veins across the slices are the main mimic of microbleeds, therefore many are drawn: walks that keep
-near a guide (the outer CSF or the ventricles' wall) or run straight to the ventricles.
+Veins across the slices are the main mimic of microbleeds, so that many veins are drawn. A vein is a
+walk that keeps near a guide (the outer CSF or the ventricles' wall) or runs straight to the
+ventricles.
 """
 
 from __future__ import annotations

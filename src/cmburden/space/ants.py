@@ -1,8 +1,8 @@
 """ANTs for arrays: images between numpy and ANTs, and the registrations that the package uses.
 
-The package has RAS affines, ANTs' physical space is LPS. ANTs holds an image as origin, spacing and
-an orthonormal direction. Voxel axes of a real scan are orthogonal to within rounding: the nearest
-orthonormal matrix is taken.
+Affines of the package are RAS; the physical space of ANTs is LPS. An image of ANTs has an origin, a
+spacing and an orthonormal direction. The voxel axes of a real scan are orthogonal up to rounding:
+the direction is the nearest orthonormal matrix.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """MARS regions (Gregoire et al., Neurology 2009;73:1759): names, groups and label values.
 
 Label values 1-13 are those of the published MNI152 MARS atlas (v-sundaresan/
-microbleed-size-counting, MIT). In `_desc-MARS_dseg.nii.gz` a left region has its value, a right
-region its value + 100, so one volume holds regions and sides.
+microbleed-size-counting, MIT). In `_desc-MARS_dseg.nii.gz` a left region has its value and a right
+region its value + 100, so that one volume holds regions and sides.
 """
 
 from __future__ import annotations

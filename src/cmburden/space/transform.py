@@ -1,4 +1,4 @@
-"""The transform from scan to MNI152: apply, compose, compress, save and load."""
+"""The transform from scan to MNI152: its application, composition, compression and files."""
 
 from __future__ import annotations
 

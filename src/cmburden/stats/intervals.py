@@ -6,7 +6,8 @@ import math
 
 from scipy.stats import chi2
 
-#: The standard normal's 97.5th percentile: standard errors from an estimate to either 95 % end.
+#: 97.5th percentile of the standard normal: distance of an end of the 95 % interval from the
+#: estimate, in standard errors.
 Z95 = 1.959963984540054
 #: Probabilities of the ends of a 95 % interval, and the same in per cent.
 QUANTILES = (0.025, 0.975)
@@ -16,9 +17,9 @@ PERCENTILES = (2.5, 97.5)
 def wilson(positive: float, total: float) -> tuple[float, float]:
     """Wilson's 95 % interval of a proportion (Wilson 1927; Newcombe 1998, method 3).
 
-    NaN where there is nobody. statsmodels' ``proportion_confint`` agrees within rounding (a test
-    compares), but its ends at no and all positives are not always exactly 0 and 1, and the last
-    bits would change in `summary.parquet`. The AGES study's 218 of 1962:
+    NaN if ``total`` is 0. statsmodels' ``proportion_confint`` agrees within rounding (a test
+    compares the two). Its ends at no and at all positives are not always exactly 0 and 1, and the
+    last bits would change in `summary.parquet`. The AGES study's 218 of 1962:
 
     >>> low, high = wilson(218, 1962)
     >>> f"{low:.3f} {high:.3f}"
@@ -38,8 +39,9 @@ def wilson(positive: float, total: float) -> tuple[float, float]:
 def poisson_interval(number: int, exposure: float) -> tuple[float, float]:
     """Exact 95 % interval of a Poisson rate (Garwood, Biometrika 1936;28:437).
 
-    NaN without exposure. By quantiles of chi2; statsmodels' ``confint_poisson`` takes those of
-    gamma, which agree within rounding (a test compares), but not in the bits of `summary.parquet`.
+    NaN without exposure. The ends are quantiles of chi2. statsmodels' ``confint_poisson`` takes
+    quantiles of gamma, which agree within rounding (a test compares the two), but not in the bits
+    of `summary.parquet`.
 
     >>> low, high = poisson_interval(10, 1.0)
     >>> f"{low:.3f} {high:.3f}"

@@ -1,1 +1,1 @@
-"""Questions answered once, and the code that answers them again; left out of the wheel."""
+"""Studies behind figures in docs, each repeatable. No room of the product imports this one."""

@@ -1,7 +1,7 @@
 """Simulated lesions beside published ones: ``python -m cmburden.studies.distributions TRUTH OUT``.
 
-Compared are the places of microbleeds, their apparent size on the scan, and their number in a
-person. The published figures are constants here, each with its source.
+The study compares places of microbleeds, their apparent size on the scan, and their number in a
+person. The published figures are constants of this module, each with its source.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/evaluation.md from the results of ``make evaluation``: no figure is copied by hand."""
+"""Writes docs/evaluation.md from the results of ``make evaluation``; nobody copies figures."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 One slice of each preset and of random acquisitions, microbleeds ringed red, faint ones yellow,
 mimics cyan. With ``--spots`` the picture shows bleeds of the two GRE presets, the faintest first,
-so that everybody can judge where 'faint' ends and 'microbleed' begins.
+for everybody to judge the border between 'faint' and 'microbleed'.
 """
 
 from __future__ import annotations

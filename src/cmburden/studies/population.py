@@ -1,7 +1,7 @@
-"""People with known microbleed counts, and a detector with known errors: numbers alone, no image.
+"""People with known microbleed counts, and a detector with known errors: numbers without images.
 
-The statistics of a cohort are tested on them: the truth has a closed form, and a draw of 5,000
-people takes milliseconds.
+The statistics of a cohort are tested on these people: the truth has a closed form, and a draw of
+5,000 people takes milliseconds.
 """
 
 from __future__ import annotations

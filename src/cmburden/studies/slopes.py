@@ -1,7 +1,7 @@
 """Bias of the age slope by automated counts: ``python -m cmburden.studies.slopes``.
 
-Cohorts with known counts are analysed twice by the models of the report: with the true counts and
-with the counts of a detector of known error. The figures in docs/statistics.md come from here.
+The models of the report analyse cohorts with known counts twice: with the true counts, and with the
+counts of a detector with known error. The figures in docs/statistics.md come from here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Straightness and length of veins in a real scan and in a simulated one.
 
 ``python -m cmburden.studies.straightness SCAN.nii.gz --field-t 7 --echo-time 0.012``.
-Simulated veins that wind more than real ones, or come apart into dots, would be mimics that no
-reader has to tell from microbleeds.
+Simulated veins that wind more than real ones, or break into dots, would be mimics that do not occur
+in real scans.
 """
 
 from __future__ import annotations

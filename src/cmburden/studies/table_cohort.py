@@ -1,7 +1,8 @@
 """A cohort without images: ``python -m cmburden.studies.table_cohort OUT [--participants 5000]``.
 
-People and the detector are those of ``population``. Scans, lesions and participants.tsv are drawn;
-``aggregate`` makes the cohort's tables of them as of a real run. The truth lies beside the tables.
+People and detector are those of ``population``. Scans, lesions and participants.tsv are drawn.
+``aggregate`` makes the cohort's tables from the draws, as for a real run. The truth lies beside the
+tables.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Shares of drawn microbleeds that a reader sees: ``python -m cmburden.studies.visibility``.
 
-A microbleed that is grey in its scan rather than a signal void is 'faint' (``sources.grade``). The
-simulator draws a weaker one anew, as no reader would label it. The command prints how many are
-seen, faint and weaker by acquisition: the smaller a source is against the voxel, the more are lost,
-in simulated scans as on a scanner.
+A microbleed that is grey in its scan, and no signal void, is 'faint' (``sources.grade``). The
+simulator replaces a weaker one by a new draw, since no reader would label a weaker one. The command
+prints the numbers of seen, faint and weaker microbleeds by acquisition. Sources that are small
+against the voxel are lost more often, in simulated scans as on a scanner.
 """
 
 from __future__ import annotations

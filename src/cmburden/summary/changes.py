@@ -1,7 +1,8 @@
 """Estimates of change by stratum: lesions new, persisting and lost, rates per person-year, and
 ARIA-H-style categories.
 
-Only pairs of sessions with the same sequence are compared; the numbers of other pairs are given.
+Only pairs of sessions with the same sequence are compared. Pairs with different sequences are
+counted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tables of a cohort that the estimates are made of."""
+"""The tables of a cohort that the estimates are computed from."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Prevalence corrected for the detector's error (Rogan and Gladen 1978), with all its uncertainty.
+"""Prevalence corrected for the detector's error (Rogan and Gladen 1978), with all uncertainty.
 
-Sensitivity and specificity are of presence in a scan ("any microbleed"), by contrast and threshold,
-from counts: of the verifier's contract, or of a reader's review of the cohort itself.
+Sensitivity and specificity are those of presence in a scan ("any microbleed"), by contrast and
+threshold. They come from counts: of the verifier's contract, or of a reader's review of the cohort.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The terms of a regression, chosen by plain rules; a sentence says why a term is left out.
 
-A model takes its covariates in their order, as many as its events allow. Contrast comes first and
-is never left out where both occur: GRE and SWI are not pooled unadjusted.
+A model takes the covariates in their order, as many as its events allow. Contrast comes first. If
+both contrasts occur, contrast is never left out: GRE and SWI are not pooled unadjusted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Estimates by stratum: every number that the report prints is a row of `summary`.
 
-GRE and SWI show microbleeds to different degrees. A stratum with both has only counts; the strata
-of one contrast stand beside it. `measures` and `strata` name the rows.
+GRE and SWI show microbleeds to different degrees. A stratum with both has counts only, and
+each contrast has strata of its own. `measures` and `strata` name the rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The name of an estimate is written and read by one template for each family of names."""
+"""Base of the names of estimates: one template for each family writes and reads its names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the report cites: references as BibTeX, and published prevalences to compare with."""
+"""Citations of the report: references as BibTeX, and published prevalences for comparison."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Presence, count and pattern of microbleeds against covariates: rows of `summary`.
 
-Logistic for presence; negative binomial beside Poisson for counts; multinomial for pattern. What
-cannot be estimated is a row that says why, never an error: cohorts are small, or of one sex.
+The model is logistic for presence, negative binomial and Poisson for counts, multinomial for the
+pattern. A quantity that cannot be estimated is a row with the reason and no error, since cohorts
+may be small or of one sex.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The probability and its thresholds, fitted on whole scans that went through the pipeline.
 
 No network was trained on the people and seeds of these scans. Masks, bias correction and
-registration are the pipeline's own, so that the probability holds for what users get.
+registration are the pipeline's, so that the probability holds for results of the pipeline.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ LEAST = {"definite": 0.3, "possible": 0.05}
 #: A threshold lies this far above the strongest false positive that it must exclude, so that
 #: rounding to four decimals does not include that one.
 MARGIN = 1e-4
-#: Least standard deviation that a feature is divided by. Features of places where few candidates
-#: lie vary little: divided by their own deviation they would escape the penalty on coefficients,
-#: and one pineal gland more or less would erase all that lies there.
+#: Least standard deviation that a feature is divided by. The feature of a place with few candidates
+#: varies little. Divided by its own deviation, such a feature would escape the penalty on
+#: coefficients, and a single pineal gland could suppress all candidates of that place.
 LEAST_SCALE = 0.15
 #: Nine of ten scans with microbleeds have no more (957 microbleeds of five published sets). A scan
 #: with more counts as if it had this many: otherwise the few densest scans decide the probability
@@ -201,7 +201,7 @@ def scan_weights(candidates: pd.DataFrame) -> np.ndarray:
 
 
 def choose_thresholds(sample: Sample) -> dict[str, float]:
-    """The lowest threshold of each operating point that keeps its budget of false positives."""
+    """The lowest threshold of each operating point within its budget of false positives."""
     wrong = sample.p[~sample.truth]
     return {
         name: _threshold(wrong, int(allowed * len(sample.scans)), LEAST[name])

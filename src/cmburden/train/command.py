@@ -1,4 +1,7 @@
-"""The command ``cmburden train``: runs a step here, or as jobs, one for each part left out."""
+"""The command ``cmburden train``: runs a step in this process, or as jobs.
+
+For cross-validation, a job runs for each part of the data that is left out.
+"""
 
 from __future__ import annotations
 

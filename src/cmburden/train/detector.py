@@ -1,4 +1,4 @@
-"""Training of the 3D CNN on slabs. A training that was stopped goes on from its checkpoint."""
+"""Trains the 3D CNN on slabs. A training that was stopped resumes from its checkpoint."""
 
 from __future__ import annotations
 

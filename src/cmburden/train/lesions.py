@@ -1,4 +1,4 @@
-"""Lesions that a reader labelled: what masks and tables of labels both give."""
+"""Lesions that a reader labelled, from masks or from a table of labels."""
 
 from __future__ import annotations
 

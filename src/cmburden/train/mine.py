@@ -1,6 +1,7 @@
 """Candidates of the CNN on slabs that it was not trained on, with their truth.
 
-YOLO and the probability learn from them: hard negatives are the detector's own false positives.
+YOLO and the probability learn from these candidates: hard negatives are the detector's false
+positives.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from cmburden.train import slabs
 from cmburden.train.slabs import FAINT, MICROBLEED, Mined, Slab, Spheres
 
 #: YOLO's class of each kind of source. Readers disagree on faint sources, so candidates there are
-#: left out of training, and ``FAINT`` is no class.
+#: left out of training: ``FAINT`` is a mark, not a class of YOLO.
 CLASS_OF_KIND = {
     MICROBLEED: "microbleed",
     "vessel": "vessel",

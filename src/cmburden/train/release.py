@@ -144,11 +144,13 @@ def library_versions() -> dict[str, str]:
 def _of_detector(weights: Path, fitted: dict[str, Any]) -> dict[str, Any]:
     """Keys of a detector's contract."""
     metrics = ("candidates_per_scan", "sensitivity_of_candidates", "scans")
+    channels = load_tensors(weights)["entry.weight"].shape[0]
     return {
-        "architecture": "SpotNet: a fully convolutional residual 3D network that pools in plane "
-        "alone, from scratch",
+        "architecture": "SpotNet, a 3D fully convolutional network: in-plane pixels folded "
+        f"2 x 2 into {channels} channels at half resolution, {2 * channels} at a quarter, "
+        "slices never pooled",
         "input": {
-            "channels": load_tensors(weights)["entry.weight"].shape[0],
+            "channels": channels,
             "spacing_mm": [PLANE_MM, PLANE_MM, f"as acquired, at least {MIN_SLICE_MM}"],
             "intensity": f"bias-corrected, median 1 in the brain mask, clipped to 0-{CLIP}",
             "volumes": ["image", "brain mask"],

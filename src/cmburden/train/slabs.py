@@ -1,4 +1,4 @@
-"""The files that training hangs on: simulated slabs, and what the CNN proposes on them.
+"""The files of training: simulated slabs, and the CNN's candidates on slabs.
 
 This module alone knows the keys of these compressed .npz files: a key is the name of a field, and
 a class is the list of keys that its readers need. A slab file is read as :class:`Slab` (all of

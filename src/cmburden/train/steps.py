@@ -71,10 +71,10 @@ _MODULES: dict[str, Callable[[], Step]] = {
 #: Steps in the order that they are run in; each is also ``python -m cmburden.train.<step>``.
 STEPS = {
     "dataset": "simulate training slabs",
-    "labels": "training slabs from your own labels",
+    "labels": "make training slabs from your own labels",
     "detector": "train the 3D CNN",
     "mine": "collect the CNN's candidates on fresh slabs",
-    "verifier": "train YOLO on them",
+    "verifier": "train YOLO on these candidates",
     "calibrate": "fit probability and thresholds",
     "release": "write model folder, contract and card",
 }

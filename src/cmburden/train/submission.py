@@ -1,9 +1,9 @@
-"""Training steps as jobs through submitit: in this process, in one of their own, or on SLURM.
+"""Training steps as jobs through submitit: in this process, in processes of their own, or on SLURM.
 
-A job calls the step's ``main`` with its arguments. Steps go on from the files that they have
+A job calls the step's ``main`` with its arguments. A step resumes from the files that it has
 written (``checkpoint.pt``, finished slabs). A job that is timed out or preempted is therefore
-queued again with the same arguments and loses only the work after its last checkpoint. The means
-are submitit's: shortly before the end of the time a job gets the signal SIGUSR2. The handler
+queued again with the same arguments and loses only the work after its last checkpoint. submitit
+provides the mechanism: shortly before its time limit a job gets the signal SIGUSR2. The handler
 writes ``checkpoint()`` in place of the submitted call, asks for the job again and raises
 SystemExit, wherever the training is.
 """

@@ -1,4 +1,4 @@
-"""Training of YOLO on mined views, from its architecture file: without weights of others."""
+"""Trains YOLO on mined views, from its architecture file: no weights of others are used."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from cmburden.train.slabs import Mined
 from cmburden.train.widen import widened
 from cmburden.verify import network as model
 
-#: One of ``SPARSE`` negatives below this probability of the CNN is learnt: such negatives are most
-#: of all, and the CNN has all but decided them already. Unmeasured.
+#: YOLO learns one of ``SPARSE`` negatives below this probability of the CNN. Most candidates are
+#: such negatives, and the CNN is nearly sure of them. Unmeasured.
 SURE_P_CNN, SPARSE = 0.4, 8
 #: Every tenth file is for validation.
 VALIDATION_EVERY = 10

@@ -1,4 +1,4 @@
-"""Makes a YOLO wider without a change of its answers, so that training goes on with more room.
+"""Makes a YOLO wider without a change of its output, to continue training with more capacity.
 
 Chen, Goodfellow and Shlens, Net2Net, ICLR 2016: channels are copied, and the weights that read a
 channel are divided among its copies. The division is random here, so that copies learn apart.

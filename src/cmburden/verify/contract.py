@@ -1,4 +1,4 @@
-"""The verifier's contract: what `verify` asks of a model folder, and the thresholds in use."""
+"""The verifier's contract: requirements of `verify` on a model folder, and thresholds in use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One picture of a scan's lesions for the reader: each in its slice and in a thin projection."""
+"""One picture of a scan's lesions for the reader: each lesion in its slice and in a projection."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ WIDTH = 0.375
 _FIRST_LAYER, _FIRST_CHANNELS = "model.0.conv.weight", 64
 #: Views are enlarged to this side, and their middle is cut out. Networks that were trained with
 #: random resizing do better on slightly larger test images (Touvron et al., NeurIPS 2019,
-#: arXiv:1906.06423); measured in docs/weights.md.
+#: arXiv:1906.06423); measured in docs/lab/weights.md.
 ENLARGED_PIXELS = 108
 #: A box counts for the candidate when its centre is this near to the view's centre. Unmeasured.
 NEAR_MM = 3.0

@@ -1,6 +1,6 @@
 """One calibrated probability from both networks' scores, shape and place: a logistic model.
 
-Its coefficients stand in the verifier's model.json, open to inspection. No hard rule removes a
+The coefficients stand in the verifier's model.json, open to inspection. No hard rule removes a
 candidate.
 """
 

@@ -1,7 +1,7 @@
 """Stage verify: YOLO over the candidates' views, then shape and place, then one probability each.
 
-The networks' scores are cached per scan; thresholds are applied afterwards: a changed threshold
-runs no network.
+The networks' scores are cached per scan. Thresholds are applied to cached scores, so that a changed
+threshold runs no network.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A scan's own ventricles: fluid that touches the place of the template's ventricles.
+"""The ventricles of a scan: fluid that touches the place of the template's ventricles.
 
 Old brains' ventricles are up to eight times as large as the template's, and a registration that is
 fast enough for thousands of scans follows them only in part. Calcium of the choroid plexus lies in

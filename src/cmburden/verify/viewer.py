@@ -1,8 +1,8 @@
-"""What the interactive viewer of a scan's page needs, as one script file beside the figures.
+"""The data of the interactive viewer on a participant's page: one script file for each scan.
 
-A page opened by a double click may not fetch a file (browsers refuse it under ``file:``), but it
-may load a script. So the scan travels as a script that hands over small NIfTI files: cropped to
-the brain, in 64 greys. It is loaded when the reader asks for the viewer, not before.
+A page that was opened by a double click may load a script, but browsers refuse to fetch a file
+under ``file:``. The script therefore holds small NIfTI files, cropped to the brain, in 64 greys.
+The page loads the script when the reader opens the viewer.
 """
 
 from __future__ import annotations

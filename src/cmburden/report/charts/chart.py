@@ -1,4 +1,4 @@
-"""What a chart of the report is, and how all charts look.
+"""A chart of the report: its parts, and the look of all charts.
 
 Every point carries its row's stratum and measure in ``customdata``. A chart holds no number that
 is not in the table beside it. Colours are those of ``PALETTE``: the page exchanges them for the
