@@ -374,6 +374,7 @@ def test_runs_of_scans_that_left_the_tree_are_left_out(done):
     assert set(units) == {row["scan_id"] for row in done.scans}
 
 
+@pytest.mark.slow
 def test_all_tables_have_their_contract(done):
     for name in TABLES:
         frame = ALL[name].read(done.layout.table(name))

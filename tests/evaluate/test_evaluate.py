@@ -361,6 +361,7 @@ def test_mistakes_are_told_in_a_sentence(counted, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_whole_cohort(tmp_path):
     made = fabricate.cohort(tmp_path, participants=16)
     aggregate.run(made.layout, made.bids_dir, made.config)

@@ -179,6 +179,7 @@ def test_statuses_of_sessions(contrasts, pairs, expected):
     assert statuses(contrasts, **pairs) == expected
 
 
+@pytest.mark.slow
 def a_head(affine: np.ndarray, shape, pose: np.ndarray) -> Image:
     """An ellipsoid with ventricles and a dozen blobs, seen with ``pose`` (scanner to head mm)."""
     rng = np.random.default_rng(5)

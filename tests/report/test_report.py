@@ -346,6 +346,7 @@ def test_text_from_outside_is_escaped(small):
     assert "Burden <script>" in page.words() and "<b>&site" in page.words()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["three", "one sex", "no positive", "all positive"])
 def test_small_cohorts_say_what_cannot_be_estimated(tmp_path, kind):
     made = build(tmp_path, participants=3 if kind == "three" else 12, seed=5)

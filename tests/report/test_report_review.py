@@ -47,6 +47,7 @@ def made(tmp_path_factory):
     return made
 
 
+@pytest.mark.slow
 def table(layout: Layout, name: str) -> pd.DataFrame:
     return pd.read_parquet(layout.table(name))
 

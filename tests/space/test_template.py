@@ -48,6 +48,7 @@ def test_nilearns_own_grids():
     assert white[tuple(at)] > 0.8 > 0.2 > grey[tuple(at)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing", [1, 2])
 def test_deep_fluid_is_deep_and_above_the_cerebellum(spacing):
     grey, white, affine = template.grey_and_white(spacing)
