@@ -16,7 +16,7 @@ from cmburden.core.paths import Layout
 from cmburden.core.tables import FOLLOWED_SESSIONS, TRACKS
 from cmburden.follow import midspace
 from cmburden.follow import stage as longitudinal
-from cmburden.follow.midspace import Pair
+from cmburden.follow.midspace import ImagePair
 from cmburden.images.prepared import UnreadableDerivative
 
 SETTINGS = config.load()["longitudinal"]
@@ -43,7 +43,7 @@ def motions(monkeypatch):
             return next(p for p in POSES if np.allclose(follow.affine_of(p), session.affine))
 
         asked.append((one, other))
-        return Pair(np.linalg.inv(of(other)) @ of(one), 0.97, 0.9)
+        return ImagePair(np.linalg.inv(of(other)) @ of(one), 0.97, 0.9)
 
     monkeypatch.setattr(midspace, "register_pair", known)
     return asked

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from cmburden.follow import midspace
 from cmburden.follow.midspace import (
     Image,
-    Pair,
+    ImagePair,
     consistent,
     consistent_sessions,
     in_view,
@@ -140,7 +140,7 @@ def statuses(contrasts, **pairs) -> list[str]:
     """Of three sessions, with ``pair_01=(overlap, correlation)`` and so on; else both 0.95."""
     return consistent_sessions(
         {
-            (i, j): Pair(np.eye(4), *pairs.get(f"pair_{i}{j}", (0.95, 0.95)))
+            (i, j): ImagePair(np.eye(4), *pairs.get(f"pair_{i}{j}", (0.95, 0.95)))
             for i, j in itertools.combinations(range(len(contrasts)), 2)
         },
         contrasts,

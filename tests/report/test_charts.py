@@ -160,8 +160,8 @@ def test_forest_puts_the_series_of_a_line_side_by_side():
     row = {"stratum": "s", "measure": "m", "estimate": 0.5, "ci_low": 0.4, "ci_high": 0.75}
     row |= {"n": 1, "denominator": 2}
     lines = [
-        forest.Line("All", {"GRE": row, "SWI": row}),
-        forest.Line("Rest", {"SWI": row | {"estimate": None}}),
+        forest.ForestLine("All", {"GRE": row, "SWI": row}),
+        forest.ForestLine("Rest", {"SWI": row | {"estimate": None}}),
     ]
     gre, swi = forest.select(lines)
     assert [len(series.points) for series in (gre, swi)] == [1, 1]

@@ -39,7 +39,7 @@ def person() -> an.Anatomy:
 @pytest.fixture(scope="module")
 def head(person) -> lo.Head:
     rng = np.random.default_rng(3)
-    return lo.draw_head(person, COARSE, lo.Course(3, (2,), (1,)), Findings(veins=0.0), rng)
+    return lo.draw_head(person, COARSE, lo.SimulatedCourse(3, (2,), (1,)), Findings(veins=0.0), rng)
 
 
 def sessions(head):
@@ -51,7 +51,7 @@ def sessions(head):
 
 def test_a_course():
     expected = [(0, 1, 2), (0, 1, 2), (1, 2), (0, 1)]
-    assert lo.Course(2, (1, 0), (0, 1)).present() == expected
+    assert lo.SimulatedCourse(2, (1, 0), (0, 1)).present() == expected
     rng = np.random.default_rng(0)
     course = lo.draw_course(rng, 3, [True, False])
     assert course.gained[0] >= 1 and course.gained[1] == 0 and course.lost[1] == 0

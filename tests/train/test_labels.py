@@ -122,7 +122,9 @@ class Run:
     def slabs(self, *, keep_going=False, **source):
         self.write_tables()
         out = self.layout.root.parent / "slabs"
-        paths = labels.run(self.layout.root, out, labels.Source(**source), keep_going=keep_going)
+        paths = labels.run(
+            self.layout.root, out, labels.LabelSource(**source), keep_going=keep_going
+        )
         return {path.stem.removeprefix("slab-"): slabs.load(path, slabs.Slab) for path in paths}
 
     def mm(self, voxels=LESIONS):
@@ -385,7 +387,7 @@ def test_a_table_without_its_columns(tmp_path, header, said):
 
 def test_no_run_and_no_usable_scan_are_one_sentence(tmp_path):
     with pytest.raises(CMBurdenError, match="not the output of a complete cmburden run"):
-        labels.run(tmp_path, tmp_path / "o", labels.Source(masks=tmp_path / "l"))
+        labels.run(tmp_path, tmp_path / "o", labels.LabelSource(masks=tmp_path / "l"))
     with pytest.raises(CMBurdenError, match="only --table needs it"):
         labels.main(["d", "o", "--labels", "l", "--read-scans", "r"])
     run = Run(tmp_path)

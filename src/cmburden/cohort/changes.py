@@ -146,7 +146,7 @@ class Pair:
 
 
 @dataclasses.dataclass(frozen=True)
-class Presence:
+class LesionPresence:
     """A lesion in a session: its row of `tracks`, and why it is held to be present if not found."""
 
     row: Record
@@ -178,7 +178,7 @@ class Course:
     order_from: str
     when: Times
     scans: list[dict[str, Any]]
-    lesions: list[list[Presence]]
+    lesions: list[list[LesionPresence]]
 
 
 def gather(
@@ -293,7 +293,7 @@ def _times(phenotypes: pd.DataFrame) -> dict[str, Times]:
 
 def presences(
     tracks: Sequence[Record], scan_ids: Sequence[str], missed_from: float
-) -> list[list[Presence]]:
+) -> list[list[LesionPresence]]:
     """Each lesion, by track number, with its presence in each of ``scan_ids``, which are in order.
 
     ``tracks``: rows of `tracks` of one participant. A lesion that is not found is held to be
@@ -312,7 +312,7 @@ def presences(
     ]
 
 
-def _presence_in_each(rows: list[Record], missed_from: float) -> list[Presence]:
+def _presence_in_each(rows: list[Record], missed_from: float) -> list[LesionPresence]:
     """A lesion in each session; it is found in one at least."""
     found_at = [k for k, row in enumerate(rows) if row["found"]]
 
@@ -323,7 +323,7 @@ def _presence_in_each(rows: list[Record], missed_from: float) -> list[Presence]:
             return BETWEEN
         return SCORE if rows[k]["p_there"] >= missed_from else None
 
-    return [Presence(row, held(k)) for k, row in enumerate(rows)]
+    return [LesionPresence(row, held(k)) for k, row in enumerate(rows)]
 
 
 def _compared(
@@ -369,7 +369,7 @@ def _compared(
     return pair, changes
 
 
-def call(first: Presence, second: Presence) -> tuple[str, str]:
+def call(first: LesionPresence, second: LesionPresence) -> tuple[str, str]:
     """Change of a lesion from one session to a later one, and why. It is found in one at least."""
     if first.found and second.found:
         return CALLS[True, True, None, None]
@@ -378,7 +378,11 @@ def call(first: Presence, second: Presence) -> tuple[str, str]:
 
 
 def _change(
-    first: Presence, second: Presence, large_lesions: set[tuple[str, int]], *, comparable: bool
+    first: LesionPresence,
+    second: LesionPresence,
+    large_lesions: set[tuple[str, int]],
+    *,
+    comparable: bool,
 ) -> Change:
     change, why = call(first, second)
     one, other = first.row, second.row

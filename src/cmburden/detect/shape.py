@@ -40,7 +40,7 @@ _LEAST_PIXELS = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class Patch:
+class Neighbourhood:
     """The neighbourhood of a candidate.
 
     ``signal`` and ``inside`` (the brain, bool) are (x, y, z) with voxels of ``spacing`` mm. ``low``
@@ -113,7 +113,7 @@ def measure(
 
 def _patch(
     volume: np.ndarray, depth_mm: np.ndarray, affine: np.ndarray, centre_mm: np.ndarray
-) -> Patch:
+) -> Neighbourhood:
     """The neighbourhood of ``centre_mm`` within ``REACH_MM``, cut at the volume's border."""
     spacing = voxel_sizes(affine)
     at = np.linalg.inv(affine)[:3, :3] @ (np.asarray(centre_mm) - affine[:3, 3])
@@ -130,10 +130,10 @@ def _patch(
     darkest = int(np.where(core, signal, np.inf).argmin())
     seed = tuple(int(index) for index in np.unravel_index(darkest, signal.shape))
     around = float(np.median(signal[ring])) if ring.any() else 1.0
-    return Patch(signal, inside, spacing, low, distance, seed, around)
+    return Neighbourhood(signal, inside, spacing, low, distance, seed, around)
 
 
-def _extent(patch: Patch, allowed: np.ndarray) -> np.ndarray:
+def _extent(patch: Neighbourhood, allowed: np.ndarray) -> np.ndarray:
     """The spot: the region about the seed below half of the signal loss, in ``allowed`` (bool).
 
     The spot ends where the next dark structure begins: a vein, the skull, another bleed. If they
@@ -180,7 +180,7 @@ def _through_plane(extent: np.ndarray, spacing: np.ndarray) -> float:
     return float((counts > 0).sum() * spacing[axis] / width)
 
 
-def _tubularity(patch: Patch) -> float:
+def _tubularity(patch: Neighbourhood) -> float:
     """1 for a dark line, 0 for a dark ball, up to 2: from the Hessian's eigenvalues at the seed.
 
     A line has two large curvatures, a ball three (Frangi et al., MICCAI 1998).

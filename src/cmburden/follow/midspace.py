@@ -46,7 +46,7 @@ class Image:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pair:
+class ImagePair:
     """Result of the registration of two sessions.
 
     ``motion`` (4 x 4) leads from RAS mm of the first session to those of the second. ``overlap`` is
@@ -59,7 +59,7 @@ class Pair:
     correlation: float
 
 
-def register_pair(one: Image, other: Image) -> Pair:
+def register_pair(one: Image, other: Image) -> ImagePair:
     """Rigid motion between two sessions of a participant.
 
     That of (other, one) is its inverse, whichever session is named first.
@@ -69,7 +69,7 @@ def register_pair(one: Image, other: Image) -> Pair:
     back = np.linalg.inv(motion)
     overlap = (_overlap(one, other, motion) + _overlap(other, one, back)) / 2
     alike = (_correlation(first, second, motion) + _correlation(second, first, back)) / 2
-    return Pair(motion, float(overlap), float(alike))
+    return ImagePair(motion, float(overlap), float(alike))
 
 
 def _rigid(fixed: Any, moving: Any) -> np.ndarray:
@@ -213,7 +213,7 @@ def consistent(bad: set[tuple[int, int]], number: int) -> list[int]:
 
 
 def consistent_sessions(
-    pairs: Mapping[tuple[int, int], Pair],
+    pairs: Mapping[tuple[int, int], ImagePair],
     contrasts: Sequence[str],
     *,
     min_overlap: float,

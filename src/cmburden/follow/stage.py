@@ -25,7 +25,7 @@ from cmburden.core.keys import bucket_of, hash_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.follow import figure, midspace, sessions
-from cmburden.follow.midspace import Image, Pair
+from cmburden.follow.midspace import Image, ImagePair
 from cmburden.follow.presence import Visit, presence
 from cmburden.follow.tracks import Rates
 from cmburden.images.prepared import Prepared, checksums
@@ -35,7 +35,7 @@ STAGE, VERSION = stages.LONGITUDINAL.name, stages.LONGITUDINAL.version
 _LOG = logging.getLogger(__name__)
 
 #: Registrations of sessions i < j of a participant.
-Pairs = Mapping[tuple[int, int], Pair]
+Pairs = Mapping[tuple[int, int], ImagePair]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,7 +241,7 @@ def read_image(scan: Scan, layout: Layout) -> Image:
 
 def register_all(
     scans: list[Scan], image: Callable[[Scan], Image], layout: Layout
-) -> dict[tuple[int, int], Pair]:
+) -> dict[tuple[int, int], ImagePair]:
     """The registration of each two of ``scans``, by their numbers i < j."""
     return {
         (i, j): _registered(scans[i], scans[j], image, layout)
@@ -249,7 +249,9 @@ def register_all(
     }
 
 
-def _registered(one: Scan, other: Scan, image: Callable[[Scan], Image], layout: Layout) -> Pair:
+def _registered(
+    one: Scan, other: Scan, image: Callable[[Scan], Image], layout: Layout
+) -> ImagePair:
     """The motion between two sessions, from the cache where these images were registered before."""
     hashes = [*checksums(one, layout), *checksums(other, layout)]
     cached = layout.cached(STAGE, hash_of("pair", midspace.VERSION, hashes), "json")
@@ -259,7 +261,7 @@ def _registered(one: Scan, other: Scan, image: Callable[[Scan], Image], layout: 
         except RuntimeError as error:
             # ANTs gives up on two images that have nothing in common: they are not compared.
             _LOG.warning("%s, %s: not registered (%s)", one.scan_id, other.scan_id, error)
-            return Pair(np.eye(4), 0.0, 0.0)
+            return ImagePair(np.eye(4), 0.0, 0.0)
         write_json(cached, dataclasses.asdict(pair) | {"motion": pair.motion.tolist()})
     content = json.loads(cached.read_text())
-    return Pair(np.array(content["motion"]), content["overlap"], content["correlation"])
+    return ImagePair(np.array(content["motion"]), content["overlap"], content["correlation"])

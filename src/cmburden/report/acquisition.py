@@ -26,14 +26,14 @@ class Kind:
 
 
 @dataclasses.dataclass(frozen=True)
-class Acquisition:
+class AcquisitionSection:
     """Content of _acquisition.html.j2: titles of the columns, and a row a cohort and contrast."""
 
     columns: list[str]
     rows: list[Kind]
 
 
-def select(tables: ReportTables) -> Acquisition:
+def select(tables: ReportTables) -> AcquisitionSection:
     """Median and range of each column of ``ACQUISITION``."""
     kinds = [
         Kind(
@@ -47,7 +47,7 @@ def select(tables: ReportTables) -> Acquisition:
         )
         for kind in tables.kinds()
     ]
-    return Acquisition([title.text for title in ACQUISITION.values()], kinds)
+    return AcquisitionSection([title.text for title in ACQUISITION.values()], kinds)
 
 
 def median_and_range(

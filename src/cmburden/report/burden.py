@@ -113,7 +113,7 @@ def _prevalence(tables: ReportTables, variables: list[str]) -> Chart:
     )
 
 
-def prevalence_lines(tables: ReportTables, variables: list[str]) -> list[forest.Line]:
+def prevalence_lines(tables: ReportTables, variables: list[str]) -> list[forest.ForestLine]:
     """All participants, then each level of ``variables``, with a row a contrast.
 
     A level without a participant of a contrast has no row of that contrast; a level without any
@@ -123,7 +123,7 @@ def prevalence_lines(tables: ReportTables, variables: list[str]) -> list[forest.
     everybody = {
         name: tables.estimate(Stratum(contrast=name), presence) for name in tables.contrasts()
     }
-    lines = [forest.Line("All", everybody)]
+    lines = [forest.ForestLine("All", everybody)]
     for variable in dict.fromkeys(variables):
         if variable == "contrast":
             continue
@@ -135,7 +135,7 @@ def prevalence_lines(tables: ReportTables, variables: list[str]) -> list[forest.
             }
             rows = {name: row for name, row in rows.items() if row["denominator"]}
             if rows:
-                lines.append(forest.Line(f"{title}: {level(value)}", rows))
+                lines.append(forest.ForestLine(f"{title}: {level(value)}", rows))
     return lines
 
 

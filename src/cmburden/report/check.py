@@ -34,7 +34,7 @@ class Listed:
 
 
 @dataclasses.dataclass(frozen=True)
-class Reason:
+class CheckReason:
     """A reason to look, with the row of `summary` that counts the scans listed for it."""
 
     name: str
@@ -57,7 +57,7 @@ class ToCheck:
 
     rows: list[Listed]
     whole: Row
-    reasons: list[Reason]
+    reasons: list[CheckReason]
     montages: list[Montage]
     montages_left: int
 
@@ -70,7 +70,7 @@ def select(tables: ReportTables, to_check: pd.DataFrame, layout: Layout) -> ToCh
         rows=rows,
         whole=tables.estimate(EVERYBODY, ToCheckFirst()),
         reasons=[
-            Reason(name, words, tables.estimate(EVERYBODY, ToCheckFirst(name)))
+            CheckReason(name, words, tables.estimate(EVERYBODY, ToCheckFirst(name)))
             for name, words in REASONS.items()
         ],
         montages=montages,

@@ -23,7 +23,7 @@ _AT = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Estimate:
+class CorrectedRow:
     """A prevalence of a contrast: ``label`` says in words which, ``row`` is of `summary`."""
 
     contrast: str
@@ -32,7 +32,7 @@ class Estimate:
 
 
 @dataclasses.dataclass(frozen=True)
-class DetectorError:
+class DetectorErrorRow:
     """Sensitivity or specificity of the detector in a contrast, with the row of `summary`."""
 
     name: str
@@ -49,7 +49,7 @@ class Correction:
     chart: Chart | None
     fixed: Chart | None
     methods: list[str]
-    errors: list[DetectorError]
+    errors: list[DetectorErrorRow]
     refused: list[str]
     thresholds: Chart | None
 
@@ -70,19 +70,19 @@ def select(tables: ReportTables, definite: float | None) -> Correction:
     )
 
 
-def select_prevalences(tables: ReportTables) -> list[Estimate]:
+def select_prevalences(tables: ReportTables) -> list[CorrectedRow]:
     """Prevalences as detected and corrected, by contrast."""
     return [
-        Estimate(name, first_upper(_words(measure)), row)
+        CorrectedRow(name, first_upper(_words(measure)), row)
         for name in tables.contrasts()
         for measure, row in tables.of(Prevalence, Stratum(contrast=name))
     ]
 
 
-def select_fixed(tables: ReportTables) -> list[Estimate]:
+def select_fixed(tables: ReportTables) -> list[CorrectedRow]:
     """Prevalences of definite microbleeds corrected with fixed sensitivity and specificity."""
     return [
-        Estimate(name, f"Se {measure.sensitivity:.2f}, Sp {measure.specificity:.2f}", row)
+        CorrectedRow(name, f"Se {measure.sensitivity:.2f}, Sp {measure.specificity:.2f}", row)
         for name in tables.contrasts()
         for measure, row in tables.of(PrevalenceAt, Stratum(contrast=name))
         if not measure.of
@@ -108,23 +108,23 @@ def _refused(tables: ReportTables) -> list[str]:
     return list(dict.fromkeys(sentences))
 
 
-def _errors(tables: ReportTables) -> list[DetectorError]:
+def _errors(tables: ReportTables) -> list[DetectorErrorRow]:
     return [
-        DetectorError(f"{name}, {measure.rate} {measure.of}".rstrip(), row)
+        DetectorErrorRow(f"{name}, {measure.rate} {measure.of}".rstrip(), row)
         for name in tables.contrasts()
         for measure, row in tables.of(DetectorRate, Stratum(contrast=name))
         if row["estimate"] is not None
     ]
 
 
-def _chart(name: str, estimates: list[Estimate], caption: str) -> Chart | None:
+def _chart(name: str, estimates: list[CorrectedRow], caption: str) -> Chart | None:
     """A line for each label, the contrasts side by side; None without an estimate."""
     if not estimates:
         return None
     by_label: dict[str, dict[str, Row]] = {}
     for one in estimates:
         by_label.setdefault(one.label, {})[one.contrast] = one.row
-    lines = [forest.Line(label, rows) for label, rows in by_label.items()]
+    lines = [forest.ForestLine(label, rows) for label, rows in by_label.items()]
     return Chart(
         name=name,
         alt=f"Dots with 95 % intervals, by contrast. {caption}",

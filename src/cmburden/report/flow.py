@@ -38,7 +38,7 @@ REASON_WORDS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Reason:
+class FlowReason:
     """A reason in words, with the row of `summary` that counts it."""
 
     words: str
@@ -51,7 +51,7 @@ class NotOk:
 
     status: str
     row: Row
-    reasons: list[Reason]
+    reasons: list[FlowReason]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,11 +61,11 @@ class Flow:
     participants: Row
     usable: Row
     without: Row
-    missing: list[Reason]
+    missing: list[FlowReason]
     scans: Row
     ok: Row
     not_ok: list[NotOk]
-    files: list[Reason]
+    files: list[FlowReason]
     arms: list[Arm]
     problems: list[str]
 
@@ -99,7 +99,9 @@ def _not_ok(tables: ReportTables, status: str) -> NotOk:
     return NotOk(status, tables.estimate(EVERYBODY, Scans(status)), _in_words(reasons))
 
 
-def _in_words(rows: list[tuple[str, Row]]) -> list[Reason]:
+def _in_words(rows: list[tuple[str, Row]]) -> list[FlowReason]:
     """Rows by reason code, the most frequent first."""
     ordered = sorted(rows, key=lambda pair: (-pair[1]["n"], pair[0]))
-    return [Reason(REASON_WORDS.get(code, code.replace("_", " ")), row) for code, row in ordered]
+    return [
+        FlowReason(REASON_WORDS.get(code, code.replace("_", " ")), row) for code, row in ordered
+    ]

@@ -46,7 +46,7 @@ class Regression:
 
 
 @dataclasses.dataclass(frozen=True)
-class Fit:
+class FitRow:
     """A number about a fit as a whole; ``bad``: the fit did not converge."""
 
     name: str
@@ -61,7 +61,7 @@ class Models:
     """Content of _models.html.j2."""
 
     regressions: list[Regression]
-    fits: list[Fit]
+    fits: list[FitRow]
 
 
 def select(tables: ReportTables) -> Models:
@@ -114,7 +114,7 @@ def _regression(place: int, family: Estimates) -> Regression:
 
 
 def _chart(name: str, family: Estimates, estimated: list[tuple[str, Row]]) -> Chart:
-    lines = [forest.Line(term, {forest.ONLY: row}) for term, row in estimated]
+    lines = [forest.ForestLine(term, {forest.ONLY: row}) for term, row in estimated]
     return Chart(
         name=name,
         alt=f"Dots with 95 % intervals: {family.axis.lower()}s by term; {family.title}.",
@@ -125,9 +125,9 @@ def _chart(name: str, family: Estimates, estimated: list[tuple[str, Row]]) -> Ch
     )
 
 
-def _fit(measure: ModelFact, row: Row) -> Fit:
+def _fit(measure: ModelFact, row: Row) -> FitRow:
     whole = row["estimate"] is not None and float(row["estimate"]).is_integer()
-    return Fit(
+    return FitRow(
         name=measure.model + _stratum(row),
         what=measure.fact,
         value=number(row, "estimate", 0 if whole else 3),

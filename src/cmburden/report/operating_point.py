@@ -40,7 +40,7 @@ Fact = tuple[str, str | Markup]
 
 
 @dataclasses.dataclass(frozen=True)
-class Model:
+class ModelRow:
     """What the contract of a model says."""
 
     title: str
@@ -68,18 +68,18 @@ class Domain:
 
 
 @dataclasses.dataclass(frozen=True)
-class OperatingPoint:
+class OperatingPointSection:
     """Content of _operating_point.html.j2; None: no contract says it."""
 
-    models: list[Model]
+    models: list[ModelRow]
     domain: Domain | None
     froc: Chart | None
 
 
-def select(tables: ReportTables, contracts: dict[str, dict[str, Any]]) -> OperatingPoint:
+def select(tables: ReportTables, contracts: dict[str, dict[str, Any]]) -> OperatingPointSection:
     """``contracts`` by stage, of the stages whose model has one."""
     verifier = contracts.get("verify")
-    return OperatingPoint(
+    return OperatingPointSection(
         models=[_model(tables, stage, contract) for stage, contract in contracts.items()],
         domain=_domain(tables),
         froc=froc.draw(froc.select(tables, _id(verifier, "verify"))) if verifier else None,
@@ -90,7 +90,7 @@ def _id(contract: dict[str, Any], stage: str) -> str:
     return str(contract.get("id", stage))
 
 
-def _model(tables: ReportTables, stage: str, contract: dict[str, Any]) -> Model:
+def _model(tables: ReportTables, stage: str, contract: dict[str, Any]) -> ModelRow:
     stratum = Stratum(model=_id(contract, stage))
     facts: list[Fact] = [
         (f"Threshold in use (configuration), {_words(key)}", value)
@@ -111,7 +111,7 @@ def _model(tables: ReportTables, stage: str, contract: dict[str, Any]) -> Model:
         (first_upper(_words(key)), value) for key, value in _numbers(tables, stratum, "metrics")
     ]
     name = " ".join(str(contract[key]) for key in ("id", "version") if key in contract)
-    return Model(_TITLES[stage], name, facts, metrics)
+    return ModelRow(_TITLES[stage], name, facts, metrics)
 
 
 def _numbers(

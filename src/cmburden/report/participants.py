@@ -33,7 +33,7 @@ _RIGHT_BRIGHTNESS = 0.8
 
 
 @dataclasses.dataclass(frozen=True)
-class Tile:
+class LesionTile:
     """A tile of the picture of lesions: offset of its corner in pixels; ``plain``: without ring."""
 
     name: str
@@ -43,13 +43,13 @@ class Tile:
 
 
 @dataclasses.dataclass(frozen=True)
-class Lesion:
+class LesionRow:
     """A row of `lesions`, its place in words, and its tiles if there is a picture."""
 
     row: Row
     anchor: str
     place: str
-    tiles: list[Tile]
+    tiles: list[LesionTile]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ class ScanPart:
     chosen: bool
     sentence: str
     files: Files
-    lesions: list[Lesion]
+    lesions: list[LesionRow]
     marks: str
     measures: list[MeasureOfScan]
 
@@ -213,11 +213,11 @@ def _sentence(scan: Row) -> str:
     )
 
 
-def _lesions(rows: list[Row], has_picture: bool) -> list[Lesion]:
+def _lesions(rows: list[Row], has_picture: bool) -> list[LesionRow]:
     """Lesions by falling probability; the picture has a row of tiles a lesion, by ``lesion_id``."""
     ids = sorted(row["lesion_id"] for row in rows)
     return [
-        Lesion(
+        LesionRow(
             row=row,
             anchor=f"{row['scan_id']}-lesion-{row['lesion_id']}",
             place=_place(row),
@@ -239,11 +239,13 @@ def _mark(lesion: Row) -> dict[str, Any]:
     }
 
 
-def _tiles(row: int) -> list[Tile]:
+def _tiles(row: int) -> list[LesionTile]:
     """The tiles in a row of the picture of a scan."""
     words = {"projection": "minimum over neighbouring slices"}
     return [
-        Tile(words.get(name, f"{name} slice"), name == "projection", column * TILE, row * TILE)
+        LesionTile(
+            words.get(name, f"{name} slice"), name == "projection", column * TILE, row * TILE
+        )
         for column, name in enumerate(TILES)
     ]
 

@@ -14,7 +14,7 @@ from cmburden.summary.strata import Stratum
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class QualityCell:
     """Median and range; ``outlying`` counts the outlying scans, None with too few scans to tell."""
 
     range: Markup
@@ -22,11 +22,11 @@ class Cell:
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
+class QualityRow:
     """A measure, with a cell a cohort and contrast."""
 
     name: str
-    cells: list[Cell]
+    cells: list[QualityCell]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Quality:
     """Content of _quality.html.j2: ``columns`` names cohort and contrast."""
 
     columns: list[str]
-    rows: list[Line]
+    rows: list[QualityRow]
 
 
 def select(tables: ReportTables) -> Quality:
     """The measures that a scan of the cohort has."""
     kinds = tables.kinds()
     lines = [
-        Line(title.text, [_cell(tables, kind, name, title) for kind in kinds])
+        QualityRow(title.text, [_cell(tables, kind, name, title) for kind in kinds])
         for name, title in QUALITY.items()
         if any(_median(tables, kind, name) is not None for kind in kinds)
     ]
@@ -52,9 +52,9 @@ def _median(tables: ReportTables, kind: Stratum, name: str) -> float | None:
     return tables.estimate(kind, ImageMeasure("qc", name, "median"))["estimate"]
 
 
-def _cell(tables: ReportTables, kind: Stratum, name: str, title: Title) -> Cell:
+def _cell(tables: ReportTables, kind: Stratum, name: str, title: Title) -> QualityCell:
     outlying = tables.estimate(kind, ImageMeasure("qc", name, "outlying"))
-    return Cell(
+    return QualityCell(
         median_and_range(tables, kind, "qc", name, title),
         None if outlying["estimate"] is None else outlying,
     )

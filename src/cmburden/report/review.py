@@ -58,7 +58,7 @@ class OfContrast:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pair:
+class ReaderPair:
     """Two readers, or a reader and the software: rows of `summary` by statistic."""
 
     names: tuple[str, str]
@@ -82,7 +82,7 @@ class Disputed:
 
 
 @dataclasses.dataclass(frozen=True)
-class Review:
+class ReviewSection:
     """Content of _review.html.j2; ``disputed_left`` disputed lesions are not in the table."""
 
     readers: list[str]
@@ -91,20 +91,20 @@ class Review:
     added: Row
     scans: Row
     contrasts: list[OfContrast]
-    agreement: list[Pair]
+    agreement: list[ReaderPair]
     agreement_titles: dict[str, str]
     disputed: list[Disputed]
     disputed_left: int
 
 
-def select(tables: ReportTables, layout: Layout) -> Review | None:
+def select(tables: ReportTables, layout: Layout) -> ReviewSection | None:
     """None if nobody reviewed the cohort."""
     scans = tables.estimate(EVERYBODY, ReviewMeasure("scans reviewed"))
     if not scans["denominator"]:
         return None
     places = REVIEWED.read(layout.table("reviewed"))
     disputed = _disputed(places)
-    return Review(
+    return ReviewSection(
         readers=sorted({name for votes in places["votes"] for name in json.loads(votes)}),
         settled=tables.estimate(EVERYBODY, ReviewMeasure("lesions settled")),
         in_dispute=tables.estimate(EVERYBODY, ReviewMeasure("lesions disputed")),
@@ -126,12 +126,12 @@ def _figures(tables: ReportTables, contrast: str) -> list[Figure]:
     return [figure for figure in figures if figure.row["denominator"]]
 
 
-def select_agreement(tables: ReportTables) -> list[Pair]:
+def select_agreement(tables: ReportTables) -> list[ReaderPair]:
     """The pairs that `summary` has an agreement of; the pairs with the software come last."""
-    pairs: dict[tuple[str, str], Pair] = {}
+    pairs: dict[tuple[str, str], ReaderPair] = {}
     for measure, row in tables.of(ReviewAgreement, EVERYBODY):
         names = (measure.first, measure.second)
-        pairs.setdefault(names, Pair(names, {})).statistics[measure.statistic] = row
+        pairs.setdefault(names, ReaderPair(names, {})).statistics[measure.statistic] = row
     return sorted(pairs.values(), key=lambda pair: (pair.names[1] == _SOFTWARE, pair.label))
 
 

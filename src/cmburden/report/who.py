@@ -20,7 +20,7 @@ _BELOW_YEARS, _ABOVE_YEARS = 5, 3
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class WhoCell:
     """A row of the table: contrast, age band, sex and site, with the row of `summary`."""
 
     names: tuple[str, str, str, str]
@@ -43,7 +43,7 @@ class Who:
     """Content of _who.html.j2; no chart where no participant has an age."""
 
     chart: Chart | None
-    cells: list[Cell]
+    cells: list[WhoCell]
     anchors: list[Published]
 
 
@@ -69,12 +69,12 @@ def select(tables: ReportTables, config: dict[str, Any]) -> Who:
     )
 
 
-def _cells(tables: ReportTables) -> list[Cell]:
+def _cells(tables: ReportTables) -> list[WhoCell]:
     variables = ("contrast", "age_band", "sex", "site")
     strata = [stratum for stratum in tables.strata if stratum.variables == variables]
     strata.sort(key=lambda stratum: (stratum["contrast"], stratum.order))
     return [
-        Cell(
+        WhoCell(
             (
                 stratum["contrast"],
                 level(stratum["age_band"]),

@@ -49,7 +49,7 @@ Point = tuple[float, float, float]
 
 
 @dataclasses.dataclass(frozen=True)
-class Volume:
+class PackedVolume:
     """Channels of a scan (uint16, (x, y, z)) and their affine to scanner RAS mm.
 
     ``note``: why there is no phase; empty if there is.
@@ -92,7 +92,7 @@ class Volume:
         box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         affine = self.affine.copy()
         affine[:3, 3] = apply_affine(self.affine, low)
-        cut = Volume({name: v[box] for name, v in self.channels.items()}, affine, self.note)
+        cut = PackedVolume({name: v[box] for name, v in self.channels.items()}, affine, self.note)
         return cut.message(low.tolist(), self.shape)
 
 
@@ -101,7 +101,7 @@ class Pictures:
 
     def __init__(self, layout: Layout, scans: dict[str, Scan]) -> None:
         self._layout, self._scans = layout, scans
-        self._volumes: OrderedDict[str, Volume] = OrderedDict()
+        self._volumes: OrderedDict[str, PackedVolume] = OrderedDict()
         self._regions: OrderedDict[str, tuple[np.ndarray, np.ndarray]] = OrderedDict()
         self._lock = threading.Lock()
         self._reading: dict[str, threading.Lock] = {}
@@ -185,7 +185,7 @@ class Pictures:
             with whole_file(self._block_path(scan_id, at)) as temporary:
                 temporary.write_bytes(gzip.compress(volume.block(at), compresslevel=1, mtime=0))
 
-    def _volume(self, scan_id: str) -> Volume:
+    def _volume(self, scan_id: str) -> PackedVolume:
         """The scan from memory or from its file."""
         with self._lock:
             if scan_id in self._volumes:
@@ -205,7 +205,7 @@ class Pictures:
         return volume
 
 
-def read_volume(scan: Scan, layout: Layout) -> Volume:
+def read_volume(scan: Scan, layout: Layout) -> PackedVolume:
     """The preprocessed volume of a scan and, if its grid is the same, the phase.
 
     Raises
@@ -219,7 +219,7 @@ def read_volume(scan: Scan, layout: Layout) -> Volume:
     phase, note = _phase(scan, channels["magnitude"].shape, affine)
     if phase is not None:
         channels["phase"] = phase
-    return Volume(channels, affine, note)
+    return PackedVolume(channels, affine, note)
 
 
 def _phase(scan: Scan, shape: tuple[int, ...], affine: np.ndarray) -> tuple[np.ndarray | None, str]:

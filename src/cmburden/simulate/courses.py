@@ -117,7 +117,7 @@ class Head:
 
 
 @dataclasses.dataclass(frozen=True)
-class Course:
+class SimulatedCourse:
     """A person's microbleeds by the sessions in which they are present.
 
     ``persisting`` of them are present in all sessions; ``gained`` and ``lost`` hold the number of
@@ -143,7 +143,7 @@ class Course:
         return present
 
 
-def draw_course(rng: np.random.Generator, sessions: int, changes: list[bool]) -> Course:
+def draw_course(rng: np.random.Generator, sessions: int, changes: list[bool]) -> SimulatedCourse:
     """A course in which interval k changes where ``changes[k]``.
 
     One to eight microbleeds persist. In an interval with changes one to four are gained and at
@@ -152,7 +152,7 @@ def draw_course(rng: np.random.Generator, sessions: int, changes: list[bool]) ->
     persisting = int(np.clip(np.round(np.exp(rng.normal(*cohort.COUNT_LOG))), *_PERSISTING))
     gained = tuple(int(rng.integers(*_GAINED)) if changes[k] else 0 for k in range(sessions - 1))
     lost = tuple(int(rng.random() < _LOST_SHARE) if changes[k] else 0 for k in range(sessions - 1))
-    return Course(persisting, gained, lost)
+    return SimulatedCourse(persisting, gained, lost)
 
 
 def draw_pose(rng: np.random.Generator) -> np.ndarray:
@@ -166,7 +166,7 @@ def draw_pose(rng: np.random.Generator) -> np.ndarray:
 def draw_head(
     person: an.Anatomy,
     acquisition: Acquisition,
-    course: Course,
+    course: SimulatedCourse,
     findings: Findings,
     rng: np.random.Generator,
 ) -> Head:

@@ -35,7 +35,7 @@ BUCKETS = 16
 
 
 @dataclasses.dataclass(frozen=True)
-class Site:
+class SimulatedSite:
     """A site's cohort, the contrasts of its protocols, and the acquisition of all its scans."""
 
     cohort: str
@@ -47,10 +47,10 @@ class Site:
 
 #: The last site has had two protocols: by it an analysis can tell contrast from site.
 SITES = {
-    "site-1": Site("north", ("GRE",), 3.0, 0.020, (0.86, 0.86, 4.0)),
-    "site-2": Site("north", ("GRE",), 1.5, 0.025, (0.90, 0.90, 5.0)),
-    "site-3": Site("south", ("SWI",), 3.0, 0.020, (0.93, 0.93, 1.75)),
-    "site-4": Site("south", ("GRE", "SWI"), 3.0, 0.022, (0.80, 0.80, 2.0)),
+    "site-1": SimulatedSite("north", ("GRE",), 3.0, 0.020, (0.86, 0.86, 4.0)),
+    "site-2": SimulatedSite("north", ("GRE",), 1.5, 0.025, (0.90, 0.90, 5.0)),
+    "site-3": SimulatedSite("south", ("SWI",), 3.0, 0.020, (0.93, 0.93, 1.75)),
+    "site-4": SimulatedSite("south", ("GRE", "SWI"), 3.0, 0.022, (0.80, 0.80, 2.0)),
 }
 SUFFIX = {"GRE": "T2starw", "SWI": "swi"}
 THRESHOLDS = {"definite": 0.6, "possible": 0.2}

@@ -28,7 +28,7 @@ from cmburden.train.slabs import Slab, Spheres
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class LabelSource:
     """Where labels come from: a folder of ``masks``, or a ``table`` with the scan_ids ``read``."""
 
     masks: Path | None = None
@@ -66,7 +66,9 @@ def slab_of(scan: Scan, layout: Layout, lesions: tuple[Lesion, ...]) -> Slab:
     )
 
 
-def run(derivatives: Path, out: Path, source: Source, *, keep_going: bool = False) -> list[Path]:
+def run(
+    derivatives: Path, out: Path, source: LabelSource, *, keep_going: bool = False
+) -> list[Path]:
     """Write a slab for each labelled scan of the run in ``derivatives``; returns their paths.
 
     Raises CMBurdenError with all problems, before a file is written. With ``keep_going`` the
@@ -162,7 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser().parse_args(arguments)
     if args.read_scans and not args.table:
         raise CMBurdenError("--read-scans: only --table needs it; an empty mask says the same")
-    source = Source(masks=args.labels, table=args.table, read=args.read_scans)
+    source = LabelSource(masks=args.labels, table=args.table, read=args.read_scans)
     written = run(args.derivatives, args.out, source, keep_going=args.keep_going)
     print(f"{len(written)} scans in {args.out}")
     return 0

@@ -71,7 +71,7 @@ class Extents:
 
 
 @dataclasses.dataclass(frozen=True)
-class Model:
+class VerifierInUse:
     """Second half of the verifier: ``probability_model`` of its contract, thresholds in use."""
 
     probability_model: dict[str, Any]
@@ -79,7 +79,7 @@ class Model:
 
 
 @dataclasses.dataclass(frozen=True)
-class Anatomy:
+class ScanAnatomy:
     """Results of preprocess and register for a scan: prepared volume, MARS regions, transform."""
 
     prepared: Prepared
@@ -87,7 +87,7 @@ class Anatomy:
     transform: Transform
 
     @classmethod
-    def read(cls, scan: Scan, layout: Layout) -> Anatomy:
+    def read(cls, scan: Scan, layout: Layout) -> ScanAnatomy:
         return cls(
             Prepared.read(scan, layout),
             read_regions(scan, layout),
@@ -102,7 +102,7 @@ def run(
     folder = resources.root() / settings["model"]
     contract = of_verifier(folder)
     checksum = weights_hash(contract)
-    model = Model(contract["probability_model"], thresholds_of(contract, settings))
+    model = VerifierInUse(contract["probability_model"], thresholds_of(contract, settings))
     verifier = Late(lambda: Verifier(folder, settings["device"]))
     candidates = tables.CANDIDATES.read(layout.bucket(stages.DETECT.name, bucket))
 
@@ -116,7 +116,7 @@ def run(
             with whole_file(cached) as temporary, temporary.open("wb") as stream:
                 np.savez_compressed(stream, scores=verifier()(crops["views"]))
         scores = np.load(cached, allow_pickle=False)["scores"]
-        anatomy = Anatomy.read(scan, layout)
+        anatomy = ScanAnatomy.read(scan, layout)
         extents = Extents(crops["voxels"], crops["owner"])
         judged = judge(rows, scores, scan.contrast, anatomy, model)
         judged = one_label_an_extent(judged, extents)
@@ -155,7 +155,11 @@ def _records_hash(layout: Layout, scans: list[Scan]) -> str:
 
 
 def judge(
-    candidates: pd.DataFrame, scores: np.ndarray, contrast: str, anatomy: Anatomy, model: Model
+    candidates: pd.DataFrame,
+    scores: np.ndarray,
+    contrast: str,
+    anatomy: ScanAnatomy,
+    model: VerifierInUse,
 ) -> pd.DataFrame:
     """The candidates of one scan with place, YOLO scores, probability and label filled in.
 
@@ -180,7 +184,7 @@ def judge(
     return judged
 
 
-def _add_place(judged: pd.DataFrame, anatomy: Anatomy) -> None:
+def _add_place(judged: pd.DataFrame, anatomy: ScanAnatomy) -> None:
     """Fill in region, group, hemisphere, MNI152 position and distance to the ventricles."""
     prepared, transform = anatomy.prepared, anatomy.transform
     centres = judged[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
@@ -221,7 +225,7 @@ def one_label_an_extent(judged: pd.DataFrame, extents: Extents) -> pd.DataFrame:
 
 
 def _write_scan(
-    scan: Scan, layout: Layout, anatomy: Anatomy, judged: pd.DataFrame, extents: Extents
+    scan: Scan, layout: Layout, anatomy: ScanAnatomy, judged: pd.DataFrame, extents: Extents
 ) -> None:
     """Write the scan's label volume, its lesion table with sidecar, and its page's pictures."""
     volume, affine = anatomy.prepared.volume, anatomy.prepared.affine

@@ -31,7 +31,7 @@ Point = tuple[float, str, Row]
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
+class AgeLine:
     """Prevalence of a contrast, and of the sex at ``place`` of all sexes if there are any."""
 
     contrast: str
@@ -44,14 +44,14 @@ class Line:
         return self.contrast if self.sex is None else f"{self.contrast}, {self.sex}"
 
 
-def select(tables: ReportTables, bands: list[tuple[str, float]], sexes: list[str]) -> list[Line]:
+def select(tables: ReportTables, bands: list[tuple[str, float]], sexes: list[str]) -> list[AgeLine]:
     """The lines that have a participant; ``bands`` with the age in their middle."""
     lines = []
     for name in tables.contrasts():
         for place, sex in enumerate(sexes or [None]):
             points = _points(tables, bands, name, sex)
             if points:
-                lines.append(Line(name, sex, place, points))
+                lines.append(AgeLine(name, sex, place, points))
     return lines
 
 
@@ -77,7 +77,7 @@ def select_published(tables: ReportTables) -> list[tuple[Anchor, Row]]:
     ]
 
 
-def draw(lines: list[Line], published: list[tuple[Anchor, Row]]) -> Chart | None:
+def draw(lines: list[AgeLine], published: list[tuple[Anchor, Row]]) -> Chart | None:
     """The chart; None without a line."""
     if not lines:
         return None
@@ -105,7 +105,7 @@ def draw(lines: list[Line], published: list[tuple[Anchor, Row]]) -> Chart | None
     )
 
 
-def _add(figure: go.Figure, line: Line) -> None:
+def _add(figure: go.Figure, line: AgeLine) -> None:
     rows = [row for _, _, row in line.points]
     figure.add_scatter(
         x=[middle + _SHIFT_YEARS * line.place for middle, _, _ in line.points],

@@ -33,7 +33,7 @@ _LEAST, _MOST = 1e-6, 1e6
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
+class ForestLine:
     """A line of the chart: its label, and a row of `summary` by series."""
 
     label: str
@@ -58,7 +58,7 @@ class Series:
     points: list[tuple[float, str, Row]]
 
 
-def select(lines: list[Line]) -> list[Series]:
+def select(lines: list[ForestLine]) -> list[Series]:
     """The series of ``lines`` that have an estimate. Series of one line lie side by side."""
     names = list(dict.fromkeys(name for line in lines for name in line.rows))
     all_series = []
@@ -74,7 +74,7 @@ def select(lines: list[Line]) -> list[Series]:
     return all_series
 
 
-def draw(lines: list[Line], axis: Axis) -> go.Figure:
+def draw(lines: list[ForestLine], axis: Axis) -> go.Figure:
     """The figure; a line without an estimate stays empty."""
     figure = go.Figure()
     for series in select(lines):
@@ -122,7 +122,7 @@ def _add(figure: go.Figure, series: Series, scale: Scale) -> None:
     )
 
 
-def _make_logarithmic(figure: go.Figure, lines: list[Line], title: str) -> None:
+def _make_logarithmic(figure: go.Figure, lines: list[ForestLine], title: str) -> None:
     values = [
         row[field]
         for line in lines

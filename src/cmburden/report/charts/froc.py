@@ -19,7 +19,7 @@ _HOVER = "%{y:.2f} at %{x:.2f} false positives a scan"
 
 
 @dataclasses.dataclass(frozen=True)
-class OperatingPoint:
+class MarkedPoint:
     """Rows of `summary` of one threshold: false positives a scan, and sensitivity."""
 
     name: str
@@ -29,14 +29,14 @@ class OperatingPoint:
 
 
 @dataclasses.dataclass(frozen=True)
-class Froc:
+class FrocRows:
     """``curve``: rows of `curves` by rising number of false positives; may be empty."""
 
     curve: list[Row]
-    points: list[OperatingPoint]
+    points: list[MarkedPoint]
 
 
-def select(tables: ReportTables, model: str) -> Froc:
+def select(tables: ReportTables, model: str) -> FrocRows:
     """Curve and operating points of the contract of ``model``, as far as the contract has them."""
     stratum = Stratum(model=model)
     points = []
@@ -50,11 +50,11 @@ def select(tables: ReportTables, model: str) -> Froc:
                 continue
             name = label if contrast is None else f"{label} {contrast}"
             colour = COLOURS[contrast or "GRE"]
-            points.append(OperatingPoint(name, colour, false_positives, sensitivity))
-    return Froc(tables.curve("froc", model=model), points)
+            points.append(MarkedPoint(name, colour, false_positives, sensitivity))
+    return FrocRows(tables.curve("froc", model=model), points)
 
 
-def draw(froc: Froc) -> Chart | None:
+def draw(froc: FrocRows) -> Chart | None:
     """The chart; None where there is neither a curve nor a point."""
     if not froc.curve and not froc.points:
         return None
@@ -98,7 +98,7 @@ def _add_curve(figure: go.Figure, curve: list[Row]) -> None:
     )
 
 
-def _add_point(figure: go.Figure, point: OperatingPoint, symbol: str) -> None:
+def _add_point(figure: go.Figure, point: MarkedPoint, symbol: str) -> None:
     figure.add_scatter(
         x=[point.false_positives["estimate"]],
         y=[point.sensitivity["estimate"]],
