@@ -8,7 +8,7 @@ import pytest
 
 from cmburden.core import carry_out
 from cmburden.core.carry_out import Bucket, Done, Job, Late, measured
-from cmburden.core.errors import CMBurdenError, ScanError
+from cmburden.core.errors import REASONS, CMBurdenError, ScanError
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.core.schema import Column, Table
@@ -100,7 +100,8 @@ def test_a_bucket_has_a_shard_of_the_scans_that_succeeded(job):
     run_bucket(job, lambda n: Done({"n": n}, rows=rows(n)) if n == 3 else faulty(n))
     assert TABLE.read(job.layout.bucket("detect", 7))["scan_id"].tolist() == [a_scan(3).scan_id]
     assert [of_scan(job, n).status for n in (1, 2, 3)] == ["failed", "excluded", "ok"]
-    assert (of_scan(job, 2).reason, of_scan(job, 2).message) == ("upstream", "Not looked at.")
+    assert of_scan(job, 2).reason == "upstream"
+    assert of_scan(job, 2).message == f"Not looked at. To do: {REASONS['upstream']}."
     assert of_scan(job, 3).measures == {"n": 3}
 
 

@@ -283,10 +283,6 @@ class Row:
         return self.reason or self.provoke.__name__
 
 
-def wrong(why: str) -> tuple:
-    return (pytest.mark.xfail(strict=True, reason=why),)
-
-
 SLOW = (pytest.mark.slow,)
 ROWS = (
     Row(unreadable, "failed", "does not begin with a NIfTI header"),
@@ -310,13 +306,7 @@ ROWS = (
     Row(filtered, None, "session"),
     Row(duplicate, None, f"Same name as {NAME}"),
     Row(upstream, "failed", "failed at preprocess (empty_file)"),
-    Row(
-        upstream_of_detect,
-        "failed",
-        "preprocess",
-        reason="upstream",
-        marks=wrong("messages of detect and verify do not say what to do"),
-    ),
+    Row(upstream_of_detect, "failed", "preprocess", reason="upstream"),
     Row(not_run, "failed", "preprocess: no record"),
 )
 
