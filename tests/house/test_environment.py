@@ -49,3 +49,12 @@ def test_hooks_fetch_nothing():
     assert len(hooks) == 7
     assert {hook["language"] for hook in hooks} == {"system"}
     assert all(hook["entry"].startswith(".venv/bin/") for hook in hooks)
+
+
+def test_the_wheel_leaves_out_the_rooms_above_the_command_line():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    floors = settings["importlinter"]["contracts"][0]["layers"]
+    above = floors[: floors.index("run")]
+    excluded = settings["hatch"]["build"]["targets"]["wheel"]["exclude"]
+    assert {Path(folder).name for folder in excluded} == set(above) == {"studies", "benchmarks"}
+    assert all((ROOT / folder).is_dir() for folder in excluded)
