@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from cmburden.core.errors import MENDABLE, CMBurdenError, sentence, told
+from cmburden.core.errors import MENDABLE, CMBurdenError, exit_code, sentence
 from cmburden.core.tables import SCANS
 from cmburden.run import jobs
 from cmburden.train.submission import StepRun
@@ -35,7 +35,7 @@ def of(number: int, path: str | None = None) -> OSError:
 )
 def test_what_the_system_refuses_is_a_sentence(capsys, tmp_path, number, said):
     error = of(getattr(errno, number), "/data/x")
-    assert told(raising(error), "cmburden: ") == 2
+    assert exit_code(raising(error), "cmburden: ") == 2
     assert capsys.readouterr().err.startswith(f"cmburden: /data/x: {said}")
     with pytest.raises(SystemExit) as ended, jobs.logged(str(tmp_path / "log")):
         raise error
@@ -62,7 +62,7 @@ BUGS = [
 @pytest.mark.parametrize("error", BUGS, ids=repr)
 def test_a_bug_keeps_its_traceback(capsys, tmp_path, error):
     with pytest.raises(OSError) as caught:
-        told(raising(error))
+        exit_code(raising(error))
     assert caught.value is error and not capsys.readouterr().err
     log = tmp_path / "log"
     with pytest.raises(OSError), jobs.logged(str(log)):
@@ -72,11 +72,11 @@ def test_a_bug_keeps_its_traceback(capsys, tmp_path, error):
 
 def test_a_missing_file_is_a_mistake_where_the_user_has_named_it(capsys, tmp_path):
     missing = tmp_path / "missing.npz"
-    named = told(missing.read_bytes, named=["--out", f"{tmp_path}//missing.npz"])
+    named = exit_code(missing.read_bytes, named=["--out", f"{tmp_path}//missing.npz"])
     assert named == 2
     assert f"{missing}: No such file or directory; name another" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError):
-        told(missing.read_bytes, named=["--out", str(tmp_path)])
+        exit_code(missing.read_bytes, named=["--out", str(tmp_path)])
 
 
 def test_a_step_of_training_keeps_to_the_same_rule(monkeypatch, tmp_path):

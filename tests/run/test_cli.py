@@ -92,9 +92,9 @@ def test_a_model_that_does_not_fit(capsys, bids, tmp_path):
 
 def test_a_mistake_under_python_m_is_a_sentence(tmp_path, capsys):
     from cmburden.benchmarks import pilot_check
-    from cmburden.core.errors import told
+    from cmburden.core.errors import exit_code
 
-    assert told(lambda: pilot_check.main([str(tmp_path)])) == 2
+    assert exit_code(lambda: pilot_check.main([str(tmp_path)])) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert str(tmp_path) in said

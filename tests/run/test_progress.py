@@ -46,7 +46,9 @@ def test_the_end_is_what_is_left_at_the_pace_of_the_run(layout):
         # 5 scans of 10 s in 100 s: half a second of work a second.
         usual = sum(progress.USUAL_S[stage] for stage in ("register", "detect", "verify"))
         assert found.left_s == pytest.approx((5 * 10 + SCANS * usual) / 0.5)
-        assert "5 results in the last 2 min; at this pace the scans end in" in progress.said(found)
+        assert "5 results in the last 2 min; at this pace the scans end in" in progress.as_text(
+            found
+        )
 
 
 def test_the_pace_is_that_of_this_run_and_of_late(layout):
@@ -58,7 +60,7 @@ def test_the_pace_is_that_of_this_run_and_of_late(layout):
         found = progress.of(layout)
         assert found.window_s == pytest.approx(progress.WINDOW_S, abs=2)
         assert found.left_s is None
-        assert "no scan has ended" in progress.said(found)
+        assert "no scan has ended" in progress.as_text(found)
 
 
 def test_records_of_other_scans_and_torn_ones_do_not_count(layout):

@@ -25,7 +25,7 @@ from cmburden.benchmarks import pretend_results as synthetic_results
 from cmburden.benchmarks import pretend_tree as synthetic_manifest
 from cmburden.core import config, resources
 from cmburden.core import manifest as core_manifest
-from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.files import write_json
 from cmburden.core.markdown import table as markdown_table
 from cmburden.core.paths import COHORT_TABLES, Layout
@@ -386,4 +386,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

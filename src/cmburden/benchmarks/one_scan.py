@@ -30,7 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cmburden import __version__
 from cmburden.core import resources
 from cmburden.core.config import load
-from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.keys import seed_of
 from cmburden.core.manifest import read_scans
@@ -420,4 +420,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

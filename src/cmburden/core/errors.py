@@ -76,7 +76,7 @@ def sentence(error: BaseException, named: Iterable[str] = ()) -> str | None:
     return None
 
 
-def told(
+def exit_code(
     main: Callable[[], int | None], prefix: str = "", named: Iterable[str] | None = None
 ) -> int | None:
     """Run a command's ``main`` and return its exit code.
@@ -87,10 +87,10 @@ def told(
     try:
         return main()
     except (CMBurdenError, OSError) as error:
-        said = sentence(error, sys.argv[1:] if named is None else named)
-        if said is None:
+        advice = sentence(error, sys.argv[1:] if named is None else named)
+        if advice is None:
             raise
-        print(f"{prefix}{said}", file=sys.stderr)
+        print(f"{prefix}{advice}", file=sys.stderr)
         return 2
 
 

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from cmburden.core.errors import told
+from cmburden.core.errors import exit_code
 from cmburden.evaluate.measures import DIAMETERS, levels_of
 from cmburden.evaluate.style import (
     BAND,
@@ -435,4 +435,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

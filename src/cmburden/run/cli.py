@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cmburden import RESEARCH_USE_ONLY, __version__
-from cmburden.core.errors import told
+from cmburden.core.errors import exit_code
 from cmburden.core.paths import Layout
 
 
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int | None:
         return args.call(args)
 
     try:
-        return told(call, "cmburden: ", arguments)
+        return exit_code(call, "cmburden: ", arguments)
     except KeyboardInterrupt:
         print("cmburden: stopped; run the same command again to go on", file=sys.stderr)
         return 130
@@ -183,7 +183,7 @@ def _run(args: argparse.Namespace) -> int:
 def _status(args: argparse.Namespace) -> int:
     from cmburden.run import status
 
-    print(status.said(status.of(Layout(args.output_dir))))
+    print(status.as_text(status.of(Layout(args.output_dir))))
     return 0
 
 

@@ -129,7 +129,7 @@ def _running_since(layout: Layout) -> float | None:
         return None  # the folder of another user
 
 
-def said(progress: Progress) -> str:
+def as_text(progress: Progress) -> str:
     lines = []
     for stage in progress.stages:
         share = stage.ended / progress.scans if progress.scans else 1.0

@@ -23,7 +23,7 @@ from scipy import ndimage
 from skimage.measure import block_reduce
 
 from cmburden.core import tables
-from cmburden.core.errors import told
+from cmburden.core.errors import exit_code
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
 from cmburden.simulate import cohort, reader, sources
@@ -376,4 +376,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

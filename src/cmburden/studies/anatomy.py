@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from cmburden.core.config import load
-from cmburden.core.errors import told
+from cmburden.core.errors import exit_code
 from cmburden.core.files import whole_file
 from cmburden.core.keys import seed_of
 from cmburden.core.paths import Layout
@@ -153,4 +153,4 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

@@ -26,7 +26,7 @@ import numpy as np
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
-from cmburden.core.errors import told
+from cmburden.core.errors import exit_code
 from cmburden.core.files import sha256_of_file, write_json
 from cmburden.images.geometry import affine_of_blocks, block_means, largest_part
 from cmburden.images.volume import open_image, save_volume
@@ -419,4 +419,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

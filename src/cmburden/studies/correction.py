@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmburden.core.errors import told
+from cmburden.core.errors import exit_code
 from cmburden.core.files import write_json
 from cmburden.core.keys import seed_of
 from cmburden.stats import intervals as stats_intervals
@@ -204,4 +204,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

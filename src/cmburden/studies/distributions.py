@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.files import whole_file
 from cmburden.core.keys import seed_of
 from cmburden.evaluate.cases import read_truth
@@ -397,4 +397,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

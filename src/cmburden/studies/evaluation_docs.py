@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cmburden.core import resources
-from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.files import whole_file
 from cmburden.core.markdown import table as markdown_table
 from cmburden.core.paths import Layout
@@ -241,4 +241,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from cmburden.core import config, schema, tables
-from cmburden.core.errors import told
+from cmburden.core.errors import exit_code
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.keys import seed_of
 from cmburden.core.markdown import table as markdown_table
@@ -217,4 +217,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

@@ -19,7 +19,7 @@ from nibabel.affines import apply_affine
 
 from cmburden.cohort import changes
 from cmburden.core import config, schema, tables
-from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.keys import seed_of
 from cmburden.core.paths import Layout
@@ -370,4 +370,4 @@ def _results(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cmburden.core.errors import told
+from cmburden.core.errors import exit_code
 from cmburden.core.files import whole_file
 from cmburden.core.keys import seed_of
 from cmburden.simulate import acquisition as aq
@@ -182,4 +182,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

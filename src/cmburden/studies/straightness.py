@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.morphology import remove_small_objects, skeletonize
 
-from cmburden.core.errors import told
+from cmburden.core.errors import exit_code
 from cmburden.images.volume import load_volume
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
@@ -150,4 +150,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

@@ -21,7 +21,7 @@ import pandas as pd
 from cmburden.cohort import stage as aggregate
 from cmburden.core import config
 from cmburden.core import dataset as derivatives
-from cmburden.core.errors import REASONS, told
+from cmburden.core.errors import REASONS, exit_code
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.keys import bucket_of, seed_of
 from cmburden.core.paths import Layout
@@ -437,4 +437,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

@@ -12,7 +12,7 @@ import argparse
 
 import numpy as np
 
-from cmburden.core.errors import told
+from cmburden.core.errors import exit_code
 from cmburden.core.keys import seed_of
 from cmburden.simulate import sources
 from cmburden.simulate.acquisition import PRESETS, Acquisition
@@ -53,4 +53,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

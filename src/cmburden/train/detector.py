@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.files import whole_file, write_json
 from cmburden.detect.candidates import search
 from cmburden.detect.network import SpotNet
@@ -368,4 +368,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.manifest import read_scans
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
@@ -171,4 +171,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

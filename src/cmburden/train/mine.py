@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cmburden.core import config, resources
-from cmburden.core.errors import told
+from cmburden.core.errors import exit_code
 from cmburden.detect.network import SpotNet
 from cmburden.detect.stage import search_and_describe
 from cmburden.images.geometry import slices_last
@@ -200,4 +200,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cmburden import __version__
-from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.files import sha256_of_file, whole_file, write_json
 from cmburden.detect.grid import CLIP, MIN_SLICE_MM, PLANE_MM
 from cmburden.images.views import CHANNELS, VIEW_MM, VIEW_PIXELS
@@ -233,4 +233,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))

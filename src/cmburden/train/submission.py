@@ -72,11 +72,11 @@ class StepRun:
         try:
             return Ended(self.main())
         except (CMBurdenError, OSError) as error:
-            said = sentence(error, self.arguments)
-            if said is None:
+            advice = sentence(error, self.arguments)
+            if advice is None:
                 raise
-            print(f"cmburden: {said}", file=sys.stderr)
-            return Ended(2, said)
+            print(f"cmburden: {advice}", file=sys.stderr)
+            return Ended(2, advice)
         except SystemExit as error:
             # argparse exits with 2. All other codes are those of submitit's handler.
             if error.code != 2:

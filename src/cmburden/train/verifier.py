@@ -14,7 +14,7 @@ import torch
 import yaml
 from PIL import Image
 
-from cmburden.core.errors import CMBurdenError, told
+from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.files import whole_file
 from cmburden.images.views import CHANNELS, OTHER_WAY, VIEW_PIXELS
 from cmburden.models.contract import CLASSES
@@ -262,4 +262,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told(main))
+    raise SystemExit(exit_code(main))
