@@ -131,7 +131,7 @@ class SimulatedCourse:
     def present(self) -> list[tuple[int, ...]]:
         """Sessions of each microbleed, 0 the first.
 
-        >>> Course(1, (0, 1), (1, 0)).present()
+        >>> SimulatedCourse(1, (0, 1), (1, 0)).present()
         [(0, 1, 2), (2,), (0,)]
         """
         every = tuple(range(len(self.gained) + 1))
