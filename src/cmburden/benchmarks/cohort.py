@@ -231,7 +231,7 @@ def _remember_ours(layout: Layout, flow: Plan, settings: dict[str, Any]) -> int:
         *([path] for path in ends),
     ]
     resolved = layout.work / "config.yaml"
-    resolved.write_text(yaml.safe_dump(settings))
+    resolved.write_text(yaml.safe_dump(settings, sort_keys=False))
     root = resources.root()
     profile = root / "workflow" / "profiles" / "default"
     command = ["--snakefile", str(root / "Snakefile"), "--profile", str(profile)]
@@ -305,7 +305,7 @@ def tables(folder: Path, scans: int, buckets: int) -> dict[str, Any]:
     resolved = layout.work / "config.yaml"
     resolved.write_text(yaml.safe_dump(config.load({"bids_dir": str(bids)})))
     code = (
-        "import sys, yaml; from pathlib import Path; from cmburden import aggregate;"
+        "import sys, yaml; from pathlib import Path; from cmburden.cohort import stage as aggregate;"
         "from cmburden.core.paths import Layout;"
         "aggregate.run(Layout(sys.argv[1]), Path(sys.argv[2]), yaml.safe_load(open(sys.argv[3])))"
     )
