@@ -307,7 +307,7 @@ def tables(folder: Path, scans: int, buckets: int) -> dict[str, Any]:
     code = (
         "import sys, yaml; from pathlib import Path; from cmburden.cohort import stage as aggregate;"
         "from cmburden.core.paths import Layout;"
-        "aggregate.run(Layout(sys.argv[1]), Path(sys.argv[2]), yaml.safe_load(open(sys.argv[3])))"
+        "stage.run(Layout(sys.argv[1]), Path(sys.argv[2]), yaml.safe_load(open(sys.argv[3])))"
     )
     cost = measure([sys.executable, "-c", code, str(layout.root), str(bids), str(resolved)])
     rows = pq.read_metadata(layout.table("lesions")).num_rows
