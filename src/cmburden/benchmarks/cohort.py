@@ -305,7 +305,7 @@ def tables(folder: Path, scans: int, buckets: int) -> dict[str, Any]:
     resolved = layout.work / "config.yaml"
     resolved.write_text(yaml.safe_dump(config.load({"bids_dir": str(bids)})))
     code = (
-        "import sys, yaml; from pathlib import Path; from cmburden.cohort import stage as aggregate;"
+        "import sys, yaml; from pathlib import Path; from cmburden.cohort import stage;"
         "from cmburden.core.paths import Layout;"
         "stage.run(Layout(sys.argv[1]), Path(sys.argv[2]), yaml.safe_load(open(sys.argv[3])))"
     )
