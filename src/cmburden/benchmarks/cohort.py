@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import yaml
 
 from cmburden.benchmarks import pretend_results as synthetic_results
 from cmburden.benchmarks import pretend_tree as synthetic_manifest
@@ -230,12 +229,11 @@ def _remember_ours(layout: Layout, flow: Plan, settings: dict[str, Any]) -> int:
         *([layout.bucket(stage, bucket) for bucket in flow.buckets] for stage in BUCKET_STAGES),
         *([path] for path in ends),
     ]
-    resolved = layout.work / "config.yaml"
-    resolved.write_text(yaml.safe_dump(settings, sort_keys=False))
+    config.write(settings, layout.config)
     root = resources.root()
     profile = root / "workflow" / "profiles" / "default"
     command = ["--snakefile", str(root / "Snakefile"), "--profile", str(profile)]
-    command += ["--directory", str(layout.work), "--configfile", str(resolved)]
+    command += ["--directory", str(layout.work), "--configfile", str(layout.config)]
     command += ["--nolock", "--cores", "2"]
     return _remember(made, command, **{BEGUN: "1"})
 
@@ -302,14 +300,13 @@ def tables(folder: Path, scans: int, buckets: int) -> dict[str, Any]:
     lesions = synthetic_results.write(layout, manifest, members)
     bids.mkdir()
     synthetic_manifest.write_participants(bids, [scan.participant_id for scan in manifest])
-    resolved = layout.work / "config.yaml"
-    resolved.write_text(yaml.safe_dump(config.load({"bids_dir": str(bids)})))
+    config.write(config.load({"bids_dir": str(bids)}), layout.config)
     code = (
         "import sys, yaml; from pathlib import Path; from cmburden.cohort import stage;"
         "from cmburden.core.paths import Layout;"
         "stage.run(Layout(sys.argv[1]), Path(sys.argv[2]), yaml.safe_load(open(sys.argv[3])))"
     )
-    cost = measure([sys.executable, "-c", code, str(layout.root), str(bids), str(resolved)])
+    cost = measure([sys.executable, "-c", code, str(layout.root), str(bids), str(layout.config)])
     rows = pq.read_metadata(layout.table("lesions")).num_rows
     if rows != lesions:
         raise CMBurdenError(f"{rows} lesions in the table, {lesions} were put in")

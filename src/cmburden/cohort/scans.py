@@ -11,7 +11,7 @@ import pandas as pd
 
 from cmburden.cohort.patterns import pattern_of
 from cmburden.cohort.verdicts import Verdicts, candidates_of, settle
-from cmburden.core.errors import REASONS
+from cmburden.core.errors import with_advice
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.core.stages import RECORDED_STAGES
@@ -117,7 +117,7 @@ def _outcome(layout: Layout, stage: str, scan_id: str) -> Outcome:
 
 
 def _not_run(stage: str, scan_id: str, why: str) -> Outcome:
-    message = f"{stage}: {why}. To do: {REASONS['not_run']}."
+    message = with_advice("not_run", f"{stage}: {why}.")
     return Outcome(stage, scan_id, "failed", "not_run", message)
 
 
@@ -159,10 +159,11 @@ def _telling(files: pd.DataFrame) -> dict[str, Any]:
     numbers = ", ".join(
         f"{count} {reason}" for reason, count in files["reason"].value_counts().items()
     )
-    message = (
-        f"None of its {len(files)} image(s) is a scan ({numbers}). To do: {REASONS['no_scan']}."
-    )
-    return files.iloc[0].to_dict() | {"reason": "no_scan", "message": message}
+    message = f"None of its {len(files)} image(s) is a scan ({numbers})."
+    return files.iloc[0].to_dict() | {
+        "reason": "no_scan",
+        "message": with_advice("no_scan", message),
+    }
 
 
 def _rejected_row(

@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import pandas as pd
 
-from cmburden.core.errors import REASONS, CMBurdenError, ScanError
+from cmburden.core.errors import CMBurdenError, ScanError, with_advice
 from cmburden.core.paths import Layout
 from cmburden.core.provenance import write_run
 from cmburden.core.scan import Outcome, Scan
@@ -47,7 +47,7 @@ class Job:
 
     def skip(self, scan: Scan, status: str, message: str) -> Outcome:
         """Write the record of a scan that an earlier stage ended with ``status``."""
-        advice = f"{message} To do: {REASONS['upstream']}."
+        advice = with_advice("upstream", message)
         return self.record(Outcome(self.stage, scan.scan_id, status, "upstream", advice))
 
     def failed(self, scan: Scan, error: ScanError, seconds: float | None = None) -> Outcome:

@@ -37,6 +37,11 @@ def defaults() -> dict:
     return read_yaml(resources.root() / "config" / "config.yaml")
 
 
+def write(config: dict, path: Path) -> None:
+    """Write ``config`` as YAML, in its order: that of index.suffixes says which is preferred."""
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
 def read_yaml(path: Path) -> dict:
     try:
         content = yaml.safe_load(Path(path).read_text())

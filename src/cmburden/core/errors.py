@@ -42,6 +42,11 @@ REASONS: dict[str, str] = {
 }
 
 
+def with_advice(reason: str, fact: str) -> str:
+    """The message of a record: the sentence ``fact``, and what to do about ``reason``."""
+    return f"{fact} To do: {REASONS[reason]}."
+
+
 class CMBurdenError(Exception):
     """A mistake that the user can mend; ``str(error)`` is one sentence: what, where, what to do."""
 
@@ -110,7 +115,7 @@ class ScanError(Exception):
     def __init__(self, reason: str, message: str, *, excluded: bool = False):
         if reason not in REASONS:
             raise KeyError(f"unknown reason code {reason!r}")
-        super().__init__(f"{message} To do: {REASONS[reason]}.")
+        super().__init__(with_advice(reason, message))
         self.reason = reason
         self.excluded = excluded
         #: Measures taken before the fault; the scan's record holds them.

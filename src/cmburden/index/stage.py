@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from cmburden.core import config as configuration
 from cmburden.core import stages
-from cmburden.core.errors import REASONS, CMBurdenError
+from cmburden.core.errors import CMBurdenError, with_advice
 from cmburden.core.keys import bucket_of, hash_of
 from cmburden.core.manifest import read_scans
 from cmburden.core.paths import Layout
@@ -165,7 +165,7 @@ def _rejected_row(rejection: Rejection, subject: str, tree: Tree) -> Row:
         "participant_id": f"sub-{subject}",
         "session_id": f"ses-{rejection.session}" if rejection.session else None,
         "reason": rejection.reason,
-        "message": f"{rejection.fact} To do: {REASONS[rejection.reason]}.",
+        "message": with_advice(rejection.reason, rejection.fact),
         "cohort": tree.cohort(subject),
     }
 

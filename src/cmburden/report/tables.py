@@ -7,15 +7,11 @@ Beside the tables, the report reads the models' contracts (``operating_point``, 
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import pandas as pd
-
+from cmburden.core.manifest import scan_of
 from cmburden.core.paths import Layout
-from cmburden.core.rows import plain
-from cmburden.core.scan import Scan
 from cmburden.core.schema import Table, as_records
 from cmburden.core.tables import (
     CURVES,
@@ -94,7 +90,9 @@ class ReportTables:
         self.participants = PARTICIPANTS.read(layout.table("participants"))
         self.runs = RUNS.read(layout.table("runs"))
         #: Scans of the manifest by id: of these the layout builds the paths of pictures.
-        self.sources = _sources(MANIFEST.read(layout.manifest))
+        # Layout builds paths of a scan without its place in the BIDS folder, which is not here.
+        scans = (scan_of(row, Path()) for row in as_records(MANIFEST.read(layout.manifest)))
+        self.sources = {scan.scan_id: scan for scan in scans}
         rows = as_records(SUMMARY.read(layout.table("summary")))
         self._estimates = {(row["stratum"], row["measure"]): row for row in rows}
         self._named = [(*_names(row), row) for row in rows]
@@ -186,20 +184,3 @@ def _with_names(table: Table, layout: Layout) -> list[Row]:
         }
         for row in as_records(table.read(layout.table(table.name)))
     ]
-
-
-def _sources(manifest: pd.DataFrame) -> dict[str, Scan]:
-    """Scans of the manifest by id, with the fields that the layout builds paths of."""
-    return {
-        row["scan_id"]: Scan(
-            scan_id=row["scan_id"],
-            cohort=row["cohort"],
-            participant_id=row["participant_id"],
-            session_id=plain(row["session_id"]),
-            suffix=row["suffix"],
-            contrast=row["contrast"],
-            path=Path(row["path"]),
-            entities=tuple((key, value) for key, value in json.loads(row["entities"])),
-        )
-        for row in manifest.to_dict("records")
-    }

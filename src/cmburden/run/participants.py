@@ -129,8 +129,7 @@ def _participants(
     begin.raise_gc_thresholds()
     scans = begin.begin(bids, layout, config)
     print(f"{len(scans)} scans found in {bids}", flush=True)
-    # Unsorted, since the order of index.suffixes is the order of preference.
-    layout.config.write_text(yaml.safe_dump(config, sort_keys=False))
+    configuration.write(config, layout.config)
     # Snakemake holds the lock as well, since it goes on if only this process is killed.
     code = subprocess.run(
         _snakemake(request, layout),

@@ -151,7 +151,7 @@ def estimate(layout: Layout, scans: int | None = None) -> Cost:
     """
     measured = MANIFEST.read(layout.manifest)["scan_id"].tolist()
     scans = scans or len(measured)
-    config = yaml.safe_load((layout.work / "config.yaml").read_text())
+    config = yaml.safe_load(layout.config.read_text())
     buckets = min(config["buckets"], scans)
     pilot = _Pilot(layout, measured, scans, buckets, config["threads"])
     stages = [_scan_stage(pilot, stage) for stage in SCAN_STAGES]

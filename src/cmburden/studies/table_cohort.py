@@ -21,7 +21,7 @@ import pandas as pd
 from cmburden.cohort import stage as aggregate
 from cmburden.core import config
 from cmburden.core import dataset as derivatives
-from cmburden.core.errors import REASONS, exit_code
+from cmburden.core.errors import exit_code, with_advice
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.keys import bucket_of, seed_of
 from cmburden.core.paths import Layout
@@ -352,7 +352,7 @@ def _outcome(scan_id: str, quality: dict[str, float], fate: Fate | None) -> dict
         "status": fate.status,
         "reason": fate.reason,
         "stage": fate.stage,
-        "message": f"Simulated fault. To do: {REASONS[fate.reason]}.",
+        "message": with_advice(fate.reason, "Simulated fault."),
     }
 
 

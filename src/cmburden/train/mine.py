@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cmburden.core import config, resources
+from cmburden.core import config
 from cmburden.core.errors import exit_code
 from cmburden.detect.network import SpotNet
 from cmburden.detect.stage import search_and_describe
@@ -187,7 +187,7 @@ def main(arguments: list[str] | None = None) -> int:
     network = SpotNet(state["entry.weight"].shape[0])
     network.load_state_dict(state)
     network.eval().to(choose_device("auto"))
-    settings = config.read_yaml(resources.root() / "config" / "config.yaml")["detect"]
+    settings = config.defaults()["detect"]
     for path in slabs.slab_files(args.slabs):
         target = slabs.mined_path(args.out, path)
         if target.exists():
