@@ -374,13 +374,13 @@ def test_runs_of_scans_that_left_the_tree_are_left_out(done):
     assert set(units) == {row["scan_id"] for row in done.scans}
 
 
-@pytest.mark.slow
 def test_all_tables_have_their_contract(done):
     for name in TABLES:
         frame = ALL[name].read(done.layout.table(name))
         assert frame.equals(ALL[name].frame(frame)), name
 
 
+@pytest.mark.slow
 def test_candidates_in_parts_are_the_same_table(small, monkeypatch):
     """More candidates than are held at a time: the same rows in the same order."""
     aggregate.run(small.layout, small.bids_dir, small.config)

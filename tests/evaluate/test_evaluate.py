@@ -361,7 +361,6 @@ def test_mistakes_are_told_in_a_sentence(counted, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_whole_cohort(tmp_path):
     made = fabricate.cohort(tmp_path, participants=16)
     aggregate.run(made.layout, made.bids_dir, made.config)
@@ -376,6 +375,7 @@ def test_whole_cohort(tmp_path):
     assert lesion["tp"] + lesion["fp"] == scans["n_cmb"].sum()
 
 
+@pytest.mark.slow
 def test_contracts_are_those_of_the_run(tmp_path):
     """The shipped models have other thresholds: an evaluation of other models asks theirs."""
     made = fabricate.cohort(tmp_path / "cohort", participants=6)

@@ -179,7 +179,6 @@ def test_statuses_of_sessions(contrasts, pairs, expected):
     assert statuses(contrasts, **pairs) == expected
 
 
-@pytest.mark.slow
 def a_head(affine: np.ndarray, shape, pose: np.ndarray) -> Image:
     """An ellipsoid with ventricles and a dozen blobs, seen with ``pose`` (scanner to head mm)."""
     rng = np.random.default_rng(5)
@@ -197,6 +196,7 @@ def a_head(affine: np.ndarray, shape, pose: np.ndarray) -> Image:
     return Image(data.reshape(shape).astype(np.float32), mask.reshape(shape), affine)
 
 
+@pytest.mark.slow
 def test_registration_is_the_same_whoever_is_first_and_right():
     shape = (40, 48, 30)
     first = np.diag([3.6, 3.6, 5.0, 1])

@@ -298,7 +298,7 @@ ROWS = (
     Row(not_brain, "failed", "no contrast"),
     Row(polarity, "excluded", "as in a T1w", marks=SLOW),
     Row(brain_mask, "failed", "ml, outside 700 to 2200", marks=SLOW),
-    Row(registration, "failed", "below 0.85"),
+    Row(registration, "failed", "below 0.85", marks=SLOW),
     Row(no_scan, None, "['T1w']"),
     Row(wrong_suffix, None, "minIP"),
     Row(part_phase, None, "part-phase"),

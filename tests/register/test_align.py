@@ -34,6 +34,7 @@ def masks(monkeypatch):
     monkeypatch.setattr(brain, "brain_mask", lambda data, threads=1: data > 0.05)
 
 
+@pytest.mark.slow
 def test_through_the_t1w_is_the_way_there(scan, masks, tmp_path):
     """The T1w lies in MNI152 itself, the scan is turned: the transform turns it back."""
     data, mask, affine = scan
@@ -65,6 +66,7 @@ def test_a_t1w_whose_mask_is_no_brain_is_refused(scan, masks, tmp_path, scale):
     assert caught.value.reason == "brain_mask"
 
 
+@pytest.mark.slow
 def test_to_template_turns_the_scan_back(scan):
     data, mask, affine = scan
     transform = to_template(data, mask, affine, nonlinear=False)

@@ -47,11 +47,11 @@ def made(tmp_path_factory):
     return made
 
 
-@pytest.mark.slow
 def table(layout: Layout, name: str) -> pd.DataFrame:
     return pd.read_parquet(layout.table(name))
 
 
+@pytest.mark.slow
 def test_automatic_columns_are_those_of_a_cohort_without_review(made, tmp_path):
     scans = table(made.layout, "scans")
     plain = fabricate.cohort(tmp_path, participants=24)

@@ -32,6 +32,7 @@ def sphere(n: int, radius: float) -> tuple[np.ndarray, np.ndarray]:
     return points, share
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("b0", [B0, np.array([0.0, 0.6, 0.8])])
 def test_dipole_field_of_a_sphere_is_the_analytic_one(b0):
     points, share = sphere(96, 5.0)
@@ -366,6 +367,7 @@ def test_faults_keep_the_image_and_do_what_they_say():
     assert len(np.unique(stored)) <= 60
 
 
+@pytest.mark.slow
 def test_the_smaller_against_the_voxel_the_fewer_are_seen():
     share = {}
     for name in ("MAS", "OATS"):

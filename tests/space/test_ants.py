@@ -65,6 +65,7 @@ def test_affine_finds_a_scaling_that_rigid_does_not():
     assert off[0] < 0.4 < 2 < off[1]
 
 
+@pytest.mark.slow
 def test_syn_finds_a_bend_that_affine_does_not():
     """A brain whose upper half is pushed to the front by up to 6 mm."""
     data, affine = template.brain(3.0)

@@ -101,6 +101,7 @@ def test_a_level_may_hold_an_ampersand_and_an_age_band_an_equals_sign():
     assert Stratum.parse("nobody") is None
 
 
+@pytest.mark.slow
 def test_every_row_of_a_cohort_has_a_name_and_a_stratum_that_can_be_read(tmp_path):
     made = fabricate.cohort(tmp_path)
     aggregate.run(made.layout, made.bids_dir, made.config)

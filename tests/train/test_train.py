@@ -286,6 +286,7 @@ class Clock:
         return self.now
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("frequent")
 def test_stopped_and_started_again_gives_the_same_weights(folder, tmp_path, monkeypatch):
     whole = trained(folder, tmp_path / "whole")
@@ -304,6 +305,7 @@ def test_stopped_and_started_again_gives_the_same_weights(folder, tmp_path, monk
     assert equal(whole, again)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("frequent")
 def test_time_stops_a_training_and_does_not_steer_it(folder, tmp_path, monkeypatch):
     """A step takes 6 s by the clock, so that three minutes hold 24 steps and 100 s do not."""

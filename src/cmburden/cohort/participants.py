@@ -10,7 +10,7 @@ from cmburden.cohort.choose import choose_scan
 from cmburden.cohort.patterns import is_boston_imaging
 from cmburden.cohort.phenotypes import SHARED, Phenotypes
 from cmburden.cohort.scans import REVIEWED_COUNTS
-from cmburden.core.schema import as_records
+from cmburden.core.rows import grouped
 from cmburden.core.stages import RECORDED_STAGES
 from cmburden.core.tables import PARTICIPANTS
 from cmburden.summary import bins
@@ -36,8 +36,8 @@ def participant_rows(
     """
     times = _session_times(phenotypes.sessions)
     rows = [
-        {"participant_id": participant, **_choice(as_records(of_person), times, config)}
-        for participant, of_person in scans.groupby("participant_id", sort=True)
+        {"participant_id": participant, **_choice(of_person, times, config)}
+        for participant, of_person in sorted(grouped(scans, "participant_id").items())
     ]
     participants = pd.DataFrame(rows, columns=PARTICIPANTS.names)
     definite = lesions[(lesions["label"] == "definite") & ~lesions["macrohaemorrhage"]]
