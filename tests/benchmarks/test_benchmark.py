@@ -59,6 +59,7 @@ def test_volumes_are_equal_by_name_and_hold_dark_spots(small):
     assert small.image.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_arithmetic_is_counted(small):
     found = benchmark.measure(small, detector, verifier, SETTINGS)
     assert found.candidates == 3

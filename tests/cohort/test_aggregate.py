@@ -195,6 +195,7 @@ def test_means_and_medians_are_those_of_the_participants(done):
     assert median["estimate"] == own.median()
 
 
+@pytest.mark.slow
 def test_two_runs_give_equal_bytes(done):
     before = {name: done.layout.table(name).read_bytes() for name in TABLES}
     before["candidates"] = done.layout.candidates.read_bytes()
@@ -204,6 +205,7 @@ def test_two_runs_give_equal_bytes(done):
     assert done.layout.candidates.read_bytes() == before["candidates"]
 
 
+@pytest.mark.slow
 def test_order_of_the_manifest_does_not_matter(done, tmp_path):
     other = fabricate.cohort(tmp_path, seed=0)
     table = pq.read_table(other.layout.manifest)
@@ -353,6 +355,7 @@ def test_no_participants_tsv_gives_null_phenotypes(small):
     assert "no participants.tsv" in json.loads(small.layout.phenotype_problems.read_text())[0]
 
 
+@pytest.mark.slow
 def test_phenotype_names_that_are_ours_are_kept_apart(small):
     lines = (small.bids_dir / "participants.tsv").read_text().splitlines()
     lines = [f"{line}\t{'pattern' if number == 0 else 'x'}" for number, line in enumerate(lines)]
@@ -394,6 +397,7 @@ def test_candidates_in_parts_are_the_same_table(small, monkeypatch):
     assert not list(small.layout.work.glob(".candidates-*"))
 
 
+@pytest.mark.slow
 def test_a_contract_with_a_curve_and_no_other_number(tmp_path):
     """The curve's rows need no thresholds and no metrics before them."""
     made = fabricate.cohort(tmp_path, participants=6)

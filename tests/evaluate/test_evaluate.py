@@ -336,6 +336,7 @@ def test_files_keep_the_seed_apart_and_are_equal_in_two_runs(counted, result):
     json.loads(first)
 
 
+@pytest.mark.slow
 def test_command_prints_the_seeds_table(counted, capsys):
     parser = argparse.ArgumentParser()
     evaluate.add_arguments(parser)

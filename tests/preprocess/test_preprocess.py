@@ -162,6 +162,7 @@ def test_too_little_depth_says_nothing_of_the_contrast(tissues):
 # --- bias ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [(1, 1, 1), (1, 1, 2)], ids=["2 mm", "slices of 4 mm"])
 def test_a_known_bias_field_is_recovered(tissues, step):
     shares, mask, affine = tissues

@@ -268,6 +268,7 @@ def test_what_it_is_not_stands_plainly(page):
     assert "are not pooled" in words
 
 
+@pytest.mark.slow
 def test_pictures_beyond_the_budget_stay_on_their_pages(small, monkeypatch):
     report.run(small.layout, small.config)
     everything = Page(small.layout.report)
@@ -309,6 +310,7 @@ def test_a_page_for_every_participant(made):
     assert "No usable scan: no_scan" in Page(made.layout.subject_page("sub-MAS902")).words()
 
 
+@pytest.mark.slow
 def test_two_runs_give_equal_bytes(small):
     report.run(small.layout, small.config)
     first = small.layout.report.read_bytes()
@@ -316,6 +318,7 @@ def test_two_runs_give_equal_bytes(small):
     assert small.layout.report.read_bytes() == first
 
 
+@pytest.mark.slow
 def test_report_stands_without_models_montages_and_phenotypes(small):
     shutil.rmtree(Path(small.config["detect"]["model"]).parent)
     (small.bids_dir / "participants.tsv").unlink()
@@ -327,6 +330,7 @@ def test_report_stands_without_models_montages_and_phenotypes(small):
     assert "No model contract" in words and "No participant has a value of age" in words
 
 
+@pytest.mark.slow
 def test_report_stands_when_no_scan_was_read(small):
     for row in small.scans:
         small.layout.record("preprocess", row["scan_id"]).unlink()

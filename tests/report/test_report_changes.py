@@ -152,6 +152,7 @@ def test_shards_that_are_missing_are_sessions_not_read(made, tmp_path):
     assert [(one.status, one.row["n"]) for one in content.sessions] == [("not read", 2)]
 
 
+@pytest.mark.slow
 def test_nobody_with_sessions_no_section(tmp_path):
     made = fabricate.cohort(tmp_path, participants=6)
     aggregate.run(made.layout, made.bids_dir, made.config)

@@ -99,6 +99,7 @@ def test_the_cohorts_own_error_corrects_its_prevalence(made):
         assert (mine["n"], mine["denominator"]) == (theirs["n"], theirs["denominator"])
 
 
+@pytest.mark.slow
 def test_equal_decisions_give_equal_bytes(made):
     names = [name for name in COHORT_TABLES if name != "runs"]
     before = {name: made.layout.table(name).read_bytes() for name in names}

@@ -54,6 +54,7 @@ def test_published_figures_are_those_of_the_source():
     assert distributions.PER_POSITIVE_SCAN == {0.10: 1, 0.50: 2, 0.90: 11, 0.99: 38}
 
 
+@pytest.mark.slow
 def test_command_writes_table_and_picture(tmp_path, capsys):
     truth = truth_of([1, 2, 5, 0, 12], lambda n: 1 + n % 5 / 4, lambda n: GROUPS[n % 10])
     path, out = tmp_path / "truth.tsv", tmp_path / "out"

@@ -338,6 +338,7 @@ def test_slurm_gets_an_array_with_what_was_asked_for(tiny, tmp_path, slurm, caps
     assert "--cpus-per-task=4" in batch[srun:]
 
 
+@pytest.mark.slow
 def test_slurm_requeues_a_job_that_runs_out_of_time(tiny, tmp_path, slurm):
     asked = resources(tmp_path, "slurm", minutes=5)
     job = submission.executor_of(asked).submit(tiny("slow"))

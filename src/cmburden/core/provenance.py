@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from importlib.metadata import PackageNotFoundError, version
 
@@ -24,6 +25,7 @@ LIBRARIES = (
 )
 
 
+@functools.cache
 def library_versions() -> dict[str, str]:
     """Versions of the installed libraries that results depend on."""
     found = {}

@@ -19,6 +19,7 @@ A name belongs to one family at most; ``FAMILIES`` lists them. The strata beside
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Literal
 
 from cmburden.summary.names import Measure
@@ -424,6 +425,7 @@ class ReviewAgreement(Measure):
 FAMILIES: tuple[type[Measure], ...] = tuple(Measure.__subclasses__())
 
 
+@functools.cache
 def parse(name: str) -> Measure | None:
     """The measure with this name; None where no family has the name."""
     return next((one for family in FAMILIES if (one := family.parse(name)) is not None), None)
