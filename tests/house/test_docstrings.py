@@ -8,13 +8,15 @@ from cmburden.core.errors import REASONS
 from cmburden.core.keys import bucket_of
 from cmburden.core.manifest import read_scans
 from cmburden.core.tables import MANIFEST
+from cmburden.images import header, intensity, reading
 from cmburden.images import volume as images
 
 
 def test_load_volume_names_every_reason_that_reading_an_image_gives():
     raised = {
         node.args[0].value
-        for node in ast.walk(ast.parse(Path(images.__file__).read_text()))
+        for module in (images, header, intensity, reading)
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text()))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "ScanError"
     }
     section = images.load_volume.__doc__.partition("Raises")[2]

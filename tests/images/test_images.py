@@ -9,6 +9,7 @@ from orientations import ORIENTATIONS, grid
 from scipy import ndimage
 
 from cmburden.core.errors import ScanError
+from cmburden.images import intensity
 from cmburden.images import volume as images
 
 SHAPE, ZOOMS = (12, 10, 8), (1.0, 1.5, 3.0)
@@ -207,6 +208,7 @@ WRAPPED = np.where(
 )
 #: Magnitude of a head: tissue of 300 to 420 with an edge of some voxels, in Rayleigh noise.
 TISSUE = ndimage.gaussian_filter(np.where(BALL, 300.0 + 3 * POINTS[0], 0), 1.5)
+TISSUE[POINTS.sum(0) % 9 == 0] *= 0.4  # vessels
 TISSUE += AIR.rayleigh(8, BALL.shape)
 
 
@@ -236,7 +238,7 @@ TISSUE += AIR.rayleigh(8, BALL.shape)
     ],
 )
 def test_phase_is_told_from_magnitude(data, phase):
-    assert images.looks_like_phase(data.astype(np.float32)) is phase
+    assert intensity.looks_like_phase(data.astype(np.float32)) is phase
 
 
 def test_phase_is_read_where_it_is_allowed(tmp_path):

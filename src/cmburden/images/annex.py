@@ -11,7 +11,7 @@ from pathlib import Path
 
 _OBJECTS = "annex/objects/"
 #: git-annex's own limit for pointer files is 32 KB; keys are far shorter.
-_LONGEST_POINTER = 4096
+LONGEST_POINTER = 4096
 
 
 def key_of(path: Path) -> str | None:
@@ -28,4 +28,4 @@ def is_pointer(content: bytes) -> bool:
     >>> is_pointer(b"/annex/objects/MD5E-s10--d41d8cd98f00b204e9800998ecf8427e.nii.gz\\n")
     True
     """
-    return len(content) <= _LONGEST_POINTER and content.startswith(f"/{_OBJECTS}".encode())
+    return len(content) <= LONGEST_POINTER and content.startswith(f"/{_OBJECTS}".encode())
