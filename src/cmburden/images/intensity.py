@@ -45,9 +45,10 @@ _MOST_NEGATIVE = 0.1
 _LEAST_DEPTH = 0.8
 #: Share of the voxels that a blank background has at least.
 _BLANK_SHARE = 0.3
-#: Squared difference of neighbours over twice the variance, for each mm2 of a voxel's side, below
-#: which an image without air is smooth: unwrapped phase has 0.003 to 0.004, magnitudes at least 0.067.
-_LEAST_ROUGHNESS = 0.02
+#: Squared difference of neighbours over twice the variance, for each mm2 of a voxel's side (at most
+#: so many), below which an image without air is smooth: unwrapped phase has 0.003 to 0.004, heads
+#: without air from 0.041, brains from 0.067.
+_LEAST_ROUGHNESS, _MOST_MM2 = 0.02, 2.0
 
 # Fill values and offsets.
 #: Share of the voxels of the grid's faces that a fill value has at least (by eye).
@@ -121,29 +122,25 @@ def looks_like_phase(
     ``sizes`` are those of a voxel, mm; ``fill`` (x, y, z) bool marks voxels to leave out.
     """
     known = np.zeros(data.shape, dtype=bool) if fill is None else fill
-    sample, left_out = data[::2, ::2, ::2], known[::2, ::2, ::2]
-    everything = sample[~left_out]
-    if everything.size == 0:
+    everything = data[::2, ::2, ::2][~known[::2, ::2, ::2]]
+    blank, values = _without_blank(everything) if everything.size else (None, everything)
+    if values.size < _FEWEST_VOXELS or values.min() == values.max():
         return False
-    low, high = (float(value) for value in np.percentile(everything, _ENDS_PERCENTILES))
-    if high <= low:
-        return False
-    blank, values = _without_blank(everything)
-    if values.size < _FEWEST_VOXELS:
-        return False
-    if _wraps(data, values, low, high):
+    inside = ~known if blank is None else ~known & (data != blank)
+    low, high = _ends(values)
+    if _wraps(data, inside, values, low, high):
         return True
-    low, high = (float(value) for value in np.percentile(values, _ENDS_PERCENTILES))
     if np.mean(values < low + _AIR_RANGE * (high - low)) > _LEAST_AIR_SHARE:
         return False
     if _is_signed(values, low, high) or np.mean(values < 0) > _MOST_NEGATIVE:
         return True
-    if blank is None and not left_out.any():
+    if inside.all():
         return False
-    inside = ~known if blank is None else ~known & (data != blank)
-    share = 1 - np.mean(inside)
     depth = float(np.percentile(values, 1)) / float(np.median(values))
-    return bool(share >= _BLANK_SHARE and depth > _LEAST_DEPTH) or _is_smooth(data, inside, sizes)
+    blank_share = 1 - float(np.mean(inside))
+    if blank_share >= _BLANK_SHARE and depth > _LEAST_DEPTH:
+        return True
+    return _is_smooth(data, inside, sizes)
 
 
 def _fill(data: np.ndarray) -> np.ndarray:
@@ -164,9 +161,15 @@ def _fill(data: np.ndarray) -> np.ndarray:
     return fill
 
 
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    """Lower and upper end of ``values``, without the rarest at either end."""
+    low, high = (float(value) for value in np.percentile(values, _ENDS_PERCENTILES))
+    return low, high
+
+
 def _range(values: np.ndarray) -> tuple[float, float]:
     """Lower end of ``values`` and the distance of the upper end from it."""
-    low, high = (float(value) for value in np.percentile(values, _ENDS_PERCENTILES))
+    low, high = _ends(values)
     return low, high - low
 
 
@@ -209,12 +212,29 @@ def _is_signed(values: np.ndarray, low: float, high: float) -> bool:
     return symmetric and bool(_LEAST_SIGN_SHARE < np.mean(values < 0) < 1 - _LEAST_SIGN_SHARE)
 
 
-def _wraps(data: np.ndarray, values: np.ndarray, low: float, high: float) -> bool:
-    """Whether neighbours of ``data`` jump over the range and ``values`` fill both of its ends."""
+def _wraps(
+    data: np.ndarray, inside: np.ndarray, values: np.ndarray, low: float, high: float
+) -> bool:
+    """Whether neighbours ``inside`` jump over the range and ``values`` fill both of its ends."""
     span = high - low
-    jumps = sum(np.mean(np.abs(np.diff(data, axis=axis)) > _WRAP * span) for axis in (0, 1))
     lowest, highest = np.mean(values < low + _END * span), np.mean(values > high - _END * span)
-    return bool(jumps > _LEAST_WRAP_SHARE and min(lowest, highest) > _LEAST_END_SHARE)
+    if min(lowest, highest) <= _LEAST_END_SHARE:
+        return False
+    jumps = sum(float(np.mean(np.abs(steps) > _WRAP * span)) for steps in _steps(data, inside))
+    return jumps > _LEAST_WRAP_SHARE
+
+
+def _steps(data: np.ndarray, inside: np.ndarray) -> list[np.ndarray]:
+    """Differences of neighbours that are both ``inside``, along each of the first two axes."""
+    steps = []
+    for axis in (0, 1):
+        first, second = (
+            np.take(inside, range(start, start + inside.shape[axis] - 1), axis=axis)
+            for start in (0, 1)
+        )
+        along = np.diff(data, axis=axis)[first & second]
+        steps.append(along if along.size else np.zeros(1, data.dtype))
+    return steps
 
 
 def _is_smooth(data: np.ndarray, inside: np.ndarray, sizes: tuple[float, float, float]) -> bool:
@@ -222,14 +242,10 @@ def _is_smooth(data: np.ndarray, inside: np.ndarray, sizes: tuple[float, float, 
     spread = 2 * float(np.var(data[inside])) if inside.any() else 0.0
     if spread == 0:
         return False
-    rough = []
-    for axis in (0, 1):
-        both = np.diff(inside.astype(np.int8), axis=axis) == 0
-        both &= np.take(inside, range(1, inside.shape[axis]), axis=axis)
-        steps = np.diff(data, axis=axis)[both]
-        if steps.size == 0:
-            return False
-        rough.append(float(np.mean(steps**2)) / spread / sizes[axis] ** 2)
+    rough = [
+        float(np.mean(steps**2)) / spread / min(size**2, _MOST_MM2)
+        for steps, size in zip(_steps(data, inside), sizes[:2], strict=True)
+    ]
     return max(rough) < _LEAST_ROUGHNESS
 
 

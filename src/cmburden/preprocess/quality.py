@@ -30,6 +30,14 @@ _POLARITY_PERCENTILES = (5, 95, 99)
 #: and the top is less than this multiple of white matter.
 _T1W_FLUID, _T1W_WHITE, _T1W_PLATEAU = 0.5, 1.3, 1.15
 
+#: The skull lies between these distances from the brain mask, mm, in the upper half of the brain.
+_SKULL_MM = (3.0, 8.0)
+#: Signal of the skull over that of the brain from which an image is inverted: magnitudes have 0.04
+#: to 0.26, inverted ones 1.4 to 2.3.
+_BRIGHT_SKULL = 1.0
+#: Distance between the voxels of the skull that are looked at, mm, and the fewest of them.
+_SKULL_STEP_MM, _FEWEST_SKULL = 1.5, 100
+
 #: Signal below this multiple of the brain's median counts as dark (by eye).
 _DARK = 0.4
 #: Percentile of the brain's signal that stands for fluid.
@@ -138,6 +146,30 @@ def check_polarity(
             "polarity",
             f"Its fluid is dark ({low:.2f} of the median) and its white matter bright ({high:.2f}),"
             " as in a T1w.",
+            excluded=True,
+        )
+
+
+def check_skull(raw: np.ndarray, mask: np.ndarray, zooms: tuple[float, float, float]) -> None:
+    """Raise ScanError (excluded) where the skull is brighter than the brain: an inverted image.
+
+    Bone has no signal in any magnitude. A scan whose skull was set to 0 says nothing. ``raw`` and
+    ``mask`` are (x, y, z); ``zooms`` are the voxel sizes in mm.
+    """
+    steps = [max(1, round(_SKULL_STEP_MM / size)) for size in zooms]
+    coarse = tuple(slice(None, None, step) for step in steps)
+    inside, signal = mask[coarse], raw[coarse]
+    distance = ndimage.distance_transform_edt(~inside, np.array(zooms) * steps)
+    least, most = _SKULL_MM
+    skull = (distance > least) & (distance <= most) & (signal > 0)
+    skull[:, :, : int(np.median(np.flatnonzero(inside.any((0, 1)))))] = False
+    if np.count_nonzero(skull) < _FEWEST_SKULL:
+        return
+    ratio = float(np.median(signal[skull]) / np.median(raw[mask]))
+    if ratio > _BRIGHT_SKULL:
+        raise ScanError(
+            "polarity",
+            f"Its skull has {ratio:.1f} times the signal of the brain: the image is inverted.",
             excluded=True,
         )
 

@@ -16,13 +16,16 @@ from cmburden.core.errors import ScanError
 from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
+from cmburden.core.text import joined
 from cmburden.images import brain
 from cmburden.images.volume import load_volume, save_volume, sidecar
+from cmburden.preprocess import artefacts
 from cmburden.preprocess.bias import bias_field
 from cmburden.preprocess.quality import (
     check_field,
     check_mask,
     check_polarity,
+    check_skull,
     check_voxels,
     intensity_measures,
     shape_measures,
@@ -61,14 +64,19 @@ def _preprocess(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
             raise ScanError("not_brain", "What was taken for the brain has no signal.")
         corrected /= median
         check_polarity(corrected, mask, volume.zooms)
+        check_skull(volume.data, mask, volume.zooms)
+        faults = artefacts.measure(volume, corrected, mask)
+        measures["coverage"] = round(measures["coverage"] * faults.seen_share, 4)
+        check_mask(measures, settings)
+        faults.check()
         measures |= intensity_measures(volume.data, corrected, mask, gain)
     save_volume(layout.brain_mask(scan), mask, volume.affine, np.uint8)
     save_volume(layout.preproc(scan), corrected, volume.affine, np.float32)
     _write_sidecars(scan, layout, settings)
-    warning = None
+    warnings = [*volume.notes, *faults.warnings()]
     if volume.orientation == "none":
-        warning = "Its header has no orientation: left and right may be swapped."
-    return Done(measures, warning)
+        warnings.insert(0, "Its header has no orientation: left and right may be swapped.")
+    return Done(measures, joined(warnings))
 
 
 def _write_sidecars(scan: Scan, layout: Layout, settings: dict[str, Any]) -> None:

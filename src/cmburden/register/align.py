@@ -99,9 +99,8 @@ def alignment(
 ) -> float:
     """Correlation, 0 to 1, of the masked scan with the template's tissues at the same places.
 
-    The tissues (grey matter, white matter, the rest of the brain, outside) are weighted by least
-    squares so that they fit the scan best: the measure thus holds for any contrast. Points lie
-    every 4 mm or so, also outside the brain: misalignment shows mostly at the brain's outline.
+    Points lie every 4 mm or so, also outside the brain: misalignment shows mostly at the brain's
+    outline (:func:`cmburden.space.template.fit`).
 
     ``data`` and brain ``mask`` (bool) are (x, y, z), ``affine`` is voxel index to RAS mm.
     """
@@ -112,14 +111,7 @@ def alignment(
         np.where(mask, data, 0).astype(np.float32),
         [max(1, round(FIELD_SPACING_MM / size)) for size in sizes],
     )[tuple(voxels.astype(int).T)]
-    points = transform(apply_affine(affine, voxels))
-    tissues = template.tissues_at(points, REGISTRATION_MM)
-    columns = np.column_stack([tissues, np.ones(len(tissues))])
-    weights, *_ = np.linalg.lstsq(columns, smooth, rcond=None)
-    fitted = columns @ weights
-    if np.std(fitted) == 0:
-        return 0.0
-    return float(np.corrcoef(fitted, smooth)[0, 1])
+    return template.fit(smooth, transform(apply_affine(affine, voxels)), REGISTRATION_MM)
 
 
 def _near(mask: np.ndarray, sizes: np.ndarray, voxels: np.ndarray) -> np.ndarray:

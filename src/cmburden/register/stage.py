@@ -20,8 +20,10 @@ from cmburden.core.errors import ScanError
 from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
+from cmburden.core.text import joined
 from cmburden.images.prepared import Prepared
 from cmburden.images.volume import save_volume, sidecar
+from cmburden.register import orientation
 from cmburden.register.align import alignment, regions_in_scan, through_t1w, to_template
 from cmburden.register.figure import draw
 from cmburden.space import atlas
@@ -46,6 +48,7 @@ def _register(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
             excluded=before.status == "excluded",
         )
     prepared = Prepared.read(scan, layout)
+    doubt = orientation.check(prepared)
     transform, warning = _through_t1w(prepared, scan, settings)
     measures: dict[str, Any] = {"via_t1w": transform is not None}
     if transform is None:
@@ -63,7 +66,7 @@ def _register(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
     regions = regions_in_scan(prepared.mask, prepared.affine, transform)
     _write_regions(scan, layout, regions, prepared.affine)
     draw(layout.quality_figure(scan), prepared.volume, prepared.mask, regions, prepared.affine)
-    return Done(measures, warning)
+    return Done(measures, joined([doubt, warning]))
 
 
 def _through_t1w(

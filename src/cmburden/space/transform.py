@@ -115,9 +115,9 @@ def compact(
 
 
 def coarse_brain(
-    data: np.ndarray, mask: np.ndarray, affine: np.ndarray
+    data: np.ndarray, mask: np.ndarray, affine: np.ndarray, spacing: float = REGISTRATION_MM
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The masked brain on voxels of 2 mm, with a median of 1, cut to its surroundings.
+    """The masked brain on coarse voxels, with a median of 1, cut to its surroundings.
 
     Parameters
     ----------
@@ -125,6 +125,8 @@ def coarse_brain(
         Volume and brain mask (bool).
     affine : array (4, 4)
         Voxel index to RAS mm.
+    spacing : float
+        Size of the coarse voxels, mm.
 
     Returns
     -------
@@ -136,7 +138,7 @@ def coarse_brain(
     masked /= np.median(masked[mask[box]])
     masked = np.clip(masked, 0, _MOST_SIGNAL)
     start = geometry.cropped(affine, box)
-    step = REGISTRATION_MM / sizes
+    step = spacing / sizes
     # Axes whose voxels are larger already are not blurred.
     blurred = ndimage.gaussian_filter(masked, np.where(step > 1, _BLUR * step, 0))
     shape = tuple(int(count) for count in np.floor((np.array(masked.shape) - 1) / step) + 1)
