@@ -20,13 +20,19 @@ from cmburden.images.volume import Volume
 _LEAST_AREA_MM2 = 100.0
 #: Slices whose brightness and likeness are compared have this share of the largest area.
 _LARGE_SHARE = 0.4
-#: A slice is blank below this share of the median of all slices' 99th percentiles (by eye).
+#: A slice is blank whose brightest 50 mm2 are below this share of the median over slices (by eye).
 _BLANK = 0.1
 #: Smoothing in plane before slices are compared, mm (by eye).
 _SMOOTHING_MM = 1.5
-#: Gain in correlation by exchanging two neighbouring slices, from which they are out of order, and
-#: correlation of neighbours below which slices are missing or out of order.
-_MOST_GAIN, _LEAST_CORRELATION = 0.05, 0.3
+#: Gain in correlation by exchanging two neighbouring slices from which they are out of order: sound
+#: scans have at most -0.03. Number of slices with little brain among those with much, from which
+#: slices are out of order: sound scans have none.
+_MOST_GAIN, _MOST_APART = 0.01, 2
+#: Unlikeness of neighbours over that of the pairs around them, from which slices are missing: sound
+#: scans have at most 1.8, a gap of four slices 4 to 8.
+_MOST_GAP, _PAIRS_AROUND = 3.5, 3
+#: Unlikeness of neighbours that is noise (by eye).
+_LEAST_UNLIKENESS = 0.01
 #: Largest difference between odd and even slices, and of a slice from its neighbours, as a share.
 _MOST_ALTERNATION, _MOST_STEP = 0.03, 0.15
 #: Signal of the head, as a share of the brain's median, and the share of the voxels of two opposite
@@ -38,9 +44,10 @@ _COARSE_MM = 3.0
 #: this radius, and counts from this volume on: sound scans have up to 15 ml at the skull's base.
 _VOID, _CLOSING_MM, _LEAST_VOID_ML = 0.2, 15.0, 30.0
 #: Air begins this far from the head, whose signal is above this share of the brain's median.
-_FROM_HEAD_MM, _HEAD_COARSE = 12.0, 0.15
-#: Signal in the air beside the brain beyond that of the corners, as a share of the brain's median.
-_MOST_GHOST = 0.02
+_FROM_HEAD_MM, _HEAD_COARSE = 12.0, 0.3
+#: Signal in the air beside the brain beyond that of the corners, as a share of the brain's median:
+#: sound scans have up to 0.006, a ghost of a tenth 0.025 to 0.033, motion of 6 mm 0.010 to 0.019.
+_MOST_GHOST = 0.012
 #: Fewest voxels of air to compare.
 _FEWEST_AIR = 100
 
@@ -53,9 +60,11 @@ class Artefacts:
     ----------
     slices, blank, repeated : int
         Slices of the brain; those without signal; those equal to the one before.
-    order_gain, least_correlation : float
-        Largest gain in correlation by exchanging two neighbouring slices; least correlation of two
-        neighbours.
+    order_gain, gap : float
+        Largest gain in correlation by exchanging two neighbouring slices; largest unlikeness of two
+        neighbours over that of the pairs around them.
+    apart : int
+        Slices with little brain between slices with much brain.
     alternation, step : float
         Difference in brightness between odd and even slices, and of a slice from its neighbours.
     at_faces : float
@@ -70,7 +79,8 @@ class Artefacts:
     blank: int
     repeated: int
     order_gain: float
-    least_correlation: float
+    gap: float
+    apart: int
     alternation: float
     step: float
     at_faces: float
@@ -84,11 +94,10 @@ class Artefacts:
 
     def check(self) -> None:
         """Raise ScanError (slices, excluded) where the slices are not in anatomical order."""
-        if self.order_gain > _MOST_GAIN or self.least_correlation < _LEAST_CORRELATION:
+        if self.order_gain > _MOST_GAIN or self.apart > _MOST_APART:
             raise ScanError(
                 "slices",
-                "Its slices are not in anatomical order, or some are missing: neighbours have a"
-                f" correlation of {self.least_correlation:.2f} at least.",
+                "Its slices are not in anatomical order: others are more alike than neighbours.",
                 excluded=True,
             )
 
@@ -102,6 +111,11 @@ class Artefacts:
             ),
             (self.repeated > 0, f"{self.repeated} of its slices are equal to the one before."),
             (
+                self.gap > _MOST_GAP and self.blank == 0,
+                f"Slices may be missing: two neighbours differ {self.gap:.0f} times as much as"
+                " others do.",
+            ),
+            (
                 self.alternation > _MOST_ALTERNATION,
                 f"Its odd and even slices differ in brightness by {self.alternation:.0%}.",
             ),
@@ -114,7 +128,7 @@ class Artefacts:
                 "The head reaches both ends of the field of view in plane: it may wrap around.",
             ),
             (
-                self.void_ml > _LEAST_VOID_ML,
+                self.void_ml > _LEAST_VOID_ML and self.blank == 0,
                 f"{self.void_ml:.0f} ml of the brain have no signal (metal, a large haemorrhage).",
             ),
             (
@@ -135,14 +149,13 @@ def measure(volume: Volume, corrected: np.ndarray, mask: np.ndarray) -> Artefact
     planes = np.flatnonzero(areas * np.prod(in_plane) > _LEAST_AREA_MM2)
     first, last = (int(planes[0]), int(planes[-1])) if planes.size else (0, raw.shape[2] - 1)
     brain = raw[:, :, first : last + 1]
-    tops = np.percentile(brain.reshape(-1, brain.shape[2]), 99, axis=0)
-    blank = tops < _BLANK * np.median(tops)
+    blank = _blank(brain, max(1, round(_LEAST_AREA_MM2 / 2 / float(np.prod(in_plane)))))
     large = [
         plane
         for plane in range(first, last + 1)
         if areas[plane] > _LARGE_SHARE * areas.max() and not blank[plane - first]
     ]
-    gain, least = _likeness(bright[:, :, large], inside[:, :, large], in_plane)
+    gain, gap = _likeness(bright[:, :, large], inside[:, :, large], in_plane)
     alternation, step = _steps(raw[:, :, large], inside[:, :, large])
     median = float(np.median(volume.data[mask]))
     void_ml, ghost = _outside(volume, corrected, mask, median)
@@ -155,7 +168,12 @@ def measure(volume: Volume, corrected: np.ndarray, mask: np.ndarray) -> Artefact
             if not blank[plane] and not blank[plane + 1]
         ),
         order_gain=gain,
-        least_correlation=least,
+        gap=gap,
+        apart=large[-1]
+        - large[0]
+        + 1
+        - len(large)
+        - int(blank[large[0] - first : large[-1] - first].sum()),
         alternation=alternation,
         step=step,
         at_faces=_at_faces(brain > _HEAD * median),
@@ -164,13 +182,20 @@ def measure(volume: Volume, corrected: np.ndarray, mask: np.ndarray) -> Artefact
     )
 
 
+def _blank(brain: np.ndarray, brightest: int) -> np.ndarray:
+    """Which slices of ``brain`` (x, y, slice) have no signal in their ``brightest`` voxels."""
+    planes = np.sort(brain.reshape(-1, brain.shape[2]), axis=0)
+    tops = planes[-min(brightest, len(planes))]
+    return tops < _BLANK * np.median(tops)
+
+
 def _likeness(
     bright: np.ndarray, inside: np.ndarray, in_plane: tuple[float, float]
 ) -> tuple[float, float]:
-    """Largest gain by exchanging neighbours, and least correlation of neighbours."""
+    """Largest gain by exchanging neighbours, and largest unlikeness over that around it."""
     count = bright.shape[2]
-    if count < 4:
-        return 0.0, 1.0
+    if count < 2 * _PAIRS_AROUND:
+        return -1.0, 1.0
     sigma = [_SMOOTHING_MM / size for size in in_plane]
     smooth = ndimage.gaussian_filter(np.where(inside, bright, 0), [*sigma, 0])
     like = np.corrcoef(smooth[inside.any(2)].T)
@@ -181,7 +206,12 @@ def _likeness(
         - like[plane + 1, plane + 2]
         for plane in range(1, count - 2)
     ]
-    return float(max(gains)), float(np.diag(like, 1).min())
+    unlike = 1 - np.diag(like, 1)
+    gaps = []
+    for at, value in enumerate(unlike):
+        around = (unlike[max(0, at - _PAIRS_AROUND) : at], unlike[at + 1 : at + 1 + _PAIRS_AROUND])
+        gaps.append(value / max(float(np.median(np.concatenate(around))), _LEAST_UNLIKENESS))
+    return float(max(gains)), float(max(gaps))
 
 
 def _steps(raw: np.ndarray, inside: np.ndarray) -> tuple[float, float]:

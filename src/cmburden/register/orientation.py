@@ -9,6 +9,7 @@ brain is nearly symmetric: a mirror of left and right cannot be seen.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from nibabel.affines import apply_affine
 from cmburden.core.errors import ScanError
 from cmburden.images.prepared import Prepared
 from cmburden.space import ants, template
-from cmburden.space.transform import REGISTRATION_MM, coarse_brain
+from cmburden.space.transform import REGISTRATION_MM, Transform, coarse_brain, moved
 
 if TYPE_CHECKING:
     from ants.core.ants_image import ANTsImage
@@ -30,12 +31,38 @@ _SPACING_MM = 4.0
 _SURE = 0.91
 #: Another orientation must fit better by this (docs/inputs.md); closer ones are warned of.
 _LEAST_GAIN = 0.02
+#: A head is turned by no more than this against the scanner, degrees: one at hand by 45. The least
+#: error of a header is 90 degrees.
+_MOST_DEGREES = 60.0
 #: Names of the two directions of each axis of RAS.
 _DIRECTIONS = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
 
 
-def check(prepared: Prepared) -> str | None:
-    """None where the header fits the image; a warning where that is in doubt.
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """An affine registration that began with a ``turn`` (3, 3) about the brain's centre.
+
+    ``correlation`` is that with the template's tissues. ``start`` turns the scan, ``rotation``
+    (3, 3) is that of the turn and the affine together, from scanner RAS to MNI152 RAS.
+    """
+
+    turn: np.ndarray
+    correlation: float
+    start: Transform
+    rotation: np.ndarray
+
+    @property
+    def is_stated(self) -> bool:
+        """Whether the head lies within reach of what its header says."""
+        cosine = (np.trace(self.rotation) - 1) / 2
+        return bool(np.degrees(np.arccos(np.clip(cosine, -1, 1))) <= _MOST_DEGREES)
+
+
+def check(prepared: Prepared) -> tuple[Transform | None, str | None]:
+    """A rotation to begin the registration with, and a warning where the header is in doubt.
+
+    Both are None where the brain fits MNI152 well as its header says. A head that is turned by up
+    to 60 degrees contradicts no header: only its registration needs another beginning.
 
     Raises
     ------
@@ -44,25 +71,26 @@ def check(prepared: Prepared) -> str | None:
     """
     data, affine = coarse_brain(prepared.volume, prepared.mask, prepared.affine, _SPACING_MM)
     stated = _fit(data, affine, np.eye(3))
-    if stated >= _SURE:
-        return None
-    fits = [(_fit(data, affine, turn), turn) for turn in turns()]
-    best, turn = max(fits, key=lambda fit: fit[0])
-    if best - stated >= _LEAST_GAIN:
-        raise ScanError(
-            "orientation",
-            f"It fits MNI152 with a correlation of {stated:.2f} as its header says, and of"
-            f" {best:.2f} with {_as_text(turn)}.",
-            excluded=True,
-        )
-    others = [fit for fit in fits if fit[0] > stated - _LEAST_GAIN and not _is_stated(fit[1])]
-    if not others:
-        return None
-    best, turn = max(others, key=lambda fit: fit[0])
-    return (
-        f"Its orientation is in doubt: it fits MNI152 with a correlation of {stated:.2f} as its"
-        f" header says, and of {best:.2f} with {_as_text(turn)}."
+    if stated.correlation >= _SURE:
+        return None, None
+    fits = [stated, *(_fit(data, affine, turn) for turn in turns()[1:])]
+    near = max((fit for fit in fits if fit.is_stated or fit is stated), key=_correlation)
+    start = None if near is stated else near.start
+    far = max((fit for fit in fits if not fit.is_stated and fit is not stated), key=_correlation)
+    gain = far.correlation - near.correlation
+    compared = (
+        f"a correlation of {near.correlation:.2f} as its header says, and of"
+        f" {far.correlation:.2f} with {_as_text(far.rotation)}."
     )
+    if gain >= _LEAST_GAIN:
+        raise ScanError("orientation", f"It fits MNI152 with {compared}", excluded=True)
+    if gain > -_LEAST_GAIN:
+        return start, f"Its orientation is in doubt: it fits MNI152 with {compared}"
+    return start, None
+
+
+def _correlation(fit: Fit) -> float:
+    return fit.correlation
 
 
 @functools.cache
@@ -90,36 +118,35 @@ def _moving() -> ANTsImage:
     return ants.ants_image(*template.brain(_SPACING_MM))
 
 
-def _fit(data: np.ndarray, affine: np.ndarray, turn: np.ndarray) -> float:
-    """Correlation of a brain with the template's tissues after an affine registration.
+def _fit(data: np.ndarray, affine: np.ndarray, turn: np.ndarray) -> Fit:
+    """The affine registration of a brain that begins with ``turn`` (3, 3).
 
-    ``data`` (x, y, z) is the masked brain, ``affine`` voxel index to RAS mm, ``turn`` (3, 3) the
-    rotation about the volume's centre before the registration.
+    ``data`` (x, y, z) is the masked brain, ``affine`` voxel index to RAS mm.
     """
     centre = apply_affine(affine, (np.array(data.shape) - 1) / 2)
-    turned = affine.copy()
-    turned[:3] = turn @ affine[:3]
-    turned[:3, 3] -= turn @ centre
-    matrix, offset = ants.affine(ants.ants_image(data, turned), _moving())
+    offset = centre - turn @ centre
+    start = Transform(ants.FLIP @ turn @ ants.FLIP, ants.FLIP @ offset)
+    turned = moved(affine, start)
+    linear = Transform(*ants.affine(ants.ants_image(data, turned), _moving()))
     voxels = np.indices(data.shape).reshape(3, -1).T
-    points = (apply_affine(turned, voxels) @ ants.FLIP @ matrix.T + offset) @ ants.FLIP
-    return template.fit(data.ravel(), points, REGISTRATION_MM)
+    points = linear(apply_affine(turned, voxels))
+    correlation = template.fit(data.ravel(), points, REGISTRATION_MM)
+    left, _, right = np.linalg.svd(ants.FLIP @ linear.matrix @ ants.FLIP @ turn)
+    return Fit(turn, correlation, start, left @ right)
 
 
-def _is_stated(turn: np.ndarray) -> bool:
-    return bool(np.array_equal(turn, np.eye(3)))
-
-
-def _as_text(turn: np.ndarray) -> str:
+def _as_text(rotation: np.ndarray) -> str:
     """What the header's directions are in the image, without a mirror of left and right.
+
+    ``rotation`` (3, 3) takes the directions of the header to those of the image.
 
     >>> _as_text(np.diag([-1.0, -1.0, 1.0]))
     'posterior where it says anterior'
     """
     parts = []
     for axis in range(3):
-        there = int(np.argmax(np.abs(turn[:, axis])))
-        direction = int(turn[there, axis] > 0)
+        there = int(np.argmax(np.abs(rotation[:, axis])))
+        direction = int(rotation[there, axis] > 0)
         if there != axis or (axis > 0 and not direction):
             name = _DIRECTIONS[there][direction] if there else "left or right"
             parts.append(f"{name} where it says {_DIRECTIONS[axis][1]}")

@@ -27,7 +27,7 @@ from cmburden.register import orientation
 from cmburden.register.align import alignment, regions_in_scan, through_t1w, to_template
 from cmburden.register.figure import draw
 from cmburden.space import atlas
-from cmburden.space.transform import Transform, compact, save_transform
+from cmburden.space.transform import Transform, compact, moved, save_transform
 
 STAGE, VERSION = stages.REGISTER.name, stages.REGISTER.version
 
@@ -48,11 +48,11 @@ def _register(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
             excluded=before.status == "excluded",
         )
     prepared = Prepared.read(scan, layout)
-    doubt = orientation.check(prepared)
+    start, doubt = orientation.check(prepared)
     transform, warning = _through_t1w(prepared, scan, settings)
     measures: dict[str, Any] = {"via_t1w": transform is not None}
     if transform is None:
-        transform = _direct(prepared, settings)
+        transform = _direct(prepared, start, settings)
     with measured(measures):
         correlation = alignment(prepared.volume, prepared.mask, prepared.affine, transform)
         measures["registration_correlation"] = round(correlation, 4)
@@ -82,10 +82,12 @@ def _through_t1w(
         return None, f"The T1w was not used: {error}"
 
 
-def _direct(prepared: Prepared, settings: dict[str, Any]) -> Transform:
-    """The transform without a T1w."""
+def _direct(prepared: Prepared, start: Transform | None, settings: dict[str, Any]) -> Transform:
+    """The transform without a T1w; the registration begins with the rotation ``start``."""
     volume, mask, affine = prepared.volume, prepared.mask, prepared.affine
-    return compact(None, to_template(volume, mask, affine, settings["nonlinear"]), mask, affine)
+    turned = affine if start is None else moved(affine, start)
+    second = to_template(volume, mask, turned, settings["nonlinear"])
+    return compact(start, second, mask, affine)
 
 
 def _write_regions(scan: Scan, layout: Layout, regions: np.ndarray, affine: np.ndarray) -> None:

@@ -114,6 +114,14 @@ def compact(
     return Transform(matrix, offset, field.reshape(*shape, 3).astype(np.float32), flipped(to_ras))
 
 
+def moved(affine: np.ndarray, by: Transform) -> np.ndarray:
+    """RAS affine (4 x 4) of a volume after the rigid transform ``by``, which has no field."""
+    after = affine.copy()
+    after[:3] = FLIP @ by.matrix @ FLIP @ affine[:3]
+    after[:3, 3] += FLIP @ by.offset
+    return after
+
+
 def coarse_brain(
     data: np.ndarray, mask: np.ndarray, affine: np.ndarray, spacing: float = REGISTRATION_MM
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -61,7 +61,7 @@ def try_case(case: Case) -> dict[str, str | None]:
     status, reason, message = outcome.status, outcome.reason, outcome.message
     if outcome.ok:
         try:
-            doubt = orientation.check(Prepared.read(scan, layout))
+            _, doubt = orientation.check(Prepared.read(scan, layout))
             message = " ".join(text for text in (message, doubt) if text) or None
         except ScanError as error:
             status, reason, message = error.status, error.reason, str(error)
