@@ -12,7 +12,6 @@ from jsonschema import Draft202012Validator
 from cmburden.core import resources, user_text
 from cmburden.core.errors import CMBurdenError
 
-
 #: Characters of a message that may quote a whole value.
 _MOST_OF_MESSAGE = 500
 

@@ -17,6 +17,14 @@ MOST_BYTES = 1_000_000
 MOST_LEVELS = 20
 #: Characters of a parser's message that a sentence takes over.
 _MOST_OF_REASON = 300
+#: Tokens of YAML that begin and end a level.
+_OPENING = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 
 
 def text_of(path: Path) -> str:
@@ -47,14 +55,10 @@ def text_of(path: Path) -> str:
 def yaml_of(text: str, where: str) -> Any:
     """The content of YAML ``text``; sentences begin with ``where``."""
     try:
-        # Each alias of an alias doubles the content: a few lines would fill the memory.
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise CMBurdenError(f"{where}: holds an alias (*name); write out the value")
+        _check_tokens(text, where)
         content = yaml.safe_load(text)
     except CMBurdenError:
         raise
-    except RecursionError:
-        raise _too_deep(where) from None
     except Exception as error:  # dates and numbers that do not exist raise much else
         raise CMBurdenError(f"{where}: not YAML ({_reason(error)})") from None
     return _checked(content, where)
@@ -71,12 +75,27 @@ def json_of(text: str, where: str) -> Any:
     return _checked(content, where)
 
 
+def _check_tokens(text: str, where: str) -> None:
+    """Raise CMBurdenError for YAML whose reading would take memory or time without bound.
+
+    Each alias of an alias doubles the content. The time for nested brackets grows with the square
+    of their number.
+    """
+    level = 0
+    for token in yaml.scan(text):
+        level += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if level > MOST_LEVELS:
+            raise _too_deep(where)
+        if isinstance(token, yaml.AliasToken):
+            raise CMBurdenError(f"{where}: holds an alias (*name); write out the value")
+
+
 def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:_MOST_OF_REASON] or type(error).__name__
 
 
 def _too_deep(where: str) -> CMBurdenError:
-    return CMBurdenError(f"{where}: is nested in more than {MOST_LEVELS} levels; see config/README.md")
+    return CMBurdenError(f"{where}: nested in more than {MOST_LEVELS} levels; see config/README.md")
 
 
 def _checked(content: Any, where: str) -> Any:

@@ -22,7 +22,7 @@ from cmburden.core import resources, user_text
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import locked
 from cmburden.core.paths import Layout
-from cmburden.run import begin
+from cmburden.run import begin, environment
 
 #: Least free disk, MB. With less, the message about a failed run names the full disk.
 LEAST_FREE_MB = 50
@@ -134,7 +134,7 @@ def _participants(
     # Snakemake holds the lock as well, since it goes on if only this process is killed.
     code = subprocess.run(
         _snakemake(request, layout),
-        env=os.environ | {begin.BEGUN: "1"},
+        env=os.environ | environment.of_run(layout) | {begin.BEGUN: "1"},
         check=False,
         pass_fds=[lock],
     ).returncode

@@ -1,7 +1,8 @@
 """Keeps participants' ids out of what a cluster shows of a job to its other users.
 
-Snakemake's executor for SLURM writes a job's wildcards, a scan's id among them, into the job's comment
-(``squeue -o %k``) and into the path of its log (``scontrol show job``). It has no option against that.
+Snakemake's executor for SLURM writes a job's wildcards, a scan's id among them, into the job's
+comment (``squeue -o %k``) and into the path of its log (``scontrol show job``). It has no option
+against that.
 """
 
 from __future__ import annotations
