@@ -71,28 +71,34 @@ def forget(layout: Layout, participant: str, *, dry: bool = False) -> Counter[st
     """
     traces = Traces(participant, _others(layout, participant))
     counts: Counter[str] = Counter()
-    caches = sorted(_caches(layout, participant, traces))
-    named = [path for path in _walk(layout, traces) if traces.named_by(path)]
-    # Rows of shards: a shard without them would not be that of its bucket.
-    shards = [path for path in _shards(layout) if traces.clean(path, dry=True)]
-    for what, paths in (("cached results", caches), ("shards of buckets", shards)):
-        for path in paths:
-            counts[what] += _remove(path, dry)
-    for path in named:
-        counts["files of the participant"] += _remove(path, dry)
+    whole = {
+        "cached results": _caches(layout, participant, traces),
+        # A shard without the rows of one scan would not be that of its bucket.
+        "shards of buckets": {p for p in _shards(layout) if traces.clean(p, dry=True)},
+        "files of the participant": {p for p in _walk(layout, traces) if traces.named_by(p)},
+    }
     remade = set(_remade(layout))
-    removed = remade.union(caches, shards, named)
-    for path in _contents(layout, traces):
-        if path in removed:
-            continue
-        cleaned = _clean_config(path, participant, dry) if path == layout.config else None
-        if cleaned or (cleaned := traces.clean(path, dry=dry)):
-            number, what = cleaned.split(" ", 1)
-            counts[what] += int(number)
-    if counts or any(traces.clean(path, dry=True) for path in remade if path.is_file()):
-        for path in sorted(remade):
-            counts["tables and pages of the cohort"] += _remove(path, dry)
+    removed = remade.union(*whole.values())
+    contents = [path for path in _contents(layout, traces) if path not in removed]
+    counted = any(traces.clean(path, dry=True) for path in remade)
+    for what, paths in whole.items():
+        counts[what] += sum(_remove(path, dry) for path in sorted(paths))
+    for path in contents:
+        counts.update(_cleaned(path, layout, participant, traces, dry))
+    if +counts or counted:
+        counts["tables and pages of the cohort"] += sum(_remove(p, dry) for p in sorted(remade))
     return +counts
+
+
+def _cleaned(
+    path: Path, layout: Layout, participant: str, traces: Traces, dry: bool
+) -> dict[str, int]:
+    """Take the participant out of the content of ``path``; what was taken out, counted."""
+    cleaned = _clean_config(path, participant, dry) if path == layout.config else None
+    if cleaned := cleaned or traces.clean(path, dry=dry):
+        number, what = cleaned.split(" ", 1)
+        return {what: int(number)}
+    return {}
 
 
 def _others(layout: Layout, participant: str) -> set[str]:
