@@ -1,9 +1,11 @@
 # make        set up .venv                    make demo   run the demo cohort
+# make dev    set up with the tools           make lock   resolve both locks anew
 # make quick  set up, run the quick tests     make test   set up, run all tests
-# make lint   set up, run the checks of style, types, rooms and workflow
+# make lint   set up, run the checks of style, types, rooms, safety and workflow
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
+DEV := .venv/.installed-dev
 
 # Quick tests run side by side, a process a core with one thread each. Whole runs, SLURM and the
 # browser use all cores of the machine themselves, so that they run one after the other.
@@ -11,35 +13,47 @@ QUICK := -m "not slow and not browser"
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK) \
 	-n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: install demo quick test slurm-faults lint lock evaluation scale
+.PHONY: install dev demo quick test slurm-faults lint lock evaluation scale
 install: $(STAMP)
+dev: $(DEV)
 
-$(STAMP): envs/requirements.lock pyproject.toml
+# Each file must have a checksum of the lock. A newer pip comes first, and torch with it: where its
+# wheels lie on the disk, pip then takes them from there. What builds this package is in the lock too.
+define INSTALL
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 		|| { echo "CMBurden needs Python 3.11: make PYTHON=/path/to/python3.11"; exit 1; }
 	test -d .venv || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet $$(grep -E '^(torch|torchvision)==' envs/requirements.lock)
-	$(BIN)/pip install --quiet -r envs/requirements.lock
-	$(BIN)/pip install --quiet --no-deps -e .
+	awk '/^[^ ]/ {first = /^(pip|torch|torchvision)==/} first' $(1) > .venv/first.txt
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r .venv/first.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r $(1)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+endef
+
+$(STAMP): envs/requirements.lock pyproject.toml
+	$(call INSTALL,envs/requirements.lock)
 	touch $@
+
+$(DEV): envs/requirements-dev.lock pyproject.toml
+	$(call INSTALL,envs/requirements-dev.lock)
+	touch $(STAMP) $@
 
 demo: install
 	$(BIN)/cmburden demo demo
 
-quick: install
+quick: dev
 	$(SIDE_BY_SIDE)
 
 # Coverage counts this process alone, not the jobs of Snakemake. It is read, and no gate. It takes a fifth
 # more processor time in tests of tables and report (2026-11-27), less where ANTs and torch work.
-test: install
+test: dev
 	$(SIDE_BY_SIDE) --cov --cov-report=
 	$(BIN)/python -m pytest -m "slow or browser" --cov --cov-append --cov-report=term
 
 # A cancelled job and a lost node on a real SLURM: five minutes (docs/scale.md).
-slurm-faults: install
+slurm-faults: dev
 	CMBURDEN_SLURM_FAULTS=1 $(BIN)/python -m pytest tests/slurm/test_slurm_faults.py
 
-lint: install
+lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
@@ -48,6 +62,7 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/house.py
+	$(BIN)/python -m pip check
 
 # About 2 hours: 120 simulated scans that no network was trained or calibrated on, 40 of another
 # simulator, and all figures of docs/evaluation.md. ANATOMY: the folder of the label maps.
@@ -75,7 +90,9 @@ scale: install
 	$(BIN)/python -m cmburden.benchmarks.cohort plan --scans 20000
 	$(BIN)/python -m cmburden.benchmarks.cohort tables
 
-# The lock is what is installed, without what torch itself brings.
-lock:
-	$(BIN)/pip freeze --exclude-editable | grep -viE '^(cmburden|-e|nvidia-|cuda-|triton)' \
-		> envs/requirements.lock
+# Versions stay as they are where pyproject.toml allows; UPGRADE=--upgrade takes the newest ones.
+RESOLVE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --quiet $(UPGRADE)
+lock: dev
+	$(RESOLVE) --group build -o envs/requirements.lock
+	$(RESOLVE) --group build --group dev -c envs/requirements.lock -o envs/requirements-dev.lock

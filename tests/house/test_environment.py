@@ -10,28 +10,57 @@ ROOT = Path(__file__).resolve().parents[2]
 ENVS = ROOT / "envs"
 
 
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+RUNTIME, DEVELOPMENT = "requirements.lock", "requirements-dev.lock"
+
+
 def named(requirement: str) -> str:
-    return re.split(r"[\s<>=!~\[;]", requirement)[0].lower().replace("_", "-")
+    return re.split(r"[\s<>=!~\[;]", requirement)[0].lower().replace("_", "-").replace(".", "-")
 
 
-def locked() -> dict[str, str]:
-    lines = (ENVS / "requirements.lock").read_text().splitlines()
-    pins = [line for line in lines if line and not line.startswith("#")]
-    assert all(re.fullmatch(r"[\w.-]+==[\w.+!]+", pin) for pin in pins)
-    return {named(pin): pin.split("==")[1] for pin in pins}
+def locked(name: str) -> dict[str, tuple[str, str, frozenset[str]]]:
+    """Version, condition and checksums of each pin of a lock; nothing else stands in it."""
+    text = (ENVS / name).read_text().replace(" \\\n", " ")
+    pins = {}
+    for line in text.splitlines():
+        pin = re.fullmatch(
+            r"([\w.-]+)==([\w.+!]+)( ; [^\\]+?)?((?: +--hash=sha256:[0-9a-f]{64})+)", line
+        )
+        assert pin, line
+        assert named(pin[1]) not in pins, line
+        pins[named(pin[1])] = (pin[2], pin[3] or "", frozenset(pin[4].split()))
+    return pins
 
 
-def test_the_lock_holds_every_dependency_and_tool_once():
-    lines = (ENVS / "requirements.lock").read_text().split()
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    dependencies, tools = settings["project"]["dependencies"], settings["dependency-groups"]["dev"]
-    assert {"torch", "pytest"} <= {named(d) for d in dependencies + tools} <= set(locked())
-    assert len(lines) == len(locked())
+def test_each_lock_holds_what_is_asked_for_with_checksums():
+    runtime, development = locked(RUNTIME), locked(DEVELOPMENT)
+    groups = SETTINGS["dependency-groups"]
+    needed = {named(d) for d in SETTINGS["project"]["dependencies"] + groups["build"]}
+    tools = {named(d) for d in groups["dev"]}
+    assert {"torch", "pip", "hatchling"} <= needed <= set(runtime)
+    assert {"pytest", "ruff", "uv"} <= tools <= set(development)
+    # What a user installs holds none of the tools.
+    assert not tools & set(runtime)
+    # What is developed with is what users run. (A tool may need a package where users do not.)
+    for name, (version, _, checksums) in runtime.items():
+        assert (development[name][0], development[name][2]) == (version, checksums), name
+
+
+def test_versions_are_within_bounds():
+    versions = locked(DEVELOPMENT)
+    for requirement in SETTINGS["project"]["dependencies"]:
+        bound = re.fullmatch(r"[\w-]+>=([\d.]+)", requirement)
+        assert bound, requirement
+        number = tuple(map(int, re.findall(r"\d+", versions[named(requirement)][0])))
+        assert number >= tuple(map(int, bound[1].split("."))), requirement
+    # Older ones ran code of files that they were asked to read as tensors alone (CVE-2026-24747).
+    torch = next(d for d in SETTINGS["project"]["dependencies"] if named(d) == "torch")
+    assert tuple(map(int, torch.split(">=")[1].split("."))) >= (2, 10)
 
 
 def test_conda_and_containers_take_their_pins_from_the_lock():
     conda = (ENVS / "environment.yaml").read_text()
-    assert "-r requirements.lock" in conda
+    assert f"-r {RUNTIME}" in conda
     assert "python=3.11" in conda
     # No second set of versions: the recipes install with `make`, which reads the lock.
     for recipe in ("Dockerfile", "apptainer.def"):
@@ -39,7 +68,24 @@ def test_conda_and_containers_take_their_pins_from_the_lock():
         assert "python:3.11" in text
         assert "make install" in text
         assert "==" not in text
-    assert "envs/requirements.lock" in (ROOT / "Makefile").read_text()
+
+
+def test_make_installs_nothing_without_a_checksum():
+    text = (ROOT / "Makefile").read_text()
+    installs = [line for line in text.splitlines() if re.search(r"\bpip\b.* install\b", line)]
+    assert len(installs) == 3
+    for line in installs:
+        assert "--require-hashes" in line or ("--no-deps --no-build-isolation -e ." in line)
+    for lock in (RUNTIME, DEVELOPMENT):
+        assert f"$(call INSTALL,envs/{lock})" in text
+        assert f"-o envs/{lock}" in text
+
+
+def test_the_container_does_not_run_as_root():
+    lines = (ENVS / "Dockerfile").read_text().splitlines()
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert users
+    assert users[-1] not in ("root", "0")
 
 
 def test_hooks_fetch_nothing():

@@ -3,12 +3,14 @@
 import ast
 import dataclasses
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from PIL import Image, ImageSequence
 
 from cmburden.core.errors import CMBurdenError
@@ -446,27 +448,117 @@ def test_a_widened_network_answers_as_the_narrower_one(width):
 def test_yolo_is_trained_from_narrower_weights_and_goes_on_where_it_was_stopped(
     tmp_path, monkeypatch
 ):
-    from ultralytics.engine.trainer import BaseTrainer
+    from cmburden.train.yolo_trainer import Trainer
 
     views = mined(range(3), tmp_path / "mined")
     torch.save(untrained(0.25).state_dict(), tmp_path / "narrow.pt")
     plan = verifier.YoloPlan(epochs=2, seed=0, start=tmp_path / "narrow.pt")
-    save = BaseTrainer.save_model
+    save = Trainer.save_model
 
     def save_and_stop(trainer):
         save(trainer)
         raise KeyboardInterrupt
 
+    out = tmp_path / "out"
     with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
-        stopped.setattr(BaseTrainer, "save_model", save_and_stop)
-        verifier.train(views, tmp_path / "out", plan)
-    assert not (tmp_path / "out/verifier.pt").exists()
-    weights = verifier.train(views, tmp_path / "out", plan)
-    epochs = pd.read_csv(tmp_path / "out/yolo/results.csv")
+        stopped.setattr(Trainer, "save_model", save_and_stop)
+        verifier.train(views, out, plan)
+    assert not (out / "verifier.pt").exists()
+    stored = torch.load(out / "checkpoint.pt", weights_only=True)
+    assert stored["epoch"] == 0
+    # Nobody's commands or pickles among the views are executed when the training goes on.
+    touched = tmp_path / "touched"
+    (out / "views/views.yaml").write_text(f"download: |\n  open({str(touched)!r}, 'w')\n")
+    for part in ("train", "val"):
+        np.save(tmp_path / "evil.npy", np.array(Evil(touched), dtype=object), allow_pickle=True)
+        (tmp_path / "evil.npy").rename(out / f"views/labels/{part}.cache")
+    weights = verifier.train(views, out, plan)
+    assert not touched.exists()
+    epochs = pd.read_csv(out / "yolo/results.csv")
     assert epochs["epoch"].tolist() == [1, 2]
+    assert not list(out.rglob("last.pt"))
     assert width_of(read(weights).state_dict()) == WIDTH
     scores = class_scores([build(weights)], np.zeros((1, *SHAPE), np.uint8), torch.device("cpu"))
     assert scores.shape == (1, len(CLASSES))
+    # A finished training gives its weights again; other options are another training.
+    before = weights.read_bytes()
+    assert verifier.train(views, out, plan).read_bytes() == before
+    with pytest.raises(CMBurdenError, match=r"epochs 2, not 3; .*name another OUT"):
+        verifier.train(views, out, dataclasses.replace(plan, epochs=3))
+
+
+class Evil:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+#: Contents of a file that somebody else put in place of a checkpoint or of weights.
+FOREIGN = {
+    "pickle": lambda path, touched: path.write_bytes(pickle.dumps(Evil(touched))),
+    "torch": lambda path, touched: torch.save({"plan": Evil(touched), "epoch": 0}, path),
+    "old torch": lambda path, touched: torch.save(
+        {"epoch": Evil(touched)}, path, _use_new_zipfile_serialization=False
+    ),
+    "numpy": lambda path, touched: np.save(
+        path.open("wb"), np.array(Evil(touched), dtype=object), allow_pickle=True
+    ),
+    "list": lambda path, touched: torch.save([1, 2], path),
+    "other keys": lambda path, touched: torch.save({"a": torch.zeros(2)}, path),
+    "tensors not by name": lambda path, touched: torch.save({"epoch": 0, "plan": {}}, path),
+    "text": lambda path, touched: path.write_text("not weights"),
+    "empty": lambda path, touched: path.write_bytes(b""),
+    "folder": lambda path, touched: path.mkdir(),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_checkpoint_of_somebody_else_is_one_sentence_and_never_executed(tmp_path, kind):
+    touched, checkpoint = tmp_path / "touched", tmp_path / "out" / "checkpoint.pt"
+    checkpoint.parent.mkdir()
+    FOREIGN[kind](checkpoint, touched)
+    trainings = (
+        lambda: verifier.train(tmp_path, checkpoint.parent, verifier.YoloPlan(epochs=2)),
+        lambda: detector.train(tmp_path, checkpoint.parent, detector.TrainingPlan(2, channels=4)),
+        lambda: detector.train(tmp_path, tmp_path, detector.TrainingPlan(2, start=checkpoint)),
+        lambda: verifier._started(checkpoint),
+    )
+    for training in trainings:
+        with pytest.raises(CMBurdenError, match=r"checkpoint\.pt: ") as caught:
+            training()
+        assert "\n" not in str(caught.value)
+    assert not touched.exists()
+
+
+def test_a_checkpoint_of_another_training_is_not_continued(tmp_path):
+    plan = verifier.YoloPlan(epochs=2)
+    torch.save({"plan": plan.plain, "epoch": 1, "mean": {}}, tmp_path / "checkpoint.pt")
+    for other in ({"epochs": 3}, {"seed": 1}, {"rate": 1e-4}, {"fold": "0/2"}, {"without": ("A",)}):
+        with pytest.raises(CMBurdenError, match="give the same options to go on"):
+            verifier.train(tmp_path, tmp_path, dataclasses.replace(plan, **other))
+
+
+def test_the_description_of_views_is_our_own_and_caches_are_gone(tmp_path):
+    folder = tmp_path / "views"
+    (folder / "labels").mkdir(parents=True)
+    outside = tmp_path / "outside.yaml"
+    outside.write_text("mine")
+    (folder / "views.yaml").symlink_to(outside)
+    (folder / "labels" / "train.cache").write_bytes(b"pickle")
+    description = verifier._dataset(tmp_path, folder, verifier.YoloPlan(epochs=1))
+    assert set(yaml.safe_load(description.read_text())) == {
+        "path",
+        "train",
+        "val",
+        "channels",
+        "names",
+    }
+    assert outside.read_text() == "mine"
+    assert not list(folder.rglob("*.cache"))
 
 
 def test_views_and_weights_of_another_version_are_one_sentence(tmp_path):

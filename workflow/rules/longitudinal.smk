@@ -11,7 +11,7 @@ rule people:
     params:
         key=lambda w: plan.key_of_people(w.bucket),
     shell:
-        "echo {params.key} > {output.key} 2> {log}"
+        "echo {params.key:q} > {output.key:q} 2> {log:q}"
 
 
 rule longitudinal:

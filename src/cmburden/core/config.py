@@ -9,8 +9,11 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
-from cmburden.core import resources
+from cmburden.core import resources, user_text
 from cmburden.core.errors import CMBurdenError
+
+#: Characters of a message that may quote a whole value.
+_MOST_OF_MESSAGE = 500
 
 
 def load(overrides: dict | None = None, path: Path | None = None) -> dict:
@@ -43,12 +46,7 @@ def write(config: dict, path: Path) -> None:
 
 
 def read_yaml(path: Path) -> dict:
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise CMBurdenError(f"{path}: there is no such file; name an existing one") from None
-    except yaml.YAMLError as error:
-        raise CMBurdenError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    content = user_text.yaml_of(user_text.text_of(Path(path)), str(path))
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -83,7 +81,10 @@ def _sentence(error: Any) -> str:
         wrong = sorted(set(error.instance) - set(known))
         return f"{key}: unknown key {wrong}, known are {known}"
     described = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
-    return f"{key}: {error.message}" + (f" ({described})" if described else "")
+    message = error.message
+    if len(message) > _MOST_OF_MESSAGE:
+        message = f"{message[:_MOST_OF_MESSAGE]} ..."
+    return f"{key}: {message}" + (f" ({described})" if described else "")
 
 
 def cohorts(config: dict) -> list[dict]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cmburden.core import user_text
 from cmburden.core.errors import CMBurdenError
 from cmburden.index.tree import BidsFile, number, suffixes_of
 
@@ -198,12 +198,7 @@ def filters_of(path: Path | str | None) -> dict[str, Filter]:
     """Content of a BIDS filter file: filters of ``t2starw`` (scans) and ``t1w``; {} if no file."""
     if not path:
         return {}
-    try:
-        content = json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise CMBurdenError(f"{path}: there is no such BIDS filter file") from None
-    except json.JSONDecodeError as error:
-        raise CMBurdenError(f"{path}: not JSON ({error}); see config/README.md") from None
+    content = user_text.json_of(user_text.text_of(Path(path)), str(path))
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
         raise CMBurdenError(
             f'{path}: write it as {{"t2starw": {{"acquisition": "highres"}}}}; see config/README.md'

@@ -14,6 +14,7 @@ from cmburden.core import config as configuration
 from cmburden.core import dataset, resources
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
+from cmburden.run import queue_names
 from cmburden.run.plan import Plan, raise_gc_thresholds
 
 #: Environment variable of the Snakemake process that the command line starts. The variable says
@@ -53,6 +54,7 @@ def plan_for_snakemake(overrides: dict[str, Any], *, main: bool) -> Plan:
     if not main:
         return Plan(configuration.merge(configuration.defaults(), overrides))
     raise_gc_thresholds()
+    queue_names.hide_ids()
     config = configuration.load(dict(overrides))
     if config["bids_dir"] and not os.environ.get(BEGUN):
         begin(Path(config["bids_dir"]), Layout(config["output_dir"] or "derivatives"), config)

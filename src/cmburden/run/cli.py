@@ -12,11 +12,14 @@ from typing import Any
 from cmburden import RESEARCH_USE_ONLY, __version__
 from cmburden.core.errors import exit_code
 from cmburden.core.paths import Layout
+from cmburden.run.environment import begin_again_in_utf8
 
 
 def main(arguments: list[str] | None = None) -> int | None:
-    """Run a command and return its exit code."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    """Run a command and return its exit code; without ``arguments``, that of this process."""
+    if arguments is None:
+        begin_again_in_utf8()
+        arguments = sys.argv[1:]
     chosen = next((a for a in arguments if not a.startswith("-")), None)
 
     def call() -> int:
@@ -85,6 +88,12 @@ def _timings() -> Any:
     return timings
 
 
+def _forget() -> Any:
+    from cmburden.run import forget
+
+    return forget
+
+
 #: Name of a command -> its help, and the function that imports its module.
 COMMANDS: dict[str, tuple[str, Callable[[], Any]]] = {
     "demo": ("simulate four small cohorts and run the whole pipeline on them", _demo),
@@ -96,6 +105,7 @@ COMMANDS: dict[str, tuple[str, Callable[[], Any]]] = {
         _review,
     ),
     "pilot": ("run some scans, then estimate the cost of all scans", _pilot),
+    "forget": ("remove a participant who has withdrawn from the output folder", _forget),
     "timings": ("show seconds a scan by stage, and bytes a scan by kind of file", _timings),
 }
 

@@ -16,15 +16,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cmburden import RESEARCH_USE_ONLY
 from cmburden.core import config as configuration
-from cmburden.core import resources
+from cmburden.core import resources, user_text
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import locked
 from cmburden.core.paths import Layout
-from cmburden.run import begin
+from cmburden.run import begin, environment
 
 #: Least free disk, MB. With less, the message about a failed run names the full disk.
 LEAST_FREE_MB = 50
@@ -85,8 +83,11 @@ def nested(settings: Sequence[str]) -> dict[str, Any]:
         key, equals, value = setting.partition("=")
         if not equals:
             raise CMBurdenError(f"--set {setting}: write it as key=value, such as buckets=8")
-        branch = yaml.safe_load(value)
-        for part in reversed(key.split(".")):
+        parts = key.split(".")
+        if not all(parts) or len(parts) > user_text.MOST_LEVELS:
+            raise CMBurdenError(f"--set {setting}: {key!r} is no key; see config/README.md")
+        branch = user_text.yaml_of(value, f"--set {setting}")
+        for part in reversed(parts):
             branch = {part: branch}
         merged = configuration.merge(merged, branch)
     return merged
@@ -133,7 +134,7 @@ def _participants(
     # Snakemake holds the lock as well, since it goes on if only this process is killed.
     code = subprocess.run(
         _snakemake(request, layout),
-        env=os.environ | {begin.BEGUN: "1"},
+        env=os.environ | environment.of_run(layout) | {begin.BEGUN: "1"},
         check=False,
         pass_fds=[lock],
     ).returncode

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from cmburden.core.errors import CMBurdenError, exit_code
-from cmburden.core.files import whole_file, write_json
+from cmburden.core.files import write_json
 from cmburden.detect.candidates import search
 from cmburden.detect.network import SpotNet
 from cmburden.models.weights import choose_device, load_tensors
 from cmburden.stats.matching import hits_by_score, only_near
-from cmburden.train import selection, slabs
+from cmburden.train import plain_files, selection, slabs
 from cmburden.train.patches import HardPlaces, Patch, draw_patch
 
 #: Steps between two checkpoints, and between two points of the curve.
@@ -100,18 +100,23 @@ class State:
             "checks": self.checks,
             "hard": self.hard.state(),
         }
-        with whole_file(path) as temporary:
-            torch.save(content, temporary)
+        plain_files.save(path, content)
 
     def load(self, path: Path, device: torch.device) -> None:
-        """Take over the checkpoint ``path``."""
-        content = torch.load(path, map_location=device, weights_only=True)
-        self.network.load_state_dict(content["network"])
-        self.optimiser.load_state_dict(content["optimiser"])
-        self.step, self.seconds = content["step"], content["seconds"]
-        self.curve, self.checks = content["curve"], content["checks"]
-        self.hard = HardPlaces(content["hard"])
-        self.running = self.curve[-1][1] if self.curve else None
+        """Take over the checkpoint ``path``; CMBurdenError where it is none of this version."""
+        content = plain_files.load(path, device)
+        try:
+            self.network.load_state_dict(content["network"])
+            self.optimiser.load_state_dict(content["optimiser"])
+            self.step, self.seconds = int(content["step"]), float(content["seconds"])
+            self.curve, self.checks = list(content["curve"]), list(content["checks"])
+            self.hard = HardPlaces(content["hard"])
+            self.running = self.curve[-1][1] if self.curve else None
+        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
+            raise CMBurdenError(
+                f"{path}: not a checkpoint of this version or of these options "
+                f"({type(error).__name__}); remove it to train from the start"
+            ) from error
 
     def add_loss(self, loss: float) -> None:
         """Count a step and its loss; add a row to the curve each ``CHECKPOINT_STEPS``."""
@@ -133,8 +138,13 @@ def begin(plan: TrainingPlan, checkpoint: Path, device: torch.device) -> State:
     network = SpotNet(plan.channels)
     if plan.start:
         weights = load_tensors(plan.start)
-        network = SpotNet(weights["entry.weight"].shape[0])
-        network.load_state_dict(weights)
+        try:
+            network = SpotNet(weights["entry.weight"].shape[0])
+            network.load_state_dict(weights)
+        except (RuntimeError, LookupError) as error:
+            raise CMBurdenError(
+                f"{plan.start}: not weights of this version's CNN; name those of this version"
+            ) from error
     network = network.to(device).to(memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.rate, weight_decay=WEIGHT_DECAY)
     state = State(network, optimiser)
@@ -256,8 +266,7 @@ def write_results(state: State, out: Path, slab_count: int) -> Path:
     """Write weights in half precision, curve.json and curve.png; the path of the weights."""
     weights = out / "detector.pt"
     tensors = {k: v.cpu().contiguous().half() for k, v in state.network.state_dict().items()}
-    with whole_file(weights) as temporary:
-        torch.save(tensors, temporary)
+    plain_files.save(weights, tensors)
     content = {
         "step_loss_seconds": state.curve,
         "step_sensitivity_and_at_one_fp": state.checks,

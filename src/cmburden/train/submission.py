@@ -16,6 +16,7 @@ import math
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -133,11 +134,14 @@ def run_jobs(runs: Sequence[StepRun], resources: Resources) -> int:
 def executor_of(resources: Resources) -> Executor:
     """submitit's executor, whose jobs are signalled in time and requeued."""
     resources.logs.mkdir(parents=True, exist_ok=True)
+    # Jobs and their results are pickles: a file that somebody else has put there beforehand would
+    # run. The new folder is empty, and nobody else may write into it.
+    folder = Path(tempfile.mkdtemp(prefix="submitted-", dir=resources.logs))
     if resources.executor == "debug":
-        return submitit.DebugExecutor(resources.logs)
+        return submitit.DebugExecutor(folder)
     if resources.slurm:
-        return _slurm(resources)
-    executor = submitit.LocalExecutor(resources.logs, max_num_timeout=TIMEOUTS)
+        return _slurm(resources, folder)
+    executor = submitit.LocalExecutor(folder, max_num_timeout=TIMEOUTS)
     executor.update_parameters(
         signal_delay_s=resources.signal_delay_s,
         timeout_min=resources.minutes,
@@ -147,7 +151,7 @@ def executor_of(resources: Resources) -> Executor:
     return executor
 
 
-def _slurm(resources: Resources) -> Executor:
+def _slurm(resources: Resources, folder: Path) -> Executor:
     cpus, memory_gb = resources.cpus, resources.memory_gb
     given = {
         "partition": resources.partition,
@@ -159,7 +163,7 @@ def _slurm(resources: Resources) -> Executor:
         # Since SLURM 22.05 srun no longer takes this number over from sbatch.
         "srun_args": [f"--cpus-per-task={cpus}"] if cpus else None,
     }
-    executor = submitit.SlurmExecutor(resources.logs, max_num_timeout=TIMEOUTS)
+    executor = submitit.SlurmExecutor(folder, max_num_timeout=TIMEOUTS)
     executor.update_parameters(
         **{key: value for key, value in given.items() if value is not None},
         signal_delay_s=resources.signal_delay_s,

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from PIL import Image
 
 from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.files import whole_file
 from cmburden.images.views import CHANNELS, OTHER_WAY, VIEW_PIXELS
 from cmburden.models.contract import CLASSES
-from cmburden.train import selection, slabs
+from cmburden.train import plain_files, selection, slabs
 from cmburden.train.slabs import Mined
 from cmburden.train.widen import widened
 from cmburden.verify import network as model
@@ -33,6 +30,8 @@ GAIN = (0.85, 1.15)
 BATCH = 64
 #: Highest learning rate, from random weights and from given ones. Unmeasured.
 RATE, FINE_TUNING_RATE = 2e-3, 3e-4
+#: File names in OUT: the state of a training, and the description of its views.
+CHECKPOINT, VIEWS = "checkpoint.pt", "views.yaml"
 #: Settings of ultralytics that are the same in every training.
 ULTRALYTICS = {
     "imgsz": VIEW_PIXELS,
@@ -79,6 +78,17 @@ class YoloPlan:
     @property
     def highest_rate(self) -> float:
         return self.rate or (RATE if self.start is None else FINE_TUNING_RATE)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """What a training must share with its checkpoint, in plain values."""
+        return {
+            "epochs": self.epochs,
+            "seed": self.seed,
+            "rate": self.highest_rate,
+            "fold": self.fold,
+            "without": list(self.without),
+        }
 
 
 def write_dataset(
@@ -140,52 +150,82 @@ def _write_tiff(path: Path, view: np.ndarray) -> None:
 
 def _describe(folder: Path) -> Path:
     names = "\n".join(f"  {number}: {name}" for number, name in enumerate(CLASSES))
-    description = folder / "views.yaml"
-    description.write_text(
-        f"path: {folder.resolve()}\ntrain: images/train\nval: images/val\n"
-        f"channels: {len(CHANNELS)}\nnames:\n{names}\n"
-    )
+    description = folder / VIEWS
+    with whole_file(description) as temporary:
+        temporary.write_text(
+            f"path: {folder.resolve()}\ntrain: images/train\nval: images/val\n"
+            f"channels: {len(CHANNELS)}\nnames:\n{names}\n"
+        )
     return description
 
 
 def train(mined: Path, out: Path, plan: YoloPlan) -> Path:
     """Train YOLO11 on the files of ``mined``; the path of the weights, ``out``/verifier.pt.
 
-    Ultralytics writes a checkpoint after each epoch. Started again, training goes on from it.
-    """
-    from ultralytics import YOLO
+    A checkpoint is written after each epoch. Started again, training goes on from it. No file of
+    ``out`` can run code: not one is unpickled.
 
-    last = out / "yolo" / "weights" / "last.pt"
-    dataset = out / "views" / "views.yaml"
-    if not dataset.exists():
-        dataset = write_dataset(mined, out / "views", fold=plan.fold, without=plan.without)
-    if last.exists() and _unfinished(last):
-        yolo = YOLO(last)
-        settings: dict[str, Any] = {"resume": True, "data": str(dataset)}
-    else:
-        first = model.untrained() if plan.start is None else _started(plan.start)
-        architecture = out / model.ARCHITECTURE
-        architecture.write_text(yaml.safe_dump(first.yaml))
-        yolo = YOLO(architecture)
-        settings = _settings(plan, dataset, out)
-        if plan.start is not None:
-            yolo.add_callback("on_pretrain_routine_end", _load_into(first))
-    # Ultralytics offers half precision on GPUs alone; bfloat16 halves the time on a CPU that has
-    # instructions for it.
-    yolo.add_callback("on_train_start", lambda trainer: setattr(trainer, "amp", True))
-    yolo.train(**settings)
-    # This training wrote the checkpoint, so that its pickled model may be opened here. Only its
-    # tensors leave.
-    network: Any = YOLO(last).model
+    Raises
+    ------
+    CMBurdenError
+        Where the checkpoint is none of this version, or of another plan.
+    """
+    checkpoint = out / CHECKPOINT
+    stored = _stored(checkpoint, plan) if checkpoint.exists() else None
+    if stored and stored["epoch"] + 1 >= plan.epochs:
+        return _write_weights(stored["mean"], out)
+    dataset = _dataset(mined, out / "views", plan)
+    from cmburden.train.yolo_trainer import Trainer
+
+    first = None
+    if plan.start is not None and not stored:
+        first = _started(plan.start).state_dict()
+    trainer = Trainer(_settings(plan, dataset, out), checkpoint, plan.plain, first, stored)
+    trainer.train()
+    return _write_weights(trainer.ema.ema.state_dict(), out)
+
+
+def _dataset(mined: Path, folder: Path, plan: YoloPlan) -> Path:
+    """The dataset in ``folder``, written where it is not whole.
+
+    Its description is always written anew, and ultralytics' caches of labels are removed: commands
+    in the former and pickles in the latter would run.
+    """
+    if not (folder / VIEWS).exists():
+        write_dataset(mined, folder, fold=plan.fold, without=plan.without)
+    for cache in folder.rglob("*.cache"):
+        cache.unlink()
+    return _describe(folder)
+
+
+def _stored(checkpoint: Path, plan: YoloPlan) -> dict[str, Any]:
+    """Content of ``checkpoint``; CMBurdenError unless it is a checkpoint of ``plan``."""
+    content = plain_files.load(checkpoint)
+    before, epoch, mean = (content.get(key) for key in ("plan", "epoch", "mean"))
+    if not isinstance(before, dict) or not isinstance(epoch, int) or not isinstance(mean, dict):
+        raise CMBurdenError(
+            f"{checkpoint}: not a checkpoint of this version; remove it to train from the start"
+        )
+    other = [f"{k} {before.get(k)}, not {v}" for k, v in plan.plain.items() if before.get(k) != v]
+    if other:
+        raise CMBurdenError(
+            f"{checkpoint}: of a training with {'; '.join(other)}; give the same options to go on, "
+            "or name another OUT"
+        )
+    return content
+
+
+def _write_weights(tensors: dict[str, torch.Tensor], out: Path) -> Path:
+    """Write ``tensors`` in half precision; the path of the weights."""
     weights = out / "verifier.pt"
-    with whole_file(weights) as temporary:
-        torch.save({name: _half(v) for name, v in network.state_dict().items()}, temporary)
+    plain_files.save(weights, {name: _half(v) for name, v in tensors.items()})
     return weights
 
 
 def _settings(plan: YoloPlan, dataset: Path, out: Path) -> dict[str, Any]:
     """Arguments of ultralytics' ``train``."""
     return ULTRALYTICS | {
+        "model": model.ARCHITECTURE,
         "data": str(dataset),
         "epochs": plan.epochs,
         "seed": plan.seed,
@@ -193,18 +233,6 @@ def _settings(plan: YoloPlan, dataset: Path, out: Path) -> dict[str, Any]:
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "lr0": plan.highest_rate,
     }
-
-
-def _unfinished(checkpoint: Path) -> bool:
-    """Whether ``checkpoint`` is of a training that was stopped; a finished one has epoch -1."""
-    try:
-        # This training wrote the file, so that its pickled settings may be opened.
-        content = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CMBurdenError(
-            f"{checkpoint}: not a whole checkpoint ({error}); remove it to train from the start"
-        ) from error
-    return bool(content.get("epoch", -1) >= 0)
 
 
 def _started(weights: Path) -> torch.nn.Module:
@@ -217,18 +245,10 @@ def _started(weights: Path) -> torch.nn.Module:
     return wide
 
 
-def _load_into(first: torch.nn.Module) -> Callable[[Any], None]:
-    """A callback that puts ``first``'s weights into the trainer's network and its running mean."""
-
-    def load(trainer: Any) -> None:
-        for network in (trainer.model, trainer.ema.ema):
-            network.load_state_dict(first.state_dict())
-
-    return load
-
-
 def _half(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.half() if tensor.is_floating_point() else tensor
+    """``tensor`` on the CPU; floats in half precision, its greatest number for what is larger."""
+    tensor = tensor.cpu()
+    return torch.nan_to_num(tensor.half()) if tensor.is_floating_point() else tensor
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,0 +1,84 @@
+"""A run's environment: caches that can be written, text in UTF-8, no ids in a cluster's queue."""
+
+import inspect
+import os
+import subprocess
+import sys
+import types
+
+import pytest
+
+from cmburden.core import resources
+from cmburden.core.paths import Layout
+from cmburden.run import begin, environment, queue_names
+
+FIXED = environment.ALWAYS
+
+
+def test_caches_that_can_be_written_stay_where_they_are(tmp_path):
+    assert environment.of_run(Layout(tmp_path / "out"), {"HOME": str(tmp_path)}) == FIXED
+    before = {"HOME": "/dev/null", "XDG_CACHE_HOME": str(tmp_path / "a")}
+    before["MPLCONFIGDIR"] = str(tmp_path / "b")
+    assert environment.of_run(Layout(tmp_path / "out"), before) == FIXED
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("home", ["/dev/null", "/proc/absent", "a\0b"])
+def test_without_a_home_caches_lie_in_the_output_folder(tmp_path, home):
+    out = tmp_path / "out"
+    assert environment.of_run(Layout(out), {"HOME": home}) == FIXED | {
+        "XDG_CACHE_HOME": str(out / "work/home/.cache"),
+        "MPLCONFIGDIR": str(out / "work/home/.config/matplotlib"),
+    }
+    assert (out / "work/home/.cache").is_dir()
+    # A variable that names such a place is no better.
+    before = {"HOME": str(tmp_path), "XDG_CACHE_HOME": home}
+    assert set(environment.of_run(Layout(out), before)) == {*FIXED, "XDG_CACHE_HOME"}
+
+
+def test_snakemake_starts_without_a_home(tmp_path):
+    variables = environment.of_run(Layout(tmp_path), {"HOME": "/dev/null"})
+    variables = os.environ | {"HOME": "/dev/null"} | variables
+    (tmp_path / "Snakefile").write_text(
+        "rule all:\n    output: 'a'\n    shell: 'touch {output:q}'\n"
+    )
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--quiet"]
+    subprocess.run(command, check=True, cwd=tmp_path, env=variables, capture_output=True)
+    assert (tmp_path / "a").exists()
+
+
+def test_text_is_utf_8_in_any_locale_and_modules_of_the_present_folder_are_not_imported(tmp_path):
+    (tmp_path / "yaml.py").write_text("raise SystemExit('imported from the present folder')")
+    (tmp_path / "ü.yaml").write_text("report: {title: übung}\n", encoding="utf-8")
+    bids = tmp_path / "bids"
+    bids.mkdir()
+    program = "import sys; from cmburden.run.cli import main; sys.exit(main())"
+    command = [sys.executable, "-P", "-c", program, "run", "bids", "out", "participant"]
+    command += ["--config-file", "ü.yaml", "--set", "nö=1"]
+    for variables in (
+        {"LC_ALL": "C"},
+        {"LC_ALL": "POSIX"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    ):
+        done = subprocess.run(
+            command, check=False, cwd=tmp_path, env=os.environ | variables, capture_output=True
+        )
+        assert done.returncode == 2, done.stderr
+        assert "unknown key ['nö']" in done.stderr.decode("utf-8")
+
+
+def test_a_job_in_the_queue_does_not_name_its_scan(monkeypatch):
+    plugin = pytest.importorskip(queue_names.PLUGIN)
+    original = getattr(plugin, queue_names.FUNCTION)
+    monkeypatch.setattr(plugin, queue_names.FUNCTION, original)
+    job = types.SimpleNamespace(wildcards=["sub-01_T2starw"])
+    assert original(job) == "sub-01_T2starw"
+    queue_names.hide_ids()
+    assert getattr(plugin, queue_names.FUNCTION)(job) == ""
+    # Comment and log are built from this function alone, which the plan for Snakemake replaces.
+    source = inspect.getsource(plugin.Executor.run_job)
+    assert "wildcard_str = get_job_wildcards(job)" in source
+    assert 'comment_str = f"rule_{job.name}_wildcards_{wildcard_str}"' in source
+    assert ".wildcards" not in source
+    assert "hide_ids" in inspect.getsource(begin.plan_for_snakemake)
+    assert "plan_for_snakemake" in (resources.root() / "Snakefile").read_text()
