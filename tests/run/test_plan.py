@@ -118,8 +118,6 @@ def unused_key(study, monkeypatch):
 
 
 def echo_time(study, monkeypatch):
-    # bids2table remembers a sidecar by its path as long as the process lives.
-    moved(study, monkeypatch)
     study.sidecar(NAMES[0], EchoTime=0.025)
 
 

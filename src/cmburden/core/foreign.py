@@ -56,14 +56,14 @@ def first_bytes(path: Path | str, number: int) -> bytes:
     """
     try:
         # Some devices act on being opened: they are looked at first.
-        kind = kind_of(os.stat(path).st_mode)
+        kind = kind_of(Path(path).stat().st_mode)
         if kind is not None:
             raise UnreadableFile(f"it is {kind}")
         # A pipe that took the file's place in between does not block.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
             return stream.read(number)
     except FileNotFoundError:
-        if os.path.islink(path):
+        if Path(path).is_symlink():
             raise UnreadableFile("it is a link to content that is not here") from None
         raise UnreadableFile("there is no such file") from None
     except OSError as error:

@@ -80,7 +80,10 @@ def choose(
                 reason = "echo_not_chosen"
                 fact = f"Echo {scan.image.echo} is not the one searched: {best.image.path} is."
             else:
-                reason, fact = "rec_not_chosen", f"Of its reconstructions {best.image.path} is used."
+                reason, fact = (
+                    "rec_not_chosen",
+                    f"The reconstruction {best.image.path} is used.",
+                )
             rejected.append(rejection_of(scan.image, reason, fact))
         if rules.require_t1w and best.t1w is None:
             fact = "The participant has no T1w and index.require_t1w is on."
@@ -113,16 +116,17 @@ def _possible(
     rejected: list[Rejection] = []
     for image in images:
         verdict = _verdict_by_name(image, rules)
-        if verdict is None:
-            sidecar = read_sidecar(image)
-            verdict = kinds.verdict_by_sidecar(image, sidecar.fields)
-            if verdict is None and image.scan_id in possible:
-                verdict = "duplicate", f"Same name as {possible[image.scan_id].image.path}."
-        if verdict is None:
-            scan = ChosenScan(image, sidecar, _nearest_session(t1w, image))
-            possible[image.scan_id] = scan
-        else:
+        if verdict is not None:
             rejected.append(rejection_of(image, *verdict))
+            continue
+        sidecar = read_sidecar(image)
+        verdict = kinds.verdict_by_sidecar(image, sidecar.fields)
+        if verdict is None and image.scan_id in possible:
+            verdict = "duplicate", f"Same name as {possible[image.scan_id].image.path}."
+        if verdict is not None:
+            rejected.append(rejection_of(image, *verdict))
+            continue
+        possible[image.scan_id] = ChosenScan(image, sidecar, _nearest_session(t1w, image))
     return list(possible.values()), rejected
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,7 +54,7 @@ class Digests:
         """
         key = annex.key_of(path)
         try:
-            stat = os.stat(path)
+            stat = path.stat()
         except FileNotFoundError:
             return f"annex:{key}" if key and was_read() else f"absent:{key or ''}"
         if key:

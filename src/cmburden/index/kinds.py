@@ -11,22 +11,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from cmburden.index.names import BidsFile
+from cmburden.index.walk import DATA_FOLDERS
 
+_OTHER_SUFFIXES = """T1w T2w PDw PDT2 FLAIR inplaneT1 inplaneT2 angio T1rho UNIT1 T1map T2map
+    T2starmap R1map R2map R2starmap PDmap MTRmap MTsat MTVmap MWFmap RB1map S0map M0map Chimap
+    TB1map T1rhomap defacemask mask dseg probseg VFA IRT1 MP2RAGE mp2rage MPM MTS MTR MESE TB1AFI
+    TB1TFL TB1RFM TB1SRGE TB1DAM TB1EPI RB1COR bold cbv sbref dwi ADC FA S0 trace colFA expADC epi
+    fieldmap magnitude magnitude1 magnitude2 phase1 phase2 phasediff asl m0scan pet CT photo SPACE
+    MPRAGE DIR STIR localizer scout svs mrsi unloc mrsref"""
 #: Suffixes of images that are neither GRE nor SWI, of BIDS 1.0 to 1.10. Maps are here too: their
 #: values are no signal.
-OTHER_SUFFIXES = frozenset(
-    """T1w T2w PDw PDT2 FLAIR inplaneT1 inplaneT2 angio T1rho UNIT1 T1map T2map T2starmap R1map
-    R2map R2starmap PDmap MTRmap MTsat MTVmap MWFmap RB1map S0map M0map Chimap TB1map T1rhomap
-    defacemask mask dseg probseg VFA IRT1 MP2RAGE mp2rage MPM MTS MTR MESE TB1AFI TB1TFL TB1RFM
-    TB1SRGE TB1DAM TB1EPI RB1COR bold cbv sbref dwi ADC FA S0 trace colFA expADC epi fieldmap
-    magnitude magnitude1 magnitude2 phase1 phase2 phasediff asl m0scan aslcontext asllabeling pet
-    CT photo SPACE T1wCE MPRAGE DIR STIR localizer scout svs mrsi unloc mrsref""".split()
-)
+OTHER_SUFFIXES = frozenset(_OTHER_SUFFIXES.split())
 #: Folders whose images are of other kinds, whatever their suffix.
-OTHER_FOLDERS = frozenset(
-    """func dwi fmap perf pet meg eeg ieeg beh micr nirs motion mrs derivatives sourcedata
-    code""".split()
-)
+OTHER_FOLDERS = DATA_FOLDERS - {"anat", "swi"} | {"derivatives", "sourcedata", "code"}
 #: Entities whose labels are free words on the image.
 _WORDS = ("acq", "rec", "desc", "mod", "proc")
 

@@ -9,7 +9,6 @@ Reference: BIDS specification 1.10, "The Inheritance Principle".
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -113,7 +112,7 @@ class Sidecars:
     def _content(self, path: str, *, keep: bool) -> dict[str, Any] | UnreadableFile:
         if path in self._read:
             return self._read[path]
-        content = _read(os.path.join(self.bids_dir, path))
+        content = _read(self.bids_dir / path)
         if keep:
             self._read[path] = content
         return content
@@ -149,7 +148,7 @@ def _most_specific(image: BidsFile, names: Iterable[_Name]) -> tuple[str | None,
     return best.file, [other.file for other in others if rank(other)[:3] == rank(best)[:3]]
 
 
-def _read(path: str) -> dict[str, Any] | UnreadableFile:
+def _read(path: Path) -> dict[str, Any] | UnreadableFile:
     """``FIELDS`` of the file, or why it cannot be read."""
     try:
         content = read_json_object(path)

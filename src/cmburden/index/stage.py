@@ -183,7 +183,7 @@ def _clash(
     names = {study.layout.brain_mask(scan), study.layout.record("preprocess", scan.scan_id)}
     other = next((outputs[name] for name in sorted(names) if name in outputs), None)
     if other is None:
-        outputs.update(dict.fromkeys(names, row["path"]))
+        outputs |= {name: str(row["path"]) for name in names}
         return None
     fact = f"Its results would have the names of those of {other}."
     session = row["session_id"] and row["session_id"].removeprefix("ses-")
@@ -243,7 +243,9 @@ def _missing(scan: ChosenScan, *explained: str | None) -> str | None:
         return "No sidecar: echo time and field strength are unknown."
     if scan.sidecar.notes and not scan.sidecar.fields:
         return "Echo time and field strength are unknown."
-    missing = [key for key in ("EchoTime", "MagneticFieldStrength") if key not in scan.sidecar.fields]
+    missing = [
+        key for key in ("EchoTime", "MagneticFieldStrength") if key not in scan.sidecar.fields
+    ]
     return f"Its sidecar gives no {' and no '.join(missing)}." if missing else None
 
 

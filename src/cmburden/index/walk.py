@@ -10,7 +10,7 @@ import dataclasses
 import errno
 import os
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +20,10 @@ from cmburden.index.names import Rejection, is_nifti
 
 #: Folders that BIDS names after kinds of data.
 DATA_FOLDERS = frozenset(
-    "anat swi func dwi fmap perf pet meg eeg ieeg beh micr nirs motion mrs".split()
+    (
+        *("anat", "swi", "func", "dwi", "fmap", "perf", "pet", "meg", "eeg", "ieeg"),
+        *("beh", "micr", "nirs", "motion", "mrs"),
+    )
 )
 #: Images in other formats. The second group are header and voxels of one image.
 _OTHER_FORMATS = re.compile(
@@ -83,9 +86,7 @@ def list_root(bids_dir: Path) -> Root:
         with os.scandir(bids_dir) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
-        raise CMBurdenError(
-            f"{bids_dir}: there is no such folder; name the BIDS folder"
-        ) from None
+        raise CMBurdenError(f"{bids_dir}: there is no such folder; name the BIDS folder") from None
     except OSError as error:
         raise CMBurdenError(
             f"{bids_dir}: the folder cannot be listed ({error.strerror}); give yourself the "
@@ -94,9 +95,8 @@ def list_root(bids_dir: Path) -> Root:
     folders, sidecars, rejected = [], [], []
     for entry in ordered:
         name = entry.name
-        if name.startswith("sub-") and (_is_folder(entry) or _is_nowhere(entry)):
-            folders.append(name)
-        elif _ALMOST_SUBJECT.match(name) and _is_folder(entry):
+        of_participant = name.startswith("sub-") and (_is_folder(entry) or _is_nowhere(entry))
+        if of_participant or (_ALMOST_SUBJECT.match(name) and _is_folder(entry)):
             folders.append(name)
         elif is_nifti(name) and not name.startswith("."):
             fact = "It lies beside the participants' folders."
@@ -112,9 +112,8 @@ def list_root(bids_dir: Path) -> Root:
 def list_folder(bids_dir: Path, folder: str) -> Listing:
     """The content of a participant's folder. No content of the tree raises an error."""
     listing = Listing(folder)
-    top = os.path.join(bids_dir, folder)
-    if os.path.islink(top):
-        fact = _stray_link(bids_dir, top, folder)
+    if (bids_dir / folder).is_symlink():
+        fact = _stray_link(bids_dir / folder)
         if fact:
             listing.rejected.append(Rejection(printable(folder), "no_scan", fact))
             return listing
@@ -127,20 +126,16 @@ def list_folder(bids_dir: Path, folder: str) -> Listing:
     return listing
 
 
-def _list_one(
-    bids_dir: Path, path: str, links: int, listing: Listing
-) -> Iterator[tuple[str, int]]:
+def _list_one(bids_dir: Path, path: str, links: int, listing: Listing) -> Iterator[tuple[str, int]]:
     """List one folder into ``listing``; yield the folders in it that are to be listed."""
     try:
-        with os.scandir(os.path.join(bids_dir, path)) as entries:
+        with os.scandir(bids_dir / path) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         fact = f"The folder cannot be listed ({error.strerror})."
         listing.rejected.append(Rejection(printable(path), "no_access", fact))
         return
-    foreign: dict[str, list[str]] = defaultdict(list)
-    dicom: list[str] = []
-    unnamed: list[str] = []
+    others = []
     for entry in ordered:
         name, where = entry.name, f"{path}/{entry.name}"
         if _is_folder(entry):
@@ -148,24 +143,37 @@ def _list_one(
                 yield from _folder(entry, where, links, listing)
         elif is_nifti(name):
             _image(entry, where, listing)
-        elif name.startswith("."):
-            continue
         elif name.lower().endswith(".json"):
             listing.sidecars.setdefault(path, []).append(name)
-        elif _DICOM.search(name):
+        elif not name.startswith("."):
+            others.append(name)
+    _other_formats(bids_dir, path, others, listing)
+
+
+def _other_formats(bids_dir: Path, path: str, names: list[str], listing: Listing) -> None:
+    """Reject images of other formats among the files of a folder: DICOM files of it as one."""
+    images: dict[str, list[str]] = defaultdict(list)
+    dicom, unnamed = [], []
+    for name in names:
+        if _DICOM.search(name):
             dicom.append(name)
         elif _OTHER_FORMATS.search(name):
-            foreign[_OTHER_FORMATS.sub("", name)].append(name)
+            images[_OTHER_FORMATS.sub("", name)].append(name)
+        elif "." not in name or name.rpartition(".")[2].isdigit():
+            unnamed.append(name)
         else:
             listing.other_files += 1
-            unnamed += [name] if "." not in name or name.rpartition(".")[2].isdigit() else []
-    if dicom or (unnamed and _is_dicom(os.path.join(bids_dir, path, unnamed[0]))):
-        number = len(dicom) or len(unnamed)
-        fact = f"The folder holds {number} DICOM file(s)."
+    if unnamed and _is_dicom(bids_dir / path / unnamed[0]):
+        dicom += unnamed
+    else:
+        listing.other_files += len(unnamed)
+    if dicom:
+        fact = f"The folder holds {len(dicom)} DICOM file(s)."
         listing.rejected.append(Rejection(printable(path), "wrong_format", fact))
-    for names in foreign.values():
-        fact = f"It is a {printable(names[-1].rpartition('.')[2])} file, not NIfTI."
-        where = printable(f"{path}/{names[-1]}")
+    for of_image in images.values():
+        ending = printable(of_image[-1].rpartition(".")[2])
+        fact = f"Its format is {ending}, not NIfTI."
+        where = printable(f"{path}/{of_image[-1]}")
         listing.rejected.append(Rejection(where, "wrong_format", fact))
 
 
@@ -180,7 +188,7 @@ def _folder(
         yield path, links
         return
     known = entry.name.startswith("ses-") or entry.name in DATA_FOLDERS
-    if known and links < _MOST_LINKS and not _leads_back(entry.path):
+    if known and links < _MOST_LINKS and not _leads_back(Path(entry.path)):
         yield path, links + 1
         return
     fact = "It is a link to a folder, which is not followed."
@@ -213,18 +221,18 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _is_nowhere(entry: os.DirEntry[str]) -> bool:
     """Whether the entry is a link to a folder that is not here."""
-    return entry.is_symlink() and not os.path.exists(entry.path) and not is_nifti(entry.name)
+    absent = entry.is_symlink() and not os.access(entry.path, os.F_OK)
+    return absent and not is_nifti(entry.name)
 
 
-def _leads_back(link: str) -> bool:
+def _leads_back(link: Path) -> bool:
     """Whether the link leads to one of the folders that it lies in."""
-    target, here = os.path.realpath(link), os.path.realpath(os.path.dirname(link))
-    return os.path.commonpath([target, here]) == target
+    return Path(os.path.realpath(link.parent)).is_relative_to(os.path.realpath(link))
 
 
-def _stray_link(bids_dir: Path, link: str, folder: str) -> str | None:
+def _stray_link(link: Path) -> str | None:
     """Why a participant's folder that is a link is not listed; None if it holds a participant."""
-    if not os.path.exists(link):
+    if not os.access(link, os.F_OK):
         return "The folder is a link to a folder that is not here."
     if _leads_back(link):
         return "The folder is a link that leads back to where it lies."
@@ -233,23 +241,14 @@ def _stray_link(bids_dir: Path, link: str, folder: str) -> str | None:
             names = [entry.name for entry in entries]
     except OSError as error:
         return f"The folder is a link to a folder that cannot be listed ({error.strerror})."
-    known = ("ses-", f"{folder}_", *DATA_FOLDERS)
+    known = ("ses-", f"{link.name}_", *DATA_FOLDERS)
     if names and not any(name.startswith(known) for name in names):
         return "The folder is a link to a folder that holds no participant."
     return None
 
 
-def _is_dicom(path: str) -> bool:
+def _is_dicom(path: Path) -> bool:
     try:
         return first_bytes(path, _DICOM_MARK_AT + len(_DICOM_MARK)).endswith(_DICOM_MARK)
     except UnreadableFile:
         return False
-
-
-def seen(listing: Listing) -> str:
-    """What the folder holds, for the sentence on a participant without a scan."""
-    reasons = Counter(rejection.reason for rejection in listing.rejected)
-    parts = [f"{number} {reason}" for reason, number in sorted(reasons.items())]
-    if listing.other_files:
-        parts.append(f"{listing.other_files} file(s) of no kind of image")
-    return ", ".join(parts)
