@@ -116,6 +116,9 @@ def verdict_by_name(image: BidsFile, suffixes: Mapping[str, str | None]) -> Verd
         return "projection", "Its name says minimum or maximum projection."
     if not searched:
         return _verdict_of_suffix(image, suffixes)
+    if image.loose and image.stem.startswith(f"{image.folder}_{image.loose[0]}_"):
+        # sub-01_S_0413_T2starw may be of another person than sub-01.
+        return "bad_name", f"{image.loose[0]} after {image.folder} is no entity."
     coil = coil_of(image)
     if coil:
         return "single_coil", f"It is {coil}."
