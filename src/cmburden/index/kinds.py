@@ -114,8 +114,11 @@ def verdict_by_name(image: BidsFile, suffixes: Mapping[str, str | None]) -> Verd
         return "other_kind", f"Images in {other_folder}/ are neither GRE nor SWI."
     if is_projection(image):
         return "projection", "Its name says minimum or maximum projection."
-    if not searched:
-        return _verdict_of_suffix(image, suffixes)
+    return _verdict_of_words(image) if searched else _verdict_of_suffix(image, suffixes)
+
+
+def _verdict_of_words(image: BidsFile) -> Verdict | None:
+    """Why an image with a suffix that is searched is no scan by the rest of its name."""
     if image.loose and image.stem.startswith(f"{image.folder}_{image.loose[0]}_"):
         # sub-01_S_0413_T2starw may be of another person than sub-01.
         return "bad_name", f"{image.loose[0]} after {image.folder} is no entity."
