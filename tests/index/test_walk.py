@@ -8,6 +8,8 @@ from small_trees import SOUND, images_of, index_of, tree
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.foreign import printable
+from cmburden.core.manifest import read_scans
+from cmburden.core.paths import Layout
 from cmburden.index import digests, stage
 from cmburden.index.names import BidsFile, Rejection, parse_image, wrong_label
 from cmburden.index.walk import list_folder
@@ -273,6 +275,25 @@ def test_two_scans_never_share_their_results(tmp_path, first, second):
     assert list(made.manifest["path"]) == [f"sub-01/anat/{first}"]
     assert made.reasons == {f"sub-01/anat/{second}": "duplicate"}
     assert f"sub-01/anat/{first}" in made.message(f"sub-01/anat/{second}")
+
+
+def test_all_names_of_results_are_unique(tmp_path):
+    middles = ("", "_acq-swi", "_acq-GRE", "_acq-x", "_run-1", "_acq-x_run-1", "_run-1_acq-x")
+    names = [
+        f"sub-01/anat/sub-01{middle}{loose}_{suffix}.nii.gz"
+        for middle in middles
+        for suffix in ("T2starw", "MEGRE", "swi", "SWI", "GRE", "T2star")
+        for loose in ("", "_loose")
+    ]
+    made = index_of(tree(tmp_path / "bids", names))
+    assert len(made.scans) + len(made.reasons) == len(names)
+    assert set(made.reasons.values()) == {"duplicate", "bad_name"}
+    layout = Layout(tmp_path / "out")
+    scans = read_scans(layout.manifest, tmp_path / "bids")
+    assert len(scans) == len(made.scans) >= 20
+    for name_of in (layout.preproc, layout.brain_mask, layout.lesion_table, layout.viewer):
+        assert len({name_of(scan) for scan in scans}) == len(scans)
+    assert len({layout.record("verify", scan.scan_id) for scan in scans}) == len(scans)
 
 
 def test_two_people_never_share_a_scan_id(tmp_path):
