@@ -80,6 +80,7 @@ def test_the_name_says_the_kind(tmp_path, middle, reason):
         ({"ImageType": ["DERIVED", "SECONDARY", "PROJECTION IMAGE"]}, "projection"),
         ({"SeriesDescription": "mIP_Images(SW)"}, "projection"),
         ({"SeriesDescription": "Minimum intensity projection"}, "projection"),
+        ({"SeriesDescription": "SWI_min_proj"}, "projection"),
         ({"SeriesDescription": "gre_uncombined"}, "single_coil"),
         ({"BodyPartExamined": "CSPINE"}, "not_brain"),
         ({"BodyPartExamined": "NECK"}, "not_brain"),

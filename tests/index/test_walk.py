@@ -267,6 +267,7 @@ def test_the_session_of_the_folder_is_taken_where_the_name_lacks_it(tmp_path):
         ("sub-01_T2starw.nii.gz", "sub-01_MEGRE.nii.gz"),
         ("sub-01_T2starw.nii", "sub-01_T2starw.nii.gz"),
         ("sub-01_acq-x_T2starw.nii.gz", "sub-01_acq-x_loose_T2starw.nii.gz"),
+        ("sub-01_T2starw.nii.gz", "old/sub-01_T2starw.nii.gz"),
     ],
 )
 def test_two_scans_never_share_their_results(tmp_path, first, second):

@@ -45,9 +45,9 @@ class Rules:
             t1w_filter=filters.get("t1w", {}),
         )
 
-    def preference(self, image: BidsFile) -> tuple[int, str]:
-        """Sort key of images: the earlier suffix of the configuration, then the path."""
-        return list(self.suffixes).index(image.suffix), image.path
+    def preference(self, image: BidsFile) -> tuple[int, int, str]:
+        """Sort key of images: the earlier suffix of the configuration, then the place."""
+        return list(self.suffixes).index(image.suffix), *image.place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _possible(
     t1w = [i for i in t1w if passes(i, rules.t1w_filter)]
     possible: dict[str, ChosenScan] = {}
     rejected: list[Rejection] = []
-    for image in images:
+    for image in sorted(images, key=lambda image: image.place):
         verdict = _verdict_by_name(image, rules)
         if verdict is not None:
             rejected.append(rejection_of(image, *verdict))

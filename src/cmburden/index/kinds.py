@@ -29,7 +29,7 @@ _WORDS = ("acq", "rec", "desc", "mod", "proc")
 
 _PROJECTION = re.compile(
     r"(?:min|max|mn|mx)ip|(?:^|[^a-z]|swi|sw)mip(?:s|swi|images?)?(?![a-z])"
-    r"|intensity.?projection"
+    r"|intensity.?projection|(?:min|max)(?:imum)?[ _-]?proj"
 )
 _PROJECTION_TYPES = re.compile(r"M[NX]?IP|(?:MIN|MAX)[ _]?IP|(?:M[A-Z]+ )?PROJECTION(?: IMAGE)?")
 #: Words before "phase" that make it another term: in-phase images are magnitudes.

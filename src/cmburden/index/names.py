@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import unicodedata
 
 from cmburden.core.foreign import printable
 
@@ -88,6 +89,11 @@ class BidsFile:
         return tuple(self.path.split("/")[1:-1])
 
     @property
+    def place(self) -> tuple[int, str]:
+        """Sort key: anat/ comes before a folder within it, where people put older versions."""
+        return len(self.folders), self.path
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Remarks on the name, in sentences."""
         notes = []
@@ -110,15 +116,18 @@ def wrong_label(folder: str) -> str | None:
     (None, None)
     >>> wrong_label("Sub-05")
     'The name of the folder is to begin with sub-.'
+    >>> wrong_label("sub-ü 2").rpartition(", ")[2]
+    'such as sub-u2.'
     """
     if not folder.startswith("sub-"):
         return "The name of the folder is to begin with sub-."
     if len(os.fsencode(folder)) > _LONGEST:
         return f"The name of the folder has more than {_LONGEST} bytes."
     if not _LABEL.fullmatch(folder.removeprefix("sub-")):
-        plain = "".join(re.findall(r"[A-Za-z0-9]", folder.removeprefix("sub-")))
-        proposal = f", such as sub-{plain}" if plain else ""
-        return f"The label is to have letters A-Z and digits{proposal}."
+        letters = unicodedata.normalize("NFKD", folder.removeprefix("sub-"))
+        plain = "".join(re.findall(r"[A-Za-z0-9]", letters))
+        proposal = f"; BIDS allows letters and digits, such as sub-{plain}" if plain else ""
+        return f"The label is empty or has marks other than A-Z, digits, _ - . and +{proposal}."
     return None
 
 

@@ -301,10 +301,12 @@ def _nothing(bids_dir: Path, rules: Rules, tree: BidsTree, rejected: Iterable[Ro
 def _rejected_row(rejection: Rejection, participant_id: str | None, study: Study) -> Row:
     """Row of the rejected table."""
     label = participant_id.removeprefix("sub-") if participant_id else None
+    folders = rejection.path.split("/")[1:]
+    session = rejection.session and f"ses-{rejection.session}"
     return {
         "path": rejection.path,
         "participant_id": participant_id,
-        "session_id": f"ses-{rejection.session}" if rejection.session else None,
+        "session_id": session or next((f for f in folders if f.startswith("ses-")), None),
         "reason": rejection.reason,
         "message": with_advice(rejection.reason, rejection.fact),
         "cohort": study.cohort(label) if label else None,
