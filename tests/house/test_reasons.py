@@ -208,11 +208,64 @@ def no_scan(study: Study) -> Verdict:
     return study.rejected("sub-02")
 
 
-def wrong_suffix(study: Study) -> Verdict:
+def beside_a_scan(study: Study, name: str, sidecar: str | None = None) -> Verdict:
+    """What `index` says of the image ``name`` of a participant who has a scan too."""
     study.image(head())
-    study.image(head(), name="sub-01/swi/sub-01_minIP")
+    study.image(head(), name=name)
+    if sidecar is not None:
+        study.put(sidecar.encode(), f"{name}.json")
     study.indexed()
-    return study.rejected("sub-01/swi/sub-01_minIP.nii")
+    return study.rejected(f"{name}.nii")
+
+
+def wrong_suffix(study: Study) -> Verdict:
+    return beside_a_scan(study, "sub-01/swi/sub-01_SWIp")
+
+
+def other_kind(study: Study) -> Verdict:
+    return beside_a_scan(study, "sub-01/anat/sub-01_FLAIR")
+
+
+def projection(study: Study) -> Verdict:
+    return beside_a_scan(study, "sub-01/swi/sub-01_minIP")
+
+
+def single_coil(study: Study) -> Verdict:
+    return beside_a_scan(study, "sub-01/swi/sub-01_coil-12_GRE")
+
+
+def bad_name(study: Study) -> Verdict:
+    return beside_a_scan(study, "sub-01/anat/T2starw")
+
+
+def wrong_folder(study: Study) -> Verdict:
+    return beside_a_scan(study, "sub-01/anat/sub-02_T2starw")
+
+
+def neck(study: Study) -> Verdict:
+    sidecar = '{"BodyPartExamined": "CSPINE"}'
+    return beside_a_scan(study, "sub-01/anat/sub-01_T2star", sidecar)
+
+
+def wrong_format(study: Study) -> Verdict:
+    study.image(head())
+    study.put(b"DICOM", "sub-02/dicom/IM0001.dcm")
+    study.indexed()
+    return study.rejected("sub-02/dicom")
+
+
+def no_access(study: Study) -> Verdict:
+    # The tests may run as root, who may read everything. Reading the start of a process's memory
+    # gives the error of a broken disk.
+    study.image(head())
+    link = study.bids / "sub-01/anat/sub-01_run-2_T2starw.nii"
+    link.symlink_to("/proc/self/mem")
+    study.indexed()
+    return study.rejected("sub-01/anat/sub-01_run-2_T2starw.nii")
+
+
+def rec_not_chosen(study: Study) -> Verdict:
+    return beside_a_scan(study, "sub-01/anat/sub-01_rec-norm_T2starw")
 
 
 def part_phase(study: Study) -> Verdict:
@@ -302,9 +355,18 @@ ROWS = (
     Row(brain_mask, "failed", "ml, outside 700 to 2200", marks=SLOW),
     Row(registration, "failed", "below 0.85", marks=SLOW),
     Row(no_scan, None, "['T1w']"),
-    Row(wrong_suffix, None, "minIP"),
+    Row(no_access, None, "Input/output error"),
+    Row(bad_name, None, "begin with sub-01_"),
+    Row(wrong_format, None, "1 DICOM file(s)"),
+    Row(wrong_folder, None, "The name says sub-02"),
+    Row(neck, None, "BodyPartExamined is SPINE", reason="not_brain"),
+    Row(other_kind, None, "FLAIR"),
+    Row(wrong_suffix, None, "index.suffixes.SWIp=GRE"),
+    Row(projection, None, "projection"),
+    Row(single_coil, None, "coil-12"),
     Row(part_phase, None, "part-phase"),
     Row(echo_not_chosen, None, "Echo 1"),
+    Row(rec_not_chosen, None, "sub-01_T2starw.nii is used"),
     Row(filtered, None, "session"),
     Row(duplicate, None, f"Same name as {NAME}"),
     Row(upstream, "failed", "failed at preprocess (empty_file)"),

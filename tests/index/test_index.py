@@ -64,7 +64,9 @@ def test_suffixes_parts_echoes_and_sessions(tmp_path):
     assert scans["sub-01_ses-1_T2starw"].t1w_path.name == "sub-01_ses-2_T1w.nii.gz"
     assert scans["sub-03_part-mag_T2starw"].phase_path.name.endswith("part-phase_T2starw.nii.gz")
     assert rejected == {
-        "sub-02/swi/sub-02_minIP.nii.gz": "wrong_suffix",
+        "sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz": "other_kind",
+        "sub-02/swi/sub-02_minIP.nii.gz": "projection",
+        "sub-04/anat/sub-04_T1w.nii.gz": "other_kind",
         "sub-03/anat/sub-03_part-phase_T2starw.nii.gz": "part_phase",
         "sub-04": "no_scan",
     }
@@ -187,7 +189,7 @@ def test_an_unchanged_tree_leaves_the_manifest_untouched(tmp_path):
     [
         ({"participant_label": ["01", "77", "88"]}, "['77', '88'] are not in the tree"),
         ({"session_label": ["9"]}, "['9'] are not in the tree"),
-        ({"index": {"suffixes": {"swi": "SWI"}}}, "no scan matches"),
+        ({"index": {"suffixes": {"T2starw": None}}}, "no scan matches"),
     ],
 )
 def test_mistakes_are_one_sentence(tmp_path, overrides, words):

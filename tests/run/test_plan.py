@@ -6,6 +6,7 @@ what reaches a job through its inputs alone (a threshold reaches the tables so) 
 
 import importlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -118,8 +119,6 @@ def unused_key(study, monkeypatch):
 
 
 def echo_time(study, monkeypatch):
-    # bids2table remembers a sidecar by its path as long as the process lives.
-    moved(study, monkeypatch)
     study.sidecar(NAMES[0], EchoTime=0.025)
 
 
@@ -261,6 +260,14 @@ def test_readers_decisions_and_sessions_are_part_of_the_cohort(study):
     flow.layout.reviews.parent.mkdir(parents=True, exist_ok=True)
     flow.layout.reviews.write_bytes(b"a decision")
     assert before != with_sessions != flow.of_cohort() != before
+
+
+def test_a_participants_table_that_is_no_file_does_not_hang(study):
+    before = study.flow().of_cohort()["files"]
+    path = study.bids / "participants.tsv"
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    assert "a named pipe" in study.flow().of_cohort()["files"] != before
 
 
 def test_the_main_process_indexes_and_jobs_believe_the_manifest(study, monkeypatch):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bids2table import parse_bids_entities
 
 from cmburden.core.files import write_json
 from cmburden.core.keys import bucket_of, hash_of, seed_of
@@ -76,18 +75,19 @@ def manifest_rows(scans: int, buckets: int, seed: int = 0) -> list[dict[str, Any
     rows = []
     for name in names(scans, seed):
         stem = name.rsplit("/", 1)[1].removesuffix(".nii.gz")
-        entities = parse_bids_entities(name)
+        participant, session = name.split("/")[:2]
+        suffix = stem.rpartition("_")[2]
         rows.append(
             {
                 "scan_id": stem,
                 "cohort": "synthetic",
-                "participant_id": f"sub-{entities['sub']}",
-                "session_id": f"ses-{entities['ses']}",
-                "suffix": entities["suffix"],
-                "contrast": "SWI" if entities["suffix"] == "swi" else "GRE",
+                "participant_id": participant,
+                "session_id": session,
+                "suffix": suffix,
+                "contrast": "SWI" if suffix == "swi" else "GRE",
                 "path": name,
-                "entities": json.dumps([[key, entities[key]] for key in ("sub", "ses")]),
-                "echo_time_s": _ECHO_S[entities["suffix"]],
+                "entities": json.dumps([part.split("-") for part in (participant, session)]),
+                "echo_time_s": _ECHO_S[suffix],
                 "field_strength_t": _FIELD_T,
                 "manufacturer": "Synthetic",
                 "bucket": bucket_of(stem, buckets),

@@ -150,6 +150,9 @@ def _without_scan(
 
 def _telling(files: pd.DataFrame) -> dict[str, Any]:
     """The row of `rejected` that says why a participant has no scan."""
+    of_folder = files[files["path"] == files["participant_id"]]
+    if len(of_folder):
+        return of_folder.iloc[0].to_dict()
     for reason in ("filtered", "cohort"):
         if (files["reason"] == reason).all():
             return files.iloc[0].to_dict()

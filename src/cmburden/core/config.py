@@ -55,16 +55,31 @@ def read_yaml(path: Path) -> dict:
 
 
 def merge(base: dict, over: dict) -> dict:
-    """``over`` merged into ``base`` key by key. ``suffixes`` and all that is no dict is replaced.
+    """``over`` merged into ``base`` key by key. What is no dict is replaced.
 
     >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
     {'a': {'b': 3, 'c': 2}}
     """
     merged = dict(base)
     for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(base.get(key), dict) and key != "suffixes"
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
         merged[key] = merge(base[key], value) if both else value
+        if both and key == "suffixes":
+            merged[key] = _ordered(merged[key], base[key], value)
     return merged
+
+
+def _ordered(merged: dict, base: dict, over: dict) -> dict:
+    """``merged`` suffixes in the order of preference.
+
+    Known suffixes that the user names come first, in the user's order. New ones come last.
+
+    >>> base = {"T2starw": "GRE", "swi": "SWI"}
+    >>> _ordered({**base, "T2s": "GRE"}, base, {"T2s": "GRE", "swi": "SWI"})
+    {'swi': 'SWI', 'T2starw': 'GRE', 'T2s': 'GRE'}
+    """
+    named = [name for name in over if name in base]
+    return {name: merged[name] for name in dict.fromkeys([*named, *base, *over])}
 
 
 def check(config: dict, schema: str = "config") -> None:

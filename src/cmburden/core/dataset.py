@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import os
 from pathlib import Path
+from typing import Any
 
 from cmburden import __version__
 from cmburden.core.files import whole_file, write_json
+from cmburden.core.foreign import UnreadableFile, read_json_object
 from cmburden.core.paths import Layout
 
 #: Patterns of .bidsignore: folders and names of CMBurden that BIDS does not know.
@@ -26,20 +28,24 @@ IGNORED = (
     "**/*_swi.*",
     "**/*_SWI.*",
     "**/*_GRE.*",
+    "**/*_T2star.*",
+    "**/*_SWImag.*",
+    "**/*_FLASH.*",
 )
 
 
 def write_description(layout: Layout, bids_dir: Path) -> None:
     """Write description and .bidsignore; warn if another version of CMBurden made the folder."""
-    source = {}
+    source: dict[str, Any] = {}
     path = Path(bids_dir) / "dataset_description.json"
-    if path.exists():
+    if os.path.lexists(path):
         try:
-            source = json.loads(path.read_text())
-        except json.JSONDecodeError:
-            logging.warning("%s: not JSON; the source's name is not carried over", path)
+            source = read_json_object(path)
+        except UnreadableFile as error:
+            logging.warning("%s: %s; the source's name is not carried over", path, error)
+    name, doi = source.get("Name", Path(bids_dir).name), source.get("DatasetDOI")
     description = {
-        "Name": f"CMBurden of {source.get('Name', Path(bids_dir).name)}",
+        "Name": f"CMBurden of {name}",
         "BIDSVersion": "1.10.0",
         "DatasetType": "derivative",
         "GeneratedBy": [
@@ -49,18 +55,18 @@ def write_description(layout: Layout, bids_dir: Path) -> None:
                 "Description": "Cerebral microbleed detection. Research use only.",
             }
         ],
-        "SourceDatasets": [
-            {"DOI": source["DatasetDOI"]} if "DatasetDOI" in source else {"URL": "bids:raw:"}
-        ],
+        "SourceDatasets": [{"DOI": doi} if isinstance(doi, str) else {"URL": "bids:raw:"}],
     }
+    written: dict[str, Any] = {}
     if layout.description.exists():
         try:
-            before = json.loads(layout.description.read_text())["GeneratedBy"][0]["Version"]
-        except (json.JSONDecodeError, KeyError, IndexError):
-            before = "unknown"
+            written = read_json_object(layout.description)
+            before = written["GeneratedBy"][0]["Version"]
+        except (UnreadableFile, KeyError, IndexError, TypeError):
+            written, before = {}, "unknown"
         if before != __version__:
             logging.warning("%s was made by version %s, now %s", layout.root, before, __version__)
-    if not layout.description.exists() or json.loads(layout.description.read_text()) != description:
+    if written != description:
         write_json(layout.description, description)
     ignored = "\n".join(IGNORED) + "\n"
     if not layout.bidsignore.exists() or layout.bidsignore.read_text() != ignored:

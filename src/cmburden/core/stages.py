@@ -31,7 +31,7 @@ class Stage:
     unit: Literal["cohort", "scan", "bucket", "participants"]
 
 
-INDEX = Stage("index", 1, "cohort")
+INDEX = Stage("index", 2, "cohort")
 PREPROCESS = Stage("preprocess", 1, "scan")
 REGISTER = Stage("register", 1, "scan")
 DETECT = Stage("detect", 7, "bucket")

@@ -28,9 +28,15 @@ CHANGES_OF_A_LESION = ("new", "persisting", "lost", "not comparable")
 HEMISPHERES = ("left", "right", "unknown")
 
 _SCAN = (
-    _c("scan_id", "str", "File name of the source image, without extension", required=True),
+    _c(
+        "scan_id",
+        "str",
+        "File name of the source image, without extension; with the session of its folder if the "
+        "name lacks it",
+        required=True,
+    ),
     _c("cohort", "str", "First cohort whose participant_pattern matches", required=True),
-    _c("participant_id", "str", "Participant label, with 'sub-'", required=True),
+    _c("participant_id", "str", "Name of the participant's folder", required=True),
     _c("session_id", "str", "Session label, with 'ses-'; null for a file in no session"),
 )
 
@@ -89,11 +95,13 @@ MANIFEST = Table(
 
 REJECTED = Table(
     "rejected",
-    "an image that is no scan, or a participant without a scan, with the reason",
+    "an image or folder that is no scan, or a participant without a scan, with the reason",
     ("path", "participant_id"),
     (
-        _c("path", "str", "Image or participant's folder, relative to the BIDS folder"),
-        _c("participant_id", "str", "Participant label, with 'sub-'"),
+        _c(
+            "path", "str", "Image or folder, relative to the BIDS folder, with escapes if not UTF-8"
+        ),
+        _c("participant_id", "str", "Name of the participant's folder; null for a stray file"),
         _c("cohort", "str", "Cohort of the participant, as in manifest"),
         _c("session_id", "str", "Session label, with 'ses-'"),
         _c("reason", "str", "Reason code", required=True),

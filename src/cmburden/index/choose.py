@@ -1,34 +1,27 @@
-"""Chooses a participant's scans among the images. Each other image of GRE or SWI gets a reason."""
+"""Chooses a participant's scans among the images. Each other image gets a reason."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from cmburden.core import user_text
-from cmburden.core.errors import CMBurdenError
-from cmburden.index.tree import BidsFile, number, suffixes_of
-
-#: Suffixes of GRE and SWI. An image with one that ``index.suffixes`` lacks gets a reason.
-RELATED = {"T2starw", "MEGRE", "swi", "SWI", "GRE", "minIP", "mIP", "T2starmap", "Chimap", "T2star"}
-#: Names that filter files may use for an entity.
-_LONG_NAMES = {"session": "ses", "acquisition": "acq", "reconstruction": "rec", "subject": "sub"}
-#: Keys of a filter file that are ignored, since every image here has the same value.
-_IGNORED_FILTERS = ("datatype", "extension")
-
-Sidecar = Mapping[str, Any]
-Filter = Mapping[str, Any]
+from cmburden.core.text import natural
+from cmburden.index import kinds
+from cmburden.index.filters import Filter, filters_of, labels_of, passes
+from cmburden.index.names import BidsFile, Rejection
+from cmburden.index.sidecars import Sidecar
+from cmburden.index.values import echo_time
 
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
     """Rules of the choice: config ``index``, session labels and the filter file.
 
-    ``sessions`` are the labels that the user asked for; an empty set means all sessions. An echo
-    time in the range ``echo_time_ms`` is preferred.
+    ``suffixes`` are suffix -> contrast, in the order of preference. ``sessions`` are the labels
+    that the user asked for; an empty set means all sessions. An echo time in the range
+    ``echo_time_ms`` is preferred.
     """
 
     suffixes: Mapping[str, str]
@@ -42,8 +35,9 @@ class Rules:
     def of(cls, config: dict[str, Any]) -> Rules:
         """Rules of a whole configuration; CMBurdenError if the filter file cannot be used."""
         settings, filters = config["index"], filters_of(config.get("bids_filter_file"))
+        searched = {name: contrast for name, contrast in settings["suffixes"].items() if contrast}
         return cls(
-            suffixes=settings["suffixes"],
+            suffixes=searched,
             echo_time_ms=settings["echo_time_ms"],
             require_t1w=settings["require_t1w"],
             sessions=frozenset(labels_of(config, "session_label")),
@@ -51,15 +45,9 @@ class Rules:
             t1w_filter=filters.get("t1w", {}),
         )
 
-
-@dataclasses.dataclass(frozen=True)
-class Rejection:
-    """A file that is no scan: its path, session label, reason code, and the fact behind it."""
-
-    path: str
-    session: str | None
-    reason: str
-    fact: str
+    def preference(self, image: BidsFile) -> tuple[int, int, str]:
+        """Sort key of images: the earlier suffix of the configuration, then the place."""
+        return list(self.suffixes).index(image.suffix), *image.place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,96 +62,121 @@ class ChosenScan:
 def choose(
     images: Sequence[BidsFile], rules: Rules, read_sidecar: Callable[[BidsFile], Sidecar]
 ) -> tuple[list[ChosenScan], list[Rejection]]:
-    """Scans among one participant's ``images``, and the rejections.
+    """Scans among one participant's ``images``, and the rejections of all others.
 
-    One of several echoes of a scan is chosen. Only sidecars of possible scans are read.
+    One of several reconstructions and echoes of a scan is chosen. Only sidecars of possible scans
+    are read.
     """
     possible, rejected = _possible(images, rules, read_sidecar)
     scans = []
-    for echoes in _series(possible):
-        best = _best_echo(echoes, rules.echo_time_ms)
-        for scan in echoes:
-            if scan is not best:
-                fact = f"Echo {scan.image.echo} is not the one searched."
-                rejected.append(_rejection(scan.image, "echo_not_chosen", fact))
+    for reconstructions in _groups(possible, "echo", "rec"):
+        series = _groups(reconstructions, "echo")
+        used = min(series, key=_least_altered)
+        best = _best_echo(used, rules.echo_time_ms)
+        for scan in reconstructions:
+            if scan is best:
+                continue
+            if scan in used:
+                reason = "echo_not_chosen"
+                fact = f"Echo {scan.image.echo} is not the one searched: {best.image.path} is."
+            else:
+                reason, fact = (
+                    "rec_not_chosen",
+                    f"The reconstruction {best.image.path} is used.",
+                )
+            rejected.append(rejection_of(scan.image, reason, fact))
         if rules.require_t1w and best.t1w is None:
             fact = "The participant has no T1w and index.require_t1w is on."
-            rejected.append(_rejection(best.image, "filtered", fact))
+            rejected.append(rejection_of(best.image, "filtered", fact))
         else:
             scans.append(best)
-    if not scans:
-        fact = f"No usable GRE or SWI scan; the images are {suffixes_of(images)}."
-        rejected.append(Rejection(f"sub-{images[0].subject}", None, "no_scan", fact))
     return scans, rejected
 
 
-def _rejection(image: BidsFile, reason: str, fact: str) -> Rejection:
-    return Rejection(image.path, image.session, reason, fact)
+def rejection_of(image: BidsFile, reason: str, fact: str) -> Rejection:
+    return Rejection(image.path, reason, fact, image.session)
+
+
+def possible_scans(images: Iterable[BidsFile], rules: Rules) -> list[BidsFile]:
+    """Images that are possible scans by their names, one for all echoes and reconstructions."""
+    possible: dict[tuple, BidsFile] = {}
+    for image in sorted(images, key=lambda image: image.path):
+        if _verdict_by_name(image, rules) is None and kinds.part_of(image) in (None, "mag"):
+            possible.setdefault((image.folder, *_without(image, "echo", "rec")), image)
+    return list(possible.values())
 
 
 def _possible(
     images: Sequence[BidsFile], rules: Rules, read_sidecar: Callable[[BidsFile], Sidecar]
 ) -> tuple[list[ChosenScan], list[Rejection]]:
     """Images that are scans by name and sidecar, with all echoes, and the other images' reasons."""
-    t1w = [i for i in images if i.suffix == "T1w" and i.may_be_magnitude]
+    t1w = [i for i in images if i.suffix == "T1w" and kinds.part_of(i) in (None, "mag")]
     t1w = [i for i in t1w if passes(i, rules.t1w_filter)]
     possible: dict[str, ChosenScan] = {}
     rejected: list[Rejection] = []
-    for image in images:
-        verdict = _rejection_by_name(image, rules)
-        if verdict is None and image.suffix in rules.suffixes:
-            sidecar = read_sidecar(image)
-            if image.part is None and _says_phase(sidecar):
-                verdict = "part_phase", "Its sidecar's ImageType says phase."
-            elif image.stem in possible:
-                verdict = "duplicate", f"Same name as {possible[image.stem].image.path}."
-            else:
-                scan = ChosenScan(image, sidecar, _nearest_session(t1w, image))
-                possible[image.stem] = scan
+    for image in sorted(images, key=lambda image: image.place):
+        verdict = _verdict_by_name(image, rules)
         if verdict is not None:
-            rejected.append(_rejection(image, *verdict))
+            rejected.append(rejection_of(image, *verdict))
+            continue
+        sidecar = read_sidecar(image)
+        verdict = kinds.verdict_by_sidecar(image, sidecar.fields)
+        if verdict is None and image.scan_id in possible:
+            verdict = "duplicate", f"Same name as {possible[image.scan_id].image.path}."
+        if verdict is not None:
+            rejected.append(rejection_of(image, *verdict))
+            continue
+        possible[image.scan_id] = ChosenScan(image, sidecar, _nearest_session(t1w, image))
     return list(possible.values()), rejected
 
 
-def _series(scans: Iterable[ChosenScan]) -> list[list[ChosenScan]]:
-    """Groups of scans that differ in the echo only."""
-    series: dict[tuple, list[ChosenScan]] = defaultdict(list)
-    for scan in scans:
-        same = tuple(pair for pair in scan.image.entities if pair[0] != "echo")
-        series[same, scan.image.suffix].append(scan)
-    return list(series.values())
-
-
-def _rejection_by_name(image: BidsFile, rules: Rules) -> tuple[str, str] | None:
-    """Reason and fact if an image is rejected by its name and gets a row; None otherwise."""
-    if image.suffix not in rules.suffixes:
-        if image.suffix in RELATED or "/swi/" in image.path:
-            return "wrong_suffix", f"Suffix {image.suffix} is not searched."
-        return None
+def _verdict_by_name(image: BidsFile, rules: Rules) -> kinds.Verdict | None:
+    """Reason and fact if an image is rejected by its name or the user's filters."""
+    verdict = kinds.verdict_by_name(image, rules.suffixes)
+    if verdict is not None:
+        return verdict
     if rules.sessions and image.session not in rules.sessions:
         return "filtered", "Another session was asked for."
     if not passes(image, rules.scan_filter):
         return "filtered", "The BIDS filter file leaves it out."
-    if not image.may_be_magnitude:
-        return "part_phase", f"It is part-{image.part}."
     return None
 
 
-def _says_phase(sidecar: Sidecar) -> bool:
-    """Whether ImageType names phase ('P' or PHASE) and not magnitude ('M')."""
-    kind = str(sidecar.get("ImageType", "")).upper()
-    return ("PHASE" in kind or "'P'" in kind) and "'M'" not in kind
+def _without(image: BidsFile, *entities: str) -> tuple:
+    """All of the name but the ``entities``."""
+    kept = tuple(pair for pair in image.entities if pair[0] not in entities)
+    return kept, image.loose, image.suffix
+
+
+def _groups(scans: Iterable[ChosenScan], *entities: str) -> list[list[ChosenScan]]:
+    """Groups of scans that differ in the ``entities`` only."""
+    groups: dict[tuple, list[ChosenScan]] = defaultdict(list)
+    for scan in scans:
+        groups[_without(scan.image, *entities)].append(scan)
+    return list(groups.values())
+
+
+def _least_altered(series: Sequence[ChosenScan]) -> tuple[bool, bool, tuple]:
+    """Sort key of reconstructions: one without ``rec-`` first, then a normalised one.
+
+    Scanners name what they did to an image besides reconstructing it. The image without a name is
+    the one that other participants have too, and the one that the phase goes with.
+    """
+    image = series[0].image
+    reconstruction = image.entity("rec")
+    normalised = reconstruction is not None and "norm" in reconstruction.lower()
+    return reconstruction is not None, not normalised, natural(image.scan_id)
 
 
 def _best_echo(echoes: Sequence[ChosenScan], within_ms: Sequence[float]) -> ChosenScan:
     """The longest echo time in the range, else the longest one; without times, the last echo."""
 
     def rank(scan: ChosenScan) -> tuple[bool, float, int, str]:
-        time = number(scan.sidecar.get("EchoTime"))
-        inside = time is not None and within_ms[0] <= time * 1000 <= within_ms[1]
+        seconds, _ = echo_time(scan.sidecar.fields.get("EchoTime"))
+        inside = seconds is not None and within_ms[0] <= seconds * 1000 <= within_ms[1]
         echo = scan.image.echo or ""
-        order = int(echo) if echo.isdigit() else 0
-        return inside, time if time is not None else -1.0, order, scan.image.stem
+        order = int(echo) if echo.isdecimal() else 0
+        return inside, seconds if seconds is not None else -1.0, order, scan.image.scan_id
 
     return max(echoes, key=rank)
 
@@ -171,55 +184,3 @@ def _best_echo(echoes: Sequence[ChosenScan], within_ms: Sequence[float]) -> Chos
 def _nearest_session(t1w: Iterable[BidsFile], image: BidsFile) -> BidsFile | None:
     """The T1w of the image's session, else the participant's first T1w of another session."""
     return min(t1w, key=lambda i: (i.session != image.session, i.path), default=None)
-
-
-# --- filters and labels ---
-
-
-def passes(image: BidsFile, wanted: Filter) -> bool:
-    """Whether ``image`` has the entities of the filter ``wanted``. The value None means: absent.
-
-    >>> scan = BidsFile("sub-1/anat/sub-1_acq-a_swi.nii", ".nii", "swi", (("acq", "a"),))
-    >>> passes(scan, {"acquisition": ["a", "b"]}), passes(scan, {"session": "1"})
-    (True, False)
-    """
-    entities = dict(image.entities) | {"suffix": image.suffix}
-    for key, value in wanted.items():
-        if key in _IGNORED_FILTERS:
-            continue
-        allowed = value if isinstance(value, list) else [value]
-        got = entities.get(_LONG_NAMES.get(key, key))
-        if got not in [None if v is None else str(v) for v in allowed]:
-            return False
-    return True
-
-
-def filters_of(path: Path | str | None) -> dict[str, Filter]:
-    """Content of a BIDS filter file: filters of ``t2starw`` (scans) and ``t1w``; {} if no file."""
-    if not path:
-        return {}
-    content = user_text.json_of(user_text.text_of(Path(path)), str(path))
-    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
-        raise CMBurdenError(
-            f'{path}: write it as {{"t2starw": {{"acquisition": "highres"}}}}; see config/README.md'
-        )
-    unknown = sorted(set(content) - {"t2starw", "t1w"})
-    if unknown:
-        raise CMBurdenError(f"{path}: unknown keys {unknown}; known are ['t1w', 't2starw']")
-    return content
-
-
-def labels_of(config: dict[str, Any], key: str) -> set[str]:
-    """Labels of config ``participant_label`` or ``session_label``, without ``sub-`` or ``ses-``."""
-    prefix = "sub-" if key == "participant_label" else "ses-"
-    return {str(label).removeprefix(prefix) for label in config.get(key) or []}
-
-
-def check_labels(images: Sequence[BidsFile], config: dict[str, Any]) -> None:
-    """Raise CMBurdenError if the user asked for a label that is not in the tree."""
-    for key, entity in (("participant_label", "sub"), ("session_label", "ses")):
-        labels = {label for image in images if (label := image.entity(entity))}
-        unknown = sorted(labels_of(config, key) - labels)
-        if unknown:
-            some = ", ".join(sorted(labels)[:5]) or "none"
-            raise CMBurdenError(f"{key}: {unknown} are not in the tree; it has {some} ...")

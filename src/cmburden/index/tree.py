@@ -1,168 +1,125 @@
-"""Reads the BIDS tree: names of images, and their sidecars. No image is opened."""
+"""The BIDS tree as people of the tree, with the images of each. No image is opened."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterable, Mapping
+import logging
+import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.foreign import UnreadableFile, printable, read_json_object
+from cmburden.index.names import BidsFile, Rejection, parse_image, wrong_label
+from cmburden.index.walk import Listing, list_folder, list_root
 
-#: Endings of images.
-IMAGES = (".nii.gz", ".nii")
-#: Parts of a path that bids2table gives beside the entities.
-_NO_ENTITIES = ("datatype", "suffix", "ext")
-#: Fields of a sidecar that are used.
-SIDECAR_FIELDS = ("EchoTime", "MagneticFieldStrength", "Manufacturer", "ImageType")
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class BidsFile:
-    """The name of an image of the tree. The file is not read.
+class Participant:
+    """A participant's folder: images with a name that can be read, and what was rejected.
 
     Attributes
     ----------
-    path : str
-        Relative to the BIDS folder, with ``/``.
-    ending : str
-        One of ``IMAGES``.
-    suffix : str or None
-        None if the name ends with an entity.
-    entities : tuple of (str, str)
-        In the order of the name.
+    folder : str
+        Name of the folder, printable.
+    images : tuple of BidsFile
+        Sorted by path.
+    rejected : tuple of Rejection
+        A rejection with the folder's own name as path is of the participant.
+    sidecars : dict
+        Folder -> names of its JSON files.
+    other_files : int
+        Number of files that are no images.
     """
 
-    path: str
-    ending: str
-    suffix: str | None
-    entities: tuple[tuple[str, str], ...]
+    folder: str
+    images: tuple[BidsFile, ...]
+    rejected: tuple[Rejection, ...]
+    sidecars: dict[str, list[str]]
+    other_files: int = 0
 
     @property
-    def stem(self) -> str:
-        """Name without ending: the ``scan_id``."""
-        return self.path.rsplit("/", 1)[-1].removesuffix(self.ending)
+    def label(self) -> str:
+        return self.folder.removeprefix("sub-")
 
-    def entity(self, key: str) -> str | None:
-        return dict(self.entities).get(key)
 
-    @property
-    def subject(self) -> str:
-        return dict(self.entities)["sub"]
+@dataclasses.dataclass(frozen=True)
+class BidsTree:
+    """Participants by folder, names of the root's JSON files, files out of place in the root."""
 
-    @property
-    def session(self) -> str | None:
-        return self.entity("ses")
+    participants: tuple[Participant, ...]
+    sidecars: tuple[str, ...]
+    rejected: tuple[Rejection, ...]
 
     @property
-    def part(self) -> str | None:
-        return self.entity("part")
-
-    @property
-    def echo(self) -> str | None:
-        return self.entity("echo")
-
-    @property
-    def may_be_magnitude(self) -> bool:
-        return self.part in (None, "mag")
+    def images(self) -> Iterable[BidsFile]:
+        return (image for participant in self.participants for image in participant.images)
 
 
-def images_of(bids_dir: Path, skip_validation: bool) -> list[BidsFile]:
-    """Images of the raw tree, sorted by path.
+def read_tree(bids_dir: Path, skip_validation: bool) -> BidsTree:
+    """All participants of the raw tree.
 
     Raises
     ------
     CMBurdenError
-        If the folder is missing or is no BIDS folder.
+        If the folder is missing, cannot be listed, or is no BIDS folder.
     """
-    import bids2table
-
-    paths = _paths(bids_dir, skip_validation)
-    images = []
-    for path in paths:
-        name = bids2table.parse_bids_entities(path)
-        if name.get("ext") not in IMAGES or "sub" not in name:
-            continue
-        if not path.startswith("sub-") or path.split("/")[-2] == "func":
-            continue
-        entities = tuple(pair for pair in name.items() if pair[0] not in _NO_ENTITIES)
-        images.append(BidsFile(path, name["ext"], name.get("suffix"), entities))
-    return images
-
-
-def _paths(bids_dir: Path, skip_validation: bool) -> list[str]:
-    import bids2table
-
-    if not bids_dir.is_dir():
-        raise CMBurdenError(f"{bids_dir}: there is no such folder; name the BIDS folder")
-    described = (bids_dir / "dataset_description.json").exists()
-    if not described and not skip_validation:
+    root = list_root(bids_dir)
+    if not skip_validation and not os.path.lexists(bids_dir / "dataset_description.json"):
         raise CMBurdenError(
             f"{bids_dir}: not a BIDS folder, dataset_description.json is missing; "
             "name the folder that holds it, or use --skip-bids-validation"
         )
-    if not any(bids_dir.glob("sub-*")):
+    if not root.folders:
         raise CMBurdenError(f"{bids_dir}: not a BIDS folder, it holds no sub-* folder")
-    paths = bids2table.index_dataset(bids_dir).column("path").to_pylist() if described else []
-    if not paths:
-        paths = [p.relative_to(bids_dir).as_posix() for p in bids_dir.glob("sub-*/**/*.nii*")]
-    return sorted(set(paths))
+    participants = tuple(_participant(list_folder(bids_dir, folder)) for folder in root.folders)
+    return BidsTree(participants, root.sidecars, root.rejected)
 
 
-def possible_scans(bids_dir: Path, config: dict[str, Any]) -> list[tuple[str, str]]:
-    """Participant and suffix of each image that is a possible scan by its name.
+def _participant(listing: Listing) -> Participant:
+    """The participant of a folder. A label that cannot be used rejects all images."""
+    folder, fault = printable(listing.folder), wrong_label(listing.folder)
+    rejected = list(listing.rejected)
+    if fault is not None:
+        if not any(rejection.path == folder for rejection in rejected):
+            rejected.append(Rejection(folder, "bad_name", fault))
+        fact = "It lies in a folder whose name is no participant's."
+        rejected += [Rejection(printable(path), "bad_name", fact) for path in listing.images]
+        return Participant(folder, (), tuple(rejected), {}, listing.other_files)
+    images = []
+    for path in listing.images:
+        image = parse_image(path, listing.folder)
+        if isinstance(image, BidsFile):
+            images.append(image)
+        else:
+            rejected.append(image)
+    return Participant(
+        folder, tuple(images), tuple(rejected), listing.sidecars, listing.other_files
+    )
 
-    The first echo stands for all echoes of a scan, since one of them will be searched.
-    """
-    settings = config["index"]
-    images = images_of(Path(bids_dir).absolute(), settings["skip_bids_validation"])
-    return [
-        (f"sub-{image.subject}", image.suffix)
-        for image in images
-        if image.suffix in settings["suffixes"]
-        and image.suffix is not None
-        and image.may_be_magnitude
-        and image.echo in (None, "1")
-    ]
 
-
-def by_subject(images: Iterable[BidsFile]) -> list[tuple[str, list[BidsFile]]]:
-    """Images of each participant label, sorted by label."""
-    groups: dict[str, list[BidsFile]] = {}
-    for image in images:
-        groups.setdefault(image.subject, []).append(image)
-    return sorted(groups.items())
+def participant_of(rejection: Rejection) -> str | None:
+    """The participant whom the name of a file in the root names, with ``sub-``; None if nobody."""
+    match = re.match(r"sub-[A-Za-z0-9]+", rejection.path)
+    return match[0] if match else None
 
 
 def suffixes_of(images: Iterable[BidsFile]) -> list[str]:
     """Suffixes that occur among ``images``, sorted."""
-    return sorted({image.suffix for image in images if image.suffix is not None})
+    return sorted({image.suffix for image in images})
 
 
 def dataset_name(bids_dir: Path) -> str:
     """``Name`` of dataset_description.json, else the folder's name."""
+    path = bids_dir / "dataset_description.json"
+    if not os.path.lexists(path):
+        return printable(bids_dir.name)
     try:
-        content = json.loads((bids_dir / "dataset_description.json").read_text())
-        return str(content.get("Name") or bids_dir.name)
-    except (FileNotFoundError, json.JSONDecodeError):
-        return bids_dir.name
-
-
-def sidecar_of(bids_dir: Path, image: BidsFile) -> Mapping[str, Any]:
-    """``SIDECAR_FIELDS`` of the image's metadata, by BIDS inheritance (the nearest file wins)."""
-    import bids2table
-
-    try:
-        content = bids2table.load_bids_metadata(bids_dir / image.path, inherit=True)
-    except (OSError, ValueError):
-        content = {}
-    return {key: content[key] for key in SIDECAR_FIELDS if key in content}
-
-
-def number(value: Any) -> float | None:
-    """``value`` of a sidecar as a number; None if the value is no number."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
+        name = read_json_object(path).get("Name")
+    except UnreadableFile as error:
+        _log.warning("%s: %s; the cohort is named after the folder", path, error)
+        name = None
+    return printable(name if isinstance(name, str) and name.strip() else bids_dir.name)

@@ -375,11 +375,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """``cmburden pilot BIDS_DIR OUTPUT_DIR``."""
-    from cmburden.index import tree
+    from cmburden.index import stage as index
 
     if args.scans < 1 or (args.total is not None and args.total < 1):
         raise CMBurdenError("--scans and --for: give numbers of at least 1")
-    scans = tree.possible_scans(
+    scans = index.possible_scans(
         args.bids_dir, configuration.load(nested(args.set), args.config_file)
     )
     chosen = choose(scans, args.scans)

@@ -14,6 +14,7 @@ from typing import Any
 
 from cmburden.core import resources
 from cmburden.core.files import sha256_of_file
+from cmburden.core.foreign import kind_of
 from cmburden.core.keys import bucket_of, hash_of
 from cmburden.core.manifest import read_scans
 from cmburden.core.paths import COHORT_TABLES, Layout
@@ -126,7 +127,7 @@ class Plan:
                 *sorted(self.bids.glob("sub-*/*_sessions.tsv")),
             ]
         return {
-            "files": [sha256_of_file(path) for path in files if path.exists()],
+            "files": [checksum for path in files if (checksum := _checksum(path)) is not None],
             "version": version_of("aggregate"),
             "settings": [self.config[name] for name in ("aggregate", "longitudinal", "report")],
             # The order of suffixes decides between scans that the rules do not tell apart.
@@ -147,3 +148,13 @@ class Plan:
         for place, key, value in RETIRED.get(stage, ()):
             settings.insert(place, (key, value))
         return {"stage": stage, "version": version_of(stage), "settings": dict(settings)}
+
+
+def _checksum(path: Path) -> str | None:
+    """sha256 of a file, or why it has none: a pipe never ends. None of an absent file."""
+    try:
+        return kind_of(path.stat().st_mode) or sha256_of_file(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error.strerror or str(error)

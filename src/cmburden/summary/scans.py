@@ -44,8 +44,9 @@ def _flow(scans: pd.DataFrame, rejected: pd.DataFrame) -> Iterator[Row]:
     yield from of_stratum(EVERYBODY, _statuses(images))
     for cohort, members in images.groupby("cohort", sort=True):
         yield from of_stratum(Stratum(cohort=cohort), _statuses(members))
-    # The reason 'no_scan' is a participant's, not a file's.
-    files = rejected[rejected["reason"] != "no_scan"]
+    # A row with the path of a participant's folder is of the participant, not of a file.
+    of_participant = (rejected["path"] == rejected["participant_id"]).fillna(False)
+    files = rejected[~of_participant & (rejected["reason"] != "no_scan")]
     reasons = tally(files["reason"])
     yield from of_stratum(
         EVERYBODY, (count(FilesNotSearched(reason), number) for reason, number in reasons)
