@@ -30,6 +30,7 @@ REASONS: dict[str, str] = {
     "not_brain": "check the body part and the orientation of the scan",
     "polarity": "check the sequence: tissue contrast is not that of GRE or SWI",
     "brain_mask": "look at the brain mask: its volume or shape is implausible",
+    "score": "run again; if other scans fail alike, check the device and the model",
     "registration": "look at the scan: it could not be aligned to MNI152",
     "no_scan": "check index.suffixes and the filters: the participant has no usable scan",
     "wrong_suffix": "add the suffix to index.suffixes if it is a GRE or SWI scan",

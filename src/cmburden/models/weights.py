@@ -6,13 +6,42 @@ from pathlib import Path
 
 import torch
 
-from cmburden.core.errors import CMBurdenError
+from cmburden.core.errors import CMBurdenError, sentence
+
+#: Characters of a message of torch that a sentence takes over.
+_MOST_OF_REASON = 120
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """State dict of ``path`` in single precision (weights are stored in half)."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    """State dict of ``path`` in single precision (weights are stored in half).
+
+    Raises
+    ------
+    CMBurdenError
+        When the file is damaged, holds something other than named tensors, or NaN or infinite
+        weights.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (FileNotFoundError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file may raise any exception in torch
+        if sentence(error):
+            raise  # a file without permission: the weights may be sound
+        reason = " ".join(str(error).split())[:_MOST_OF_REASON]
+        raise CMBurdenError(
+            f"{path}: not a file of weights ({reason or type(error).__name__}); restore the file"
+        ) from error
+    tensors = isinstance(state, dict) and all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    )
+    if not tensors:
+        raise CMBurdenError(f"{path}: holds no named tensors; restore the file")
+    single = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    for name, tensor in single.items():
+        if not torch.isfinite(tensor).all():
+            raise CMBurdenError(f"{path}: {name} holds NaN or infinity; restore the file")
+    return single
 
 
 def choose_device(name: str) -> torch.device:

@@ -57,7 +57,7 @@ def _preprocess(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
         gain = bias_field(volume, mask) if settings["bias_correction"] else np.float32(1)
         corrected = volume.data / gain
         median = float(np.median(corrected[mask]))
-        if median <= 0:
+        if not median > 0:  # nor NaN
             raise ScanError("not_brain", "What was taken for the brain has no signal.")
         corrected /= median
         check_polarity(corrected, mask, volume.zooms)

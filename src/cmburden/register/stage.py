@@ -53,7 +53,7 @@ def _register(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
     with measured(measures):
         correlation = alignment(prepared.volume, prepared.mask, prepared.affine, transform)
         measures["registration_correlation"] = round(correlation, 4)
-        if correlation < settings["min_correlation"]:
+        if not correlation >= settings["min_correlation"]:  # NaN is below every number too
             raise ScanError(
                 "registration",
                 f"Its correlation with the template is {correlation:.2f}, below"
