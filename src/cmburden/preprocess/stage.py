@@ -15,7 +15,7 @@ from cmburden.core.carry_out import Done, Job, measured
 from cmburden.core.errors import ScanError
 from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Outcome, Scan
+from cmburden.core.scan import LEFT_RIGHT, Outcome, Scan
 from cmburden.images import brain
 from cmburden.images.volume import load_volume, save_volume, sidecar
 from cmburden.preprocess.bias import bias_field
@@ -47,6 +47,7 @@ def _preprocess(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
         volume = load_volume(scan.path)
         measures["voxel_x_mm"], measures["voxel_y_mm"] = (round(v, 4) for v in volume.in_plane_mm)
         measures["slice_mm"] = round(volume.slice_mm, 4)
+        measures[LEFT_RIGHT] = volume.orientation != "none"
         check_voxels(volume, settings["max_voxel_mm"])
         seen = brain.field_of_view(volume.data)
         check_field(volume, seen)

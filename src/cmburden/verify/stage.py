@@ -121,6 +121,9 @@ def run(
         extents = Extents(crops["voxels"], crops["owner"])
         judged = judge(rows, scores, scan.contrast, anatomy, model)
         judged = one_label_an_extent(judged, extents)
+        prepared = Outcome.read(layout.record(stages.PREPROCESS.name, scan.scan_id))
+        if not prepared.left_right_known:
+            judged = without_side(judged)
         _write_scan(scan, layout, anatomy, judged, extents)
         number = int(judged["kept"].sum())
         _LOG.info("%s: %d of %d candidates kept", scan.scan_id, number, len(judged))
@@ -238,6 +241,17 @@ def one_label_an_extent(judged: pd.DataFrame, extents: Extents) -> pd.DataFrame:
     judged.loc[rejected, "label"] = "rejected"
     judged.loc[rejected, "kept"] = False
     return judged
+
+
+def without_side(judged: pd.DataFrame) -> pd.DataFrame:
+    """``judged`` of a scan whose left and right are unknown: neither hemisphere nor MNI152 x.
+
+    Region and group stay: the regions of the two sides mirror each other.
+    """
+    return judged.assign(
+        hemisphere=pd.array(["unknown"] * len(judged), dtype="string"),
+        mni_x=pd.array([None] * len(judged), dtype="Float64"),
+    )
 
 
 def _write_scan(
