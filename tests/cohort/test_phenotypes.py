@@ -1,6 +1,8 @@
 """participants.tsv and sessions.tsv as people write them: no cell changes, no row is lost."""
 
+import re
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -145,9 +147,20 @@ def test_no_cell_takes_long(tmp_path, cell):
 
 @pytest.mark.parametrize(
     ("text", "age"),
-    [("89+", 89), (">89", 89), ("71,5", 71.5), ("071Y", 71), (" 080 ", 80), ("65-69", None),
-     ("-4", None), ("400", None), ("7.15e1", None), ("1951-03-02", None), ("NaN", None)],
-)  # fmt: skip
+    [
+        ("89+", 89),
+        (">89", 89),
+        ("71,5", 71.5),
+        ("071Y", 71),
+        (" 080 ", 80),
+        ("65-69", None),
+        ("-4", None),
+        ("400", None),
+        ("7.15e1", None),
+        ("1951-03-02", None),
+        ("NaN", None),
+    ],
+)
 def test_ages(text, age):
     assert phenotypes.parse_age(text) == age
 
@@ -191,7 +204,9 @@ def test_sessions_tsv_comes_before_a_row_a_session(tmp_path):
     path = tmp_path / "sub-01" / "sub-01_sessions.tsv"
     path.parent.mkdir()
     path.write_text("session_id\tage\nses-2\t76\n")
-    sessions = phenotypes.read(tmp_path, PEOPLE).sessions.set_index(["participant_id", "session_id"])
+    sessions = phenotypes.read(tmp_path, PEOPLE).sessions.set_index(
+        ["participant_id", "session_id"]
+    )
     assert sessions.loc[("sub-01", "ses-2"), "age"] == 76
     assert sessions.loc[("sub-01", "ses-1"), "age"] == 70
 
@@ -207,9 +222,11 @@ def test_oddities_of_sessions_tsv(tmp_path):
     known = phenotypes.read(tmp_path, PEOPLE)
     ages = known.sessions.set_index(["participant_id", "session_id"])["age"]
     assert ages.to_dict() == {
-        ("sub-01", "ses-1"): 70, ("sub-01", "ses-2"): 75,
-        ("sub-02", "ses-1"): 81, ("sub-02", "ses-2"): 86,
-    }  # fmt: skip
+        ("sub-01", "ses-1"): 70,
+        ("sub-01", "ses-2"): 75,
+        ("sub-02", "ses-1"): 81,
+        ("sub-02", "ses-2"): 86,
+    }
     assert any("no column session_id" in problem for problem in known.problems)
 
 
@@ -226,16 +243,36 @@ def test_an_acq_time_that_is_no_date_is_said_without_its_value(tmp_path):
 # --- who is in the tables: no names, no dates ---
 
 IDENTITY = {
-    "Name": "Ann Example", "surname": "Example", "date_of_birth": "1951-03-02", "DOB": "1951",
-    "yearOfBirth": "1951", "address": "1 Low Road", "postcode": "2031", "phone": "0412 345 678",
-    "hospital_number": "H123", "MRN": "M9917", "patient_id": "P7781", "e-mail": "ann@example.org",
-    "comments": "her daughter lives near", "acq_time": "2015-03-02T10:00:00", "scan_date": "1.2.15",
-    "GP": "Dr Who", "next_of_kin": "Bob",
-}  # fmt: skip
+    "Name": "Ann Example",
+    "surname": "Example",
+    "date_of_birth": "1951-03-02",
+    "DOB": "1951",
+    "yearOfBirth": "1951",
+    "address": "1 Low Road",
+    "postcode": "2031",
+    "phone": "0412 345 678",
+    "hospital_number": "H123",
+    "MRN": "M9917",
+    "patient_id": "P7781",
+    "e-mail": "ann@example.org",
+    "comments": "her daughter lives near",
+    "acq_time": "2015-03-02T10:00:00",
+    "scan_date": "1.2.15",
+    "GP": "Dr Who",
+    "next_of_kin": "Bob",
+}
 USUAL = {
-    "mmse": "28", "MMSE_total": "28", "apoe4": "1", "education_years": "12", "handedness": "R",
-    "hypertension": "1", "BMI": "24.5", "group": "MCI", "Fazekas": "2", "moca_z": "0.1",
-}  # fmt: skip
+    "mmse": "28",
+    "MMSE_total": "28",
+    "apoe4": "1",
+    "education_years": "12",
+    "handedness": "R",
+    "hypertension": "1",
+    "BMI": "24.5",
+    "group": "MCI",
+    "Fazekas": "2",
+    "moca_z": "0.1",
+}
 
 
 def one_row(cells):
@@ -272,8 +309,22 @@ def test_the_content_of_a_column_tells_too(tmp_path, cell):
 
 @pytest.mark.parametrize(
     ("name", "tells"),
-    [("dateofbirth", True), ("Telefon", False), ("Geburtsdatum", True), ("file_no", True),
-     ("n_lesions", False), ("scanner_site", False), ("PatientName", True), ("drugname", True)],
-)  # fmt: skip
+    [
+        ("dateofbirth", True),
+        ("Telefon", False),
+        ("Geburtsdatum", True),
+        ("file_no", True),
+        ("n_lesions", False),
+        ("scanner_site", False),
+        ("PatientName", True),
+        ("drugname", True),
+    ],
+)
 def test_names_of_columns(name, tells):
     assert columns.identifies(name) == tells
+
+
+def test_the_page_on_privacy_lists_the_usual_words():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "privacy.md").read_text()
+    listed = page.partition("in their name:")[2].partition("\n\n`")[0]
+    assert set(re.findall(r"[a-z0-9]+", listed)) == columns.USUAL

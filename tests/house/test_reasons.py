@@ -212,7 +212,9 @@ def score(study: Study) -> Verdict:
     models = tiny_models.write(study.bids.parent / "models", kinds=("detector",))
     settings = config.load()["detect"] | {"model": str(models / "detector"), "device": "cpu"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(candidates, "probability_map", lambda _, v, __: np.full(v.image.shape, np.nan))
+        patch.setattr(
+            candidates, "probability_map", lambda _, v, __: np.full(v.image.shape, np.nan)
+        )
         detect.run([scan], study.layout, settings, 0)
     return study.recorded("detect", scan)
 

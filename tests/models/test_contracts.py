@@ -116,11 +116,21 @@ def test_channels_that_no_detector_has(models, tmp_path, channels):
 @pytest.mark.parametrize(
     "text",
     [
-        b"null", b"[]", b"3", b"", b"{", b'"x"', b"\xff\xfe{\x00", b'{"id": "K\xf6ln"}',
-        b"[" * 100_000, b'{"a":' * 100_000, b'{"a": ' + b"9" * 5000 + b"}", b'{"a": 1e999}',
+        b"null",
+        b"[]",
+        b"3",
+        b"",
+        b"{",
+        b'"x"',
+        b"\xff\xfe{\x00",
+        b'{"id": "K\xf6ln"}',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"a": 1e999}',
         b'{"a": NaN}',
     ],
-)  # fmt: skip
+)
 def test_a_contract_that_is_no_object_of_sound_values(tmp_path, text):
     (tmp_path / "model.json").write_bytes(text)
     with pytest.raises(CMBurdenError, match=r"model.json: .*(restore|train one)"):
@@ -191,7 +201,7 @@ def test_damaged_weights_end_a_run_before_it_begins(models, tmp_path):
     (folder / "detector.pt").write_bytes(b"no archive")
     name = {"weights": {"detector.pt": sha256_of_file(folder / "detector.pt")}}
     write_json(folder / "model.json", json.loads((folder / "model.json").read_text()) | name)
-    with pytest.raises(CMBurdenError, match="detector.pt: not a file of weights"):
+    with pytest.raises(CMBurdenError, match=r"detector.pt: not a file of weights"):
         contract.of_detector(folder)
 
 

@@ -10,10 +10,21 @@ from cmburden.verify import stage
 from cmburden.verify.probability import FEATURES
 
 MEASURES = {
-    "volume_mm3": 10.0, "diameter_mm": 2.7, "elongation": 1.2, "contrast": 0.6, "tubularity": 0.1,
-    "edge_mm": 9.0, "sphericity": 0.9, "through_plane": 1.0, "surroundings": 1.0,
-    "ventricle_mm": 12.0, "group": "lobar", "mni_x": 30.0, "mni_y": 0.0, "mni_z": 20.0,
-}  # fmt: skip
+    "volume_mm3": 10.0,
+    "diameter_mm": 2.7,
+    "elongation": 1.2,
+    "contrast": 0.6,
+    "tubularity": 0.1,
+    "edge_mm": 9.0,
+    "sphericity": 0.9,
+    "through_plane": 1.0,
+    "surroundings": 1.0,
+    "ventricle_mm": 12.0,
+    "group": "lobar",
+    "mni_x": 30.0,
+    "mni_y": 0.0,
+    "mni_z": 20.0,
+}
 
 
 @pytest.fixture(autouse=True)

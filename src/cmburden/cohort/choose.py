@@ -12,12 +12,12 @@ import pandas as pd
 from cmburden.core.errors import CMBurdenError
 from cmburden.follow.sessions import ordered, parse_time
 
+_IN_TIME = "by acq_time of sessions.tsv, else by age, else by its label"
 #: Rules of config ``aggregate.choose_scan``, applied one after another until one scan is left;
 #: a tie after the last is broken by the order of config ``index.suffixes``, then by scan_id.
 CHOICE_RULES = {
-    "most_recent_session": "the latest session (by acq_time of sessions.tsv, else by age, else by its label)",
-    "first_session": "the earliest session (by acq_time of sessions.tsv, else by age, else by its "
-    "label)",
+    "most_recent_session": f"the latest session ({_IN_TIME})",
+    "first_session": f"the earliest session ({_IN_TIME})",
     "swi_first": "SWI rather than GRE",
     "gre_first": "GRE rather than SWI",
     "thinnest_slice": "the thinnest slices",

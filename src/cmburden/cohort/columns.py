@@ -16,8 +16,13 @@ import pandas as pd
 #: Names that the configuration adds; all: every column that identifies nobody.
 Wanted = Iterable[str] | Literal["all"]
 
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 #: Words of names of usual variables of research; docs/privacy.md lists them.
-USUAL = frozenset(
+USUAL = _set(
     """
     age sex gender site centre center scanner diagnosis dx group arm cohort treatment randomisation
     randomization education edu handedness hand ethnicity race language
@@ -31,28 +36,28 @@ USUAL = frozenset(
     fazekas wmh wml leukoaraiosis lacunes lacune epvs pvs caa siderosis svd atrophy icv
     microbleeds microbleed cmb
     interval years followup visit status severity score
-    """.split()
+    """
 )
 #: Words of names of columns that identify a person, or may hold any text.
-_IDENTIFYING = frozenset(
+_IDENTIFYING = _set(
     """
-    id ids identifier uid uuid guid mrn nhs chi ssn nric bsn dni medicare medicaid passport insurance
-    name names surname forename firstname lastname initials alias nickname
+    id ids identifier uid uuid guid mrn nhs chi ssn nric bsn dni medicare medicaid passport
+    insurance name names surname forename firstname lastname initials alias nickname
     dob yob birth birthday birthdate born date dates datum datetime timestamp acq
-    address street city town suburb village postcode postal zip zipcode plz latitude longitude gps
+    address street city town suburb village postcode postal zip zipcode plz latitude longitude
     phone telephone tel mobile fax mail email contact spouse carer caregiver kin nok
     physician doctor gp clinician referrer consultant
     comment comments note notes remark remarks text description photo url link
-    """.split()
+    """
 )
 #: Words that identify a person together with one of ``_NUMBER``.
-_OF_RECORD = frozenset(
+_OF_RECORD = _set(
     """
     hospital patient record medical case file chart social security health account accession licence
     license study exam folder card
-    """.split()
+    """
 )
-_NUMBER = frozenset("number no nr num nummer code".split())
+_NUMBER = _set("number no nr num nummer code")
 #: Parts of a name that are written as one word, such as dateofbirth.
 _PARTS = re.compile(
     r"birth|surname|address|phone|e-?mail|comment|postcode|zipcode|insurance|medicare|passport"

@@ -109,9 +109,7 @@ def parse_age(text: str) -> float | None:
     return age if age <= _MAX_AGE else None
 
 
-def _identified(
-    table: pd.DataFrame, participants: list[str], problems: list[str]
-) -> pd.DataFrame:
+def _identified(table: pd.DataFrame, participants: list[str], problems: list[str]) -> pd.DataFrame:
     """``table`` of participants.tsv with a participant_id in each row, each with 'sub-'."""
     name = "participants.tsv"
     column = _column(table, _IDS)
@@ -188,12 +186,14 @@ def _row_a_person(
     rows = table.rename(columns={session: "session_id"})
     people = rows.drop(columns="session_id")
     one_value = people.groupby("participant_id", sort=False).transform("nunique") <= 1
-    people = people.assign(**{
-        column: people.groupby("participant_id", sort=False)[column]
-        .transform("first")
-        .where(one_value[column], None)
-        for column in one_value.columns
-    })
+    people = people.assign(
+        **{
+            column: people.groupby("participant_id", sort=False)[column]
+            .transform("first")
+            .where(one_value[column], None)
+            for column in one_value.columns
+        }
+    )
     return people[~again], rows
 
 
@@ -236,7 +236,7 @@ def _shown(text: str) -> str:
 def _without_identity(
     table: pd.DataFrame, name: str, wanted: Wanted, problems: list[str], also: tuple[str, ...] = ()
 ) -> pd.DataFrame:
-    """``table`` without the columns that the cohort's tables do not take over, but with ``also``."""
+    """``table`` without the columns that the cohort's tables leave out, but with ``also``."""
     always = ("participant_id", "session_id", *SHARED, *also)
     keep, left = kept(table, always, wanted)
     if left:

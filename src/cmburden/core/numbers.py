@@ -46,6 +46,5 @@ def not_finite(content: Any, name: str = "") -> Iterator[str]:
     elif isinstance(content, (list, tuple)):
         for place, value in enumerate(content):
             yield from not_finite(value, f"{name}.{place}" if name else str(place))
-    elif isinstance(content, (int, float)) and not isinstance(content, bool):
-        if not is_number(content):
-            yield name
+    elif not isinstance(content, bool) and isinstance(content, (int, float)):
+        yield from () if is_number(content) else (name,)

@@ -44,6 +44,15 @@ class Column:
     nullable: bool = True
     levels: tuple[str, ...] = ()
 
+    def fault(self, array: pa.Array) -> str | None:
+        """What the column must not hold and ``array`` holds, in words; None if all is well."""
+        if array.null_count and not self.nullable:
+            return f"holds {array.null_count} nulls"
+        if self.kind == "float" and pc.all(pc.is_finite(array)).as_py() is False:
+            return "holds NaN or infinity"
+        unknown = set(array.to_pylist()) - set(self.levels) - {None} if self.levels else None
+        return f"holds {sorted(unknown)}" if unknown else None
+
 
 def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of ``table`` as dictionaries. A missing value is None: pandas' nulls do not compare."""
@@ -113,14 +122,8 @@ class Table:
         for column, field in zip(self.columns, self.schema(), strict=True):
             values = table[column.name] if column.name in table else [None] * len(table)
             array = pa.array(values, type=_TYPES[column.kind], from_pandas=True)
-            if array.null_count and not column.nullable:
-                raise BrokenContract(self.name, column.name, f"holds {array.null_count} nulls")
-            if column.kind == "float" and pc.all(pc.is_finite(array)).as_py() is False:
-                raise BrokenContract(self.name, column.name, "holds NaN or infinity")
-            if column.levels:
-                unknown = set(array.to_pylist()) - set(column.levels) - {None}
-                if unknown:
-                    raise BrokenContract(self.name, column.name, f"holds {sorted(unknown)}")
+            if fault := column.fault(array):
+                raise BrokenContract(self.name, column.name, fault)
             arrays.append(array)
             fields.append(field)
         for name in extra:

@@ -162,8 +162,9 @@ SCANS = Table(
         _c(
             "n_macrohaemorrhage",
             "int",
-            "Number of definite lesions with a diameter above aggregate.macrohaemorrhage_mm; "
-            "n_cmb does not count them",
+            "Number of definite detections with a diameter above aggregate.macrohaemorrhage_mm; "
+            "n_cmb does not count them. The software looks for small spots: 0 does not say that "
+            "there is no macrohaemorrhage",
         ),
         _c("pattern", "str", "Anatomical pattern of the definite microbleeds", levels=PATTERNS),
         *REVIEW_COUNTS,
@@ -318,7 +319,7 @@ PARTICIPANTS = Table(
         _c("n_scans", "int", "Number of the participant's scans, of any status", required=True),
         _c("n_cmb", "int", "Number of definite microbleeds of the chosen scan"),
         _c("n_possible", "int", "Number of possible microbleeds of the chosen scan"),
-        _c("n_macrohaemorrhage", "int", "Number of macrohaemorrhages of the chosen scan"),
+        _c("n_macrohaemorrhage", "int", "n_macrohaemorrhage of the chosen scan, as in scans"),
         *REVIEW_COUNTS,
         _c("cmb_bin", "str", "Bin of n_cmb (report.bins)"),
         _c("pattern", "str", "Anatomical pattern of the definite microbleeds", levels=PATTERNS),

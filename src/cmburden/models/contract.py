@@ -27,7 +27,7 @@ REQUIRED: dict[str, type] = {
     "intended_use": str,
     "thresholds": dict,
 }
-_WORDS = {str: "a text", dict: "an object"}
+_WORDS: dict[type, str] = {str: "a text", dict: "an object"}
 
 
 def load(folder: Path) -> dict[str, Any]:

@@ -210,9 +210,11 @@ def _lede(person: Row) -> str:
 
 
 def _sentence(scan: Row) -> str:
+    large = scan["n_macrohaemorrhage"]
     return (
         f"{scan['contrast']}, {_many(scan['n_cmb'], 'definite microbleed')}, "
-        f"{scan['n_possible']} possible, {scan['n_macrohaemorrhage']} too large for a microbleed."
+        f"{scan['n_possible']} possible{f', {large} too large for a microbleed' if large else ''}. "
+        "Large haemorrhages are not searched for."
     )
 
 

@@ -17,8 +17,8 @@ from cmburden.summary.strata import Stratum
 class Where:
     """Content of _where.html.j2.
 
-    ``unplaced``: by contrast, the row of the lesions outside of every region. ``unsided``: contrast,
-    region and row of the lesions whose side is unknown, as far as there are any.
+    ``unplaced``: by contrast, the row of the lesions outside of every region.
+    ``unsided``: contrast, region and row of the lesions whose side is unknown, where there are any.
     """
 
     contrasts: list[str]

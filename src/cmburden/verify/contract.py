@@ -90,8 +90,8 @@ def thresholds_of(contract: dict[str, Any] | None, settings: dict[str, Any]) -> 
         When a threshold is not a number from 0 to 1, or possible lies above definite.
     """
     stated = (contract or {}).get("thresholds") or {}
-    settings_own = settings.get("thresholds") or {}
-    chosen = stated | settings_own
+    named = settings.get("thresholds") or {}
+    chosen = stated | named
     for name in tables.LABELS:
         if name in chosen and not is_share(chosen[name]):
             raise CMBurdenError(
@@ -100,10 +100,8 @@ def thresholds_of(contract: dict[str, Any] | None, settings: dict[str, Any]) -> 
             )
     used = {name: float(chosen[name]) for name in tables.LABELS if name in chosen}
     if used.get("possible", 0.0) > used.get("definite", 1.0):
-        whose = [
-            f"{name} {used[name]:g} of {'verify.thresholds' if name in settings_own else 'the model'}"
-            for name in reversed(tables.LABELS)
-        ]
+        owner = {name: "verify.thresholds" if name in named else "the model" for name in used}
+        whose = [f"{name} {used[name]:g} of {owner[name]}" for name in sorted(used, reverse=True)]
         raise CMBurdenError(
             f"the threshold possible lies above definite ({', '.join(whose)}): no lesion would be "
             "possible; set both in verify.thresholds"
