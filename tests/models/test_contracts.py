@@ -167,7 +167,7 @@ def test_weights_are_files_beside_the_contract(models, tmp_path, weights, said):
     content = json.loads((folder / "model.json").read_text()) | {"weights": weights}
     write_json(folder / "model.json", content)
     with pytest.raises(CMBurdenError, match=said):
-        contracts.load(folder)
+        contract.of_detector(folder)
 
 
 @pytest.mark.parametrize("kind", ["no archive", "pickle", "list", "empty", "NaN", "torn"])

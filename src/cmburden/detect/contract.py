@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cmburden.core.errors import CMBurdenError
-from cmburden.models.contract import load
+from cmburden.models.contract import load_network
 
 #: A network of more channels fits into no machine's memory: it has 300 times the released one's.
 MOST_CHANNELS = 512
@@ -14,7 +14,7 @@ MOST_CHANNELS = 512
 
 def of_detector(folder: Path) -> dict[str, Any]:
     """The contract in ``folder``; CMBurdenError where the model is no CNN that `detect` can use."""
-    contract = load(folder)
+    contract = load_network(folder)
     channels = contract["input"].get("channels")
     if not isinstance(channels, int) or isinstance(channels, bool):
         raise CMBurdenError(f"{folder}: this is no detector; name one in detect.model")

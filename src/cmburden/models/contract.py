@@ -58,10 +58,16 @@ def load(folder: Path) -> dict[str, Any]:
                 f"{path}: the threshold {name} is {threshold!r} and not a number from 0 to 1; "
                 "restore the file"
             )
-    if not contract["weights"]:
-        raise CMBurdenError(f"{path}: names no weights; restore the file")
     for name, expected in contract["weights"].items():
         _check_weights(path, name, expected)
+    return contract
+
+
+def load_network(folder: Path) -> dict[str, Any]:
+    """:func:`load` of a model that has weights; CMBurdenError where its contract names none."""
+    contract = load(folder)
+    if not contract["weights"]:
+        raise CMBurdenError(f"{Path(folder) / 'model.json'}: names no weights; restore the file")
     return contract
 
 

@@ -9,7 +9,7 @@ from cmburden.core import tables
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.numbers import is_number, is_share
 from cmburden.images.views import VIEW_MM
-from cmburden.models.contract import CLASSES, check_numbers, load
+from cmburden.models.contract import CLASSES, check_numbers, load_network
 from cmburden.verify.probability import FEATURES
 
 #: Networks whose scores the contract's ``cnn_yolo_model`` joins.
@@ -25,7 +25,7 @@ def of_verifier(folder: Path) -> dict[str, Any]:
         When `verify` cannot use the model: it is no YOLO with a probability, or one of other views,
         other features or without thresholds.
     """
-    contract = load(folder)
+    contract = load_network(folder)
     model = contract.get("probability_model")
     if not isinstance(model, dict) or contract.get("classes") != list(CLASSES):
         raise CMBurdenError(f"{folder}: this is no verifier; name one in verify.model")
