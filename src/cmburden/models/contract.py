@@ -52,6 +52,7 @@ def load(folder: Path) -> dict[str, Any]:
     for key in ("metrics", "domain"):
         if not isinstance(contract.get(key) or {}, dict):
             raise CMBurdenError(f"{path}: {key} is not {_WORDS[dict]}; restore the file")
+    _check_metrics(path, contract)
     for name, threshold in contract["thresholds"].items():
         if not is_share(threshold):
             raise CMBurdenError(
@@ -97,6 +98,31 @@ def _parsed(path: Path) -> dict[str, Any]:
             f"{path}: {', '.join(bad[:5])}: not a number (NaN or infinite); restore the file"
         )
     return contract
+
+
+#: Metrics that stages and tables compute with: numbers of 0 or more.
+_RATES = ("sensitivity_of_candidates", "candidates_per_scan", "microbleeds", "scans")
+
+
+def _check_metrics(path: Path, contract: dict[str, Any]) -> None:
+    """Raise where a metric or a range of the domain that is computed with has another form."""
+    metrics = contract.get("metrics") or {}
+    for name in _RATES:
+        rate = metrics.get(name)
+        if rate is not None and not (is_number(rate) and rate >= 0):
+            raise CMBurdenError(
+                f"{path}: metrics.{name} is {rate!r} and not a number of 0 or more; "
+                "restore the file"
+            )
+    froc = metrics.get("froc") or []
+    pairs = isinstance(froc, list) and all(isinstance(p, list) and len(p) == 2 for p in froc)
+    if not pairs or not all(is_number(value) for pair in froc for value in pair):
+        raise CMBurdenError(
+            f"{path}: metrics.froc is not a list of two numbers each; restore the file"
+        )
+    for name, ends in (contract.get("domain") or {}).items():
+        if not isinstance(ends, list):
+            raise CMBurdenError(f"{path}: domain.{name} is not a list; restore the file")
 
 
 def _check_weights(path: Path, name: str, expected: Any) -> None:

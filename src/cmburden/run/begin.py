@@ -58,5 +58,6 @@ def plan_for_snakemake(overrides: dict[str, Any], *, main: bool) -> Plan:
     raise_gc_thresholds()
     config = configuration.load(dict(overrides))
     if config["bids_dir"] and not os.environ.get(BEGUN):
+        check_models(config)
         begin(Path(config["bids_dir"]), Layout(config["output_dir"] or "derivatives"), config)
     return Plan(config)
