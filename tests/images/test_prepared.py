@@ -90,5 +90,5 @@ def test_a_volume_with_voxels_that_are_no_number(layout, bad):
     volume = np.ones((6, 7, 5), np.float32)
     volume[1, 2, 3] = bad
     nib.save(nib.Nifti1Image(volume, AFFINE), layout.preproc(SCAN))
-    with pytest.raises(UnreadableDerivative, match="NaN or infinite voxels.*make it again"):
+    with pytest.raises(UnreadableDerivative, match=r"NaN or infinite voxels.*make it again"):
         Prepared.read(SCAN, layout)

@@ -114,15 +114,20 @@ def _check_metrics(path: Path, contract: dict[str, Any]) -> None:
                 f"{path}: metrics.{name} is {rate!r} and not a number of 0 or more; "
                 "restore the file"
             )
-    froc = metrics.get("froc") or []
-    pairs = isinstance(froc, list) and all(isinstance(p, list) and len(p) == 2 for p in froc)
-    if not pairs or not all(is_number(value) for pair in froc for value in pair):
+    if not _are_pairs(metrics.get("froc") or []):
         raise CMBurdenError(
             f"{path}: metrics.froc is not a list of two numbers each; restore the file"
         )
     for name, ends in (contract.get("domain") or {}).items():
         if not isinstance(ends, list):
             raise CMBurdenError(f"{path}: domain.{name} is not a list; restore the file")
+
+
+def _are_pairs(content: Any) -> bool:
+    """True for a list of lists of two numbers."""
+    return isinstance(content, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and all(map(is_number, pair)) for pair in content
+    )
 
 
 def _check_weights(path: Path, name: str, expected: Any) -> None:
