@@ -290,6 +290,30 @@ def test_most_recent_session_is_chosen_and_its_age_used(small):
     assert "session_gds" in people and "mmse_z" in people
 
 
+def test_no_date_and_no_name_is_in_a_table(small):
+    """acq_time chooses the session, and stands in no file of the output but the log of problems."""
+    sessions = small.bids_dir / "sub-OATS007" / "sub-OATS007_sessions.tsv"
+    sessions.parent.mkdir()
+    sessions.write_text(
+        "session_id\tacq_time\tage\nses-1\t2016-05-04T10:00:00\t70\nses-2\t2014-03-02\t74\n"
+    )
+    tsv = small.bids_dir / "participants.tsv"
+    lines = tsv.read_text().splitlines()
+    lines = [f"{line}\t{'dob' if n == 0 else '1951-03-02'}" for n, line in enumerate(lines)]
+    lines = [f"{line}\t{'surname' if n == 0 else 'Example'}" for n, line in enumerate(lines)]
+    tsv.write_text("\n".join(lines))
+    aggregate.run(small.layout, small.bids_dir, small.config)
+    people = PARTICIPANTS.read(small.layout.table("participants")).set_index("participant_id")
+    assert people.loc["sub-OATS007", "session_id"] == "ses-1"
+    assert people.loc["sub-OATS007", "age"] == 70
+    for name in aggregate.COHORT_TABLES:
+        table = pq.read_table(small.layout.table(name)).to_pandas().to_csv()
+        for text in ("2016-05-04", "2014-03-02", "1951-03-02", "Example", "surname", "acq_time"):
+            assert text not in table, (name, text)
+    problems = json.loads(small.layout.phenotype_problems.read_text())
+    assert any("2 column(s) are not copied into the tables: dob, surname" in p for p in problems)
+
+
 # --- participants.tsv as people write it ---
 
 
@@ -360,6 +384,7 @@ def test_phenotype_names_that_are_ours_are_kept_apart(small):
     lines = (small.bids_dir / "participants.tsv").read_text().splitlines()
     lines = [f"{line}\t{'pattern' if number == 0 else 'x'}" for number, line in enumerate(lines)]
     (small.bids_dir / "participants.tsv").write_text("\n".join(lines))
+    small.config["aggregate"]["phenotypes"] = ["pattern"]
     aggregate.run(small.layout, small.bids_dir, small.config)
     people = PARTICIPANTS.read(small.layout.table("participants"))
     assert set(people["phenotype_pattern"].dropna()) == {"x"}

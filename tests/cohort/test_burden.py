@@ -8,8 +8,10 @@ from statsmodels.stats.proportion import proportion_confint
 
 from cmburden.cohort import choose as burden
 from cmburden.cohort import patterns
+from cmburden.cohort.choose import choose_scan
 from cmburden.cohort.patterns import pattern_of
 from cmburden.core.errors import CMBurdenError
+from cmburden.follow.sessions import ordered, parse_time
 from cmburden.stats import intervals
 from cmburden.summary import bins
 
@@ -104,6 +106,41 @@ def test_dates_win_over_session_labels_and_unknown_loses():
     ]
     assert burden.choose_scan(scans, ["most_recent_session"])[0]["scan_id"] == "a"
     assert burden.choose_scan(scans, ["thinnest_slice"])[0]["scan_id"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "best"),
+    [
+        ("2014-12-01T10:00:00", "2016-01-02T10:00:00", 2),
+        ("2016-01-02T10:00:00", "2014-12-01T10:00:00", 1),
+        # As text, the first of each pair would be the later.
+        ("12/01/2014", "02/01/2016", 2),
+        ("XXXX-XX-XXT09:09:46", "XXXX-XX-XXT08:00:00", 2),
+        ("##-##-##T12:00", "##-##-##T11:00", 2),
+        ("2014-12-01T10:00:00", "02/01/2016", 2),
+        ("2016-01-02T10:00:00", None, 2),
+        ("2014-12-01T12:00:00+09:00", "2014-12-01T10:00:00Z", 2),
+        ("1800-01-05T23:00:00", "1800-01-05", 1),
+    ],
+)
+def test_a_time_that_is_no_date_chooses_no_session(one, other, best):
+    """As `longitudinal` orders the sessions."""
+    scans = [
+        {"scan_id": f"ses-{k}", "session_id": f"ses-{k}", "acq_time": time}
+        for k, time in ((1, one), (2, other))
+    ]
+    assert choose_scan(scans, ["most_recent_session"])[0]["session_id"] == f"ses-{best}"
+    times = {scan["session_id"]: parse_time(scan["acq_time"]) for scan in scans}
+    assert ordered(times, times, {})[0][-1] == f"ses-{best}"
+
+
+def test_ages_order_sessions_without_dates():
+    scans = [
+        {"scan_id": f"ses-{k}", "session_id": f"ses-{k}", "acq_time": "n/a", "age": age}
+        for k, age in (("a", 75.0), ("b", 70.0))
+    ]
+    assert choose_scan(scans, ["most_recent_session"])[0]["session_id"] == "ses-a"
+    assert choose_scan(scans, ["first_session"])[0]["session_id"] == "ses-b"
 
 
 def test_a_tie_is_broken_by_scan_id_whatever_the_order():

@@ -174,6 +174,27 @@ def test_thresholds(thresholds, said):
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"verify": {"thresholds": {"definite": float("nan")}}}, "thresholds.definite: give a fin"),
+        ({"detect": {"min_probability": float("nan")}}, "detect.min_probability: give a finite"),
+        ({"register": {"min_correlation": float("-inf")}}, "register.min_correlation"),
+        ({"aggregate": {"macrohaemorrhage_mm": float("inf")}}, "macrohaemorrhage_mm: give a fin"),
+        ({"aggregate": {"macrohaemorrhage_mm": 10**400}}, "macrohaemorrhage_mm: give a finite"),
+        ({"index": {"echo_time_ms": [10, float("nan")]}}, "index.echo_time_ms.1: give a finite"),
+        ({"index": {"echo_time_ms": [40, 10]}}, "index.echo_time_ms: give rising numbers"),
+        ({"report": {"bins": [0, 5, 5]}}, "report.bins: give rising numbers"),
+        ({"report": {"age_bands": [0, 60, 50]}}, "report.age_bands: give rising numbers"),
+        ({"preprocess": {"min_brain_ml": 2300}}, "min_brain_ml must not be above max_brain_ml"),
+    ],
+)
+def test_numbers_are_finite_and_in_order(overrides, said):
+    with pytest.raises(CMBurdenError) as error:
+        config.load(overrides)
+    assert said in str(error.value)
+
+
 def test_advice_names_keys_that_exist():
     settings = config.load()
     key = r"(?<!\.)\b[a-z]+\.[a-z_0-9]+"

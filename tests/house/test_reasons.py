@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import tiny_models
 
 from cmburden.cohort import stage as aggregate
 from cmburden.core import config
@@ -18,6 +19,7 @@ from cmburden.core.errors import REASONS, ScanError
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.core.tables import REJECTED, SCANS
+from cmburden.detect import candidates
 from cmburden.detect import stage as detect
 from cmburden.images import brain
 from cmburden.images import volume as images
@@ -201,6 +203,22 @@ def save_preprocessed(study: Study, scan: Scan, data: np.ndarray, affine: np.nda
     Outcome("preprocess", scan.scan_id, "ok").write(study.layout.record("preprocess", scan.scan_id))
 
 
+def score(study: Study) -> Verdict:
+    # A device that computes NaN: half precision that overflows, memory at fault.
+    study.image(head())
+    (scan,) = study.indexed()
+    data, affine = template.brain(4.0)
+    save_preprocessed(study, scan, data, affine)
+    models = tiny_models.write(study.bids.parent / "models", kinds=("detector",))
+    settings = config.load()["detect"] | {"model": str(models / "detector"), "device": "cpu"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            candidates, "probability_map", lambda _, v, __: np.full(v.image.shape, np.nan)
+        )
+        detect.run([scan], study.layout, settings, 0)
+    return study.recorded("detect", scan)
+
+
 def no_scan(study: Study) -> Verdict:
     study.image(head())
     study.image(head(), name="sub-02/anat/sub-02_T1w")
@@ -354,6 +372,7 @@ ROWS = (
     Row(polarity, "excluded", "as in a T1w", marks=SLOW),
     Row(brain_mask, "failed", "ml, outside 700 to 2200", marks=SLOW),
     Row(registration, "failed", "below 0.85", marks=SLOW),
+    Row(score, "failed", "score is not a number"),
     Row(no_scan, None, "['T1w']"),
     Row(no_access, None, "Input/output error"),
     Row(bad_name, None, "begin with sub-01_"),

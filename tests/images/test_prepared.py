@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -80,4 +81,14 @@ def test_a_closed_folder_is_no_damage(layout, monkeypatch):
 
     monkeypatch.setattr("cmburden.images.prepared.read_derivative", closed)
     with pytest.raises(PermissionError):
+        Prepared.read(SCAN, layout)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_volume_with_voxels_that_are_no_number(layout, bad):
+    """The network finds nothing there: the scan would count as one without microbleeds."""
+    volume = np.ones((6, 7, 5), np.float32)
+    volume[1, 2, 3] = bad
+    nib.save(nib.Nifti1Image(volume, AFFINE), layout.preproc(SCAN))
+    with pytest.raises(UnreadableDerivative, match=r"NaN or infinite voxels.*make it again"):
         Prepared.read(SCAN, layout)

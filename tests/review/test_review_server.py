@@ -14,6 +14,7 @@ import uvicorn
 
 from cmburden.cohort import verdicts
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.scan import LEFT_RIGHT, Outcome
 from cmburden.core.tables import CANDIDATES, REVIEWS, SUMMARY
 from cmburden.review import server, store
 from cmburden.review.pictures import Pictures
@@ -241,6 +242,18 @@ def test_blocks_hold_the_volume_without_loss(made, study):
     assert block[tuple(at)] * header["unit"] < 0.6
     header, (whole,) = unpacked(sitting.pictures.whole(item.scan_id))
     assert np.array_equal(whole * header["unit"], np.asarray(image.dataobj))
+
+
+def test_a_mark_has_no_side_where_left_and_right_are_unknown(made, study):
+    name, scan = next(iter(study.scans.items()))
+    record = made.layout.record("preprocess", name)
+    before = Outcome.read(record)
+    place = Pictures(made.layout, {name: scan}).place(name, (20.0, 0.0, 0.0))
+    assert place == ("frontal", "lobar", "right")
+    dataclasses.replace(before, measures=before.measures | {LEFT_RIGHT: False}).write(record)
+    place = Pictures(made.layout, {name: scan}).place(name, (20.0, 0.0, 0.0))
+    before.write(record)
+    assert place == ("frontal", "lobar", "unknown")
 
 
 def test_phase_comes_along_where_its_grid_is_the_scans(made, study, tmp_path):

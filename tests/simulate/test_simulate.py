@@ -152,6 +152,14 @@ def test_the_share_of_painted_microbleeds_is_what_is_asked_for(tmp_path):
         cohort.run(tmp_path / "bids", presets=["MAS"], participants=1, seed=0, painted=2)
 
 
+def test_the_truth_of_another_cohort_stays(tmp_path):
+    (tmp_path / "truth.tsv").write_text("the first cohort's")
+    with pytest.raises(CMBurdenError, match=r"truth.tsv: is the truth of another cohort"):
+        cohort.run(tmp_path / "b", presets=["MAS"], participants=1, seed=0)
+    assert (tmp_path / "truth.tsv").read_text() == "the first cohort's"
+    assert not (tmp_path / "b").exists()
+
+
 def test_plans_stay_as_they_were_drawn():
     # Scans of a seed are compared over years: the order of draws is a contract.
     plans = cohort.plan_cohort(["MAS"], 4, [None], 4, positive_share=0.5, t1w_share=0.5)

@@ -579,8 +579,10 @@ def test_views_and_weights_of_another_version_are_one_sentence(tmp_path):
 
 
 def test_a_released_model_is_what_the_pipeline_loads(tmp_path):
+    ones = [1.0] * len(FEATURES)
+    numbers = {"mean": ones, "scale": ones, "coefficient": ones, "intercept": 0.0}
     fitted = {
-        "probability_model": {"features": list(FEATURES)},
+        "probability_model": {"features": list(FEATURES)} | numbers,
         "thresholds": {"definite": 0.4, "possible": 0.1},
         "metrics": {"scans": 3},
     }

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.text import natural
+from cmburden.follow.sessions import ordered, parse_time
 
+_IN_TIME = "by acq_time of sessions.tsv, else by age, else by its label"
 #: Rules of config ``aggregate.choose_scan``, applied one after another until one scan is left;
 #: a tie after the last is broken by the order of config ``index.suffixes``, then by scan_id.
 CHOICE_RULES = {
-    "most_recent_session": "the latest session (by acq_time of sessions.tsv, else by its label)",
-    "first_session": "the earliest session (by acq_time of sessions.tsv, else by its label)",
+    "most_recent_session": f"the latest session ({_IN_TIME})",
+    "first_session": f"the earliest session ({_IN_TIME})",
     "swi_first": "SWI rather than GRE",
     "gre_first": "GRE rather than SWI",
     "thinnest_slice": "the thinnest slices",
@@ -44,9 +46,10 @@ def choose_scan(
     """The one scan that stands for a participant, and the rules that decided.
 
     ``scans`` are usable scans of one participant (keys scan_id, session_id, suffix, contrast,
-    slice_mm, field_strength_t, echo_time_s and acq_time as ISO text; values may be missing). A
-    scan without a value loses against one with a value. ``suffixes``, the most wanted first,
-    decide between scans that no rule tells apart.
+    slice_mm, field_strength_t, echo_time_s, acq_time as ISO text, and age; values may be missing).
+    A scan without a value loses against one with a value. Sessions are ordered as those of
+    `longitudinal` are, by ``follow.sessions.ordered``: an acq_time that is no ISO date orders
+    nothing. ``suffixes``, the most wanted first, decide between scans that no rule tells apart.
 
     >>> scans = [{"scan_id": "b", "contrast": "GRE"}, {"scan_id": "a", "contrast": "SWI"}]
     >>> choose_scan(scans, ["swi_first"])[1]
@@ -88,12 +91,15 @@ def _rank(scan: dict[str, Any], rule: str, among: list[dict[str, Any]]) -> float
 
 
 def _place_in_time(scan: dict[str, Any], among: list[dict[str, Any]]) -> int:
-    """Place of the scan's session, by time where all have one, else by label."""
-    if all(_known(other.get("acq_time")) for other in among):
-        times = [other["acq_time"] for other in among]
-        return sorted(set(times)).index(scan["acq_time"])
-    labels = {natural(_text(other.get("session_id"))) for other in among}
-    return sorted(labels).index(natural(_text(scan.get("session_id"))))
+    """Place of the scan's session, by time where all have one, else by age, else by label."""
+    times: dict[str | None, datetime | None] = {}
+    ages: dict[str | None, float | None] = {}
+    for other in among:
+        session, age = _text(other.get("session_id")), other.get("age")
+        times[session] = parse_time(other.get("acq_time"))
+        ages[session] = float(age) if age is not None and _known(age) else None
+    order, _ = ordered(times, times, ages)
+    return order.index(_text(scan.get("session_id")))
 
 
 def _known(value: Any) -> bool:

@@ -11,6 +11,7 @@ from cmburden.cohort.patterns import is_boston_imaging
 from cmburden.cohort.phenotypes import SHARED, Phenotypes
 from cmburden.cohort.scans import REVIEWED_COUNTS
 from cmburden.core.rows import grouped
+from cmburden.core.schema import as_records
 from cmburden.core.stages import RECORDED_STAGES
 from cmburden.core.tables import PARTICIPANTS
 from cmburden.summary import bins
@@ -34,9 +35,9 @@ def participant_rows(
 
     ``scans`` and ``lesions`` of their contracts.
     """
-    times = _session_times(phenotypes.sessions)
+    when = _when(phenotypes.sessions)
     rows = [
-        {"participant_id": participant, **_choice(of_person, times, config)}
+        {"participant_id": participant, **_choice(of_person, when, config)}
         for participant, of_person in sorted(grouped(scans, "participant_id").items())
     ]
     participants = pd.DataFrame(rows, columns=PARTICIPANTS.names)
@@ -54,11 +55,16 @@ def participant_rows(
 
 
 def _choice(
-    scans: list[dict[str, Any]], times: dict[tuple[str, str], str], config: dict[str, Any]
+    scans: list[dict[str, Any]],
+    when: dict[tuple[str, str], dict[str, Any]],
+    config: dict[str, Any],
 ) -> dict[str, Any]:
-    """Columns of a participant that are of the scan chosen, or say why there is none."""
+    """Columns of a participant that are of the scan chosen, or say why there is none.
+
+    ``when``: acq_time and age of (participant, session).
+    """
     usable = [
-        scan | {"acq_time": times.get((scan["participant_id"], scan["session_id"]))}
+        scan | when.get((scan["participant_id"], scan["session_id"]), {})
         for scan in scans
         if scan["status"] == "ok"
     ]
@@ -80,18 +86,17 @@ def _furthest(scans: list[dict[str, Any]]) -> dict[str, Any]:
     return min(scans, key=lambda scan: (-order.get(scan["stage"], -1), scan["scan_id"]))
 
 
-def _session_times(sessions: pd.DataFrame) -> dict[tuple[str, str], str]:
-    if "acq_time" not in sessions:
-        return {}
-    timed = sessions[sessions["acq_time"].notna()]
+def _when(sessions: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
+    """acq_time and age of each (participant, session) of sessions.tsv, None where missing."""
+    names = ["participant_id", "session_id", "acq_time", "age"]
     return {
-        (row.participant_id, row.session_id): str(row.acq_time)
-        for row in timed[["participant_id", "session_id", "acq_time"]].itertuples()
+        (row["participant_id"], row["session_id"]): {key: row[key] for key in ("acq_time", "age")}
+        for row in as_records(sessions.reindex(columns=names))
     }
 
 
 def _with_phenotypes(participants: pd.DataFrame, phenotypes: Phenotypes) -> pd.DataFrame:
-    """All columns of participants.tsv, and those of the chosen session as ``session_*``.
+    """The columns that ``phenotypes`` took over, those of the chosen session as ``session_*``.
 
     A column of the user's with the name of one of ours, but another meaning, is ``phenotype_*``.
     """
@@ -111,8 +116,12 @@ def _with_phenotypes(participants: pd.DataFrame, phenotypes: Phenotypes) -> pd.D
 
 
 def _with_sessions(participants: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame:
-    """Columns of the chosen session; age, sex, site and diagnosis of the session come first."""
+    """Columns of the chosen session; age, sex, site and diagnosis of the session come first.
+
+    The date of the session stays out: acq_time orders sessions and identifies people.
+    """
     keys = ["participant_id", "session_id"]
+    sessions = sessions.drop(columns="acq_time", errors="ignore")
     names = {name: f"session_{name}" for name in sessions.columns if name not in keys}
     merged = participants.merge(sessions.rename(columns=names), on=keys, how="left")
     for name in SHARED:

@@ -13,7 +13,9 @@ from cmburden.cohort.patterns import pattern_of
 from cmburden.cohort.verdicts import Verdicts, candidates_of, settle
 from cmburden.core.errors import with_advice
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Outcome
+from cmburden.core.remarks import join
+from cmburden.core.rows import plain
+from cmburden.core.scan import LEFT_RIGHT, Outcome
 from cmburden.core.stages import RECORDED_STAGES
 from cmburden.core.tables import CANDIDATES, COUNTS, REVIEW_COUNTS, SCANS
 from cmburden.models.contract import contract_of
@@ -23,7 +25,10 @@ _log = logging.getLogger(__name__)
 #: Reasons for which a file that would have been a scan is one that failed.
 _FAULTS = ("unreadable", "empty_file", "truncated", "not_finite", "not_3d", "constant")
 #: Measures that stages leave in their records: the numbers of `scans` that are not counts.
-_MEASURES = [column.name for column in SCANS.columns if column.kind == "float"]
+_MEASURES = [
+    *[column.name for column in SCANS.columns if column.kind == "float"],
+    LEFT_RIGHT,
+]
 #: Counts of the readers' verdicts, in `scans` and `participants`.
 REVIEWED_COUNTS = tuple(column.name for column in REVIEW_COUNTS)
 
@@ -53,8 +58,9 @@ def scan_rows(
     rows = []
     for scan in manifest.to_dict("records"):
         row = {name: scan[name] for name in SCANS.names if name in scan}
-        fate, finished = _fate(layout, scan["scan_id"], int(scan["bucket"]), shards)
+        fate, finished, remarks = _fate(layout, scan["scan_id"], int(scan["bucket"]), shards)
         row |= fate
+        row["warning"] = join([plain(scan["warning"]), *remarks])
         row["detector_id"] = models["detect"] if "detect" in finished else None
         row["verifier_id"] = models["verify"] if "verify" in finished else None
         # The sidecar's values are the manifest's; a stage gives only measures of its own.
@@ -67,13 +73,15 @@ def scan_rows(
 
 def _fate(
     layout: Layout, scan_id: str, bucket: int, shards: Shards
-) -> tuple[dict[str, Any], list[str]]:
-    """Status, reason, message, stage, log and measures of a scan, and the stages that finished it.
+) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Status, reason, message, stage, log and measures of a scan; the stages that finished it;
+    their remarks.
 
     The first stage that is not ok decides.
     """
     fate: dict[str, Any] = {"status": "ok"}
     finished: list[str] = []
+    remarks: list[str] = []
     for stage in RECORDED_STAGES:
         outcome = _outcome(layout, stage, scan_id)
         if outcome.ok and stage == "verify":
@@ -89,7 +97,9 @@ def _fate(
             }
             break
         finished.append(stage)
-    return fate, finished
+        # The message of a stage that succeeded is its warning.
+        remarks += [outcome.message] if outcome.message else []
+    return fate, finished, remarks
 
 
 def _as_in_shard(outcome: Outcome, bucket: int, shards: Shards) -> Outcome:
@@ -255,15 +265,24 @@ def with_review(scans: pd.DataFrame, lesions: pd.DataFrame, verdicts: Verdicts) 
 
 
 def region_counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
-    """`counts`: scan by region and side; the sum over a scan is its n_cmb and n_possible."""
-    places = [(region.name, side) for region in REGIONS for side in ("left", "right")]
-    places.append((UNKNOWN.name, "unknown"))
+    """`counts`: scan by region and side; the sum over a scan is its n_cmb and n_possible.
+
+    A scan whose left and right are unknown has a row a region, of hemisphere unknown.
+    """
+    nowhere = (UNKNOWN.name, "unknown")
+    with_side = [(region.name, side) for region in REGIONS for side in ("left", "right")]
+    without_side = [(region.name, "unknown") for region in REGIONS]
     small = lesions[~lesions["macrohaemorrhage"]]
-    of_lesions = set(zip(small["region"], small["hemisphere"], strict=True))
-    places += sorted(of_lesions - set(places))
-    images = scans[scans["path"].notna()]
-    grid = images[["scan_id", "status"]].merge(
-        pd.DataFrame(places, columns=["region", "hemisphere"]), how="cross"
+    images = scans.loc[scans["path"].notna(), ["scan_id", "status", LEFT_RIGHT]]
+    known = images[LEFT_RIGHT].fillna(True).astype(bool)
+    in_all = set(with_side + without_side)
+    further = sorted(set(zip(small["region"], small["hemisphere"], strict=True)) - in_all)
+    further = [nowhere, *[place for place in further if place != nowhere]]
+    grid = pd.concat(
+        images[rows].merge(
+            pd.DataFrame(places + further, columns=["region", "hemisphere"]), how="cross"
+        )
+        for rows, places in ((known, with_side), (~known, without_side))
     )
     for label in ("definite", "possible"):
         keys = ["scan_id", "region", "hemisphere"]

@@ -15,6 +15,7 @@ import pandas as pd
 
 from cmburden.cohort import changes, choose, reviewed
 from cmburden.cohort.candidates import gather_candidates, lesions_of
+from cmburden.cohort.columns import Wanted
 from cmburden.cohort.participants import participant_rows
 from cmburden.cohort.phenotypes import read as read_phenotypes
 from cmburden.cohort.runs import stage_runs
@@ -99,7 +100,8 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
     verdicts = read_verdicts(layout, reviews, counted)
     scans = SCANS.frame(with_review(counted, lesions, verdicts))
     lesions = LESIONS.frame(lesions)
-    phenotypes = read_phenotypes(Path(bids_dir), sorted(set(scans["participant_id"])))
+    people_of_tree = sorted(set(scans["participant_id"]))
+    phenotypes = read_phenotypes(Path(bids_dir), people_of_tree, _wanted_columns(config))
     for problem in phenotypes.problems:
         _log.warning("%s", problem)
     people = participant_rows(scans, lesions, phenotypes, config)
@@ -144,6 +146,14 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
         table.write(layout.table(table.name), rows)
     write_json(layout.phenotype_problems, phenotypes.problems)
     _write_sidecars(layout, people, phenotypes.described)
+
+
+def _wanted_columns(config: dict[str, Any]) -> Wanted:
+    """Columns of participants.tsv that the configuration names, or "all"."""
+    named = config["aggregate"]["phenotypes"]
+    if named == "all":
+        return "all"
+    return [*named, *config["report"]["covariates"], *config["report"]["strata"]]
 
 
 def check_failed_fraction(layout: Layout, config: dict[str, Any]) -> None:

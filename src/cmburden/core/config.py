@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from cmburden.core import resources, user_text
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.numbers import not_finite
 
 #: Characters of a message that may quote a whole value.
 _MOST_OF_MESSAGE = 500
@@ -29,10 +32,33 @@ def load(overrides: dict | None = None, path: Path | None = None) -> dict:
         config = merge(config, read_yaml(path))
     config = merge(config, overrides or {})
     check(config)
+    problems = list(_disordered(config))
+    if problems:
+        raise CMBurdenError("config: " + "; ".join(problems))
+    return config
+
+
+#: Lists of numbers that rise: each above the one before, or none below.
+_RISING = (
+    ("index", "echo_time_ms", False),
+    ("longitudinal", "bins", True),
+    ("report", "bins", True),
+    ("report", "age_bands", True),
+)
+
+
+def _disordered(config: dict) -> Iterator[str]:
+    """A sentence for each group of numbers of a valid ``config`` that is in the wrong order."""
     thresholds = config["verify"]["thresholds"] or {}
     if thresholds.get("possible", 0) > thresholds.get("definite", 1):
-        raise CMBurdenError("config: verify.thresholds: possible must not be above definite")
-    return config
+        yield "verify.thresholds: possible must not be above definite"
+    for section, name, strictly in _RISING:
+        values = config[section][name]
+        if any(low > high or (strictly and low == high) for low, high in pairwise(values)):
+            yield f"{section}.{name}: give rising numbers, not {values}"
+    preprocess = config["preprocess"]
+    if preprocess["min_brain_ml"] > preprocess["max_brain_ml"]:
+        yield "preprocess: min_brain_ml must not be above max_brain_ml"
 
 
 def defaults() -> dict:
@@ -85,6 +111,8 @@ def _ordered(merged: dict, base: dict, over: dict) -> dict:
 def check(config: dict, schema: str = "config") -> None:
     rules = read_yaml(resources.root() / "config" / "schemas" / f"{schema}.schema.yaml")
     problems = sorted({_sentence(e) for e in Draft202012Validator(rules).iter_errors(config)})
+    # NaN lies within every range of the schema: no comparison with it is true.
+    problems += [f"{key}: give a finite number" for key in not_finite(config)]
     if problems:
         raise CMBurdenError(f"{schema}: " + "; ".join(problems))
 

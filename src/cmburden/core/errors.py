@@ -32,6 +32,7 @@ REASONS: dict[str, str] = {
     "slices": "convert the DICOM files again: slices are missing or in the wrong order",
     "brain_mask": "look at the brain mask: its volume or shape is implausible",
     "orientation": "mend the header's orientation (sform, qform): convert the DICOM files again",
+    "score": "run again; if other scans fail alike, check the device and the model",
     "registration": "look at the scan: it could not be aligned to MNI152",
     "no_scan": "check index.suffixes and the filters: the participant has no usable scan",
     "no_access": "give yourself the permission, or repair the disk, and run again",

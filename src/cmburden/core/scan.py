@@ -9,6 +9,9 @@ from typing import Any
 
 from cmburden.core.files import write_json
 
+#: Measure of preprocess, and column of `scans`: the header says which side is the person's left.
+LEFT_RIGHT = "left_right_known"
+
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
@@ -57,6 +60,11 @@ class Outcome:
     @property
     def ok(self) -> bool:
         return self.status == "ok"
+
+    @property
+    def left_right_known(self) -> bool:
+        """Of the record of preprocess: False where the scan's header has no orientation."""
+        return self.measures.get(LEFT_RIGHT) is not False
 
     def write(self, path: Path) -> None:
         write_json(path, dataclasses.asdict(self))

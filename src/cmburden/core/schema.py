@@ -8,12 +8,23 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cmburden.core.errors import CMBurdenError, sentence
 from cmburden.core.files import whole_file
 
 PARQUET = {"compression": "zstd", "version": "2.6"}
+
+
+class BrokenContract(CMBurdenError, ValueError):
+    """Rows that a table's contract forbids; the sentence names table and column."""
+
+    def __init__(self, table: str, column: str, fault: str):
+        super().__init__(
+            f"table {table}: column {column} {fault}; nothing was written: run the stage again, "
+            "and report this if it happens again"
+        )
 
 
 _TYPES = {
@@ -32,6 +43,15 @@ class Column:
     unit: str = ""
     nullable: bool = True
     levels: tuple[str, ...] = ()
+
+    def fault(self, array: pa.Array) -> str | None:
+        """What the column must not hold and ``array`` holds, in words; None if all is well."""
+        if array.null_count and not self.nullable:
+            return f"holds {array.null_count} nulls"
+        if self.kind == "float" and pc.all(pc.is_finite(array)).as_py() is False:
+            return "holds NaN or infinity"
+        unknown = set(array.to_pylist()) - set(self.levels) - {None} if self.levels else None
+        return f"holds {sorted(unknown)}" if unknown else None
 
 
 def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -82,7 +102,18 @@ class Table:
         return self.arrow(rows).to_pandas(types_mapper=_pandas_type)
 
     def arrow(self, rows: pd.DataFrame | list[dict]) -> pa.Table:
-        """``rows`` as an Arrow table of the contract; ValueError if the rows break the contract."""
+        """``rows`` as an Arrow table of the contract.
+
+        NaN in a plain column of pandas means a missing value and becomes null. Infinity, and NaN
+        in a nullable column of pandas, is a fault of the rows.
+
+        Raises
+        ------
+        BrokenContract
+            When a column holds nulls that it must not, an unknown level, NaN or infinity.
+        ValueError
+            When the rows have columns that the contract lacks.
+        """
         table = pd.DataFrame(rows)
         extra = [name for name in table.columns if name not in self.names]
         if extra and not self.open:
@@ -91,12 +122,8 @@ class Table:
         for column, field in zip(self.columns, self.schema(), strict=True):
             values = table[column.name] if column.name in table else [None] * len(table)
             array = pa.array(values, type=_TYPES[column.kind], from_pandas=True)
-            if array.null_count and not column.nullable:
-                raise ValueError(f"table {self.name}: {column.name} holds {array.null_count} nulls")
-            if column.levels:
-                unknown = set(array.to_pylist()) - set(column.levels) - {None}
-                if unknown:
-                    raise ValueError(f"table {self.name}: {column.name} holds {sorted(unknown)}")
+            if fault := column.fault(array):
+                raise BrokenContract(self.name, column.name, fault)
             arrays.append(array)
             fields.append(field)
         for name in extra:

@@ -32,13 +32,13 @@ class Stage:
 
 
 INDEX = Stage("index", 2, "cohort")
-PREPROCESS = Stage("preprocess", 1, "scan")
-REGISTER = Stage("register", 1, "scan")
+PREPROCESS = Stage("preprocess", 2, "scan")
+REGISTER = Stage("register", 2, "scan")
 DETECT = Stage("detect", 7, "bucket")
 VERIFY = Stage("verify", 9, "bucket")
 LONGITUDINAL = Stage("longitudinal", 1, "participants")
-AGGREGATE = Stage("aggregate", 3, "cohort")
-REPORT = Stage("report", 2, "cohort")
+AGGREGATE = Stage("aggregate", 4, "cohort")
+REPORT = Stage("report", 3, "cohort")
 
 #: All stages, in the order in which data flow through them.
 STAGES = (INDEX, PREPROCESS, REGISTER, DETECT, VERIFY, LONGITUDINAL, AGGREGATE, REPORT)
@@ -54,6 +54,6 @@ def version_of(name: str) -> int:
     """Version of the stage called ``name``.
 
     >>> version_of("preprocess")
-    1
+    2
     """
     return {stage.name: stage.version for stage in STAGES}[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from cmburden.core.remarks import SEPARATOR
 from cmburden.core.schema import Column, Table
 
 
@@ -26,6 +27,11 @@ STATUSES = ("ok", "failed", "excluded")
 LABELS = ("definite", "possible")
 CHANGES_OF_A_LESION = ("new", "persisting", "lost", "not comparable")
 HEMISPHERES = ("left", "right", "unknown")
+_SIDE = (
+    "Side of the brain; unknown outside of every region, and in a scan whose left_right_known is "
+    "false"
+)
+_MNI_X = "Centre in MNI152, positive to the right; null if left_right_known of the scan is false"
 
 _SCAN = (
     _c(
@@ -153,17 +159,29 @@ SCANS = Table(
         _c("log", "str", "Path of the log of that stage, relative to the output folder"),
         *_GEOMETRY,
         *QC,
+        _c(
+            "left_right_known",
+            "bool",
+            "False if the header has no orientation (neither sform nor qform): no table then says "
+            "left or right of this scan; null before preprocess measured the scan",
+        ),
         _c("n_cmb", "int", "Number of definite microbleeds; null if the scan has no result"),
         _c("n_possible", "int", "Number of possible microbleeds; null if the scan has no result"),
         _c(
             "n_macrohaemorrhage",
             "int",
-            "Number of definite lesions with a diameter above aggregate.macrohaemorrhage_mm; "
-            "n_cmb does not count them",
+            "Number of definite detections with a diameter above aggregate.macrohaemorrhage_mm; "
+            "n_cmb does not count them. The software looks for small spots: 0 does not say that "
+            "there is no macrohaemorrhage",
         ),
         _c("pattern", "str", "Anatomical pattern of the definite microbleeds", levels=PATTERNS),
         *REVIEW_COUNTS,
-        _c("warning", "str", "Remark on the scan that is no reason for exclusion"),
+        _c(
+            "warning",
+            "str",
+            "Remarks of the index and of the stages on the scan that are no reason for exclusion, "
+            f"in the order of the stages, separated by {SEPARATOR.strip()!r}",
+        ),
         _c("content_key", "str", "sha256 of image, T1w and used sidecar fields"),
         _c("detector_id", "str", "Model id of the 3D CNN; null if detect gave no result"),
         _c("verifier_id", "str", "Model id of YOLO; null if verify gave no result"),
@@ -171,7 +189,14 @@ SCANS = Table(
 )
 
 _POSITION = (
-    _c("x_mm", "float", "Centre, scanner RAS, positive to the right", "mm", required=True),
+    _c(
+        "x_mm",
+        "float",
+        "Centre, scanner RAS, positive to the right; of unknown sign if left_right_known of the "
+        "scan is false",
+        "mm",
+        required=True,
+    ),
     _c("y_mm", "float", "Centre, scanner RAS, positive to the front", "mm", required=True),
     _c("z_mm", "float", "Centre, scanner RAS, positive upwards", "mm", required=True),
 )
@@ -200,8 +225,8 @@ FEATURES = (
     _c("ventricle_mm", "float", "Distance to a ventricle, of the scan or of MNI152", "mm"),
     _c("region", "str", "MARS region of the centre"),
     _c("group", "str", "Group of the MARS region", levels=GROUPS),
-    _c("hemisphere", "str", "Side of the brain", levels=HEMISPHERES),
-    _c("mni_x", "float", "Centre in MNI152, positive to the right", "mm"),
+    _c("hemisphere", "str", _SIDE, levels=HEMISPHERES),
+    _c("mni_x", "float", _MNI_X, "mm"),
     _c("mni_y", "float", "Centre in MNI152, positive to the front", "mm"),
     _c("mni_z", "float", "Centre in MNI152, positive upwards", "mm"),
 )
@@ -235,7 +260,7 @@ LESIONS = Table(
         _c("session_id", "str", "Session label, with 'ses-'"),
         _c("lesion_id", "int", "The lesion's value in _label-CMB_dseg.nii.gz", required=True),
         *_POSITION,
-        _c("mni_x", "float", "Centre in MNI152, positive to the right", "mm"),
+        _c("mni_x", "float", _MNI_X, "mm"),
         _c("mni_y", "float", "Centre in MNI152, positive to the front", "mm"),
         _c("mni_z", "float", "Centre in MNI152, positive upwards", "mm"),
         *_SIZE,
@@ -258,19 +283,20 @@ LESIONS = Table(
         ),
         _c("region", "str", "MARS region of the centre", required=True),
         _c("group", "str", "Group of the MARS region", required=True, levels=GROUPS),
-        _c("hemisphere", "str", "Side of the brain", required=True, levels=HEMISPHERES),
+        _c("hemisphere", "str", _SIDE, required=True, levels=HEMISPHERES),
     ),
 )
 
 COUNTS = Table(
     "counts",
-    "a region on one side in one scan, also without microbleeds",
+    "a region on one side in one scan, also without microbleeds; a scan whose left and right are "
+    "unknown has one row a region, of hemisphere unknown",
     ("scan_id", "region", "hemisphere"),
     (
         _c("scan_id", "str", "File name of the source image, without extension", required=True),
         _c("region", "str", "MARS region", required=True),
         _c("group", "str", "Group of the MARS region", required=True, levels=GROUPS),
-        _c("hemisphere", "str", "Side of the brain", required=True, levels=HEMISPHERES),
+        _c("hemisphere", "str", _SIDE, required=True, levels=HEMISPHERES),
         _c("n_definite", "int", "Number of definite microbleeds; null if the scan has no result"),
         _c("n_possible", "int", "Number of possible microbleeds; null if the scan has no result"),
     ),
@@ -301,7 +327,7 @@ PARTICIPANTS = Table(
         _c("n_scans", "int", "Number of the participant's scans, of any status", required=True),
         _c("n_cmb", "int", "Number of definite microbleeds of the chosen scan"),
         _c("n_possible", "int", "Number of possible microbleeds of the chosen scan"),
-        _c("n_macrohaemorrhage", "int", "Number of macrohaemorrhages of the chosen scan"),
+        _c("n_macrohaemorrhage", "int", "n_macrohaemorrhage of the chosen scan, as in scans"),
         *REVIEW_COUNTS,
         _c("cmb_bin", "str", "Bin of n_cmb (report.bins)"),
         _c("pattern", "str", "Anatomical pattern of the definite microbleeds", levels=PATTERNS),

@@ -1,9 +1,8 @@
-"""Sorts text in the order that people expect, and joins sentences. Standard library only."""
+"""Sorts text in the order that people expect. Imports the standard library only."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 
 def natural(text: str | None) -> tuple[tuple[int, int, str], ...]:
@@ -14,12 +13,3 @@ def natural(text: str | None) -> tuple[tuple[int, int, str], ...]:
     """
     parts = re.split(r"(\d+)", text or "")
     return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)
-
-
-def joined(sentences: Iterable[str | None]) -> str | None:
-    """The sentences as one text; None if there is none.
-
-    >>> joined(["One.", None, "Two."])
-    'One. Two.'
-    """
-    return " ".join(sentence for sentence in sentences if sentence) or None

@@ -9,6 +9,7 @@ import torch
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
+from cmburden.core.errors import ScanError
 from cmburden.detect.grid import NetworkVolume, to_network
 from cmburden.detect.network import SpotNet
 from cmburden.images.geometry import MIRRORED
@@ -77,9 +78,15 @@ def search(
     minimum: float,
     maximum_number: int,
 ) -> list[Candidate]:
-    """Candidates of a scan: ``volume`` and ``mask`` (x, y, z) as :func:`to_network` takes them."""
+    """Candidates of a scan: ``volume`` and ``mask`` (x, y, z) as :func:`to_network` takes them.
+
+    ScanError where a score is NaN or infinite.
+    """
     network_volume = to_network(volume, mask, affine)
     probability = probability_map(network, network_volume, device)
+    if not np.isfinite(probability).all():
+        # NaN is a maximum nowhere: the scan would count as one without candidates.
+        raise ScanError("score", "The detector's score is not a number.")
     return find_candidates(probability, network_volume, minimum, maximum_number)
 
 

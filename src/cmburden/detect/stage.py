@@ -17,6 +17,7 @@ import torch
 
 from cmburden.core import carry_out, resources, stages, tables
 from cmburden.core.carry_out import Bucket, Done, Job, Late
+from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import whole_file
 from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
@@ -76,9 +77,14 @@ class Detector:
         self.contract = of_detector(folder)
         self.device = weights.choose_device(device)
         self.network = SpotNet(self.contract["input"]["channels"])
-        self.network.load_state_dict(
-            weights.load_tensors(Path(folder) / next(iter(self.contract["weights"])))
-        )
+        path = Path(folder) / next(iter(self.contract["weights"]))
+        try:
+            self.network.load_state_dict(weights.load_tensors(path))
+        except RuntimeError as error:
+            raise CMBurdenError(
+                f"{path}: not weights of a detector of {self.network.channels} channels; "
+                "name those of this version"
+            ) from error
         self.network.eval().to(self.device)
 
     @property

@@ -233,11 +233,12 @@ def consistent_sessions(
     contrasts : sequence of n str
         Contrast of each session's scan.
     """
-    off = {ij for ij, pair in pairs.items() if pair.overlap < min_overlap}
+    # Negated: NaN agrees with nothing.
+    off = {ij for ij, pair in pairs.items() if not pair.overlap >= min_overlap}
     unlike = {
         (i, j)
         for (i, j), pair in pairs.items()
-        if contrasts[i] == contrasts[j] and pair.correlation < min_correlation
+        if contrasts[i] == contrasts[j] and not pair.correlation >= min_correlation
     }
     together = consistent(off | unlike, len(contrasts))
     if pairs and len(together) == 1:

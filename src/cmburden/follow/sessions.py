@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from cmburden.core.text import natural
@@ -115,12 +115,18 @@ def alike(scans: list[dict[str, Any]], tolerance: float) -> dict[str | None, dic
 def parse_time(text: Any) -> datetime | None:
     """``acq_time`` of sessions.tsv; None where the value is no date.
 
-    >>> parse_time("2015-03-02T10:00:00"), parse_time("n/a"), parse_time("2 March")
+    >>> parse_time("2015-03-02T10:00:00"), parse_time("n/a"), parse_time("12/01/2014")
     (datetime.datetime(2015, 3, 2, 10, 0), None, None)
+
+    A time with an offset from UTC is turned into UTC.
+
+    >>> parse_time("2015-03-02T10:00:00+09:00")
+    datetime.datetime(2015, 3, 2, 1, 0)
     """
     try:
-        return datetime.fromisoformat(str(text)).replace(tzinfo=None)
-    except ValueError:
+        time = datetime.fromisoformat(str(text).strip())
+        return (time.astimezone(UTC) if time.tzinfo else time).replace(tzinfo=None)
+    except (ValueError, OverflowError):
         return None
 
 

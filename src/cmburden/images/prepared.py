@@ -47,6 +47,10 @@ class Prepared:
         """Read the volume and the mask of ``scan``; UnreadableDerivative where one is damaged."""
         data, affine = read_file(layout.preproc(scan), scan)
         mask, _ = read_file(layout.brain_mask(scan), scan)
+        if not np.isfinite(data).all():
+            # preprocess writes none: the file was damaged since. No lesion is seen in NaN.
+            error = ValueError("it holds NaN or infinite voxels")
+            raise UnreadableDerivative(layout.preproc(scan), scan, error)
         return cls(np.asarray(data, dtype=np.float32), mask > 0, affine)
 
 

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from cmburden.core import carry_out, stages
+from cmburden.core import carry_out, remarks, stages
 from cmburden.core.carry_out import Done, Job, measured
 from cmburden.core.errors import ScanError
 from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Outcome, Scan
-from cmburden.core.text import joined
+from cmburden.core.scan import LEFT_RIGHT, Outcome, Scan
 from cmburden.images import brain
 from cmburden.images.volume import load_volume, save_volume, sidecar
 from cmburden.preprocess import artefacts
@@ -50,6 +49,7 @@ def _preprocess(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
         volume = load_volume(scan.path)
         measures["voxel_x_mm"], measures["voxel_y_mm"] = (round(v, 4) for v in volume.in_plane_mm)
         measures["slice_mm"] = round(volume.slice_mm, 4)
+        measures[LEFT_RIGHT] = volume.orientation != "none"
         check_voxels(volume, settings["max_voxel_mm"])
         seen = brain.field_of_view(volume.data)
         check_field(volume, seen)
@@ -60,7 +60,7 @@ def _preprocess(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
         gain = bias_field(volume, mask) if settings["bias_correction"] else np.float32(1)
         corrected = volume.data / gain
         median = float(np.median(corrected[mask]))
-        if median <= 0:
+        if not median > 0:  # nor NaN
             raise ScanError("not_brain", "What was taken for the brain has no signal.")
         corrected /= median
         check_polarity(corrected, mask, volume.zooms)
@@ -76,7 +76,7 @@ def _preprocess(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
     warnings = [*volume.notes, *faults.warnings()]
     if volume.orientation == "none":
         warnings.insert(0, "Its header has no orientation: left and right may be swapped.")
-    return Done(measures, joined(warnings))
+    return Done(measures, remarks.join(warnings))
 
 
 def _write_sidecars(scan: Scan, layout: Layout, settings: dict[str, Any]) -> None:

@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from cmburden.core import carry_out, stages
+from cmburden.core import carry_out, remarks, stages
 from cmburden.core.carry_out import Done, Job, measured
 from cmburden.core.errors import ScanError
 from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
-from cmburden.core.text import joined
 from cmburden.images.prepared import Prepared
 from cmburden.images.volume import save_volume, sidecar
 from cmburden.register import orientation
@@ -56,7 +55,7 @@ def _register(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
     with measured(measures):
         correlation = alignment(prepared.volume, prepared.mask, prepared.affine, transform)
         measures["registration_correlation"] = round(correlation, 4)
-        if correlation < settings["min_correlation"]:
+        if not correlation >= settings["min_correlation"]:  # NaN is below every number too
             raise ScanError(
                 "registration",
                 f"Its correlation with the template is {correlation:.2f}, below"
@@ -66,7 +65,7 @@ def _register(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
     regions = regions_in_scan(prepared.mask, prepared.affine, transform)
     _write_regions(scan, layout, regions, prepared.affine)
     draw(layout.quality_figure(scan), prepared.volume, prepared.mask, regions, prepared.affine)
-    return Done(measures, joined([doubt, warning]))
+    return Done(measures, remarks.join([doubt, warning]))
 
 
 def _through_t1w(

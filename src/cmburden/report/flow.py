@@ -26,6 +26,7 @@ REASON_WORDS = {
     "not_brain": "not a brain",
     "polarity": "not a GRE or SWI contrast",
     "brain_mask": "implausible brain mask",
+    "score": "score that is not a number",
     "registration": "not aligned to MNI152",
     "no_scan": "no GRE or SWI scan",
     "no_access": "not readable on disk",

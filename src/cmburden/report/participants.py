@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from cmburden.core import remarks
 from cmburden.core.paths import Layout
 from cmburden.core.rows import grouped
 from cmburden.register import figure as quality_figure
@@ -79,6 +80,7 @@ class ScanPart:
     row: Row
     chosen: bool
     sentence: str
+    warnings: list[str]
     files: Files
     lesions: list[LesionRow]
     marks: str
@@ -145,6 +147,7 @@ class People:
             row=row,
             chosen=chosen,
             sentence=_sentence(row) if read else "",
+            warnings=remarks.split(row["warning"]),
             files=files,
             lesions=lesions,
             marks=json.dumps([_mark(lesion.row) for lesion in lesions]),
@@ -207,9 +210,11 @@ def _lede(person: Row) -> str:
 
 
 def _sentence(scan: Row) -> str:
+    large = scan["n_macrohaemorrhage"]
     return (
         f"{scan['contrast']}, {_many(scan['n_cmb'], 'definite microbleed')}, "
-        f"{scan['n_possible']} possible, {scan['n_macrohaemorrhage']} too large for a microbleed."
+        f"{scan['n_possible']} possible{f', {large} too large for a microbleed' if large else ''}. "
+        "Large haemorrhages are not searched for."
     )
 
 

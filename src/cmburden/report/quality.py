@@ -1,4 +1,4 @@
-"""Section: quality measures by cohort and contrast."""
+"""Section: quality measures by cohort and contrast, and the stages' warnings."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import dataclasses
 
 from markupsafe import Markup
 
+from cmburden.core import remarks
+from cmburden.core.schema import as_records
 from cmburden.report.acquisition import median_and_range
 from cmburden.report.tables import QUALITY, ReportTables, Title
 from cmburden.report.typeset import Row
 from cmburden.summary.measures import ImageMeasure
 from cmburden.summary.strata import Stratum
+
+#: Most scans that are listed of a kind of warning; `scans` has all.
+_MOST_LISTED = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +35,34 @@ class QualityRow:
 
 
 @dataclasses.dataclass(frozen=True)
+class WarnedScan:
+    """A scan with a warning: ids of scan and participant."""
+
+    scan_id: str
+    participant_id: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Warned:
+    """A kind of warning: in the words of its first scan, the number of scans, the first of them."""
+
+    words: str
+    number: int
+    scans: list[WarnedScan]
+
+    @property
+    def left(self) -> int:
+        """Number of scans that are not listed."""
+        return self.number - len(self.scans)
+
+
+@dataclasses.dataclass(frozen=True)
 class Quality:
     """Content of _quality.html.j2: ``columns`` names cohort and contrast."""
 
     columns: list[str]
     rows: list[QualityRow]
+    warnings: list[Warned]
 
 
 def select(tables: ReportTables) -> Quality:
@@ -45,7 +73,25 @@ def select(tables: ReportTables) -> Quality:
         for name, title in QUALITY.items()
         if any(_median(tables, kind, name) is not None for kind in kinds)
     ]
-    return Quality([f"{kind['cohort']} {kind['contrast']}" for kind in kinds], lines)
+    columns = [f"{kind['cohort']} {kind['contrast']}" for kind in kinds]
+    return Quality(columns, lines, _warnings(tables))
+
+
+def _warnings(tables: ReportTables) -> list[Warned]:
+    """Warnings of all scans by kind, the most frequent first."""
+    words: dict[str, str] = {}
+    scans: dict[str, list[WarnedScan]] = {}
+    columns = ["scan_id", "participant_id", "warning"]
+    for row in as_records(tables.scans.loc[tables.scans["warning"].notna(), columns]):
+        for remark in remarks.split(row["warning"]):
+            kind = remarks.kind(remark)
+            # Sentences that differ in their facts share no more than the kind.
+            words[kind] = remark if words.get(kind, remark) == remark else kind
+            scans.setdefault(kind, []).append(WarnedScan(row["scan_id"], row["participant_id"]))
+    return [
+        Warned(words[kind], len(of_kind), of_kind[:_MOST_LISTED])
+        for kind, of_kind in sorted(scans.items(), key=lambda item: (-len(item[1]), item[0]))
+    ]
 
 
 def _median(tables: ReportTables, kind: Stratum, name: str) -> float | None:

@@ -8,7 +8,7 @@ from cmburden.report.charts import lesion_map, regions
 from cmburden.report.charts.chart import Chart
 from cmburden.report.tables import ReportTables
 from cmburden.report.typeset import Row
-from cmburden.space.regions import UNKNOWN
+from cmburden.space.regions import REGIONS, UNKNOWN
 from cmburden.summary.measures import LesionsInRegion
 from cmburden.summary.strata import Stratum
 
@@ -18,11 +18,13 @@ class Where:
     """Content of _where.html.j2.
 
     ``unplaced``: by contrast, the row of the lesions outside of every region.
+    ``unsided``: contrast, region and row of the lesions whose side is unknown, where there are any.
     """
 
     contrasts: list[str]
     regions: Chart | None
     unplaced: list[tuple[str, Row]]
+    unsided: list[tuple[str, str, Row]]
     maps: list[Chart]
 
 
@@ -34,5 +36,19 @@ def select(tables: ReportTables) -> Where:
         contrasts=contrasts,
         regions=regions.draw(regions.select(tables)),
         unplaced=[(name, tables.estimate(Stratum(contrast=name), unplaced)) for name in contrasts],
+        unsided=_unsided(tables, contrasts),
         maps=[lesion_map.draw(cells) for cells in lesion_map.select(tables)],
     )
+
+
+def _unsided(tables: ReportTables, contrasts: list[str]) -> list[tuple[str, str, Row]]:
+    rows = [
+        (
+            name,
+            region.name,
+            tables.estimate(Stratum(contrast=name), LesionsInRegion(region.name, "unknown")),
+        )
+        for name in contrasts
+        for region in REGIONS
+    ]
+    return [row for row in rows if row[-1]["n"]]

@@ -21,11 +21,12 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
 
+from cmburden.core import stages
 from cmburden.core.errors import CMBurdenError, ScanError
 from cmburden.core.files import whole_file
 from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Scan
+from cmburden.core.scan import Outcome, Scan
 from cmburden.images.geometry import voxel_sizes
 from cmburden.images.prepared import read_file
 from cmburden.images.volume import load_volume
@@ -125,7 +126,10 @@ class Pictures:
         return image.shape, image.affine
 
     def place(self, scan_id: str, at: Point) -> tuple[str, str, str]:
-        """Region, group and hemisphere at a point in scanner RAS mm."""
+        """Region, group and hemisphere at a point in scanner RAS mm.
+
+        The hemisphere is unknown in a scan whose header has no orientation.
+        """
         with self._lock:
             regions = self._regions.get(scan_id)
         if regions is None:
@@ -135,7 +139,11 @@ class Pictures:
                 self._regions[scan_id] = regions
                 while len(self._regions) > _MOST_SCANS:
                     self._regions.popitem(last=False)
-        return places(np.array([at]), *regions)[0]
+        region, group, hemisphere = places(np.array([at]), *regions)[0]
+        record = self._layout.record(stages.PREPROCESS.name, scan_id)
+        if record.exists() and not Outcome.read(record).left_right_known:
+            hemisphere = "unknown"
+        return region, group, hemisphere
 
     def prepare(self, wanted: Iterable[tuple[str, Point]]) -> threading.Thread:
         """Cut blocks in the background, in the order of their scans. Each scan is read once."""

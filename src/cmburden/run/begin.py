@@ -23,12 +23,15 @@ BEGUN = "CMBURDEN_BEGUN"
 
 
 def check_models(config: dict[str, Any]) -> None:
-    """Raise CMBurdenError if a stage cannot use the model that ``config`` names for it."""
+    """Raise CMBurdenError if a stage cannot use the model that ``config`` names for it.
+
+    The thresholds of ``config`` are checked as merged with those of the verifier's contract.
+    """
     from cmburden.detect.contract import of_detector
-    from cmburden.verify.contract import of_verifier
+    from cmburden.verify.contract import of_verifier, thresholds_of
 
     of_detector(resources.root() / config["detect"]["model"])
-    of_verifier(resources.root() / config["verify"]["model"])
+    thresholds_of(of_verifier(resources.root() / config["verify"]["model"]), config["verify"])
 
 
 def begin(bids: Path, layout: Layout, config: dict[str, Any]) -> list[Scan]:
@@ -57,5 +60,6 @@ def plan_for_snakemake(overrides: dict[str, Any], *, main: bool) -> Plan:
     queue_names.hide_ids()
     config = configuration.load(dict(overrides))
     if config["bids_dir"] and not os.environ.get(BEGUN):
+        check_models(config)
         begin(Path(config["bids_dir"]), Layout(config["output_dir"] or "derivatives"), config)
     return Plan(config)

@@ -295,6 +295,11 @@ def run(
     return write_all(write_participant, work, out, tables.TRUTH, jobs)
 
 
+def truth_of(out: Path) -> Path:
+    """The table of the truth of the cohort in ``out``: beside the folder, not in the tree."""
+    return out.parent / "truth.tsv"
+
+
 def write_all(
     write: Callable[..., list[dict[str, Any]]],
     work: Sequence[tuple[Any, ...]],
@@ -313,7 +318,7 @@ def write_all(
             rows += part
             print(f"simulated {number} of {len(work)}", flush=True)
     truth = table.frame(rows)
-    with whole_file(out.parent / "truth.tsv") as temporary:
+    with whole_file(truth_of(out)) as temporary:
         truth.to_csv(temporary, sep="\t", index=False, na_rep="n/a")
     return truth
 
@@ -334,10 +339,16 @@ def prepared(
     Raises
     ------
     CMBurdenError
-        When ``out`` holds files, or ``anatomy`` no label map.
+        When ``out`` holds files, when a truth of another cohort lies beside it, or when
+        ``anatomy`` holds no label map.
     """
     if out.exists() and any(out.iterdir()):
         raise CMBurdenError(f"{out}: holds files already; name a new folder")
+    if truth_of(out).exists():
+        raise CMBurdenError(
+            f"{truth_of(out)}: is the truth of another cohort and would be lost; name a new folder "
+            f"in another place, such as {out.parent / f'{out.name}-cohort' / out.name}"
+        )
     maps = an.selected(an.available(anatomy), people)
     plans = plan_cohort(
         presets, participants, maps, seed, positive_share=positive_share, t1w_share=t1w_share

@@ -7,9 +7,13 @@ from typing import Any
 
 from cmburden.core import tables
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.numbers import is_number, is_share
 from cmburden.images.views import VIEW_MM
-from cmburden.models.contract import CLASSES, load
+from cmburden.models.contract import CLASSES, check_numbers, load_network
 from cmburden.verify.probability import FEATURES
+
+#: Networks whose scores the contract's ``cnn_yolo_model`` joins.
+_N_NETWORKS = 2
 
 
 def of_verifier(folder: Path) -> dict[str, Any]:
@@ -21,9 +25,9 @@ def of_verifier(folder: Path) -> dict[str, Any]:
         When `verify` cannot use the model: it is no YOLO with a probability, or one of other views,
         other features or without thresholds.
     """
-    contract = load(folder)
+    contract = load_network(folder)
     model = contract.get("probability_model")
-    if model is None or contract.get("classes") != list(CLASSES):
+    if not isinstance(model, dict) or contract.get("classes") != list(CLASSES):
         raise CMBurdenError(f"{folder}: this is no verifier; name one in verify.model")
     view_mm = contract["input"].get("millimetres")
     if view_mm != VIEW_MM:
@@ -41,7 +45,30 @@ def of_verifier(folder: Path) -> dict[str, Any]:
         raise CMBurdenError(
             f"{folder}: the thresholds {missing} are missing; run cmburden train calibrate again"
         )
+    _check_probability(folder, model)
+    if (networks := contract.get("cnn_yolo_model")) is not None:
+        _check_logistic(f"{folder}: cnn_yolo_model", networks, _N_NETWORKS)
+    thresholds_of(contract, {})
     return contract
+
+
+def _check_probability(folder: Path, model: dict[str, Any]) -> None:
+    """Raise where the probability's numbers are not one a feature, or a scale is not above 0."""
+    where = f"{folder}: probability_model"
+    _check_logistic(where, model, len(FEATURES))
+    for name in ("mean", "scale"):
+        check_numbers(f"{where}.{name}", model.get(name), len(FEATURES))
+    if not all(scale > 0 for scale in model["scale"]):
+        raise CMBurdenError(f"{where}.scale holds a number that is not above 0; restore the file")
+
+
+def _check_logistic(where: str, model: Any, number: int) -> None:
+    """Raise unless ``model`` has an intercept and ``number`` coefficients, all numbers."""
+    if not isinstance(model, dict):
+        raise CMBurdenError(f"{where} is not an object; restore the file")
+    check_numbers(f"{where}.coefficient", model.get("coefficient"), number)
+    if not is_number(model.get("intercept")):
+        raise CMBurdenError(f"{where}.intercept is not a number; restore the file")
 
 
 def thresholds_of(contract: dict[str, Any] | None, settings: dict[str, Any]) -> dict[str, float]:
@@ -56,7 +83,27 @@ def thresholds_of(contract: dict[str, Any] | None, settings: dict[str, Any]) -> 
     {'definite': 0.3, 'possible': 0.05}
     >>> thresholds_of(None, {"thresholds": {"definite": 0.6}})
     {'definite': 0.6}
+
+    Raises
+    ------
+    CMBurdenError
+        When a threshold is not a number from 0 to 1, or possible lies above definite.
     """
     stated = (contract or {}).get("thresholds") or {}
-    chosen = stated | (settings.get("thresholds") or {})
-    return {name: float(chosen[name]) for name in tables.LABELS if name in chosen}
+    named = settings.get("thresholds") or {}
+    chosen = stated | named
+    for name in tables.LABELS:
+        if name in chosen and not is_share(chosen[name]):
+            raise CMBurdenError(
+                f"the threshold {name} is {chosen[name]!r}, not a number from 0 to 1; "
+                "mend verify.thresholds or the verifier's model.json"
+            )
+    used = {name: float(chosen[name]) for name in tables.LABELS if name in chosen}
+    if used.get("possible", 0.0) > used.get("definite", 1.0):
+        owner = {name: "verify.thresholds" if name in named else "the model" for name in used}
+        whose = [f"{name} {used[name]:g} of {owner[name]}" for name in sorted(used, reverse=True)]
+        raise CMBurdenError(
+            f"the threshold possible lies above definite ({', '.join(whose)}): no lesion would be "
+            "possible; set both in verify.thresholds"
+        )
+    return used

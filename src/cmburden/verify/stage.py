@@ -16,6 +16,7 @@ import pandas as pd
 
 from cmburden.core import carry_out, keys, resources, stages, tables
 from cmburden.core.carry_out import Bucket, Done, Job, Late
+from cmburden.core.errors import ScanError
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
@@ -120,6 +121,9 @@ def run(
         extents = Extents(crops["voxels"], crops["owner"])
         judged = judge(rows, scores, scan.contrast, anatomy, model)
         judged = one_label_an_extent(judged, extents)
+        prepared = Outcome.read(layout.record(stages.PREPROCESS.name, scan.scan_id))
+        if not prepared.left_right_known:
+            judged = without_side(judged)
         _write_scan(scan, layout, anatomy, judged, extents)
         number = int(judged["kept"].sum())
         _LOG.info("%s: %d of %d candidates kept", scan.scan_id, number, len(judged))
@@ -165,7 +169,14 @@ def judge(
 
     ``candidates`` are n rows of ``tables.CANDIDATES``, ``scores`` (n, classes) YOLO's, ``contrast``
     is GRE or SWI.
+
+    Raises
+    ------
+    ScanError
+        When a score or a probability is not a number. NaN reaches no threshold: the candidate would
+        be rejected in silence.
     """
+    _check_finite(scores, "score of YOLO")
     judged = candidates.copy()
     _add_place(judged, anatomy)
     judged["p_yolo"] = pd.array(np.round(scores[:, 0].astype(float), 6), dtype="Float64")
@@ -173,6 +184,7 @@ def judge(
     judged["p_mimic"] = pd.array(np.round(mimic, 6), dtype="Float64")
     judged["yolo_class"] = pd.array([CLASSES[k] for k in scores.argmax(1)], dtype="string")
     p = probability(model.probability_model, design(judged, contrast))
+    _check_finite(p, "probability")
     judged["probability"] = pd.array(np.round(p, 6), dtype="Float64")
     label = np.where(
         p >= model.thresholds["definite"],
@@ -182,6 +194,13 @@ def judge(
     judged["label"] = pd.array(label, dtype="string")
     judged["kept"] = pd.array(label != "rejected", dtype="boolean")
     return judged
+
+
+def _check_finite(values: np.ndarray, name: str) -> None:
+    """Raise ScanError where one of a scan's ``values`` is NaN or infinite; ``name`` is of one."""
+    bad = int(np.size(values) - np.count_nonzero(np.isfinite(values)))
+    if bad:
+        raise ScanError("score", f"The {name} of {bad} candidate(s) is not a number.")
 
 
 def _add_place(judged: pd.DataFrame, anatomy: ScanAnatomy) -> None:
@@ -222,6 +241,17 @@ def one_label_an_extent(judged: pd.DataFrame, extents: Extents) -> pd.DataFrame:
     judged.loc[rejected, "label"] = "rejected"
     judged.loc[rejected, "kept"] = False
     return judged
+
+
+def without_side(judged: pd.DataFrame) -> pd.DataFrame:
+    """``judged`` of a scan whose left and right are unknown: neither hemisphere nor MNI152 x.
+
+    Region and group stay: the regions of the two sides mirror each other.
+    """
+    return judged.assign(
+        hemisphere=pd.array(["unknown"] * len(judged), dtype="string"),
+        mni_x=pd.array([None] * len(judged), dtype="Float64"),
+    )
 
 
 def _write_scan(
