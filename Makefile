@@ -11,7 +11,7 @@ QUICK := -m "not slow and not browser"
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK) \
 	-n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: install demo quick test slurm-faults lint lock evaluation scale
+.PHONY: install demo quick test slurm-faults acknowledged lint lock evaluation scale
 install: $(STAMP)
 
 $(STAMP): envs/requirements.lock pyproject.toml
@@ -38,6 +38,11 @@ test: install
 # A cancelled job and a lost node on a real SLURM: five minutes (docs/scale.md).
 slurm-faults: install
 	CMBURDEN_SLURM_FAULTS=1 $(BIN)/python -m pytest tests/slurm/test_slurm_faults.py
+
+# No acknowledged decision of a reader is lost: 10,000 of them while servers are killed, disks fill up and
+# files are replaced. About seven minutes (2026-11-27).
+acknowledged: install
+	PYTHONPATH=tests $(BIN)/python tests/review/acknowledged.py --decisions 10000 --times 4
 
 lint: install
 	$(BIN)/ruff check .

@@ -32,8 +32,9 @@ class Connection(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._await_header()
-        silent = [one for one in self._all() if one._limit is not None]
-        if len(self.connections) > MOST and silent:
+        present = [one for one in self._all() if not one.transport.is_closing()]
+        silent = [one for one in present if one._limit is not None]
+        if len(present) > MOST and silent:
             min(silent, key=lambda one: one._since).transport.abort()
 
     def data_received(self, data: bytes) -> None:

@@ -225,9 +225,9 @@ def listening(port: int) -> socket.socket:
     return bound
 
 
-def serve(sitting: Sitting, bound: socket.socket, token: str) -> None:
-    """Answer until a signal stops the server. Addresses are not logged: they hold the token."""
-    settings = uvicorn.Config(
+def settings(sitting: Sitting, token: str) -> uvicorn.Config:
+    """How one reader's review is served. Addresses are not logged: they hold the token."""
+    return uvicorn.Config(
         application(sitting, token),
         http=Connection,
         backlog=BACKLOG,
@@ -239,4 +239,8 @@ def serve(sitting: Sitting, bound: socket.socket, token: str) -> None:
         ws="none",
         timeout_graceful_shutdown=2,
     )
-    uvicorn.Server(settings).run(sockets=[bound])
+
+
+def serve(sitting: Sitting, bound: socket.socket, token: str) -> None:
+    """Answer until a signal stops the server."""
+    uvicorn.Server(settings(sitting, token)).run(sockets=[bound])

@@ -209,8 +209,8 @@ class Store:
                         raise words from error
                     continue
                 after = self._present()
-                # A file that was put in place during the commit has not got the decision.
-                if before and after and before[:2] == after[:2]:
+                # A file that was put in place, or cut, during the commit has not got the decision.
+                if before and after and before[:2] == after[:2] and before[2] <= after[2]:
                     if row is not None:
                         self._decisions.put([row])
                     self._stamp = after
@@ -281,7 +281,8 @@ class Store:
             f"{self.path}: {what} while this review is open; it is written again with all "
             f"{len(self._decisions)} decisions"
         )
-        print(self.notice, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # the terminal of a review may be gone
+            print(self.notice, file=sys.stderr, flush=True)
 
     def _keep_beside(self) -> str:
         """Write the decisions in a file of another name, once; the sentence that says where."""
