@@ -13,12 +13,17 @@ import threading
 import pytest
 from test_review import accept, mark, reject
 
+from cmburden.core import config as configuration
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.files import sha256_of_file
 from cmburden.core.paths import Layout
 from cmburden.core.tables import REVIEWS
+from cmburden.index import stage as index
 from cmburden.review import reader_file, store
 from cmburden.review.reader_file import NotKept
 from cmburden.review.store import Store
+from cmburden.run import begin
+from cmburden.run.plan import Plan
 
 NOBODY = 65534
 
@@ -55,7 +60,7 @@ def emptied(path):
 
 
 def without_rows(path):
-    path.unlink()
+    path.unlink(missing_ok=True)
     reader_file.write_whole(path, [])
 
 
@@ -172,6 +177,26 @@ def test_a_damaged_file_that_was_never_exported_says_that_nothing_counts(layout,
     damage(layout.reader_file("A"))
     store.export(layout)
     assert "no decision of A counts until then" in store.problems_of(layout)[0]
+
+
+def test_a_run_says_which_readers_file_it_does_not_count(layout, capsys, monkeypatch):
+    filled(layout).close()
+    store.export(layout)
+    monkeypatch.setattr(index, "run", lambda *_: [])
+    begin.begin(layout.root, layout, {})
+    assert capsys.readouterr().err == ""
+    emptied(layout.reader_file("A"))
+    begin.begin(layout.root, layout, {})
+    said = capsys.readouterr().err
+    assert said.startswith("cmburden: warning: ") and said.count("\n") == 1
+    assert "A.sqlite: is empty (0 bytes)" in said
+    # Tables and report are then made again, so that the report says it too.
+    assert (
+        sha256_of_file(layout.review_problems)
+        in Plan(
+            configuration.merge(configuration.defaults(), {"output_dir": str(layout.root)})
+        ).of_cohort()["files"]
+    )
 
 
 def test_a_mended_file_counts_again_and_nothing_is_said(layout):
@@ -365,19 +390,45 @@ def test_a_file_that_went_on_elsewhere_is_taken_up(layout):
 def test_a_file_put_in_place_during_the_commit_gets_the_decision(layout, monkeypatch):
     own = filled(layout)
     copy = own.path.read_bytes()
-    commit, calls = Store._committed, []
+    writing, calls = reader_file.writing, []
 
-    def replaced(self, change):
-        row = commit(self, change)
-        if not calls:
+    @contextlib.contextmanager
+    def replaced(path):
+        with writing(path) as base:
+            yield base
+            calls.append(path)
+
+    def present(self):
+        # Once, between the commit and the look at the file.
+        if len(calls) == 0 and in_file(layout)[-1] == 10:
+            calls.append("replaced")
             own.path.unlink()
             own.path.write_bytes(copy)
-        calls.append(row)
-        return row
+        return look(self)
 
-    monkeypatch.setattr(Store, "_committed", replaced)
+    look = Store._present
+    monkeypatch.setattr(reader_file, "writing", replaced)
+    monkeypatch.setattr(Store, "_present", present)
     own.decide(accept(10, (100, 0, 0)))
-    assert in_file(layout) == list(range(1, 11)) and len(calls) == 2
+    assert in_file(layout) == list(range(1, 11)) and calls == ["replaced", own.path]
+
+
+def test_a_file_put_in_place_before_the_commit_is_compared_first(layout, monkeypatch):
+    """The file gets the inode and the size of the one before."""
+    own = filled(layout)
+    without_rows(other := own.path.with_name("other"))
+    agree, calls = Store._agree_with_file, []
+
+    def replaced(self):
+        agree(self)
+        if not calls:
+            own.path.write_bytes(other.read_bytes().ljust(own.path.stat().st_size, b"\0"))
+        calls.append(1)
+
+    monkeypatch.setattr(Store, "_agree_with_file", replaced)
+    other_rows = in_file(layout)
+    own.decide(accept(10, (100, 0, 0)))
+    assert in_file(layout) == [*other_rows, 10] and len(calls) == 2
 
 
 def test_an_output_folder_that_is_gone_is_a_sentence(layout):

@@ -33,6 +33,11 @@ class Decisions:
     def __len__(self) -> int:
         return int(self._base.execute("SELECT count(*) FROM decisions").fetchone()[0])
 
+    def last(self) -> int | None:
+        """The number of the last decision."""
+        number: int | None = self._base.execute("SELECT max(id) FROM decisions").fetchone()[0]
+        return number
+
     def made_by(self, request: str | None) -> Row | None:
         """The decision that the page's ``request`` made."""
         return self._one("SELECT {every} FROM decisions WHERE sent = ?", request)

@@ -137,7 +137,10 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[sqlite3.Connection]:
-    """One transaction on the file that ``path`` names now. It is on disk when the block ends."""
+    """One transaction on the file that ``path`` names now. It is on disk when the block ends.
+
+    The block may commit itself, and see to the file while the file is still open.
+    """
     with contextlib.closing(_connected(path, "rw")) as base:
         # EXTRA: the folder, too, is on disk before a commit returns, so that a power failure does
         # not bring back the journal and with it the state before the commit.
@@ -145,7 +148,8 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
         base.execute("BEGIN IMMEDIATE")
         try:
             yield base
-            base.execute("COMMIT")
+            if base.in_transaction:
+                base.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 base.execute("ROLLBACK")

@@ -71,6 +71,10 @@ def alone(layout: Layout, reader: str) -> Iterator[None]:
         yield
 
 
+class _Replaced(Exception):
+    """The reader's file is another one than before the decision."""
+
+
 class Store:
     """The decisions of one reader. Safe to call from several threads; each call is one commit."""
 
@@ -199,33 +203,44 @@ class Store:
         with self._lock:
             for _ in range(_ATTEMPTS):
                 self._agree_with_file()
-                before = self._stamp
                 try:
                     row = self._committed(change)
+                except _Replaced:
+                    self._stamp = None  # The next attempt reads the whole file.
                 except (sqlite3.Error, OSError) as error:
                     words = reader_file.in_words(self.path, error)
-                    self._stamp = None  # The next attempt reads the whole file.
+                    self._stamp = None
                     if not words.damaged:
                         raise words from error
-                    continue
-                after = self._present()
-                # A file that was put in place, or cut, during the commit has not got the decision.
-                if before and after and before[:2] == after[:2] and before[2] <= after[2]:
+                else:
                     if row is not None:
                         self._decisions.put([row])
-                    self._stamp = after
                     return row
             raise NotKept(f"{self.path}: another program changes it again and again; end that one")
 
     def _committed(self, change: Callable[[sqlite3.Connection], int | None]) -> Row | None:
+        """Commit ``change``; raise :class:`_Replaced` if the file is not the one compared."""
         names = ", ".join(f'"{name}"' for name in EVERY)
+        row: Row | None = None
+        before = self._stamp
         with reader_file.writing(self.path) as base:
+            if (
+                base.execute("SELECT max(id) FROM decisions").fetchone()[0]
+                != self._decisions.last()
+            ):
+                raise _Replaced
             number = change(base)
-            if number is None:
-                return None
-            query = f"SELECT {names} FROM decisions WHERE id = ?"
-            row: Row = base.execute(query, (number,)).fetchone()
-            return row
+            if number is not None:
+                query = f"SELECT {names} FROM decisions WHERE id = ?"
+                row = base.execute(query, (number,)).fetchone()
+            base.execute("COMMIT")
+            # While the file is open no other file can have its inode. A file that was put in place,
+            # or cut, since the comparison has not got the decision.
+            after = self._present()
+            if not before or not after or before[:2] != after[:2] or before[2] > after[2]:
+                raise _Replaced
+            self._stamp = after
+        return row
 
     # --- the file, whatever happened to it ---
 
