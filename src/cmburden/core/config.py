@@ -39,12 +39,12 @@ def defaults() -> dict:
 
 def write(config: dict, path: Path) -> None:
     """Write ``config`` as YAML, in its order: that of index.suffixes says which is preferred."""
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 
 def read_yaml(path: Path) -> dict:
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise CMBurdenError(f"{path}: there is no such file; name an existing one") from None
     except yaml.YAMLError as error:

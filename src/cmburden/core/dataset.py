@@ -35,7 +35,7 @@ def write_description(layout: Layout, bids_dir: Path) -> None:
     path = Path(bids_dir) / "dataset_description.json"
     if path.exists():
         try:
-            source = json.loads(path.read_text())
+            source = json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError:
             logging.warning("%s: not JSON; the source's name is not carried over", path)
     description = {
@@ -55,14 +55,19 @@ def write_description(layout: Layout, bids_dir: Path) -> None:
     }
     if layout.description.exists():
         try:
-            before = json.loads(layout.description.read_text())["GeneratedBy"][0]["Version"]
+            before = json.loads(layout.description.read_text(encoding="utf-8"))["GeneratedBy"][0][
+                "Version"
+            ]
         except (json.JSONDecodeError, KeyError, IndexError):
             before = "unknown"
         if before != __version__:
             logging.warning("%s was made by version %s, now %s", layout.root, before, __version__)
-    if not layout.description.exists() or json.loads(layout.description.read_text()) != description:
+    if (
+        not layout.description.exists()
+        or json.loads(layout.description.read_text(encoding="utf-8")) != description
+    ):
         write_json(layout.description, description)
     ignored = "\n".join(IGNORED) + "\n"
-    if not layout.bidsignore.exists() or layout.bidsignore.read_text() != ignored:
+    if not layout.bidsignore.exists() or layout.bidsignore.read_text(encoding="utf-8") != ignored:
         with whole_file(layout.bidsignore) as temporary:
-            temporary.write_text(ignored)
+            temporary.write_text(ignored, encoding="utf-8")

@@ -199,7 +199,7 @@ def filters_of(path: Path | str | None) -> dict[str, Filter]:
     if not path:
         return {}
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CMBurdenError(f"{path}: there is no such BIDS filter file") from None
     except json.JSONDecodeError as error:

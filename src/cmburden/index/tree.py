@@ -143,7 +143,7 @@ def suffixes_of(images: Iterable[BidsFile]) -> list[str]:
 def dataset_name(bids_dir: Path) -> str:
     """``Name`` of dataset_description.json, else the folder's name."""
     try:
-        content = json.loads((bids_dir / "dataset_description.json").read_text())
+        content = json.loads((bids_dir / "dataset_description.json").read_text(encoding="utf-8"))
         return str(content.get("Name") or bids_dir.name)
     except (FileNotFoundError, json.JSONDecodeError):
         return bids_dir.name

@@ -27,7 +27,7 @@ def load(folder: Path) -> dict[str, Any]:
     """
     path = Path(folder) / "model.json"
     try:
-        contract = json.loads(path.read_text())
+        contract = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CMBurdenError(
             f"{path}: there is no model; train one or set detect.model and verify.model"
@@ -54,7 +54,7 @@ def read(folder: Path | str) -> dict[str, Any] | None:
     Relative folders start at the folder of the Snakefile, as in the configuration.
     """
     try:
-        content = json.loads((resources.root() / folder / "model.json").read_text())
+        content = json.loads((resources.root() / folder / "model.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return content if isinstance(content, dict) else None

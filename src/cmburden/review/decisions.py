@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from cmburden.review import reader_file
-from cmburden.review.reader_file import COLUMNS, EVERY, Row
+from cmburden.review.reader_file import COLUMNS, EVERY, Row, Unfit
 
 #: Columns that identify the lesion of a decision. The candidate's number is not among them: another
 #: run may give the number to another candidate.
@@ -92,3 +93,17 @@ def _is_kept(row: Row, there: Row | None) -> bool:
         return False
     undo = (_UNDONE, _UNDONE_BY)
     return all(a == b for n, (a, b) in enumerate(zip(row, there, strict=True)) if n not in undo)
+
+
+def refuse_older(path: Path, decisions: Decisions, exported: list[dict[str, Any]]) -> None:
+    """Raise :class:`Unfit` if the file lacks decisions that were exported from the reader's file.
+
+    A file that was only continued holds each exported decision in its history.
+    """
+    lacking = decisions.never_held(exported)
+    if lacking:
+        raise Unfit(
+            f"{path}: holds {len(decisions)} decisions and lacks {lacking} of the {len(exported)} "
+            "in cohort/reviews.parquet, as an older copy does; put the newer file in its place, or "
+            "remove cohort/reviews.parquet to count with this file"
+        )

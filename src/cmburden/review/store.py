@@ -32,7 +32,7 @@ from cmburden.core.paths import Layout
 from cmburden.core.schema import as_records
 from cmburden.core.tables import REVIEWS
 from cmburden.review import reader_file
-from cmburden.review.decisions import Decisions, as_decision
+from cmburden.review.decisions import Decisions, as_decision, refuse_older
 from cmburden.review.reader_file import COLUMNS, EVERY, Damaged, NotKept, Row, Unfit
 
 _READER = re.compile(r"[A-Za-z0-9]{1,32}")
@@ -332,20 +332,6 @@ def exported_of(layout: Layout, reader: str) -> list[dict[str, Any]]:
     except (CMBurdenError, OSError):
         return []
     return as_records(table[table["reader"] == reader])
-
-
-def refuse_older(path: Path, decisions: Decisions, exported: list[dict[str, Any]]) -> None:
-    """Raise :class:`Unfit` if the file lacks decisions that were exported from the reader's file.
-
-    A file that was only continued holds each exported decision in its history.
-    """
-    lacking = decisions.never_held(exported)
-    if lacking:
-        raise Unfit(
-            f"{path}: holds {len(decisions)} decisions and lacks {lacking} of the {len(exported)} "
-            "in cohort/reviews.parquet, as an older copy does; put the newer file in its place, or "
-            "remove cohort/reviews.parquet to count with this file"
-        )
 
 
 # --- the table of all readers ---

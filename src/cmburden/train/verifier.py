@@ -108,7 +108,7 @@ def write_dataset(
             name = f"{path.stem}-{candidate:03d}"
             _write_tiff(images / f"{name}.tiff", view)
             lines = [f"{int(b[0])} " + " ".join(f"{v:.5f}" for v in b[1:]) for b in boxes]
-            (labels / f"{name}.txt").write_text("\n".join(lines) + "\n")
+            (labels / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return _describe(folder)
 
 
@@ -143,7 +143,8 @@ def _describe(folder: Path) -> Path:
     description = folder / "views.yaml"
     description.write_text(
         f"path: {folder.resolve()}\ntrain: images/train\nval: images/val\n"
-        f"channels: {len(CHANNELS)}\nnames:\n{names}\n"
+        f"channels: {len(CHANNELS)}\nnames:\n{names}\n",
+        encoding="utf-8",
     )
     return description
 
@@ -165,7 +166,7 @@ def train(mined: Path, out: Path, plan: YoloPlan) -> Path:
     else:
         first = model.untrained() if plan.start is None else _started(plan.start)
         architecture = out / model.ARCHITECTURE
-        architecture.write_text(yaml.safe_dump(first.yaml))
+        architecture.write_text(yaml.safe_dump(first.yaml), encoding="utf-8")
         yolo = YOLO(architecture)
         settings = _settings(plan, dataset, out)
         if plan.start is not None:
