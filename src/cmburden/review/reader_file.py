@@ -156,17 +156,23 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
             raise
 
 
-def bring_up_to_date(path: Path) -> None:
-    """Give a sound file of an earlier version the present journal and columns."""
+def bring_up_to_date(path: Path) -> bool:
+    """Give a sound file of an earlier version the present journal and columns; True if it had not.
+
+    Raises SQLite's error where the file cannot be written.
+    """
     with contextlib.closing(_connected(path, "rw")) as base:
         base.execute("PRAGMA journal_mode=DELETE")
     with writing(path) as base:
+        if base.execute("PRAGMA user_version").fetchone() == (VERSION,):
+            return False
         present = {column[1] for column in base.execute("PRAGMA table_info(decisions)")}
         for name in _SINCE_VERSION_2:
             if name not in present:
                 base.execute(f"ALTER TABLE decisions ADD COLUMN {name} TEXT")
         base.execute("CREATE UNIQUE INDEX IF NOT EXISTS of_request ON decisions (sent)")
         base.execute(f"PRAGMA user_version={VERSION}")
+    return True
 
 
 def _connected(path: Path, mode: str) -> sqlite3.Connection:

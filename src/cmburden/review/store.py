@@ -104,9 +104,10 @@ class Store:
                     "or remove cohort/reviews.parquet to begin anew"
                 )
             reader_file.write_whole(self.path, [])
-        reader_file.rows_of(self.path)
-        reader_file.bring_up_to_date(self.path)
-        decisions = Decisions(reader_file.rows_of(self.path))
+        rows = reader_file.rows_of(self.path)
+        if reader_file.bring_up_to_date(self.path):
+            rows = reader_file.rows_of(self.path)
+        decisions = Decisions(rows)
         refuse_older(self.path, decisions, exported)
         return decisions
 
