@@ -40,7 +40,7 @@ slurm-faults: install
 	CMBURDEN_SLURM_FAULTS=1 $(BIN)/python -m pytest tests/slurm/test_slurm_faults.py
 
 # No acknowledged decision of a reader is lost: 10,000 of them while servers are killed, disks fill up and
-# files are replaced. About seven minutes (2026-11-27).
+# files are replaced. Each is four writes that wait for the disk: minutes on a free machine, more on a busy one.
 acknowledged: install
 	PYTHONPATH=tests $(BIN)/python tests/review/acknowledged.py --decisions 10000 --times 4
 

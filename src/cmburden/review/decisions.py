@@ -68,8 +68,10 @@ class Decisions:
         there = {row[0]: row for row in rows}
         return sum(not _is_kept(row, there.get(row[0])) for row in self.rows())
 
-    def never_held(self, exported: Iterable[dict[str, Any]]) -> int:
+    def never_held(self, exported: list[dict[str, Any]]) -> int:
         """The number of ``exported`` decisions (columns of `reviews`) that were never made here."""
+        if not exported:
+            return 0
         history = {tuple(as_decision(row).values()) for row in self.rows()}
         return sum(tuple(row[name] for name in COLUMNS) not in history for row in exported)
 
