@@ -36,8 +36,8 @@ from cmburden.review.decisions import Decisions, as_decision, refuse_older
 from cmburden.review.reader_file import COLUMNS, EVERY, Damaged, NotKept, Row, Unfit
 
 _READER = re.compile(r"[A-Za-z0-9]{1,32}")
-#: How often a decision is written again where the file is replaced during the commit.
-_ATTEMPTS = 3
+#: How often a decision is written where another program changes or replaces the file meanwhile.
+_ATTEMPTS = 20
 #: Device, inode, bytes and time of change of a file.
 _Stamp = tuple[int, int, int, int]
 
