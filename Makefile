@@ -13,7 +13,7 @@ QUICK := -m "not slow and not browser"
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK) \
 	-n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: install dev demo quick test slurm-faults lint lock evaluation scale
+.PHONY: install dev demo quick test slurm-faults acknowledged lint lock evaluation scale
 install: $(STAMP)
 dev: $(DEV)
 
@@ -52,6 +52,11 @@ test: dev
 # A cancelled job and a lost node on a real SLURM: five minutes (docs/scale.md).
 slurm-faults: dev
 	CMBURDEN_SLURM_FAULTS=1 $(BIN)/python -m pytest tests/slurm/test_slurm_faults.py
+
+# No acknowledged decision of a reader is lost: 10,000 of them while servers are killed, disks fill up and
+# files are replaced. Each is four writes that wait for the disk: minutes on a free machine, more on a busy one.
+acknowledged: install
+	PYTHONPATH=tests $(BIN)/python tests/review/acknowledged.py --decisions 10000 --times 4
 
 lint: dev
 	$(BIN)/ruff check .

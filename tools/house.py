@@ -1,4 +1,4 @@
-"""The rules of the house that no other tool checks: sizes, docstrings and the list of rooms.
+"""The rules of the house that no other tool checks: sizes, docstrings, encodings, list of rooms.
 
 ``make lint`` runs this file. Each violation is one line, ``path:line: sentence``, and the exit
 status is 1 if there is any. CONTRIBUTING.md says why the limits are there.
@@ -29,6 +29,8 @@ MOST_LINES_OF_A_MODULE = 450
 LONG_MODULES = ("src/cmburden/core/tables.py",)
 MOST_FORMATTER_SKIPS = 20
 SKIP = "# fmt: " + "skip"
+#: Modules whose ``open`` is another function, or reads bytes unless told otherwise.
+OTHER_OPEN = ("os", "gzip", "tarfile", "zipfile", "Image")
 #: What lies in the package beside the rooms.
 FLAT_FILES = ("__init__.py", "py.typed")
 
@@ -59,6 +61,31 @@ def complex_functions(path: Path, source: str) -> Iterator[str]:
             yield f"{path}:{block.lineno}: {name}"
 
 
+def texts_without_encoding(path: Path, tree: ast.Module) -> Iterator[str]:
+    """Text that is read or written in the encoding of the locale, which differs by machine."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or any(k.arg == "encoding" for k in node.keywords):
+            continue
+        if _is_text_file(node):
+            yield f'{path}:{node.lineno}: text without encoding: give encoding="utf-8"'
+
+
+def _is_text_file(call: ast.Call) -> bool:
+    """True for ``read_text``, ``write_text``, and ``open`` in a mode of text."""
+    if isinstance(call.func, ast.Name):
+        is_open, place = call.func.id == "open", 1
+    elif isinstance(call.func, ast.Attribute):
+        if call.func.attr in ("read_text", "write_text"):
+            return True
+        of_library = isinstance(call.func.value, ast.Name) and call.func.value.id in OTHER_OPEN
+        is_open, place = call.func.attr == "open" and not of_library, 0
+    else:
+        return False
+    modes = [k.value for k in call.keywords if k.arg == "mode"] + call.args[place : place + 1]
+    binary = any(isinstance(m, ast.Constant) and "b" in str(m.value) for m in modes)
+    return is_open and not binary
+
+
 def module_faults(path: Path, source: str, tree: ast.Module) -> Iterator[str]:
     """A module that is too long, or that does not say what it is for."""
     lines = len(source.splitlines())
@@ -71,9 +98,10 @@ def module_faults(path: Path, source: str, tree: ast.Module) -> Iterator[str]:
 def measured_faults(root: Path) -> Iterator[str]:
     """Faults of functions and modules under ``MEASURED``."""
     for file in python_files(root, MEASURED):
-        path, source = file.relative_to(root), file.read_text()
+        path, source = file.relative_to(root), file.read_text(encoding="utf-8")
         tree = ast.parse(source)
         yield from module_faults(path, source, tree)
+        yield from texts_without_encoding(path, tree)
         yield from long_functions(path, tree)
         yield from complex_functions(path, source)
 
@@ -83,7 +111,7 @@ def formatter_skips(root: Path) -> Iterator[str]:
     places = [
         f"{file.relative_to(root)}:{number}"
         for file in python_files(root, FORMATTED)
-        for number, line in enumerate(file.read_text().splitlines(), start=1)
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1)
         if SKIP in line
     ]
     if len(places) > MOST_FORMATTER_SKIPS:
@@ -93,7 +121,7 @@ def formatter_skips(root: Path) -> Iterator[str]:
 
 def rooms_with_a_floor(root: Path) -> set[str]:
     """Names of the rooms in the import contract of ``pyproject.toml``."""
-    settings = tomllib.loads((root / "pyproject.toml").read_text())
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
     return {room.strip() for layer in layers for room in layer.split("|")}
 
@@ -124,7 +152,7 @@ def face_faults(root: Path) -> Iterator[str]:
             yield f"{folder.relative_to(root)}:1: the room has no __init__.py"
             continue
         # A missing docstring is a fault of the module, which `module_faults` reports.
-        body = ast.parse(face.read_text()).body
+        body = ast.parse(face.read_text(encoding="utf-8")).body
         code = body[1:] if body and _is_text(body[0]) else body
         if code:
             yield f"{face.relative_to(root)}:{code[0].lineno}: a room's __init__.py holds no code"

@@ -25,9 +25,11 @@ from cmburden.core.manifest import read_scans
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.core.tables import CANDIDATES
+from cmburden.review import store
 
 SCANS, LESIONS = 2, 10
 SECONDS = 60_000
+OTHERS = {"blinded": False, "ordering": "useful", "content_key": "k"}
 
 
 class Server:
@@ -253,7 +255,7 @@ def standing(page) -> dict:
     """What the server holds of the item in view."""
     overview = page.evaluate(
         "() => fetch('/api/overview', {headers: {Authorization: 'Bearer ' + "
-        "new URLSearchParams(location.search).get('token')}}).then(a => a.json())"
+        "sessionStorage.getItem('token')}}).then(a => a.json())"
     )
     return overview["items"][shown(page)]
 
@@ -387,3 +389,37 @@ def test_a_page_without_its_token_says_nothing(made, serve, opened):
     server = serve(made.layout.root, "N")
     page = opened(server.address.partition("?")[0]).page
     assert page.locator("body").inner_text() == "Forbidden"
+
+
+def test_the_token_leaves_the_address_and_the_keys_that_reload_still_work(review):
+    page = review().page
+    assert "token" not in page.url and page.evaluate("history.length") <= 2
+    assert page.evaluate("sessionStorage.getItem('token')").strip()
+    page.evaluate("window.isOld = true")
+    page.keyboard.press("F5")
+    page.wait_for_function("window.isOld === undefined")
+    assert shown(page) == 0 and "token" not in page.url
+
+
+def test_a_refused_decision_stays_on_the_page_until_it_is_saved(made, review):
+    page = review().page
+    reader = page.locator("h1 span").inner_text().removeprefix("by ")
+    decide(page, "a", 1)
+    held = made.layout.reader_file(reader)
+    kept, other = held.read_bytes(), made.layout.reader_file("other")
+    others = store.Store(made.layout, "other")
+    others.decide({"scan_id": "sub-x", "mode": "free-hand", "decision": "read"} | OTHERS)
+    others.close()
+    held.write_bytes(other.read_bytes())
+    other.unlink()
+    page.keyboard.press("t")
+    page.keyboard.type("a vein, surely")
+    page.keyboard.press("Enter")
+    page.locator("#unsaved-words", has_text="a vein, surely").wait_for(timeout=SECONDS)
+    assert "other decisions" in page.locator("#message").inner_text()
+    held.write_bytes(kept)
+    page.locator("#again").click()
+    page.locator("#note", has_text="a vein, surely").wait_for(timeout=SECONDS)
+    assert not page.locator("#unsaved").is_visible()
+    standing = [row["note"] for row in store.Store(made.layout, reader).standing()]
+    assert standing == [None, "a vein, surely"]

@@ -64,6 +64,20 @@ def test_a_house_in_order_has_no_faults(checkout, capsys):
             DOCSTRING + "A = 1\n" * 450,
             "core/pages.py:1: module has 451 lines, at most 450",
         ),
+        *(
+            (
+                "core/locale.py",
+                f"{DOCSTRING}{call}\n",
+                'core/locale.py:2: text without encoding: give encoding="utf-8"',
+            )
+            for call in (
+                "p.read_text()",
+                "p.write_text(t)",
+                "open(p)",
+                "open(p, 'w')",
+                "p.open('a')",
+            )
+        ),
         ("core/silent.py", "A = 1\n", "core/silent.py:1: module has no docstring"),
         ("core/__init__.py", "", "core/__init__.py:1: module has no docstring"),
         (
@@ -80,6 +94,12 @@ def test_each_offender_is_found_alone(checkout, capsys, file, text, fault):
     assert house.faults(checkout) == [f"{PACKAGE}/{fault}"]
     assert house.main([str(checkout)]) == 1
     assert capsys.readouterr().out == f"{PACKAGE}/{fault}\n"
+
+
+def test_text_with_an_encoding_and_bytes_are_allowed(checkout):
+    calls = "p.read_text(encoding='utf-8')\np.open('rb')\nopen(p, mode='wb')\nos.open(p, 0)\n"
+    write(checkout / PACKAGE / "core/locale.py", DOCSTRING + calls)
+    assert house.faults(checkout) == []
 
 
 @pytest.mark.parametrize(

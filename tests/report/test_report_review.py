@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from cmburden.cohort import stage as aggregate
+from cmburden.core.files import write_json
 from cmburden.core.paths import COHORT_TABLES, Layout
 from cmburden.report import review as report_review
 from cmburden.report import stage as report
@@ -121,3 +122,20 @@ def test_the_section_says_who_agrees_and_what_is_disputed(made):
     assert disputed["scan_id"] in words
     assert f'href="../{disputed["participant_id"]}.html"' in page
     assert "nan" not in words and "None" not in words
+
+
+def test_the_section_names_a_readers_file_that_does_not_count(made):
+    write_json(made.layout.review_problems, ["reviews/A.sqlite: is empty <0 bytes>"])
+    try:
+        tables, template = ReportTables(made.layout), "_review.html.j2"
+        pages, review = report.environment(), report_review.select(tables, made.layout)
+        page = pages.get_template(template).render(section={"content": review})
+        assert "Not counted:</strong> reviews/A.sqlite: is empty &lt;0 bytes&gt;." in page
+        # Also where nobody else reviewed the cohort.
+        tables._estimates, tables._named = {}, []
+        review = report_review.select(tables, made.layout)
+        page = pages.get_template(template).render(section={"content": review})
+        assert "reviews/A.sqlite" in page and "are settled" not in page
+    finally:
+        made.layout.review_problems.unlink()
+    assert report_review.select(ReportTables(made.layout), made.layout).problems == []

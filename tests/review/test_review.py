@@ -76,12 +76,14 @@ def test_last_decision_stands_and_undo_brings_back_the_one_before(tmp_path):
 
 def test_a_removed_mark_is_gone_and_undo_returns_it(tmp_path):
     own = Store(Layout(tmp_path), "A")
-    first = mark(own.next_mark(SCAN), (1, 1, 1))
-    own.decide(first)
-    own.decide(first, removed=True)
-    assert own.standing() == [] and own.next_mark(SCAN) == 2
+    own.decide(mark(None, (1, 1, 1)))
+    own.decide(mark(1, (1, 1, 1)), removed=True)
+    assert own.standing() == []
     own.undo()
     assert [d["mark_id"] for d in own.standing()] == [1]
+    own.decide(mark(1, (1, 1, 1)), removed=True)
+    own.decide(mark(None, (2, 2, 2)))
+    assert [d["mark_id"] for d in own.standing()] == [2]
 
 
 def test_numbers_of_candidates_are_no_key_of_decisions(tmp_path):

@@ -1,10 +1,16 @@
 """Worklists, sittings, and which requests the server refuses."""
 
+import contextlib
 import dataclasses
 import gzip
 import http.client
 import json
+import os
+import socket
+import subprocess
+import sys
 import threading
+from urllib.parse import quote
 
 import nibabel as nib
 import numpy as np
@@ -16,7 +22,7 @@ from cmburden.cohort import verdicts
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.scan import LEFT_RIGHT, Outcome
 from cmburden.core.tables import CANDIDATES, REVIEWS, SUMMARY
-from cmburden.review import server, store
+from cmburden.review import connections, server, store
 from cmburden.review.pictures import Pictures
 from cmburden.review.session import Refused, Sitting
 from cmburden.review.worklist import Options, Study, definite_threshold, worklist
@@ -280,11 +286,7 @@ def test_phase_comes_along_where_its_grid_is_the_scans(made, study, tmp_path):
 def served(made):
     sitting = Sitting(Study.read(made.layout), "net", Options())
     bound = server.listening(0)
-    running = uvicorn.Server(
-        uvicorn.Config(
-            server.application(sitting, TOKEN), lifespan="off", ws="none", log_level="error"
-        )
-    )
+    running = uvicorn.Server(server.settings(sitting, TOKEN))
     thread = threading.Thread(target=running.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     yield bound.getsockname(), sitting
@@ -399,6 +401,130 @@ def test_methods_and_sites_that_are_not_ours(served):
     assert ask(served, "/api/overview", "DELETE")[0] == 405
     _, _, headers = ask(served, "/api/overview", Origin="https://evil.example")
     assert not [name for name in headers if name.startswith("access-control")]
+
+
+# --- values, connections and languages that nobody expects ---
+
+HUGE = "9" * 4000
+VALUES = [
+    "null", "true", "-1", "1.5", "1e999", "-1e999", "NaN", HUGE, f"-{HUGE}", "9" * 5000, '""',
+    '"\\ud800"', '"\\u0000"', "[]", "{}", "[" * 500 + "]" * 500, f"[{HUGE}, 0, 0]",
+    "[1e308, -1e308, 1e308]", "[1e999, 0, 0]", '[["x"], {}, null]', '["\\udfff"]',
+]  # fmt: skip
+NAMES = ("item", "action", "class", "at", "note", "mark", "key")
+
+
+@pytest.mark.parametrize("action", ["reject", "add", "remove"])
+def test_every_value_of_every_part_of_a_decision_is_answered(served, action):
+    """A value is taken, or refused with a sentence; none is an error of the server."""
+    for name in NAMES:
+        for value in VALUES:
+            sent = {"item": "0", "action": f'"{action}"', "at": "[0, 0, 0]"} | {name: value}
+            body = "{" + ", ".join(f'"{key}": {text}' for key, text in sent.items()) + "}"
+            status, content, _ = ask(served, "/api/decisions", "POST", body=body)
+            assert status in (200, 400), (body[:200], content)
+            if status == 400:
+                assert len(json.loads(content)["error"]) < 200
+    for value in VALUES:
+        for body in (value, f'{{"key": {value}}}'):
+            assert ask(served, "/api/undo", "POST", body=body)[0] in (200, 400)
+    assert ask(served, "/api/overview")[0] == 200
+    while served[1].store.undo():
+        pass
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "9" * 20, "٣", "1.0", "+1", "%00", "%ff", "0%0a"])
+def test_an_address_that_names_no_item_is_refused(served, number):
+    quoted = quote(number, safe="%+.")
+    for path in ("block", "scan"):
+        assert ask(served, f"/api/{path}/{quoted}")[0] in (400, 404)
+
+
+def test_images_that_are_gone_are_a_sentence(served, made):
+    _, sitting = served
+    item = sitting.items[0]
+    path = made.layout.preproc(sitting.study.scans[item.scan_id])
+    away = path.rename(path.with_suffix(".away"))
+    sitting.pictures._volumes.clear()
+    try:
+        for ask_for in ("/api/block/0", "/api/scan/0"):
+            status, content, _ = ask(served, ask_for)
+            assert status == 400 and "make it again" in json.loads(content)["error"]
+        body = json.dumps({"item": 0, "action": "add", "at": [0, 0, 0]})
+        assert ask(served, "/api/decisions", "POST", body=body)[0] == 400
+    finally:
+        away.rename(path)
+    assert ask(served, "/api/block/0")[0] == 200
+
+
+def test_a_torn_block_in_the_cache_is_cut_again(study):
+    sitting = Sitting(study, "A", Options())
+    item = sitting.items[0]
+    whole = sitting.pictures.block(item.scan_id, item.at)
+    path = sitting.pictures._block_path(item.scan_id, item.at)
+    for torn in (b"", whole[: len(whole) // 2], whole[:-1] + b"x"):
+        path.write_bytes(torn)
+        assert sitting.pictures.block(item.scan_id, item.at) == whole == path.read_bytes()
+
+
+def test_an_answer_that_refuses_closes_the_connection(served):
+    assert ask(served, "/", token=None)[2]["connection"] == "close"
+    assert ask(served, "/", host="evil.example")[2]["connection"] == "close"
+    assert "connection" not in ask(served, "/api/overview")[2]
+
+
+def test_a_half_request_is_closed_after_its_time(served, monkeypatch):
+    monkeypatch.setattr(connections, "HEADER_S", 0.3)
+    address, _ = served
+    for start in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n"):
+        with socket.create_connection(address, timeout=10) as half:
+            half.sendall(start)
+            assert half.recv(100) == b""
+    # So is the second request of a connection.
+    with socket.create_connection(address, timeout=10) as kept:
+        header = f"Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+        kept.sendall(f"GET /api/block/0 HTTP/1.1\r\n{header}\r\n".encode())
+        content = b""
+        while not content.count(b"\r\n0\r\n") and len(content) < 100 + _length(content):
+            content += kept.recv(100_000)
+        kept.sendall(b"GET / HT")
+        assert kept.recv(100) == b""
+
+
+def _length(content: bytes) -> int:
+    """Bytes of the whole answer as its header says; many while the header is not there."""
+    head, end, _ = content.partition(b"\r\n\r\n")
+    if not end:
+        return 10**9
+    line = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+    return len(head) + 4 + int(line.split(b":")[1]) - 100
+
+
+def test_silent_connections_do_not_keep_the_reader_out(served, monkeypatch):
+    monkeypatch.setattr(connections, "MOST", 8)
+    address, _ = served
+    with contextlib.ExitStack() as silent:
+        sockets = [silent.enter_context(socket.create_connection(address)) for _ in range(30)]
+        assert ask(served, "/api/overview")[0] == 200
+        for oldest in sockets[:20]:
+            oldest.settimeout(10)
+            with contextlib.suppress(ConnectionResetError):
+                assert oldest.recv(1) == b""
+        assert ask(served, "/api/overview")[0] == 200
+
+
+@pytest.mark.slow
+def test_the_page_comes_in_a_locale_without_utf_8(made):
+    """In a Latin-1 locale a text that is read without an encoding is another text."""
+    code = "from cmburden.review import server; print(ascii(server._asset('review.html.j2')))"
+    said = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-c", code],
+        env=os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "LANG": "C"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "\\u2192" in said.stdout
 
 
 # --- labels ---

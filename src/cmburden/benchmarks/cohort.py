@@ -144,7 +144,7 @@ def measure(command: list[str], **environment: str) -> CommandCost:
         if done.returncode:
             lines = done.stdout.strip().splitlines() or ["it said nothing"]
             raise CMBurdenError(f"{' '.join(command[:4])} ... failed: {lines[-1]}")
-        cpu, peak = json.loads(usage.read_text())
+        cpu, peak = json.loads(usage.read_text(encoding="utf-8"))
     return CommandCost(round(seconds, 2), round(cpu, 2), round(peak, 1), done.stdout)
 
 
@@ -210,7 +210,7 @@ def _write_bare(folder: Path, scans: int, buckets: int) -> list[str]:
     """Write the bare Snakefile; the command that runs it."""
     folder.mkdir()
     snakefile = folder / "Snakefile"
-    snakefile.write_text(BARE.format(scans=scans, buckets=buckets))
+    snakefile.write_text(BARE.format(scans=scans, buckets=buckets), encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
     return [*command, "--directory", str(folder), "--cores", "2"]
 

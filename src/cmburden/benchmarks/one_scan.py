@@ -358,7 +358,7 @@ def _machine(threads: int) -> dict[str, Any]:
 def _processor() -> str:
     """The processor's name by /proc/cpuinfo, else that of the architecture."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.machine()

@@ -190,4 +190,4 @@ def _run(stage: str, unit: str) -> dict[str, Any]:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     # Not by rename, as the stages do: no job reads here at the same time, and there are 120,000.
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -47,7 +47,7 @@ def write_tree(bids_dir: Path, scans: int, seed: int = 0) -> None:
     for name in names(scans, seed):
         path = bids_dir / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name)
+        path.write_text(name, encoding="utf-8")
         people.append(name.split("/")[0])
     for suffix, echo in _ECHO_S.items():
         sidecar = {
@@ -67,7 +67,9 @@ def write_participants(bids_dir: Path, people: list[str], seed: int = 0) -> None
     participants = list(dict.fromkeys(people))
     ages = np.random.default_rng(seed).normal(*_AGE, len(participants)).round(1)
     rows = [f"{name}\t{age}" for name, age in zip(participants, ages, strict=True)]
-    (bids_dir / "participants.tsv").write_text("\n".join(["participant_id\tage", *rows]) + "\n")
+    (bids_dir / "participants.tsv").write_text(
+        "\n".join(["participant_id\tage", *rows]) + "\n", encoding="utf-8"
+    )
 
 
 def manifest_rows(scans: int, buckets: int, seed: int = 0) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ def stage_runs(layout: Layout, manifest: pd.DataFrame, buckets: int) -> list[dic
     later = (stages.AGGREGATE.name, stages.REPORT.name)
     rows = []
     for path in sorted((layout.work / "runs").glob("*/*.json")):
-        row = json.loads(path.read_text())
+        row = json.loads(path.read_text(encoding="utf-8"))
         stage, unit = row["stage"], str(row["unit"]).removeprefix("bucket-")
         if stage not in later and (stage not in units or unit in units[stage]):
             rows.append(row)

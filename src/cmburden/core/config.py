@@ -68,7 +68,7 @@ def defaults() -> dict:
 
 def write(config: dict, path: Path) -> None:
     """Write ``config`` as YAML, in its order: that of index.suffixes says which is preferred."""
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 
 def read_yaml(path: Path) -> dict:

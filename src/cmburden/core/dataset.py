@@ -69,6 +69,6 @@ def write_description(layout: Layout, bids_dir: Path) -> None:
     if written != description:
         write_json(layout.description, description)
     ignored = "\n".join(IGNORED) + "\n"
-    if not layout.bidsignore.exists() or layout.bidsignore.read_text() != ignored:
+    if not layout.bidsignore.exists() or layout.bidsignore.read_text(encoding="utf-8") != ignored:
         with whole_file(layout.bidsignore) as temporary:
-            temporary.write_text(ignored)
+            temporary.write_text(ignored, encoding="utf-8")

@@ -178,6 +178,11 @@ class Layout:
         return self.root / "reviews" / f"{reader}.sqlite"
 
     @property
+    def review_problems(self) -> Path:
+        """Readers' files that cannot be used, and why: a list of sentences."""
+        return self.work / "review_problems.json"
+
+    @property
     def phenotype_problems(self) -> Path:
         """Oddities of participants.tsv and sessions.tsv: a list of sentences."""
         return self.work / "phenotype_problems.json"

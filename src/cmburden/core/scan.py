@@ -71,4 +71,4 @@ class Outcome:
 
     @classmethod
     def read(cls, path: Path) -> Outcome:
-        return cls(**json.loads(Path(path).read_text()))
+        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))

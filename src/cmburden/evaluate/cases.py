@@ -182,7 +182,7 @@ def model_folder(layout: Layout, stage: str) -> Path | None:
     The run's own configuration names the folder; None where there is no such configuration.
     """
     try:
-        settings = yaml.safe_load(layout.config.read_text())
+        settings = yaml.safe_load(layout.config.read_text(encoding="utf-8"))
         return resources.root() / settings[stage]["model"]
     except (FileNotFoundError, yaml.YAMLError, KeyError, TypeError):
         return None

@@ -429,7 +429,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("result", type=Path, help="evaluation.json of `cmburden evaluate`")
     parser.add_argument("out", type=Path, help="folder for the pictures")
     args = parser.parse_args(arguments)
-    for path in draw(json.loads(args.result.read_text()), args.out):
+    for path in draw(json.loads(args.result.read_text(encoding="utf-8")), args.out):
         print(path)
     return 0
 

@@ -263,5 +263,5 @@ def _registered(
             _LOG.warning("%s, %s: not registered (%s)", one.scan_id, other.scan_id, error)
             return ImagePair(np.eye(4), 0.0, 0.0)
         write_json(cached, dataclasses.asdict(pair) | {"motion": pair.motion.tolist()})
-    content = json.loads(cached.read_text())
+    content = json.loads(cached.read_text(encoding="utf-8"))
     return ImagePair(np.array(content["motion"]), content["overlap"], content["correlation"])

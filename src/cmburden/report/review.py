@@ -83,8 +83,12 @@ class Disputed:
 
 @dataclasses.dataclass(frozen=True)
 class ReviewSection:
-    """Content of _review.html.j2; ``disputed_left`` disputed lesions are not in the table."""
+    """Content of _review.html.j2; ``disputed_left`` disputed lesions are not in the table.
 
+    ``problems``: sentences about readers' files that cannot be used.
+    """
+
+    problems: list[str]
     readers: list[str]
     settled: Row
     in_dispute: Row
@@ -98,13 +102,16 @@ class ReviewSection:
 
 
 def select(tables: ReportTables, layout: Layout) -> ReviewSection | None:
-    """None if nobody reviewed the cohort."""
+    """None if nobody reviewed the cohort; reads ``layout.review_problems``, which a run writes."""
+    path = layout.review_problems
+    problems = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     scans = tables.estimate(EVERYBODY, ReviewMeasure("scans reviewed"))
-    if not scans["denominator"]:
+    if not scans["denominator"] and not problems:
         return None
     places = REVIEWED.read(layout.table("reviewed"))
     disputed = _disputed(places)
     return ReviewSection(
+        problems=problems,
         readers=sorted({name for votes in places["votes"] for name in json.loads(votes)}),
         settled=tables.estimate(EVERYBODY, ReviewMeasure("lesions settled")),
         in_dispute=tables.estimate(EVERYBODY, ReviewMeasure("lesions disputed")),

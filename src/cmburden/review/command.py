@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import sys
 from pathlib import Path
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
 from cmburden.core.tables import CONSENSUS, ORDERS
 from cmburden.review import export_labels, server, store
+from cmburden.review.reader_file import NotKept
 from cmburden.review.session import Sitting
 from cmburden.review.worklist import Options, Study
 
@@ -80,7 +82,9 @@ def main(args: argparse.Namespace) -> int:
         raise CMBurdenError("review: --near-misses and --free-hand are numbers from 0")
     options = Options(args.order, args.seed, args.near_misses, args.free_hand, args.blind)
     store.checked_reader(args.reader)
-    return serve(Sitting(Study.read(layout), args.reader, options), args.port)
+    study = Study.read(layout)
+    with store.alone(layout, args.reader):
+        return serve(Sitting(study, args.reader, options), args.port)
 
 
 def serve(sitting: Sitting, port: int) -> int:
@@ -98,14 +102,31 @@ def serve(sitting: Sitting, port: int) -> int:
     print(f"Review of {layout.root} by {reader}: {len(sitting.items)} to see. Open on this machine")
     print(f"  http://127.0.0.1:{bound.getsockname()[1]}/?token={token}")
     print("and end with Ctrl-C: every decision is saved as it is made.", flush=True)
+    lost = ""
     try:
         server.serve(sitting, bound, token)
     except KeyboardInterrupt:
         pass
     finally:
         sitting.pictures.stop()
-        sitting.store.close()
         bound.close()
-    path = store.export(layout)
-    print(f"\nDecisions of all readers are in {path}. Next: cmburden run, which counts with them.")
-    return 0
+        try:
+            sitting.store.close()
+        except NotKept as error:
+            lost = str(error)
+            print(f"cmburden: {lost}", file=sys.stderr)
+    print(f"\n{_exported(layout)} Next: cmburden run, which counts with them.")
+    return 2 if lost else 0
+
+
+def _exported(layout: Layout) -> str:
+    """Export the decisions of all readers; a sentence that says where they are."""
+    try:
+        path = store.export(layout)
+    except OSError as error:
+        # Another user's folder: the next run exports them.
+        folder = layout.reader_file("x").parent
+        return f"Decisions are in {folder}; {layout.reviews} is not written ({error.strerror})."
+    for problem in store.problems_of(layout):
+        print(f"cmburden: {problem}", file=sys.stderr)
+    return f"Decisions of all readers are in {path}."

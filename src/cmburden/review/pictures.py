@@ -13,6 +13,7 @@ import dataclasses
 import gzip
 import json
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
+from nibabel.filebasedimages import ImageFileError
 
 from cmburden.core import stages
 from cmburden.core.errors import CMBurdenError, ScanError
@@ -28,7 +30,7 @@ from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.images.geometry import voxel_sizes
-from cmburden.images.prepared import read_file
+from cmburden.images.prepared import UnreadableDerivative, read_file
 from cmburden.images.volume import load_volume
 from cmburden.verify.place import places
 
@@ -111,9 +113,13 @@ class Pictures:
     def block(self, scan_id: str, at: Point) -> bytes:
         """The gzipped message of a cube of 60 mm about ``at`` (scanner RAS mm), cut to the scan."""
         path = self._block_path(scan_id, at)
-        if not path.exists():
-            self._write_blocks(scan_id, [at])
-        return path.read_bytes()
+        content = _cached(path)
+        if content is None:
+            content = _packed(self._volume(scan_id), at)
+            # The reader sees the block also where the cache has no room for it.
+            with contextlib.suppress(OSError):
+                _write(path, content)
+        return content
 
     def whole(self, scan_id: str) -> bytes:
         """The message of a whole scan, not gzipped: compression takes longer than the loopback."""
@@ -122,7 +128,12 @@ class Pictures:
 
     def grid(self, scan_id: str) -> tuple[tuple[int, ...], np.ndarray]:
         """Shape and affine of a scan, from its header alone."""
-        image = nib.Nifti1Image.from_filename(self._layout.preproc(self._scans[scan_id]))
+        scan = self._scans[scan_id]
+        path = self._layout.preproc(scan)
+        try:
+            image = nib.Nifti1Image.from_filename(path)
+        except (OSError, EOFError, ValueError, zlib.error, ImageFileError) as error:
+            raise UnreadableDerivative(path, scan, error) from error
         return image.shape, image.affine
 
     def place(self, scan_id: str, at: Point) -> tuple[str, str, str]:
@@ -157,9 +168,10 @@ class Pictures:
                     return
                 # The page shows the error of an unreadable scan when it requests the block.
                 with contextlib.suppress(CMBurdenError, OSError):
-                    missing = [at for at in centres if not self._block_path(scan_id, at).exists()]
-                    if missing:
-                        self._write_blocks(scan_id, missing)
+                    for at in centres:
+                        path = self._block_path(scan_id, at)
+                        if _cached(path) is None:
+                            _write(path, _packed(self._volume(scan_id), at))
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
@@ -173,7 +185,11 @@ class Pictures:
 
     def _block_path(self, scan_id: str, at: Point) -> Path:
         scan = self._scans[scan_id]
-        content = self._layout.preproc(scan).stat()
+        path = self._layout.preproc(scan)
+        try:
+            content = path.stat()
+        except OSError as error:
+            raise UnreadableDerivative(path, scan, error) from error
         has_phase = scan.phase_path is not None and scan.phase_path.exists()
         key = hash_of(
             _VERSION,
@@ -186,12 +202,6 @@ class Pictures:
             [round(v, 3) for v in at],
         )
         return self._layout.cached("review", key, "block.gz")
-
-    def _write_blocks(self, scan_id: str, centres: Iterable[Point]) -> None:
-        volume = self._volume(scan_id)
-        for at in centres:
-            with whole_file(self._block_path(scan_id, at)) as temporary:
-                temporary.write_bytes(gzip.compress(volume.block(at), compresslevel=1, mtime=0))
 
     def _volume(self, scan_id: str) -> PackedVolume:
         """The scan from memory or from its file."""
@@ -211,6 +221,25 @@ class Pictures:
                 while len(self._volumes) > _MOST_SCANS:
                     self._volumes.popitem(last=False)
         return volume
+
+
+def _packed(volume: PackedVolume, at: Point) -> bytes:
+    return gzip.compress(volume.block(at), compresslevel=1, mtime=0)
+
+
+def _write(path: Path, block: bytes) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_bytes(block)
+
+
+def _cached(path: Path) -> bytes | None:
+    """The block of a file; None if there is none, or a torn one, as after a power failure."""
+    try:
+        content = path.read_bytes()
+        gzip.decompress(content)
+    except (OSError, EOFError, zlib.error):
+        return None
+    return content or None
 
 
 def read_volume(scan: Scan, layout: Layout) -> PackedVolume:

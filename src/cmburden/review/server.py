@@ -11,9 +11,9 @@ numbers of the worklist.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import socket
-import sqlite3
 from importlib import resources
 from typing import Any
 
@@ -24,18 +24,23 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, QueryParams
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cmburden import RESEARCH_USE_ONLY
-from cmburden.core.errors import CMBurdenError
+from cmburden.core.errors import CMBurdenError, sentence
+from cmburden.review.connections import BACKLOG, CloseRefused, Connection
+from cmburden.review.reader_file import NotKept
 from cmburden.review.session import Refused, Sitting
+from cmburden.review.worklist import Item
 
 HOSTS = ("127.0.0.1", "localhost")
 #: Bytes of a request. A decision with the longest note has fewer.
 _MOST_BYTES = 16_384
+#: An item in an address.
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _BINARY = "application/octet-stream"
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -101,7 +106,7 @@ class Routes:
 
     def block(self, request: Request) -> Response:
         """The voxels around a candidate (``pictures``)."""
-        item = self.sitting.item(request.path_params["item"])
+        item = self._item(request)
         if item.at is None or self.sitting.is_locked(item):
             raise Refused("this item has no block")
         message = self.sitting.pictures.block(item.scan_id, item.at)
@@ -109,7 +114,7 @@ class Routes:
 
     def scan(self, request: Request) -> Response:
         """The voxels of an item's whole scan (``pictures``)."""
-        item = self.sitting.item(request.path_params["item"])
+        item = self._item(request)
         if self.sitting.is_locked(item):
             raise Refused("this scan is to be read free-hand first")
         return Response(self.sitting.pictures.whole(item.scan_id), media_type=_BINARY)
@@ -118,41 +123,57 @@ class Routes:
         decision = await _body(request)
         return JSONResponse(await run_in_threadpool(self.sitting.decide, decision))
 
-    def undo(self, request: Request) -> Response:
-        return JSONResponse(self.sitting.undo())
+    async def undo(self, request: Request) -> Response:
+        sent = await _body(request)
+        return JSONResponse(await run_in_threadpool(self.sitting.undo, sent))
+
+    def _item(self, request: Request) -> Item:
+        """The item of an address; raises :class:`Refused` if the address names none."""
+        number = request.path_params["item"]
+        if not _NUMBER.fullmatch(number):
+            raise Refused("no such item")
+        return self.sitting.item(int(number))
 
     def refused(self, request: Request, error: Exception) -> Response:
         return JSONResponse({"error": str(error)}, 400)
 
-    def not_stored(self, request: Request, error: Exception) -> Response:
-        """The answer to a decision that SQLite could not write, such as on a full disk."""
-        path = self.sitting.store.path
-        words = f"{path} does not take it ({error}); free space, then repeat it"
-        return JSONResponse({"error": words}, 507)
+    def not_readable(self, request: Request, error: Exception) -> Response:
+        """The answer where the operating system does not give a file of the run."""
+        words = sentence(error) or f"a file of the run cannot be read ({error})"
+        return JSONResponse({"error": words}, 400)
+
+    def not_kept(self, request: Request, error: Exception) -> Response:
+        """The answer to a decision that is not on disk, such as on a full one."""
+        status = 507 if isinstance(error, NotKept) and error.full else 409
+        return JSONResponse({"error": f"{error}. Then repeat the decision"}, status)
 
 
 def application(sitting: Sitting, token: str) -> Starlette:
     """The ASGI application of one reader's review."""
     routes = Routes(sitting)
-    return Starlette(
+    served = Starlette(
         routes=[
             Route("/", routes.index),
             Route("/api/overview", routes.overview),
-            Route("/api/block/{item:int}", routes.block),
-            Route("/api/scan/{item:int}", routes.scan),
+            Route("/api/block/{item}", routes.block),
+            Route("/api/scan/{item}", routes.scan),
             Route("/api/decisions", routes.decide, methods=["POST"]),
             Route("/api/undo", routes.undo, methods=["POST"]),
         ],
         middleware=[
+            Middleware(CloseRefused),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(HOSTS), www_redirect=False),
             Middleware(Guard, token=token),
         ],
         exception_handlers={
             Refused: routes.refused,
             CMBurdenError: routes.refused,
-            sqlite3.Error: routes.not_stored,
+            NotKept: routes.not_kept,
+            OSError: routes.not_readable,
         },
     )
+    served.router.redirect_slashes = False  # an address that no route has is no address
+    return served
 
 
 def _policy(nonce: str) -> str:
@@ -167,18 +188,21 @@ def _policy(nonce: str) -> str:
 async def _body(request: Request) -> Any:
     """The JSON that the page sent; raises :class:`Refused` if it is none, or too long."""
     content = b""
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > _MOST_BYTES:
-            raise Refused("too long")
     try:
-        return json.loads(content)
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > _MOST_BYTES:
+                raise Refused("too long")
+        return json.loads(content) if content else None
+    except ClientDisconnect:
+        raise Refused("broken off") from None
     except (ValueError, RecursionError):
         raise Refused("not JSON") from None
 
 
 def _asset(name: str) -> str:
-    return resources.files("cmburden.review").joinpath("static", name).read_text()
+    asset = resources.files("cmburden.review").joinpath("static", name)
+    return asset.read_text(encoding="utf-8")
 
 
 def _page_template() -> jinja2.Template:
@@ -201,15 +225,22 @@ def listening(port: int) -> socket.socket:
     return bound
 
 
-def serve(sitting: Sitting, bound: socket.socket, token: str) -> None:
-    """Answer until a signal stops the server. Addresses are not logged: they hold the token."""
-    settings = uvicorn.Config(
+def settings(sitting: Sitting, token: str) -> uvicorn.Config:
+    """How one reader's review is served. Addresses are not logged: they hold the token."""
+    return uvicorn.Config(
         application(sitting, token),
-        log_level="warning",
+        http=Connection,
+        backlog=BACKLOG,
+        # Not warnings: anybody on this machine can send what is no HTTP, a line each.
+        log_level="error",
         access_log=False,
         server_header=False,
         lifespan="off",
         ws="none",
         timeout_graceful_shutdown=2,
     )
-    uvicorn.Server(settings).run(sockets=[bound])
+
+
+def serve(sitting: Sitting, bound: socket.socket, token: str) -> None:
+    """Answer until a signal stops the server."""
+    uvicorn.Server(settings(sitting, token)).run(sockets=[bound])

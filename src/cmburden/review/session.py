@@ -7,6 +7,8 @@ here before it is stored.
 from __future__ import annotations
 
 import math
+import re
+import threading
 from collections import defaultdict
 from typing import Any
 
@@ -31,6 +33,8 @@ CLASS_WORDS = {
 assert tuple(CLASS_WORDS) == CLASSES
 #: Characters. Chosen so that a decision stays below the server's limit of a request.
 _LONGEST_NOTE = 2000
+#: The page's key of a decision, by which a decision that is sent again is known.
+_KEY = re.compile(r"[0-9A-Za-z-]{1,64}")
 _WHERE = ("region", "group", "hemisphere")
 _AT = ("x_mm", "y_mm", "z_mm")
 _SHOWN = ("shown_x_mm", "shown_y_mm", "shown_z_mm")
@@ -54,6 +58,8 @@ class Sitting:
         self.study, self.options = study, options
         self.store = Store(study.layout, reader)
         self.items = worklist(study, reader, options)
+        # Two tabs do not decide between each other's check and decision.
+        self._deciding = threading.Lock()
         self.pictures = Pictures(study.layout, study.scans)
         self._sample = {item.scan_id for item in self.items if item.mode == "free-hand"}
         self._points: dict[str, list[Point]] = defaultdict(list)
@@ -104,7 +110,7 @@ class Sitting:
         if not isinstance(number, int) or isinstance(number, bool):
             raise Refused("item is not a number")
         if not 0 <= number < len(self.items):
-            raise Refused(f"no item {number}")
+            raise Refused("no such item")
         return self.items[number]
 
     def is_locked(self, item: Item, rows: list[Row] | None = None) -> bool:
@@ -192,16 +198,24 @@ class Sitting:
         """Store the decision that the page sent; returns the state of that scan's items.
 
         ``sent``: item (number), action (accept, reject, note, read, add, remove) and, as the action
-        needs them, class, at (RAS mm), mark and note.
+        needs them, class, at (RAS mm), mark and note. A decision of a ``key`` is stored once.
 
         Raises
         ------
         Refused
             If it is not a decision on this worklist.
+        NotKept
+            If it is not on disk.
         """
         if not isinstance(sent, dict):
             raise Refused("not an object")
-        item = self.item(sent.get("item"))
+        item, key = self.item(sent.get("item")), _key(sent)
+        with self._deciding:
+            if not self.store.has(key):
+                self._decide(item, sent, key)
+        return self.of_scan(item.scan_id) | self._notice()
+
+    def _decide(self, item: Item, sent: Row, key: str | None) -> None:
         if self.is_locked(item):
             raise Refused("this scan is to be read free-hand first")
         action = sent.get("action")
@@ -213,23 +227,29 @@ class Sitting:
             "ordering": self.options.order,
             "content_key": self.study.scans[item.scan_id].content_key,
         }
-        if action in ("add", "remove"):
-            self._decide_mark(item, action, sent, row)
+        if action == "remove":
+            self.store.decide(row | self._of_mark(item, sent), removed=True, request=key)
+        elif action == "add":
+            self.store.decide(row | self._of_placed_mark(item, sent), request=key)
         elif action == "read" and item.mode == "free-hand":
-            self.store.decide(row | {"decision": "read"})
+            self.store.decide(row | {"decision": "read"}, request=key)
         elif action in ("accept", "reject", "note") and item.at is not None:
-            self.store.decide(row | self._of_candidate(item, item.at, action, sent))
+            self.store.decide(row | self._of_candidate(item, item.at, action, sent), request=key)
         elif action == "note":
             raise Refused("note a free-hand scan when it is read")
         else:
-            raise Refused(f"unknown action {action!r}")
-        return self.of_scan(item.scan_id)
+            raise Refused("unknown action")
+
+    def _notice(self) -> dict[str, str]:
+        """What happened to the reader's file since the last answer, for the page; once."""
+        notice, self.store.notice = self.store.notice, ""
+        return {"notice": notice} if notice else {}
 
     def _of_candidate(self, item: Item, at: Point, action: str, sent: Row) -> Row:
         """Columns of a decision on the candidate ``item``, which lies ``at``."""
         name = sent.get("class")
         if name is not None and name not in CLASSES:
-            raise Refused(f"unknown class {name!r}")
+            raise Refused("unknown class")
         if action == "accept":
             name = "microbleed"
         elif action == "reject" and name == "microbleed":
@@ -247,35 +267,36 @@ class Sitting:
             **dict(zip(_WHERE, where, strict=True)),
         }
 
-    def _decide_mark(self, item: Item, action: str, sent: Row, row: Row) -> None:
-        """Store a new mark, a moved one, or that one is removed."""
-        mark = sent.get("mark")
-        if mark is None and action == "add":
-            mark = self.store.next_mark(item.scan_id)
+    def _of_mark(self, item: Item, sent: Row) -> Row:
+        """Columns of a standing mark of the scan, without its place."""
+        mark, standing = sent.get("mark"), self._standing(item.scan_id)
+        modes = {m["mark_id"]: m["mode"] for m in standing if m["decision"] == "add"}
+        if not isinstance(mark, int) or isinstance(mark, bool) or mark not in modes:
+            raise Refused("no such mark in this scan")
+        return {"mode": modes[mark], "mark_id": mark, "decision": "add", "class": "microbleed"}
+
+    def _of_placed_mark(self, item: Item, sent: Row) -> Row:
+        """Columns of a new mark, which the store numbers, or of a mark that is moved."""
+        if sent.get("mark") is None:
+            mark: Row = {"mark_id": None, "decision": "add", "class": "microbleed"}
         else:
-            standing = self._standing(item.scan_id)
-            modes = {m["mark_id"]: m["mode"] for m in standing if m["decision"] == "add"}
-            if not isinstance(mark, int) or isinstance(mark, bool) or mark not in modes:
-                raise Refused("no such mark in this scan")
-            row = row | {"mode": modes[mark]}
-        row = row | {"mark_id": mark, "decision": "add", "class": "microbleed"}
-        if action == "remove":
-            self.store.decide(row, removed=True)
-            return
+            mark = self._of_mark(item, sent)
         at = self._point_in_scan(item, sent.get("at"))
         where = self.pictures.place(item.scan_id, at)
-        row |= dict(zip(_AT, at, strict=True)) | dict(zip(_WHERE, where, strict=True))
-        self.store.decide(row)
+        return mark | dict(zip(_AT, at, strict=True)) | dict(zip(_WHERE, where, strict=True))
 
-    def undo(self) -> dict[str, Any]:
-        """Undo the reader's last decision.
+    def undo(self, sent: Any = None) -> dict[str, Any]:
+        """Undo the reader's last decision; an undo of the same ``key`` in ``sent`` is done once.
 
         Returns the state of its scan's items, and as ``undone`` the number of the item that the
         decision was on; None if there was no decision, or none on an item of this worklist.
         """
-        row = self.store.undo()
+        if sent is not None and not isinstance(sent, dict):
+            raise Refused("not an object")
+        with self._deciding:
+            row = self.store.undo(_key(sent or {}))
         if row is None:
-            return {"items": [], "undone": None}
+            return {"items": [], "undone": None} | self._notice()
         point = _shown_at(row)
 
         def distance(number: int) -> tuple[bool, float]:
@@ -284,7 +305,8 @@ class Sitting:
             return item.mode != row["mode"], apart
 
         numbers = [n for n, item in enumerate(self.items) if item.scan_id == row["scan_id"]]
-        return self.of_scan(row["scan_id"]) | {"undone": min(numbers, key=distance, default=None)}
+        undone = min(numbers, key=distance, default=None)
+        return self.of_scan(row["scan_id"]) | {"undone": undone} | self._notice()
 
     def _point_in_scan(self, item: Item, at: Any) -> Point:
         """``at`` as a point in the scan's field of view; raises :class:`Refused` if it is none."""
@@ -312,7 +334,13 @@ def _mark(row: Row) -> dict[str, Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """True for a finite number; JSON has whole numbers beyond the largest float."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _note(note: Any) -> str | None:
@@ -320,7 +348,16 @@ def _note(note: Any) -> str | None:
         return None
     if not isinstance(note, str) or len(note) > _LONGEST_NOTE:
         raise Refused(f"a note is text of at most {_LONGEST_NOTE} characters")
+    if any("\ud800" <= character <= "\udfff" for character in note):
+        raise Refused("the note holds half a character (a lone surrogate)")
     return note
+
+
+def _key(sent: Row) -> str | None:
+    key = sent.get("key")
+    if key is not None and not (isinstance(key, str) and _KEY.fullmatch(key)):
+        raise Refused("key is not 1 to 64 letters, digits and hyphens")
+    return key
 
 
 def _shown_at(row: Row) -> Point | None:

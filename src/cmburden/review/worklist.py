@@ -123,9 +123,9 @@ def bids_dir(layout: Layout) -> Path:
     Only phase images are read from it, and only if it is still there.
     """
     try:
-        settings = yaml.safe_load(layout.config.read_text())
+        settings = yaml.safe_load(layout.config.read_text(encoding="utf-8"))
         return Path(settings["bids_dir"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         return layout.root / "no-bids-dir"
 
 

@@ -7,6 +7,7 @@ function needs them.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ def begin(bids: Path, layout: Layout, config: dict[str, Any]) -> list[Scan]:
 
     scans = index.run(bids, layout, config)
     store.export(layout)
+    for problem in store.problems_of(layout):
+        print(f"cmburden: warning: {problem}", file=sys.stderr, flush=True)
     dataset.write_description(layout, bids)
     return scans
 

@@ -48,7 +48,7 @@ def _add_bad(bids: Path) -> None:
     folder.mkdir(parents=True)
     t1w = next(bids.glob("sub-*/anat/*_T1w.nii.gz"), source)
     shutil.copyfile(t1w, folder / f"{none}_T1w.nii.gz")
-    with (bids / "participants.tsv").open("a") as stream:
+    with (bids / "participants.tsv").open("a", encoding="utf-8") as stream:
         stream.write(f"{bad}\t71.0\tF\tA\tcontrol\n{none}\t69.0\tM\tB\tcontrol\n")
 
 

@@ -150,7 +150,7 @@ def _caches(layout: Layout, participant: str, traces: Traces) -> set[Path]:
     keys -= {path.stem for path in (layout.index_cache,)}
     for record in layout.record(DETECT.name, "x").parent.glob("*.json"):
         with contextlib.suppress(ValueError, TypeError, KeyError):
-            key = json.loads(record.read_text())["measures"]["cache_key"]
+            key = json.loads(record.read_text(encoding="utf-8"))["measures"]["cache_key"]
             # A scan of equal content of another participant may use the same entry.
             keys = keys | {key} if traces.named_by(record) else keys - {key}
     paths = {layout.cached(DETECT.name, key, end) for key in keys for end in ("parquet", "npz")}
@@ -167,7 +167,7 @@ def _weights_in_use(layout: Layout) -> set[str]:
     checksums = set()
     for path in layout.run_record(VERIFY.name, "x").parent.glob("*.json"):
         with contextlib.suppress(ValueError, TypeError, KeyError):
-            checksums.add(json.loads(path.read_text())["weights_sha256"])
+            checksums.add(json.loads(path.read_text(encoding="utf-8"))["weights_sha256"])
     return checksums - {None}
 
 

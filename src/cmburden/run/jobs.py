@@ -45,7 +45,7 @@ def logged(log: str, threads: int = 1) -> Iterator[None]:
 def _into(log: Path) -> Iterator[None]:
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        opened = log.open("w", buffering=1)
+        opened = log.open("w", buffering=1, encoding="utf-8")
     except OSError as error:
         raise CMBurdenError(
             f"{log}: the log cannot be written ({error.strerror}); make room for it and run again"

@@ -151,7 +151,7 @@ def estimate(layout: Layout, scans: int | None = None) -> Cost:
     """
     measured = MANIFEST.read(layout.manifest)["scan_id"].tolist()
     scans = scans or len(measured)
-    config = yaml.safe_load(layout.config.read_text())
+    config = yaml.safe_load(layout.config.read_text(encoding="utf-8"))
     buckets = min(config["buckets"], scans)
     pilot = _Pilot(layout, measured, scans, buckets, config["threads"])
     stages = [_scan_stage(pilot, stage) for stage in SCAN_STAGES]
@@ -234,7 +234,7 @@ def _bucket_stage(pilot: _Pilot, stage: str) -> tuple[StageCost | None, float]:
 def _used_gpu(layout: Layout, stage: str) -> bool:
     """Whether a job of the stage names a device other than the processor."""
     devices = {
-        json.loads(path.read_text())["device"]
+        json.loads(path.read_text(encoding="utf-8"))["device"]
         for path in layout.run_record(stage, "x").parent.glob("*.json")
     }
     return bool(devices - {"cpu", "cached"})

@@ -121,6 +121,7 @@ class Plan:
     def of_cohort(self) -> dict:
         """Checksums of manifest, readers' decisions and phenotypes, and settings of the tables."""
         files = [self.layout.manifest, self.layout.rejected, self.layout.reviews]
+        files.append(self.layout.review_problems)
         if self.bids is not None:
             files += [
                 self.bids / "participants.tsv",

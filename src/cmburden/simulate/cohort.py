@@ -365,7 +365,7 @@ def prepared(
         },
     )
     with whole_file(out / ".bidsignore") as temporary:
-        temporary.write_text("# no suffix for SWI in raw BIDS yet\n**/*_swi.*\n")
+        temporary.write_text("# no suffix for SWI in raw BIDS yet\n**/*_swi.*\n", encoding="utf-8")
     columns = ("participant_id", "age", "sex", "site", "diagnosis")
     people_rows = [
         {column: getattr(plan, column) for column in columns}

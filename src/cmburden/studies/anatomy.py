@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(text)
     if given.out:
         with whole_file(given.out / "anatomy.md") as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, encoding="utf-8")
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -198,7 +198,7 @@ def lobes_of_aal(
 ) -> np.ndarray:
     """Region value of the lobe of AAL2's regions on a grid; 0 outside the lobes of ``_AAL``."""
     image = open_image(path)
-    with names_path.open() as stream:
+    with names_path.open(encoding="utf-8") as stream:
         names = {int(row["index"]): row["name"] for row in csv.DictReader(stream)}
     table = np.zeros(max(names) + 1, dtype=np.int16)
     for lobe, starts in _AAL.items():

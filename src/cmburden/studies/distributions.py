@@ -392,7 +392,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="folder for distributions.md and distributions.png")
     given = parser.parse_args(arguments)
     run(given.truth, given.out)
-    print((given.out / "distributions.md").read_text(), end="")
+    print((given.out / "distributions.md").read_text(encoding="utf-8"), end="")
     return 0
 
 

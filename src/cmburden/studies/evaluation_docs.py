@@ -93,8 +93,8 @@ def write(evaluation: Path, docs: Path) -> Path:
         missing.append(str(PLAIN))
     if missing:
         raise CMBurdenError(f"{figures}: {', '.join(missing)} missing; run make evaluation")
-    result = json.loads((figures / "evaluation.json").read_text())
-    benchmark = json.loads((figures / "benchmark.json").read_text())
+    result = json.loads((figures / "evaluation.json").read_text(encoding="utf-8"))
+    benchmark = json.loads((figures / "benchmark.json").read_text(encoding="utf-8"))
     made = datetime.datetime.fromtimestamp(
         (figures / "evaluation.json").stat().st_mtime, datetime.UTC
     )
@@ -109,7 +109,7 @@ def write(evaluation: Path, docs: Path) -> Path:
         targets(result, benchmark, Layout(evaluation / "derivatives")),
         *(_part(figures / name) for name in PARTS),
         "## Scans of another simulator",
-        evaluation_page.another(json.loads((evaluation / PLAIN).read_text())),
+        evaluation_page.another(json.loads((evaluation / PLAIN).read_text(encoding="utf-8"))),
         "## Seconds of the whole way",
         timings.markdown(timings.by_stage(Layout(evaluation / "derivatives"))),
     ]

@@ -132,7 +132,7 @@ def run(bids: Path, out: Path, faulty: int, jobs: int) -> pd.DataFrame:
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, str | None]] = []
     with (
-        (out / "rows.jsonl").open("w") as stream,
+        (out / "rows.jsonl").open("w", encoding="utf-8") as stream,
         ProcessPoolExecutor(jobs, get_context("spawn"), _single_thread) as pool,
     ):
         for batch in cases(bids, out, faulty):

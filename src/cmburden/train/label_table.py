@@ -99,7 +99,7 @@ def _table(path: Path) -> pd.DataFrame:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def scans_of_row(row: dict[str, str], run: Run) -> list[str]:

@@ -94,7 +94,7 @@ def release(model: Release, folder: Path) -> dict[str, Any]:
     if model.change:
         changelog[model.version] = model.change
     targets = _copied(model, folder)
-    fitted = json.loads(model.fitted.read_text())
+    fitted = json.loads(model.fitted.read_text(encoding="utf-8"))
     contract = _of_both(model, targets) | {"changelog": changelog}
     if model.kind == "detector":
         contract |= _of_detector(targets[0], fitted)
@@ -102,7 +102,7 @@ def release(model: Release, folder: Path) -> dict[str, Any]:
         contract |= _of_verifier(targets) | fitted
     write_json(folder / "model.json", contract)
     with whole_file(folder / "README.md") as temporary:
-        temporary.write_text(card(contract))
+        temporary.write_text(card(contract), encoding="utf-8")
     return contract
 
 

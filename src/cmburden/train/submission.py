@@ -279,7 +279,7 @@ def _errors_into(path: Path) -> Iterator[None]:
     sys.stderr.flush()
     before = os.dup(2)
     try:
-        with path.open("a") as stream:
+        with path.open("a", encoding="utf-8") as stream:
             os.dup2(stream.fileno(), 2)
             yield
     finally:

@@ -118,7 +118,7 @@ def write_dataset(
             name = f"{path.stem}-{candidate:03d}"
             _write_tiff(images / f"{name}.tiff", view)
             lines = [f"{int(b[0])} " + " ".join(f"{v:.5f}" for v in b[1:]) for b in boxes]
-            (labels / f"{name}.txt").write_text("\n".join(lines) + "\n")
+            (labels / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return _describe(folder)
 
 
@@ -154,7 +154,8 @@ def _describe(folder: Path) -> Path:
     with whole_file(description) as temporary:
         temporary.write_text(
             f"path: {folder.resolve()}\ntrain: images/train\nval: images/val\n"
-            f"channels: {len(CHANNELS)}\nnames:\n{names}\n"
+            f"channels: {len(CHANNELS)}\nnames:\n{names}\n",
+            encoding="utf-8",
         )
     return description
 

@@ -60,7 +60,7 @@ def write(path: Path, scan_id: str, shown: Shown) -> None:
     }
     text = f"cmburdenViewer({json.dumps(scan_id)}, {json.dumps(parts)});\n"
     with whole_file(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _packed(data: np.ndarray, affine: np.ndarray, slope: float | None = None) -> str:

@@ -2,7 +2,13 @@
 // The page of one reader's review. Images come once as 16-bit arrays; scrolling, contrast and
 // projection happen here. A decision is on the server's disk before the next lesion is shown.
 (() => {
-  const token = new URLSearchParams(location.search).get("token");
+  // The token leaves the address bar and the history; the tab keeps it.
+  const given = new URLSearchParams(location.search).get("token");
+  if (given) {
+    sessionStorage.setItem("token", given);
+    history.replaceState(null, "", "/");
+  }
+  const token = given || sessionStorage.getItem("token");
   const $ = (id) => document.getElementById(id);
   const PLANES = {
     // Columns run along h, rows along v, both falling: the person's right is on the left.
@@ -21,6 +27,7 @@
   };
   let review = { items: [], classes: [] };
   let saving = false;
+  let refused = null;  // the request that is not saved, to be sent again
   let pressed = null;  // when the key was pressed that led to what is shown next
   // For measurements: milliseconds from a key to the painted next lesion.
   window.reviewTimings = [];
@@ -48,18 +55,22 @@
     if (saving) return null;
     saving = true;
     pill("Saving", "");
+    // A request that is sent twice, such as after a broken connection, is carried out once.
+    const sent = { key: [...crypto.getRandomValues(new Uint32Array(4))].map((n) => n.toString(16)).join("-"), ...body };
     try {
       for (;;) {
         try {
-          const answer = await (await ask(path, body)).json();
+          const answer = await (await ask(path, sent)).json();
           for (const item of answer.items) Object.assign(review.items[item.id], { software: undefined }, item, { locked: !!item.locked });
           pill("Saved", "good");
-          say("");
+          say(answer.notice ? `${answer.notice}.` : "", true);
+          if (refused && (refused.body.key === sent.key || isSame(refused.body, sent))) keep(null);
           return answer;
         } catch (error) {
           pill("Not saved", "bad");
           if (error.told) {
             say(`Not saved: ${error.message}.`);
+            keep({ path, body: sent });
             return null;
           }
           say("Not saved: the review no longer runs. Trying again. If you start it anew, open its new address and repeat this decision; all before it are saved.");
@@ -70,6 +81,30 @@
       saving = false;
       sidebar();
     }
+  }
+
+  const isSame = (one, other) => ["item", "action", "class", "note"].every((name) => one[name] === other[name]);
+
+  /** Keep a refused request on the page, in words to copy, until it is saved or given up. */
+  function keep(request) {
+    refused = request;
+    $("unsaved").hidden = !request;
+    if (!request) return;
+    const { action, class: kind, at, note, item } = request.body;
+    const scan = item === undefined ? "" : review.items[item].scan;
+    const place = at ? `at ${at.map((v) => v.toFixed(1)).join(", ")} mm` : "";
+    $("unsaved-words").textContent = [action || "undo", kind ? words(kind).toLowerCase() : "", scan, place, note ? `note: ${note}` : ""].filter(Boolean).join(", ");
+  }
+
+  async function again() {
+    if (!refused || saving) return;
+    const { path, body } = refused;
+    const answer = await save(path, body);
+    if (!answer) return;
+    progress();
+    if (body.item === undefined) await show(answer.undone ?? view.index);
+    else if (body.item === view.index && ["accept", "reject", "read"].includes(body.action)) onward();
+    else draw();
   }
 
   function say(text, calm = false) {
@@ -655,7 +690,15 @@
     const chosen = event.target.closest("button");
     if (chosen) choose(chosen.dataset.choice);
   });
-  window.addEventListener("beforeunload", (event) => { if (saving) event.preventDefault(); });
+  $("again").addEventListener("click", again);
+  $("give-up").addEventListener("click", () => { keep(null); say(""); });
+  window.addEventListener("beforeunload", (event) => { if (saving || refused) event.preventDefault(); });
+  // The address alone opens nothing: the keys that load a page anew go by the token.
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "F5" && !((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "r")) return;
+    event.preventDefault();
+    location.replace(`/?token=${encodeURIComponent(token)}`);
+  });
   new ResizeObserver(() => draw()).observe($("panes"));
 
   (async () => {
