@@ -1,11 +1,14 @@
 rule report:
     input:
         tables=plan.tables(),
+        mark=plan.paths.table_set,
     output:
-        page=report(
-            plan.paths.report,
-            category="Cohort",
-            caption="../report/cohort.rst",
+        page=update(
+            report(
+                plan.paths.report,
+                category="Cohort",
+                caption="../report/cohort.rst",
+            )
         ),
     log:
         plan.paths.log("report"),
@@ -24,6 +27,7 @@ rule report:
 rule check:
     input:
         tables=plan.tables(),
+        mark=plan.paths.table_set,
         page=plan.paths.report,
     output:
         plan.paths.checked,

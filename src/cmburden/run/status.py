@@ -93,6 +93,18 @@ def outcomes(layout: Layout, stage: str) -> Iterator[tuple[Outcome, float]]:
             continue
 
 
+def fate(layout: Layout, scan_id: str) -> tuple[str, str]:
+    """Status and reason of a scan, by the first stage that is not ok; not_run without a result."""
+    for stage in RECORDED_STAGES:
+        try:
+            outcome = Outcome.read(layout.record(stage, scan_id))
+        except (OSError, ValueError, TypeError):
+            return "failed", "not_run"
+        if not outcome.ok:
+            return outcome.status, outcome.reason or ""
+    return "ok", ""
+
+
 def of(layout: Layout, now: float | None = None) -> Progress:
     """Progress of the scans of the present manifest. Records of other scans do not count."""
     scans = expected(layout)
