@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import re
 from collections.abc import Callable
@@ -41,7 +42,13 @@ def load(overrides: dict | None = None, path: Path | None = None, base: dict | N
 
 def defaults() -> dict:
     """config/config.yaml."""
-    return read_yaml(resources.root() / "config" / "config.yaml")
+    return copy.deepcopy(_installed("config.yaml"))
+
+
+@functools.cache
+def _installed(name: str) -> dict:
+    """A YAML file of ``config/``, read once in a process."""
+    return read_yaml(resources.root() / "config" / name)
 
 
 def write(config: dict, path: Path) -> None:
@@ -149,7 +156,7 @@ def _with_paths(config: dict, place: Callable[[Any], Any]) -> dict:
 
 
 def check(config: dict, schema: str = "config") -> None:
-    rules = read_yaml(resources.root() / "config" / "schemas" / f"{schema}.schema.yaml")
+    rules = _installed(f"schemas/{schema}.schema.yaml")
     problems = sorted({_sentence(e) for e in Draft202012Validator(rules).iter_errors(config)})
     if problems:
         raise CMBurdenError(f"{schema}: " + "; ".join(problems))

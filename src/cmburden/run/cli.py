@@ -199,7 +199,9 @@ def _run(args: argparse.Namespace) -> int:
 def _status(args: argparse.Namespace) -> int:
     from cmburden.run import status
 
-    print(status.as_text(status.of(Layout(args.output_dir))))
+    layout = Layout(args.output_dir)
+    status.expected(layout)
+    print(status.as_text(status.of(layout)))
     return 0
 
 

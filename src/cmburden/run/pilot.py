@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.keys import hash_of
@@ -23,7 +22,7 @@ from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 from cmburden.core.tables import MANIFEST
-from cmburden.run import options
+from cmburden.run import options, settings
 from cmburden.run.participants import Request, run
 
 #: Seconds of a SLURM job before its work: Snakemake starts and parses the Snakefile (5-8 s
@@ -149,7 +148,7 @@ def estimate(layout: Layout, scans: int | None = None) -> Cost:
     CMBurdenError
         If there is no benchmark file of any stage.
     """
-    config = yaml.safe_load(layout.run_config.read_text())
+    config = settings.of_run(layout)
     manifest = layout.part if config["analysis_level"] == "part" else layout.manifest
     measured = MANIFEST.read(manifest)["scan_id"].tolist()
     scans = scans or len(measured)

@@ -10,15 +10,21 @@ import ast
 import base64
 import dataclasses
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.keys import bucket_of
 from cmburden.core.paths import Layout
+from cmburden.core.scan import Outcome
 from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
+from cmburden.core.tables import SCANS
+from cmburden.run import status
 from cmburden.run.plan import Plan
 
 #: Longest name of a file of Snakemake's memory; a longer one becomes folders.
@@ -155,13 +161,56 @@ def _same_settings(memory: Memory, plan: Plan, bucket: str) -> bool:
     return True
 
 
+def lost(plan: Plan) -> set[str]:
+    """Scans that are ok in the present tables, and of which no result is left.
+
+    A scan that has failed since has a result, and a row with its reason.
+    """
+    layout = plan.layout
+    try:
+        scans = SCANS.read(layout.table("scans"))
+    except (CMBurdenError, OSError):
+        return set()
+    gone = set()
+    kept: dict[str, Counter[str] | None] = {}
+    for scan_id in set(scans.loc[scans["status"] == "ok", "scan_id"]).intersection(plan.scans):
+        fate = status.fate(layout, scan_id)
+        if fate == ("ok", ""):
+            bucket = str(bucket_of(scan_id, plan.config["buckets"]))
+            if bucket not in kept:
+                kept[bucket] = _kept(layout.bucket("verify", bucket))
+            if not _in_shard(layout, scan_id, kept[bucket]):
+                gone.add(scan_id)
+        elif fate[1] == "not_run":
+            gone.add(scan_id)
+    return gone
+
+
+def _kept(shard: Path) -> Counter[str] | None:
+    """Number of lesions by scan in a shard of verify; None if it is missing or torn."""
+    try:
+        table = pq.read_table(shard, columns=["scan_id", "kept"], partitioning=None)
+    except (OSError, pa.ArrowException):
+        return None
+    return Counter(table.filter(table["kept"])["scan_id"].to_pylist())
+
+
+def _in_shard(layout: Layout, scan_id: str, kept: Counter[str] | None) -> bool:
+    """Whether the shard holds as many lesions of the scan as its record says."""
+    if kept is None:
+        return False
+    measures = Outcome.read(layout.record("verify", scan_id)).measures
+    return bool(measures.get("n_kept", kept[scan_id]) == kept[scan_id])
+
+
 def check_group(plan: Plan) -> list[str]:
-    """Refuse tables of results that other settings gave; sentences about versions and images.
+    """Refuse tables that would be worse than the present ones; sentences about what is older.
 
     Raises
     ------
     CMBurdenError
-        If scans were processed with other settings than those of ``plan``.
+        If scans were processed with other settings than those of ``plan``, or have lost a result
+        that the present tables hold.
     """
     results = stale(plan)
     wrong = results.of_settings
@@ -172,6 +221,13 @@ def check_group(plan: Plan) -> list[str]:
             f"{len(wrong)} scan(s), such as {min(wrong)}, were processed with other settings of "
             f"{stages} than those of this command; process them first ({again}), or leave the "
             "settings out"
+        )
+    gone = lost(plan)
+    if gone:
+        raise CMBurdenError(
+            f"{len(gone)} scan(s), such as {min(gone)}, had a result in the present tables and "
+            "have none now (a run was stopped, or cmburden retry has forgotten them); the tables "
+            f"stay as they are; process the scans first: {again}"
         )
     notes = []
     for stage, ids in results.versions.items():

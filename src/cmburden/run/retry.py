@@ -12,15 +12,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
-from cmburden.core import config as configuration
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.keys import bucket_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.core.stages import BUCKET_STAGES, DETECT, LONGITUDINAL, RECORDED_STAGES
-from cmburden.run import status
+from cmburden.run import settings, status
 from cmburden.run.lock import only_run
 
 #: Scans that are listed by name; of more, the number is given.
@@ -51,7 +49,7 @@ def retry(layout: Layout, scan_ids: Collection[str] = (), *, dry_run: bool = Fal
                 _forget(layout, scan_id)
             _forget_shards(layout, [known[scan_id] for scan_id in chosen])
     if chosen:
-        bids = configuration.read_yaml(layout.config).get("bids_dir") or "BIDS_DIR"
+        bids = settings.of_run(layout)["bids_dir"] or "BIDS_DIR"
         print(f"{'Then' if dry_run else 'Now'}: cmburden run {bids} {layout.root} participant")
     return 0
 
@@ -92,7 +90,7 @@ def _to_repeat(layout: Layout, known: Iterable[str]) -> dict[str, str]:
 
 def _touched(layout: Layout, scan_id: str) -> bool:
     """Whether a stage has left something that could keep the next run from the scan."""
-    bucket = bucket_of(scan_id, _buckets(layout))
+    bucket = bucket_of(scan_id, settings.of_run(layout)["buckets"])
     return any(layout.record(stage, scan_id).exists() for stage in RECORDED_STAGES) or any(
         layout.bucket(stage, bucket).exists() for stage in BUCKET_STAGES
     )
@@ -147,7 +145,7 @@ def _forget_shards(layout: Layout, scans: Collection[Row]) -> None:
     Snakemake makes a missing intermediate file again if the last file of the chain is missing too.
     The networks' results for the other scans are cached.
     """
-    buckets = _buckets(layout)
+    buckets = settings.of_run(layout)["buckets"]
     for number in {bucket_of(scan.scan_id, buckets) for scan in scans}:
         for stage in BUCKET_STAGES:
             layout.bucket(stage, number).unlink(missing_ok=True)
@@ -155,11 +153,3 @@ def _forget_shards(layout: Layout, scans: Collection[Row]) -> None:
         for path in (layout.bucket(LONGITUDINAL.name, number), layout.followed(number)):
             path.unlink(missing_ok=True)
     layout.checked.unlink(missing_ok=True)
-
-
-def _buckets(layout: Layout) -> int:
-    """Number of buckets of the last run."""
-    try:
-        return int(configuration.read_yaml(layout.config)["buckets"])
-    except (KeyError, TypeError, ValueError, yaml.YAMLError):
-        return int(configuration.defaults()["buckets"])

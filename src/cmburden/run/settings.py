@@ -99,6 +99,16 @@ def of(
     return Settings(_loaded(layout, overrides, file, base), before, retired)
 
 
+def of_run(layout: Layout) -> dict[str, Any]:
+    """The configuration of the run at work, or of the last one; defaults for what is not there."""
+    for path in (layout.run_config, layout.config):
+        try:
+            return configuration.merge(configuration.defaults(), configuration.read_yaml(path))
+        except (CMBurdenError, OSError, UnicodeDecodeError):
+            continue
+    return configuration.defaults()
+
+
 def _loaded(
     layout: Layout, overrides: dict[str, Any], file: Path | None, base: dict[str, Any]
 ) -> dict[str, Any]:
