@@ -76,9 +76,11 @@ class Scheduler:
         shards = [layout.bucket("verify", path.stem.split("-")[1]) for path in plan.shards()]
         inputs = {path.name: sha256_of_file(path) for path in shards}
         what = plan.of_cohort() | {"inputs": inputs}
-        if forced or not layout.table_set.exists() or _memory(layout, layout.table_set) != what:
+        made = layout.aggregated.exists() and layout.table_set.exists()
+        if forced or not made or _memory(layout, layout.table_set) != what:
             self._job("aggregate", keep=True)
             aggregate.run(layout, plan.bids, plan.config)
+            write_json(layout.aggregated, {})
             _remember(layout, layout.table_set, what)
         mark = table_set.check(layout)
         assert mark is not None

@@ -62,6 +62,7 @@ def test_a_kill_at_any_step_is_seen_and_mended(layout, step, monkeypatch):
             write(layout, "new")
     layout.checked.parent.mkdir(exist_ok=True)
     layout.checked.write_text("{}")
+    layout.aggregated.write_text("{}")
     if texts(layout) == {"old"}:
         assert table_set.faults(layout) == []
         assert not table_set.give_up_if_torn(layout)
@@ -70,7 +71,7 @@ def test_a_kill_at_any_step_is_seen_and_mended(layout, step, monkeypatch):
             table_set.check(layout)
         assert table_set.give_up_if_torn(layout)
         # Snakemake makes what is missing; the tables stay until then.
-        assert not layout.table_set.exists()
+        assert not layout.aggregated.exists()
         assert not layout.checked.exists()
         with pytest.raises(CMBurdenError, match="are not of one run"):
             table_set.check(layout)

@@ -6,6 +6,7 @@ rule aggregate:
     output:
         tables=update(plan.tables()),
         mark=update(plan.paths.table_set),
+        made=plan.paths.aggregated,
     log:
         plan.paths.log("aggregate"),
     benchmark:

@@ -242,6 +242,11 @@ class Layout:
         return self.root / f"{participant_id}_changes.html"
 
     @property
+    def aggregated(self) -> Path:
+        """Written after the tables. Without it the next run makes tables and report again."""
+        return self.work / "aggregated.json"
+
+    @property
     def checked(self) -> Path:
         """Last file of a run; absent if more scans failed than aggregate.max_failed_fraction."""
         return self.work / "checked.json"

@@ -114,15 +114,15 @@ def check(layout: Layout) -> Mark | None:
 
 
 def give_up_if_torn(layout: Layout) -> bool:
-    """Remove the mark of tables that are not of one set, so that the next job makes them again.
+    """If the tables are not of one set, let the next run make them again; returns whether so.
 
-    The tables stay until then. Returns whether they were torn.
+    The tables stay until then.
     """
     if not exists(layout) and not layout.table_set.exists():
         return False
     if not faults(layout):
         return False
-    for path in (layout.table_set, layout.checked):
+    for path in (layout.aggregated, layout.checked):
         path.unlink(missing_ok=True)
     return True
 

@@ -185,7 +185,7 @@ def _snakemake_run(request: Request, layout: Layout, config: dict[str, Any], loc
         pass_fds=[lock],
     ).returncode
     if not request.dry_run:
-        _summary(layout, config, failed=bool(code), new=_made(layout) != before)
+        _summary(layout, config, failed=bool(code), before=before)
     if not code:
         return 0
     free_mb = shutil.disk_usage(layout.root).free // 2**20
@@ -197,9 +197,17 @@ def _snakemake_run(request: Request, layout: Layout, config: dict[str, Any], loc
     return 1
 
 
-def _made(layout: Layout) -> int | None:
-    """When the tables were marked as complete, ns; None if they never were."""
-    return layout.table_set.stat().st_mtime_ns if layout.table_set.exists() else None
+@dataclasses.dataclass(frozen=True)
+class _Made:
+    """The mark of the tables, and when it was written (ns). Snakemake restores it with new times."""
+
+    mark: bytes
+    at: int
+
+
+def _made(layout: Layout) -> _Made | None:
+    path = layout.table_set
+    return _Made(path.read_bytes(), path.stat().st_mtime_ns) if path.exists() else None
 
 
 def _snakemake(request: Request, layout: Layout, level: str) -> list[str]:
@@ -255,10 +263,11 @@ def _check_output(bids: Path, output: Path) -> None:
         ) from error
 
 
-def _summary(layout: Layout, config: dict[str, Any], *, failed: bool, new: bool) -> None:
+def _summary(layout: Layout, config: dict[str, Any], *, failed: bool, before: _Made | None) -> None:
     """Print the number of scans by status and reason, and the path of the report.
 
-    ``new``: the run has made the tables. Where a run failed before, old tables are called old.
+    ``before``: the tables before the run. If the run failed and they are still there, they are
+    called old.
     """
     from cmburden.core.tables import SCANS
 
@@ -268,10 +277,11 @@ def _summary(layout: Layout, config: dict[str, Any], *, failed: bool, new: bool)
     if not layout.table("scans").exists():
         print(f"cmburden: no tables were made; see {layout.logs}", file=sys.stderr)
         return
-    if failed and not new:
+    now = _made(layout)
+    if failed and (now is None or (before is not None and now.mark == before.mark)):
         print(
             f"cmburden: the run did not reach its end (see {layout.logs}): tables and report are "
-            f"those of an earlier run{_date(layout)}; run the same command again",
+            f"those of an earlier run{_date(before)}; run the same command again",
             file=sys.stderr,
         )
         return
@@ -293,11 +303,9 @@ def _summary(layout: Layout, config: dict[str, Any], *, failed: bool, new: bool)
     print(RESEARCH_USE_ONLY)
 
 
-def _date(layout: Layout) -> str:
-    made = _made(layout)
-    if made is None:
-        return ""
-    return time.strftime(", of %Y-%m-%d %H:%M", time.localtime(made / 1e9))
+def _date(made: _Made | None) -> str:
+    """When tables were made, for a sentence."""
+    return time.strftime(", of %Y-%m-%d %H:%M", time.localtime(made.at / 1e9)) if made else ""
 
 
 def _print_report(layout: Layout, mark: table_set.Mark | None) -> None:

@@ -152,4 +152,5 @@ def _forget_shards(layout: Layout, scans: Collection[Row]) -> None:
     for number in {bucket_of(scan.participant_id, buckets) for scan in scans}:
         for path in (layout.bucket(LONGITUDINAL.name, number), layout.followed(number)):
             path.unlink(missing_ok=True)
-    layout.checked.unlink(missing_ok=True)
+    for path in (layout.aggregated, layout.checked):
+        path.unlink(missing_ok=True)

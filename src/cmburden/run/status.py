@@ -126,20 +126,29 @@ def of(layout: Layout, now: float | None = None) -> Progress:
     now = time.time() if now is None else now
     began = _running_since(layout)
     since = None if began is None else max(began, now - WINDOW_S)
-    counts: dict[str, Counter[tuple[str, str]]] = {stage: Counter() for stage in RECORDED_STAGES}
-    written: dict[str, dict[str, float]] = {stage: {} for stage in RECORDED_STAGES}
-    for stage in RECORDED_STAGES:
-        for outcome, at in outcomes(layout, stage):
-            if outcome.scan_id in ids:
-                counts[stage][outcome.status, outcome.reason or ""] += 1
-                if since is not None and at >= since:
-                    written[stage][outcome.scan_id] = at
+    counts, written = _tallied(layout, ids, since)
     cost = costs(layout, ids, config["buckets"], config["threads"], written) if began else {}
     stages = tuple(
         StageProgress(stage, counts[stage], cost.get(stage), len(written[stage]))
         for stage in RECORDED_STAGES
     )
     return Progress(len(ids), stages, None if since is None else max(now - since, 1.0))
+
+
+def _tallied(
+    layout: Layout, ids: set[str], since: float | None
+) -> tuple[dict[str, Counter[tuple[str, str]]], dict[str, dict[str, float]]]:
+    """By stage: scans by (status, reason), and the times of records written from ``since`` on."""
+    counts: dict[str, Counter[tuple[str, str]]] = {stage: Counter() for stage in RECORDED_STAGES}
+    written: dict[str, dict[str, float]] = {stage: {} for stage in RECORDED_STAGES}
+    for stage in RECORDED_STAGES:
+        for outcome, at in outcomes(layout, stage):
+            if outcome.scan_id not in ids:
+                continue
+            counts[stage][outcome.status, outcome.reason or ""] += 1
+            if since is not None and at >= since:
+                written[stage][outcome.scan_id] = at
+    return counts, written
 
 
 def _running_since(layout: Layout) -> float | None:
