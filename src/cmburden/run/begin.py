@@ -22,6 +22,8 @@ from cmburden.run.plan import Plan, raise_gc_thresholds
 #: Environment variable of the Snakemake process that the command line starts. The variable says
 #: that the run has begun.
 BEGUN = "CMBURDEN_BEGUN"
+#: Snakemake's options for a run that does nothing. A Snakefile cannot ask for them otherwise.
+_DRY_RUN = {"-n", "--dry-run", "--dryrun"}
 
 
 def check_models(config: dict[str, Any]) -> None:
@@ -105,5 +107,8 @@ def _begun_by_snakemake(overrides: dict[str, Any], layout: Layout) -> Plan:
         print(f"cmburden: {note}", file=sys.stderr)
     config = with_level(layout, config)
     begin(Path(config["bids_dir"]), layout, config)
-    remember(layout, chosen, config)
+    if _DRY_RUN.intersection(sys.argv):
+        configuration.write(config, layout.run_config)
+    else:
+        remember(layout, chosen, config)
     return Plan(config)

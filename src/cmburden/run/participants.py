@@ -199,7 +199,10 @@ def _snakemake_run(request: Request, layout: Layout, config: dict[str, Any], loc
 
 @dataclasses.dataclass(frozen=True)
 class _Made:
-    """The mark of the tables, and when it was written (ns). Snakemake restores it with new times."""
+    """The mark of the tables, and when it was written, ns.
+
+    Snakemake restores the mark after a failed job with a new time.
+    """
 
     mark: bytes
     at: int
