@@ -131,6 +131,24 @@ def test_a_part_with_other_settings_is_no_setting_of_the_folder(study, capsys):
     assert study.tables() == before
 
 
+def test_a_part_with_other_buckets_is_refused(study, capsys):
+    """Its shards would take the place of those of other scans."""
+    assert study.run("--set", "buckets=3") == 0
+    before = study.tables()
+    assert study.run("--participant-label", "02", "--set", "buckets=2") == 2
+    assert "processed in 3 buckets" in capsys.readouterr().err
+    assert study.group() == 0
+    assert study.tables() == before
+
+
+def test_retry_after_a_dry_run_forgets_shards_of_the_right_buckets(study):
+    study.image(2, BAD)
+    assert study.run("--set", "buckets=1") == 0
+    assert study.run("-n", "--set", "buckets=9") == 0
+    assert study.retry() == 0
+    assert not study.layout.bucket("verify", 0).exists()
+
+
 def test_tables_of_a_part_say_so_in_each_file(study):
     assert study.run("--participant-label", "01", "02") == 0
     part = "Subset: 2 of 6 participants (participant 01, 02)."

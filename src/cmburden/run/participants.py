@@ -140,9 +140,14 @@ def _prepared(request: Request, bids: Path, layout: Layout, chosen: Settings) ->
     """Check what can be checked, index, and remember the settings; returns the configuration."""
     config = begin.with_level(layout, chosen.config)
     if config["analysis_level"] == "group":
-        _check_group(layout, chosen)
+        if not layout.manifest.exists() or chosen.before is None:
+            raise CMBurdenError(
+                f"{layout.root}: nothing was run here yet; run participant level first"
+            )
     else:
         begin.check_models(config)
+    if config["analysis_level"] != "participant":
+        _check_buckets(chosen)
     begin.raise_gc_thresholds()
     scans = begin.begin(bids, layout, config)
     print(f"{len(scans)} scans found in {bids}", flush=True)
@@ -162,15 +167,14 @@ def _prepared(request: Request, bids: Path, layout: Layout, chosen: Settings) ->
     return config
 
 
-def _check_group(layout: Layout, chosen: Settings) -> None:
-    """Refuse the group level where nothing was run, or with another number of buckets."""
-    if not layout.manifest.exists() or chosen.before is None:
-        raise CMBurdenError(f"{layout.root}: nothing was run here yet; run participant level first")
-    was = chosen.before.get("buckets", chosen.config["buckets"])
-    if was != chosen.config["buckets"]:
+def _check_buckets(chosen: Settings) -> None:
+    """Refuse another number of buckets to a command that leaves the other scans as they are."""
+    now = chosen.config["buckets"]
+    was = now if chosen.before is None else chosen.before.get("buckets", now)
+    if was != now:
         raise CMBurdenError(
-            f"buckets={chosen.config['buckets']}: the scans were processed in {was} buckets; leave "
-            "the setting out, or run the participant level with it first"
+            f"buckets={now}: the scans were processed in {was} buckets; leave the setting out, or "
+            "run the participant level of the whole cohort with it first"
         )
 
 

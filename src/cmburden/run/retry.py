@@ -49,7 +49,7 @@ def retry(layout: Layout, scan_ids: Collection[str] = (), *, dry_run: bool = Fal
                 _forget(layout, scan_id)
             _forget_shards(layout, [known[scan_id] for scan_id in chosen])
     if chosen:
-        bids = settings.of_run(layout)["bids_dir"] or "BIDS_DIR"
+        bids = settings.of_tables(layout)["bids_dir"] or "BIDS_DIR"
         print(f"{'Then' if dry_run else 'Now'}: cmburden run {bids} {layout.root} participant")
     return 0
 
@@ -90,7 +90,7 @@ def _to_repeat(layout: Layout, known: Iterable[str]) -> dict[str, str]:
 
 def _touched(layout: Layout, scan_id: str) -> bool:
     """Whether a stage has left something that could keep the next run from the scan."""
-    bucket = bucket_of(scan_id, settings.of_run(layout)["buckets"])
+    bucket = bucket_of(scan_id, settings.of_tables(layout)["buckets"])
     return any(layout.record(stage, scan_id).exists() for stage in RECORDED_STAGES) or any(
         layout.bucket(stage, bucket).exists() for stage in BUCKET_STAGES
     )
@@ -145,7 +145,7 @@ def _forget_shards(layout: Layout, scans: Collection[Row]) -> None:
     Snakemake makes a missing intermediate file again if the last file of the chain is missing too.
     The networks' results for the other scans are cached.
     """
-    buckets = settings.of_run(layout)["buckets"]
+    buckets = settings.of_tables(layout)["buckets"]
     for number in {bucket_of(scan.scan_id, buckets) for scan in scans}:
         for stage in BUCKET_STAGES:
             layout.bucket(stage, number).unlink(missing_ok=True)

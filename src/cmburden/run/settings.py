@@ -101,7 +101,17 @@ def of(
 
 def of_run(layout: Layout) -> dict[str, Any]:
     """The configuration of the run at work, or of the last one; defaults for what is not there."""
-    for path in (layout.run_config, layout.config):
+    return _first(layout.run_config, layout.config)
+
+
+def of_tables(layout: Layout) -> dict[str, Any]:
+    """The folder's settings as they are stored; defaults for what is not there."""
+    return _first(layout.config, layout.run_config)
+
+
+def _first(*paths: Path) -> dict[str, Any]:
+    """The first of the files ``paths`` that can be read, upon the defaults."""
+    for path in paths:
         try:
             return configuration.merge(configuration.defaults(), configuration.read_yaml(path))
         except (CMBurdenError, OSError, UnicodeDecodeError):
