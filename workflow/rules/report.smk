@@ -2,6 +2,7 @@ rule report:
     input:
         tables=plan.tables(),
         mark=plan.paths.table_set,
+        made=plan.paths.aggregated,
     output:
         page=update(
             report(
@@ -28,6 +29,7 @@ rule check:
     input:
         tables=plan.tables(),
         mark=plan.paths.table_set,
+        made=plan.paths.aggregated,
         page=plan.paths.report,
     output:
         plan.paths.checked,
