@@ -31,4 +31,4 @@ include: "workflow/rules/evaluate.smk"
 rule all:
     default_target: True
     input:
-        plan.paths.checked,
+        plan.targets(),

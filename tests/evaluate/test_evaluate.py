@@ -12,6 +12,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from cmburden.cohort import stage as aggregate
+from cmburden.core import table_set
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
@@ -216,6 +217,7 @@ def counted(tmp_path_factory):
         for name, status, count in (("A", "ok", 2), ("B", "ok", 2), ("C", "failed", None))
     ]
     SCANS.write(layout.table("scans"), scans)
+    table_set.seal(layout)
     truth = [
         microbleed("sub-A_T2starw", 1, 0.0),
         microbleed("sub-A_T2starw", 2, 50.0, radius=2.0),

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from cmburden.cohort import stage as aggregate
+from cmburden.core import table_set
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.tables import CANDIDATES, LESIONS, SCANS, TRUTH
 from cmburden.evaluate import command as evaluate
@@ -158,6 +159,7 @@ def test_a_cohort_without_microbleeds_is_drawn(tmp_path, candidates, monkeypatch
     LESIONS.write(layout.table("lesions"), [])
     scan = {"scan_id": "sub-A_T2starw", "cohort": "A", "participant_id": "sub-A"}
     SCANS.write(layout.table("scans"), [scan | {"contrast": "GRE", "status": "ok", "n_cmb": 0}])
+    table_set.seal(layout)
     truth = TRUTH.frame([scan | {"source_id": 0, "kind": "none"}])
     truth.to_csv(tmp_path / "truth.tsv", sep="\t", index=False, na_rep="n/a")
     result = evaluate.run(tmp_path, tmp_path / "truth.tsv", tmp_path / "out")

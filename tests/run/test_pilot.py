@@ -42,7 +42,7 @@ def layout(tmp_path) -> Layout:
         for n in range(4)
     ]
     MANIFEST.write(layout.manifest, rows)
-    (layout.work / "config.yaml").write_text(yaml.safe_dump({"buckets": 2, "threads": 2}))
+    (layout.run_config).write_text(yaml.safe_dump({"buckets": 2, "threads": 2}))
     for n, row in enumerate(rows):
         benchmark(layout.benchmark("preprocess", row["scan_id"]), 10 if n % 2 else 30)
         benchmark(layout.benchmark("register", row["scan_id"]), 20)

@@ -1,6 +1,7 @@
 """The workflow for real, on scans that all fail as data: every scan a row, nothing done twice."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -9,6 +10,9 @@ import pandas as pd
 import pytest
 from steps import jobs, run, validator_errors
 
+from cmburden.core import resources, table_set
+from cmburden.core.files import locked
+from cmburden.core.paths import Layout
 from cmburden.run import cli
 
 
@@ -73,21 +77,77 @@ def test_the_output_passes_the_bids_validator(cohort):
     assert validator_errors(cohort / "out") == []
 
 
-def test_group_holds_everybody_after_runs_of_one(cohort):
-    table = cohort / "out/cohort/scans.parquet"
-    whole = table.read_bytes()
+def test_a_run_of_one_leaves_the_tables_and_group_makes_them(cohort, capfd):
+    table, page = cohort / "out/cohort/scans.parquet", cohort / "out/report/index.html"
+    whole, shown = table.read_bytes(), page.read_bytes()
     assert run(cohort, "--participant-label", "01") == 0
-    assert len(pd.read_parquet(table)) == 1
-    arguments = ["run", str(cohort / "bids"), str(cohort / "out"), "group", "--set", "buckets=2"]
-    assert cli.main(arguments) == 0
+    assert (table.read_bytes(), page.read_bytes()) == (whole, shown)
+    said = capfd.readouterr()
+    assert "tables and report stay as they are" in said.out
+    assert "Nothing to be done" in said.out + said.err
+    made = table.stat().st_mtime_ns
+    # Without --set buckets=2: the folder remembers.
+    assert cli.main(["run", str(cohort / "bids"), str(cohort / "out"), "group"]) == 0
     assert table.read_bytes() == whole
+    assert table.stat().st_mtime_ns > made
+    # What group made, a run knows.
+    assert jobs(cohort) == {}
+
+
+def test_a_run_knows_the_settings_of_group(cohort):
+    """The number that group was given is the folder's; going back to the default is a change."""
+    group = ["run", str(cohort / "bids"), str(cohort / "out"), "group"]
+    assert cli.main([*group, "--set", "aggregate.macrohaemorrhage_mm=1"]) == 0
+    assert jobs(cohort) == {}
+    planned = jobs(cohort, "--set", "aggregate.macrohaemorrhage_mm=10")
+    assert set(planned) == {"aggregate", "report", "check"}
+    assert cli.main([*group, "--set", "aggregate.macrohaemorrhage_mm=10"]) == 0
+
+
+def test_a_job_that_fails_leaves_tables_and_report(cohort, capfd):
+    """Snakemake removes the outputs of a failed job, but not what people read."""
+    out = Layout(cohort / "out")
+    before = {path: path.read_bytes() for path in [*out.cohort.glob("*"), out.report]}
+    reviews = out.reviews
+    reviews.write_bytes(b"no table")
+    assert run(cohort, "--set", "aggregate.macrohaemorrhage_mm=3") == 1
+    assert "tables and report are those of an earlier run" in capfd.readouterr().err
+    reviews.unlink()
+    assert {path: path.read_bytes() for path in before} == before
+    assert table_set.faults(out) == []
+    assert run(cohort, "--set", "aggregate.macrohaemorrhage_mm=10") == 0
+
+
+def test_snakemake_alone_holds_the_lock_and_the_settings(cohort, tmp_path):
+    """README's plain command: the folder's settings, the folder's lock."""
+    out = Layout(cohort / "out")
+    command = [
+        *(sys.executable, "-m", "snakemake", "-n", "--snakefile", resources.root() / "Snakefile"),
+        *("--profile", resources.root() / "workflow/profiles/default"),
+        *("--directory", out.work, "--config"),
+        *(f"bids_dir={cohort / 'bids'}", f"output_dir={out.root}"),
+    ]
+    with locked(out.lock):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "another run is at work here" in done.stdout + done.stderr
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "settings of this folder, from its last run: buckets=2" in done.stderr
+    assert "Nothing to be done" in done.stdout + done.stderr
 
 
 def test_status_and_retry(cohort, capsys):
     assert cli.main(["status", str(cohort / "out")]) == 0
     assert "empty_file" in capsys.readouterr().out
+    table = cohort / "out/cohort/scans.parquet"
+    before = table.read_bytes()
     assert cli.main(["retry", str(cohort / "out"), "--scan", "sub-01_T2starw"]) == 0
-    assert jobs(cohort)["preprocess"] == 1
+    planned = jobs(cohort)
+    assert (planned["preprocess"], planned["register"]) == (1, 1)
+    assert (planned["detect"], planned["verify"], planned["check"]) == (1, 1, 1)
+    assert table.read_bytes() == before
+    assert (cohort / "out/report/index.html").exists()
 
 
 def test_snakemake_report_carries_page_and_caption(cohort):

@@ -2,8 +2,11 @@ rule aggregate:
     input:
         shards=plan.shards(),
         followed=plan.followed(),
+    # Tables and mark are kept until the job replaces them, and restored if it fails.
     output:
-        tables=plan.tables(),
+        tables=update(plan.tables()),
+        mark=update(plan.paths.table_set),
+        made=plan.paths.aggregated,
     log:
         plan.paths.log("aggregate"),
     benchmark:

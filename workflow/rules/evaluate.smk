@@ -2,6 +2,7 @@
 rule evaluate:
     input:
         tables=plan.tables(),
+        mark=plan.paths.table_set,
         truth=plan.layout.root.parent / "truth.tsv",
     output:
         plan.paths.root / "evaluation" / "evaluation.json",

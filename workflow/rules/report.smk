@@ -1,11 +1,15 @@
 rule report:
     input:
         tables=plan.tables(),
+        mark=plan.paths.table_set,
+        made=plan.paths.aggregated,
     output:
-        page=report(
-            plan.paths.report,
-            category="Cohort",
-            caption="../report/cohort.rst",
+        page=update(
+            report(
+                plan.paths.report,
+                category="Cohort",
+                caption="../report/cohort.rst",
+            )
         ),
     log:
         plan.paths.log("report"),
@@ -24,6 +28,8 @@ rule report:
 rule check:
     input:
         tables=plan.tables(),
+        mark=plan.paths.table_set,
+        made=plan.paths.aggregated,
         page=plan.paths.report,
     output:
         plan.paths.checked,

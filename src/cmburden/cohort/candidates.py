@@ -46,6 +46,11 @@ def gather_candidates(layout: Layout, manifest: pd.DataFrame) -> tuple[pd.DataFr
     """
     paths = {int(b): layout.bucket("verify", b) for b in sorted(set(manifest["bucket"]))}
     paths = {bucket: path for bucket, path in paths.items() if path.exists()}
+    scans_of = {
+        bucket: sorted(own["scan_id"])
+        for bucket, own in manifest.groupby("bucket")
+        if bucket in paths
+    }
     rows = sum(_readable(path, pq.read_metadata).num_rows for path in paths.values())
     # The scans of a part depend on the cohort alone: equal input, equal bytes.
     parts = max(1, -(-rows // ROWS_AT_A_TIME))
@@ -53,7 +58,8 @@ def gather_candidates(layout: Layout, manifest: pd.DataFrame) -> tuple[pd.DataFr
     lesions = [schema.empty_table()]
     with tempfile.TemporaryDirectory(prefix=".candidates-", dir=layout.work) as folder:
         files = [Path(folder) / f"{number}.arrow" for number in range(parts)]
-        _deal_out(list(paths.values()), sorted(manifest["scan_id"]), files)
+        shards = {paths[bucket]: own for bucket, own in scans_of.items()}
+        _deal_out(shards, sorted(manifest["scan_id"]), files)
         with (
             whole_file(layout.candidates) as temporary,
             pq.ParquetWriter(temporary, schema, **PARQUET) as writer,
@@ -67,17 +73,21 @@ def gather_candidates(layout: Layout, manifest: pd.DataFrame) -> tuple[pd.DataFr
     return CANDIDATES.frame(pa.concat_tables(lesions).to_pandas()), set(paths)
 
 
-def _deal_out(shards: list[Path], scan_ids: list[str], files: list[Path]) -> None:
+def _deal_out(shards: dict[Path, list[str]], scan_ids: list[str], files: list[Path]) -> None:
     """Write candidates of ``scan_ids`` (sorted) to ``files``, equally many scans to each.
 
-    Candidates of scans that are no longer in the tree are left out.
+    ``shards`` names the scans of each shard's bucket. Other rows are left out: of scans that are no
+    longer in the tree, and of scans of another bucket, which a shard of a run with another number
+    of buckets holds.
     """
     schema, wanted = CANDIDATES.schema(), pa.array(scan_ids, pa.string())
     share = max(1, -(-len(scan_ids) // len(files)))
     with ExitStack() as stack:
         writers = [stack.enter_context(pa.ipc.new_file(str(file), schema)) for file in files]
-        for path in shards:
+        for path, of_bucket in shards.items():
             shard = _readable(path, pq.read_table, columns=CANDIDATES.names, partitioning=None)
+            own = pa.array(of_bucket, pa.string())
+            shard = shard.filter(pc.is_in(shard["scan_id"], value_set=own))
             place = pc.index_in(shard["scan_id"], value_set=wanted)
             indexed = place.is_valid()
             shard = shard.filter(indexed).cast(schema)

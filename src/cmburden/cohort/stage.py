@@ -27,9 +27,10 @@ from cmburden.cohort.scans import (
     with_counts,
     with_review,
 )
-from cmburden.core import stages
+from cmburden.core import stages, table_set
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import write_json
+from cmburden.core.keys import hash_of
 from cmburden.core.paths import COHORT_TABLES, Layout
 from cmburden.core.schema import Table
 from cmburden.core.tables import (
@@ -92,7 +93,7 @@ class Records:
 
 
 def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records: Records) -> None:
-    """Write cohort/*.parquet with their .json."""
+    """Write cohort/*.parquet with their .json, all or none of them."""
     ok = records.scans.loc[records.scans["status"] == "ok", "scan_id"]
     lesions = records.lesions[records.lesions["scan_id"].isin(ok)]
     counted = with_counts(records.scans, lesions)
@@ -142,10 +143,33 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
         (CURVES, list(curves.curves(lesions, cohort.participants, config))),
         (LESION_CELLS, list(curves.lesion_cells(lesions, cohort.participants))),
     ]
-    for table, rows in tables:
-        table.write(layout.table(table.name), rows)
+    part = _part(bids_dir, config, manifest, records.rejected)
+    settings = hash_of(VERSION, *(config[name] for name in ("aggregate", "longitudinal", "report")))
+    with table_set.replaced(layout, settings, table_set.selection_of(config), part) as folder:
+        for table, rows in tables:
+            path = folder / layout.table(table.name).name
+            table.write(path, rows, note={"part": part} if part else None)
+        _write_sidecars(folder, layout, people, phenotypes.described)
     write_json(layout.phenotype_problems, phenotypes.problems)
-    _write_sidecars(layout, people, phenotypes.described)
+
+
+def _part(
+    bids_dir: Path, config: dict[str, Any], manifest: pd.DataFrame, rejected: pd.DataFrame
+) -> str | None:
+    """The sentence that names the part of the cohort in the tables; None for the whole cohort."""
+    if table_set.selection_of(config) is None:
+        return None
+    asked = [
+        f"{key.removesuffix('_label')} {', '.join(map(str, config[key]))}"
+        for key in ("participant_label", "session_label")
+        if config[key]
+    ]
+    if config["bids_filter_file"]:
+        asked.append(f"filter file {Path(config['bids_filter_file']).name}")
+    own = rejected[rejected["reason"] != "filtered"]["participant_id"].dropna()
+    present = {*manifest["participant_id"], *own}
+    everybody = {path.name for path in Path(bids_dir).glob("sub-*") if path.is_dir()} | present
+    return f"Subset: {len(present)} of {len(everybody)} participants ({'; '.join(asked)})."
 
 
 def _wanted_columns(config: dict[str, Any]) -> Wanted:
@@ -172,7 +196,9 @@ def check_failed_fraction(layout: Layout, config: dict[str, Any]) -> None:
         )
 
 
-def _write_sidecars(layout: Layout, participants: pd.DataFrame, described: dict[str, str]) -> None:
+def _write_sidecars(
+    folder: Path, layout: Layout, participants: pd.DataFrame, described: dict[str, str]
+) -> None:
     for name in COHORT_TABLES:
         content = ALL[name].sidecar()
         if name == "participants":
@@ -182,4 +208,4 @@ def _write_sidecars(layout: Layout, participants: pd.DataFrame, described: dict[
                 content.setdefault(
                     column, {"Description": described.get(source, f"Column of {file}")}
                 )
-        write_json(layout.table_sidecar(name), content)
+        write_json(folder / layout.table_sidecar(name).name, content)

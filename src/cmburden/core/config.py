@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,23 +16,26 @@ from jsonschema import Draft202012Validator
 
 from cmburden.core import resources, user_text
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.files import whole_file
 from cmburden.core.numbers import not_finite
 
 #: Characters of a message that may quote a whole value.
 _MOST_OF_MESSAGE = 500
+#: Keys that hold a path, or a list of paths.
+_PATHS = (("cohorts",), ("bids_filter_file",), ("detect", "model"), ("verify", "model"))
 
 
-def load(overrides: dict | None = None, path: Path | None = None) -> dict:
-    """config/config.yaml, then the YAML at ``path``, then ``overrides``, merged key by key.
+def load(overrides: dict | None = None, path: Path | None = None, base: dict | None = None) -> dict:
+    """Defaults, then ``base``, the YAML at ``path``, ``overrides``, merged key by key.
 
     Raises
     ------
     CMBurdenError
         Lists every key that is unknown or has a value that is not allowed.
     """
-    config = defaults()
+    config = merge(defaults(), base or {})
     if path is not None:
-        config = merge(config, read_yaml(path))
+        config = merge(config, located(read_yaml(path), Path(path).absolute().parent, Path.cwd()))
     config = merge(config, overrides or {})
     check(config)
     problems = list(_disordered(config))
@@ -63,12 +69,19 @@ def _disordered(config: dict) -> Iterator[str]:
 
 def defaults() -> dict:
     """config/config.yaml."""
-    return read_yaml(resources.root() / "config" / "config.yaml")
+    return copy.deepcopy(_installed("config.yaml"))
+
+
+@functools.cache
+def _installed(name: str) -> dict:
+    """A YAML file of ``config/``, read once in a process."""
+    return read_yaml(resources.root() / "config" / name)
 
 
 def write(config: dict, path: Path) -> None:
     """Write ``config`` as YAML, in its order: that of index.suffixes says which is preferred."""
-    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    with whole_file(path) as temporary:
+        temporary.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 
 def read_yaml(path: Path) -> dict:
@@ -108,8 +121,79 @@ def _ordered(merged: dict, base: dict, over: dict) -> dict:
     return {name: merged[name] for name in dict.fromkeys([*named, *base, *over])}
 
 
+def flat(config: dict, prefix: str = "") -> dict[str, Any]:
+    """Values by dotted key. ``suffixes`` is one value: its order counts.
+
+    >>> flat({"a": {"b": 1, "suffixes": {"swi": "SWI"}}, "c": [2]})
+    {'a.b': 1, 'a.suffixes': {'swi': 'SWI'}, 'c': [2]}
+    """
+    values: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value and key != "suffixes":
+            values |= flat(value, f"{prefix}{key}.")
+        else:
+            values[f"{prefix}{key}"] = value
+    return values
+
+
+def located(config: dict, *folders: Path) -> dict:
+    """``config`` with each relative path made absolute by the first of ``folders`` that has it.
+
+    A path that none has stays as it is: it starts at the installation (``resources.root()``), as
+    the defaults do. So does a path of the installation itself, which may then move.
+    """
+
+    def place(name: Any) -> Any:
+        if not isinstance(name, str) or not name or Path(name).is_absolute():
+            return name
+        for folder in folders:
+            path = folder / name
+            if path.exists():
+                installed = resources.root() / name
+                return name if installed.exists() and path.samefile(installed) else str(path)
+        return name
+
+    return _with_paths(config, place)
+
+
+def after_move(config: dict, was: Path, now: Path) -> dict:
+    """``config`` of an output folder that was at ``was`` and is at ``now``.
+
+    A path that is gone is looked for at the same place beside the folder.
+    """
+
+    def place(name: Any) -> Any:
+        return str(moved(Path(name), was, now)) if isinstance(name, str) else name
+
+    return _with_paths(config, place)
+
+
+def moved(path: Path, was: Path, now: Path) -> Path:
+    """Where ``path`` lies after the output folder went from ``was`` to ``now``.
+
+    A path that is there, is relative, or did not move along stays as it is.
+    """
+    if not path.is_absolute() or path.exists():
+        return path
+    beside = Path(os.path.normpath(now / os.path.relpath(path, was)))
+    return beside if beside.exists() else path
+
+
+def _with_paths(config: dict, place: Callable[[Any], Any]) -> dict:
+    """``config`` with each path replaced by what ``place`` says of it."""
+    placed = copy.deepcopy(config)
+    for *sections, key in _PATHS:
+        branch: Any = placed
+        for section in sections:
+            branch = branch.get(section) if isinstance(branch, dict) else None
+        if isinstance(branch, dict) and key in branch:
+            value = branch[key]
+            branch[key] = [place(v) for v in value] if isinstance(value, list) else place(value)
+    return placed
+
+
 def check(config: dict, schema: str = "config") -> None:
-    rules = read_yaml(resources.root() / "config" / "schemas" / f"{schema}.schema.yaml")
+    rules = _installed(f"schemas/{schema}.schema.yaml")
     problems = sorted({_sentence(e) for e in Draft202012Validator(rules).iter_errors(config)})
     # NaN lies within every range of the schema: no comparison with it is true.
     problems += [f"{key}: give a finite number" for key in not_finite(config)]

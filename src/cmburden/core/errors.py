@@ -70,6 +70,8 @@ MENDABLE: dict[int, str] = {
     errno.EACCES: "give yourself the permission, or name another place, and run again",
     errno.EPERM: "let the owner allow this, or name another place, and run again",
     errno.EROFS: "name a place that is not mounted read-only, and run again",
+    errno.ENAMETOOLONG: "use shorter names of folders and files, and run again",
+    errno.ELOOP: "mend the link, which leads back to itself, and run again",
 }
 
 

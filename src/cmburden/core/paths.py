@@ -50,8 +50,19 @@ class Layout:
 
     @property
     def config(self) -> Path:
-        """The configuration of the last run, with every default (YAML)."""
+        """The folder's settings: the configuration that its tables were made with, or will be.
+
+        YAML, with every default. Each later command starts from this file.
+        """
         return self.work / "config.yaml"
+
+    @property
+    def run_config(self) -> Path:
+        """The configuration of the run at work, or of the last one: also of a part, or a dry run.
+
+        Jobs read it.
+        """
+        return self.work / "run.yaml"
 
     # --- index ---
     @property
@@ -62,6 +73,24 @@ class Layout:
     def rejected(self) -> Path:
         """Files that were considered but are not scans, each with a reason code."""
         return self.work / "rejected.parquet"
+
+    @property
+    def part(self) -> Path:
+        """Scans that a run of a part of the cohort asks for, as a manifest."""
+        return self.work / "part" / "manifest.parquet"
+
+    @property
+    def part_rejected(self) -> Path:
+        """Rejected files of such a run."""
+        return self.work / "part" / "rejected.parquet"
+
+    @property
+    def beside(self) -> Path:
+        """Scans that such a run does not ask for and that were processed before, as a manifest.
+
+        The shards of the part's buckets keep their rows.
+        """
+        return self.work / "part" / "beside.parquet"
 
     @property
     def index_cache(self) -> Path:
@@ -169,6 +198,11 @@ class Layout:
         return self.cohort / f"{name}.json"
 
     @property
+    def table_set(self) -> Path:
+        """The mark of a set of cohort tables: a key and the checksum of each table."""
+        return self.cohort / "set.json"
+
+    @property
     def reviews(self) -> Path:
         """The readers' decisions. ``cmburden review`` exports the table; aggregate reads it."""
         return self.table("reviews")
@@ -211,6 +245,11 @@ class Layout:
     def changes_page(self, participant_id: str) -> Path:
         """Page with the sessions side by side. A pattern of .bidsignore matches its name."""
         return self.root / f"{participant_id}_changes.html"
+
+    @property
+    def aggregated(self) -> Path:
+        """Written after the tables. Without it the next run makes tables and report again."""
+        return self.work / "aggregated.json"
 
     @property
     def checked(self) -> Path:

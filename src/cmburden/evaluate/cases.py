@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from cmburden.core import keys, resources
+from cmburden.core import keys, resources, table_set
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
 from cmburden.core.tables import CANDIDATES, LESIONS, RUNS, SCANS, TRUTH
@@ -113,6 +113,7 @@ def gather(layout: Layout, truth: pd.DataFrame) -> Cases:
     CMBurdenError
         When no scan of the truth table was read.
     """
+    table_set.check(layout)
     scans = SCANS.read(layout.table("scans"))
     combination = combination_of(scans, contract_of_run(layout, "verify"))
     thresholds = contract_of_run(layout, "detect").get("thresholds") or {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 import cmburden
-from cmburden.core import stages
+from cmburden.core import stages, table_set
 from cmburden.core.files import whole_file
 from cmburden.core.paths import Layout
 from cmburden.core.schema import as_records
@@ -47,6 +48,8 @@ from cmburden.report.typeset import FILTERS, script_json
 from cmburden.summary import published, reading_list, thresholds
 from cmburden.summary.contracts import model_contracts
 
+#: Characters of a page that hold the elements before its style.
+_HEAD = 2000
 STAGE, VERSION = stages.REPORT.name, stages.REPORT.version
 
 
@@ -66,10 +69,16 @@ class Section:
 
 def run(layout: Layout, config: dict[str, Any]) -> None:
     """Write report/ (index.html, references.bib, niivue.js) and sub-*.html from the tables."""
+    mark = table_set.check(layout)
     tables = ReportTables(layout)
     checks = reading_list.checks(tables.scans, tables.lesions, config)
     pages = environment()
-    shared = {"version": cmburden.__version__, "title": config["report"]["title"]}
+    shared = {
+        "version": cmburden.__version__,
+        "title": config["report"]["title"],
+        "part": mark.part if mark else None,
+        "tables_key": mark.key if mark else "",
+    }
     _write_cohort(tables, checks, layout, config, pages, shared)
     with whole_file(layout.viewer_script) as temporary:
         shutil.copyfile(Path(__file__).parent / "static" / "niivue.umd.js", temporary)
@@ -83,6 +92,16 @@ def run(layout: Layout, config: dict[str, Any]) -> None:
             "changes_page": layout.changes_page(name).name if name in followed else None,
         }
         _write(layout.subject_page(name), template.render(shared | content))
+
+
+def tables_key(layout: Layout) -> str | None:
+    """Key of the set of tables that the page shows; None where there is no page."""
+    if not layout.report.exists():
+        return None
+    with layout.report.open(encoding="utf-8") as stream:
+        head = stream.read(_HEAD)
+    match = re.search(r'name="cmburden-tables" content="([0-9a-f]*)"', head)
+    return match.group(1) if match else None
 
 
 def environment() -> jinja2.Environment:

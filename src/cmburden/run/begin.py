@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from cmburden.core import config as configuration
-from cmburden.core import dataset, resources
+from cmburden.core import dataset, resources, table_set
+from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
-from cmburden.run import queue_names
+from cmburden.run import lock, queue_names, settings
 from cmburden.run.plan import Plan, raise_gc_thresholds
 
 #: Environment variable of the Snakemake process that the command line starts. The variable says
 #: that the run has begun.
 BEGUN = "CMBURDEN_BEGUN"
+#: Snakemake's options for a run that does nothing. A Snakefile cannot ask for them otherwise.
+_DRY_RUN = {"-n", "--dry-run", "--dryrun"}
 
 
 def check_models(config: dict[str, Any]) -> None:
@@ -38,31 +41,81 @@ def check_models(config: dict[str, Any]) -> None:
 def begin(bids: Path, layout: Layout, config: dict[str, Any]) -> list[Scan]:
     """Index the tree, export the readers' decisions, describe the dataset; return the scans.
 
-    A file is written only if its content changed, so that no job runs again without need.
+    A file is written only if its content changed, so that no job runs again without need. Tables
+    that a killed run left torn are given up, so that this run makes them again.
     """
-    from cmburden.index import stage as index
     from cmburden.review import store
+    from cmburden.run import part
 
-    scans = index.run(bids, layout, config)
+    scans = part.index(bids, layout, config)
     store.export(layout)
     for problem in store.problems_of(layout):
         print(f"cmburden: warning: {problem}", file=sys.stderr, flush=True)
     dataset.write_description(layout, bids)
+    table_set.give_up_if_torn(layout)
     return scans
+
+
+def with_level(layout: Layout, config: dict[str, Any]) -> dict[str, Any]:
+    """``config`` with the level ``part`` where the tables are of more than it asks for."""
+    from cmburden.run import part
+
+    if config["analysis_level"] != "group" and part.is_part(layout, config):
+        return config | {"analysis_level": "part"}
+    return config
+
+
+def remember(layout: Layout, chosen: settings.Settings, config: dict[str, Any]) -> None:
+    """Write the configuration of the run, and, unless it is of a part, the folder's settings."""
+    configuration.write(config, layout.run_config)
+    if config["analysis_level"] != "part":
+        configuration.write(chosen.kept(), layout.config)
 
 
 def plan_for_snakemake(overrides: dict[str, Any], *, main: bool) -> Plan:
     """The plan for Snakemake's configuration ``overrides``.
 
-    The main process checks the configuration and begins the run, unless the command line has begun
-    it. A job (``main`` is false) takes configuration and manifest as they are.
+    The main process begins the run, unless the command line has begun it: with the folder's
+    settings and its lock, as the command line does. A job (``main`` is false) takes the
+    configuration of the run and the manifest as they are.
     """
+    layout = Layout(overrides.get("output_dir") or "derivatives")
     if not main:
-        return Plan(configuration.merge(configuration.defaults(), overrides))
+        base = configuration.defaults()
+        if layout.run_config.exists():
+            base = configuration.merge(base, configuration.read_yaml(layout.run_config))
+        return Plan(configuration.merge(base, overrides))
     raise_gc_thresholds()
     queue_names.hide_ids()
-    config = configuration.load(dict(overrides))
-    if config["bids_dir"] and not os.environ.get(BEGUN):
-        check_models(config)
-        begin(Path(config["bids_dir"]), Layout(config["output_dir"] or "derivatives"), config)
+    if os.environ.get(BEGUN):
+        return Plan(configuration.load(dict(overrides)))
+    try:
+        return _begun_by_snakemake(dict(overrides), layout)
+    except CMBurdenError as error:
+        print(f"cmburden: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _begun_by_snakemake(overrides: dict[str, Any], layout: Layout) -> Plan:
+    """Begin a run that Snakemake started, as `cmburden run` would."""
+    chosen = settings.of(layout, overrides)
+    config = chosen.config
+    if not config["bids_dir"]:
+        return Plan(config)
+    if config["analysis_level"] == "group":
+        raise CMBurdenError(
+            f"analysis_level group: use cmburden run {config['bids_dir']} {layout.root} group"
+        )
+    lock.hold(layout)
+    notes = chosen.notes()
+    moved = settings.check_bids_dir(layout, chosen)
+    for note in [*notes, *([moved] if moved else [])]:
+        print(f"cmburden: {note}", file=sys.stderr)
+    config = with_level(layout, config)
+    check_models(config)
+    begin(Path(config["bids_dir"]), layout, config)
+    if _DRY_RUN.intersection(sys.argv):
+        configuration.write(config, layout.run_config)
+    else:
+        remember(layout, chosen, config)
     return Plan(config)

@@ -12,7 +12,11 @@ from typing import Any
 from cmburden import RESEARCH_USE_ONLY, __version__
 from cmburden.core.errors import exit_code
 from cmburden.core.paths import Layout
+from cmburden.run import options
 from cmburden.run.environment import begin_again_in_utf8
+
+#: Exit code of a command whose output nobody reads to its end: 128 and the number of SIGPIPE.
+_BROKEN_PIPE = 141
 
 
 def main(arguments: list[str] | None = None) -> int | None:
@@ -27,7 +31,13 @@ def main(arguments: list[str] | None = None) -> int | None:
         return args.call(args)
 
     try:
-        return exit_code(call, "cmburden: ", arguments)
+        code = exit_code(call, "cmburden: ", arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader has enough, as `head` has. Nothing may be written when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
     except KeyboardInterrupt:
         print("cmburden: stopped; run the same command again to go on", file=sys.stderr)
         return 130
@@ -130,6 +140,9 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     retry.add_argument(
         "--scan", nargs="+", default=[], help="ids of scans to repeat, failed or not"
     )
+    retry.add_argument(
+        "-n", "--dry-run", action="store_true", help="list what would run again; remove nothing"
+    )
     retry.set_defaults(call=_retry)
 
     for name, (text, module_of) in COMMANDS.items():
@@ -165,6 +178,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cores", "--n_cpus", "--nprocs", type=int, default=os.cpu_count())
     parser.add_argument("-n", "--dry-run", action="store_true")
+    options.add_arguments(parser)
     parser.set_defaults(call=_run)
 
 
@@ -186,6 +200,8 @@ def _run(args: argparse.Namespace) -> int:
             cores=args.cores,
             dry_run=args.dry_run,
             further=args.further,
+            forget_settings=args.forget_settings,
+            other_bids_dir=args.other_bids_dir,
         )
     )
 
@@ -193,14 +209,16 @@ def _run(args: argparse.Namespace) -> int:
 def _status(args: argparse.Namespace) -> int:
     from cmburden.run import status
 
-    print(status.as_text(status.of(Layout(args.output_dir))))
+    layout = Layout(args.output_dir)
+    status.expected(layout)
+    print(status.as_text(status.of(layout)))
     return 0
 
 
 def _retry(args: argparse.Namespace) -> int:
     from cmburden.run.retry import retry
 
-    return retry(Layout(args.output_dir), args.scan)
+    return retry(Layout(args.output_dir), args.scan, dry_run=args.dry_run)
 
 
 if __name__ == "__main__":

@@ -158,6 +158,7 @@ def aggregate_job(snakemake: Any) -> None:
         if plan.bids is None:
             raise CMBurdenError("config bids_dir: names no folder; name the BIDS folder")
         aggregate.run(plan.layout, plan.bids, plan.config)
+        write_json(plan.layout.aggregated, {"aggregated": True})
 
 
 def report_job(snakemake: Any) -> None:

@@ -1,35 +1,38 @@
 """`cmburden run`: reads the configuration, holds the output folder, starts Snakemake.
 
-The group level makes tables and report without Snakemake.
+The group level starts Snakemake too, with the rules of tables and report alone.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cmburden import RESEARCH_USE_ONLY
 from cmburden.core import config as configuration
-from cmburden.core import resources, user_text
+from cmburden.core import resources, table_set, user_text
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.files import locked
 from cmburden.core.paths import Layout
-from cmburden.run import begin, environment
+from cmburden.run import begin, environment, processed
+from cmburden.run import settings as folder_settings
+from cmburden.run.lock import only_run
+from cmburden.run.plan import Plan
+from cmburden.run.settings import Settings
 
 #: Least free disk, MB. With less, the message about a failed run names the full disk.
 LEAST_FREE_MB = 50
 #: Profiles of this repository, by the name that ``--profile`` takes.
 PROFILES = {"local": "default", "slurm": "slurm"}
-#: Seconds to wait for the lock of the output folder: `cmburden status` holds it for a moment.
-_LOCK_WAIT_S = 2
+#: Rules of the group level.
+_GROUP_RULES = ("all", "aggregate", "report", "check")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +56,38 @@ class Request:
     cores: int | None = None
     dry_run: bool = False
     further: Sequence[str] = ()
+    forget_settings: bool = False
+    other_bids_dir: bool = False
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.output_dir.absolute())
 
     def config(self) -> dict[str, Any]:
         """The whole configuration, checked."""
+        return self.chosen().config
+
+    def chosen(self) -> Settings:
+        """The settings of the request, upon those of the output folder."""
+        given = nested(self.settings)
+        for key, argument in (("bids_dir", "BIDS_DIR"), ("output_dir", "OUTPUT_DIR")):
+            if key in given:
+                raise CMBurdenError(f"--set {key}: give the folder as {argument} instead")
+        if "analysis_level" in given:
+            raise CMBurdenError("--set analysis_level: write participant or group as the argument")
+        return folder_settings.of(
+            self.layout,
+            configuration.merge(self._overrides(), given),
+            self.config_file,
+            forget=self.forget_settings,
+        )
+
+    def _overrides(self) -> dict[str, Any]:
+        """What arguments and options give, but ``--set``."""
         overrides: dict[str, Any] = {
             "bids_dir": str(self.bids_dir.absolute()),
             "output_dir": str(self.output_dir.absolute()),
+            "analysis_level": self.analysis_level,
         }
         if self.participant_label:
             overrides["participant_label"] = list(self.participant_label)
@@ -68,8 +97,7 @@ class Request:
             overrides["bids_filter_file"] = str(self.bids_filter_file.absolute())
         if self.skip_bids_validation:
             overrides["index"] = {"skip_bids_validation": True}
-        overrides = configuration.merge(overrides, nested(self.settings))
-        return configuration.load(overrides, self.config_file)
+        return overrides
 
 
 def nested(settings: Sequence[str]) -> dict[str, Any]:
@@ -95,51 +123,74 @@ def nested(settings: Sequence[str]) -> dict[str, Any]:
 
 def run(request: Request) -> int:
     """Run a cohort and return the exit code. A user's mistake raises CMBurdenError."""
-    config = request.config()
-    bids, layout = Path(config["bids_dir"]), Layout(config["output_dir"])
-    _check_output(bids, layout.root)
+    layout = request.layout
+    # A mistake in an option is said before the folder is made.
+    configuration.load(nested(request.settings), request.config_file)
+    _check_output(request.bids_dir.absolute(), layout.root)
     with only_run(layout) as lock:
-        if request.analysis_level == "group":
-            return _group(bids, layout, config)
-        return _participants(request, bids, layout, config, lock)
+        chosen = request.chosen()
+        bids = Path(chosen.config["bids_dir"])
+        moved = folder_settings.check_bids_dir(layout, chosen, other=request.other_bids_dir)
+        for note in [*chosen.notes(), *([moved] if moved else [])]:
+            print(note, flush=True)
+        config = _prepared(request, bids, layout, chosen)
+        return _snakemake_run(request, layout, config, lock)
 
 
-@contextlib.contextmanager
-def only_run(layout: Layout) -> Iterator[int]:
-    """Lock the output folder: two runs would overwrite each other's manifest.
-
-    Yields the lock's descriptor, for all processes of the run.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            descriptor = stack.enter_context(locked(layout.lock, wait=_LOCK_WAIT_S))
-        except BlockingIOError:
+def _prepared(request: Request, bids: Path, layout: Layout, chosen: Settings) -> dict[str, Any]:
+    """Check what can be checked, index, and remember the settings; returns the configuration."""
+    config = begin.with_level(layout, chosen.config)
+    if config["analysis_level"] == "group":
+        if not layout.manifest.exists() or chosen.before is None:
             raise CMBurdenError(
-                f"{layout.root}: another run is at work here; wait for it, or name another folder "
-                "(cmburden status shows how far it is)"
-            ) from None
-        # The lock's time tells `cmburden status` when this run began.
-        os.utime(layout.lock)
-        yield descriptor
-
-
-def _participants(
-    request: Request, bids: Path, layout: Layout, config: dict[str, Any], lock: int
-) -> int:
-    begin.check_models(config)
+                f"{layout.root}: nothing was run here yet; run participant level first"
+            )
+    else:
+        begin.check_models(config)
+    if config["analysis_level"] != "participant":
+        _check_buckets(chosen)
     begin.raise_gc_thresholds()
     scans = begin.begin(bids, layout, config)
     print(f"{len(scans)} scans found in {bids}", flush=True)
-    configuration.write(config, layout.config)
+    if config["analysis_level"] == "part":
+        print(
+            "a part of the cohort is asked for: tables and report stay as they are; to make them "
+            f"of everybody who was processed: cmburden run {bids} {layout.root} group",
+            flush=True,
+        )
+    if config["analysis_level"] == "group":
+        for note in processed.check_group(Plan(config)):
+            print(note, flush=True)
+    if request.dry_run:
+        configuration.write(config, layout.run_config)
+    else:
+        begin.remember(layout, chosen, config)
+    return config
+
+
+def _check_buckets(chosen: Settings) -> None:
+    """Refuse another number of buckets to a command that leaves the other scans as they are."""
+    now = chosen.config["buckets"]
+    was = now if chosen.before is None else chosen.before.get("buckets", now)
+    if was != now:
+        raise CMBurdenError(
+            f"buckets={now}: the scans were processed in {was} buckets; leave the setting out, or "
+            "run the participant level of the whole cohort with it first"
+        )
+
+
+def _snakemake_run(request: Request, layout: Layout, config: dict[str, Any], lock: int) -> int:
+    """Run Snakemake, print the summary, and return the exit code."""
+    before = _made(layout)
     # Snakemake holds the lock as well, since it goes on if only this process is killed.
     code = subprocess.run(
-        _snakemake(request, layout),
+        _snakemake(request, layout, config["analysis_level"]),
         env=os.environ | environment.of_run(layout) | {begin.BEGUN: "1"},
         check=False,
         pass_fds=[lock],
     ).returncode
     if not request.dry_run:
-        _summary(layout)
+        _summary(layout, config, failed=bool(code), before=before)
     if not code:
         return 0
     free_mb = shutil.disk_usage(layout.root).free // 2**20
@@ -151,17 +202,37 @@ def _participants(
     return 1
 
 
-def _snakemake(request: Request, layout: Layout) -> list[str]:
-    """The command that runs the participant level."""
+@dataclasses.dataclass(frozen=True)
+class _Made:
+    """The mark of the tables, and when it was written, ns.
+
+    Snakemake restores the mark after a failed job with a new time.
+    """
+
+    mark: bytes
+    at: int
+
+
+def _made(layout: Layout) -> _Made | None:
+    path = layout.table_set
+    return _Made(path.read_bytes(), path.stat().st_mtime_ns) if path.exists() else None
+
+
+def _snakemake(request: Request, layout: Layout, level: str) -> list[str]:
+    """The command that runs a level."""
     options: dict[str, Path | int | None] = {
         "--snakefile": resources.root() / "Snakefile",
         "--profile": _profile(request.profile),
         "--directory": layout.work,
-        "--configfile": layout.config,
+        "--configfile": layout.run_config,
     }
     if request.profile == "local":
         options["--cores"] = request.cores or os.cpu_count()
-    command = [sys.executable, "-m", "snakemake", "--quiet", "rules", "host", "--nolock"]
+    command = [sys.executable, "-m", "snakemake"]
+    if level == "group":
+        # Tables are made again whatever the times of records and shards say.
+        command += ["--forcerun", "aggregate", "--allowed-rules", *_GROUP_RULES]
+    command += ["--quiet", "rules", "host", "--nolock"]
     command += [str(word) for option in options.items() for word in option]
     if request.dry_run:
         command.append("--dry-run")
@@ -200,34 +271,78 @@ def _check_output(bids: Path, output: Path) -> None:
         ) from error
 
 
-def _group(bids: Path, layout: Layout, config: dict[str, Any]) -> int:
-    """Make tables and report from the present results. Both name the scans that were not run."""
-    from cmburden.cohort import stage as aggregate
-    from cmburden.report import stage as report
+def _summary(layout: Layout, config: dict[str, Any], *, failed: bool, before: _Made | None) -> None:
+    """Print the number of scans by status and reason, and the path of the report.
 
-    if not layout.manifest.exists():
-        raise CMBurdenError(f"{layout.root}: nothing was run here yet; run participant level first")
-    # The last run's manifest may hold a part of the cohort.
-    begin.begin(bids, layout, config)
-    aggregate.run(layout, bids, config)
-    report.run(layout, config)
-    _summary(layout)
-    aggregate.check_failed_fraction(layout, config)
-    return 0
-
-
-def _summary(layout: Layout) -> None:
-    """Print the number of scans by status and reason, and the path of the report."""
+    ``before``: the tables before the run. If the run failed and they are still there, they are
+    called old.
+    """
     from cmburden.core.tables import SCANS
 
+    if config["analysis_level"] == "part":
+        _summary_of_part(layout, config, failed=failed)
+        return
     if not layout.table("scans").exists():
         print(f"cmburden: no tables were made; see {layout.logs}", file=sys.stderr)
         return
+    now = _made(layout)
+    if failed and (now is None or (before is not None and now.mark == before.mark)):
+        print(
+            f"cmburden: the run did not reach its end (see {layout.logs}): tables and report are "
+            f"those of an earlier run{_date(before)}; run the same command again",
+            file=sys.stderr,
+        )
+        return
+    if failed:
+        print(
+            "cmburden: the tables are of this run, but it did not reach its end; "
+            f"see {layout.logs}",
+            file=sys.stderr,
+        )
     scans = SCANS.read(layout.table("scans"))
     counts = Counter(zip(scans["status"], scans["reason"].fillna(""), strict=True))
     print(f"{len(scans)} rows in {layout.table('scans')}:")
     for (status, reason), number in sorted(counts.items()):
         print(f"  {status:<9}{reason:<18}{number:>6}")
-    if layout.report.exists():
+    mark = table_set.read(layout)
+    if mark is not None and mark.part:
+        print(mark.part)
+    _print_report(layout, mark)
+    print(RESEARCH_USE_ONLY)
+
+
+def _date(made: _Made | None) -> str:
+    """When tables were made, for a sentence."""
+    return time.strftime(", of %Y-%m-%d %H:%M", time.localtime(made.at / 1e9)) if made else ""
+
+
+def _print_report(layout: Layout, mark: table_set.Mark | None) -> None:
+    """Print the report's path; say so if it shows other tables than those that are there."""
+    from cmburden.report.stage import tables_key
+
+    if not layout.report.exists():
+        return
+    if mark is not None and tables_key(layout) != mark.key:
+        print(f"cmburden: {layout.report} is older than the tables", file=sys.stderr)
+    else:
         print(f"Report: {layout.report}")
+
+
+def _summary_of_part(layout: Layout, config: dict[str, Any], *, failed: bool) -> None:
+    """Print the fate of the scans that a part asked for."""
+    from cmburden.run import status
+
+    asked = Plan(config).asked
+    counts: Counter[tuple[str, str]] = Counter(
+        status.fate(layout, scan_id) for scan_id in sorted(asked)
+    )
+    print(f"{len(asked)} scans of the part:")
+    for (name, reason), number in sorted(counts.items()):
+        print(f"  {name:<9}{reason:<18}{number:>6}")
+    if failed:
+        print(f"cmburden: the run did not reach its end; see {layout.logs}", file=sys.stderr)
+    print(
+        "Tables and report were left as they are. Of everybody who was processed they are made by: "
+        f"cmburden run {config['bids_dir']} {layout.root} group"
+    )
     print(RESEARCH_USE_ONLY)

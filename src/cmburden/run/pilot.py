@@ -10,13 +10,11 @@ import dataclasses
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
-from cmburden.core import config as configuration
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.keys import hash_of
 from cmburden.core.markdown import table as markdown_table
@@ -24,7 +22,8 @@ from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 from cmburden.core.tables import MANIFEST
-from cmburden.run.participants import Request, nested, run
+from cmburden.run import options, settings
+from cmburden.run.participants import Request, run
 
 #: Seconds of a SLURM job before its work: Snakemake starts and parses the Snakefile (5-8 s
 #: measured).
@@ -149,9 +148,10 @@ def estimate(layout: Layout, scans: int | None = None) -> Cost:
     CMBurdenError
         If there is no benchmark file of any stage.
     """
-    measured = MANIFEST.read(layout.manifest)["scan_id"].tolist()
+    config = settings.of_run(layout)
+    manifest = layout.part if config["analysis_level"] == "part" else layout.manifest
+    measured = MANIFEST.read(manifest)["scan_id"].tolist()
     scans = scans or len(measured)
-    config = yaml.safe_load(layout.config.read_text(encoding="utf-8"))
     buckets = min(config["buckets"], scans)
     pilot = _Pilot(layout, measured, scans, buckets, config["threads"])
     stages = [_scan_stage(pilot, stage) for stage in SCAN_STAGES]
@@ -371,6 +371,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cores", type=int, help="cores of this machine (default: all)")
     parser.add_argument("--config-file", type=Path, metavar="YAML")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    options.add_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -379,13 +380,11 @@ def main(args: argparse.Namespace) -> int:
 
     if args.scans < 1 or (args.total is not None and args.total < 1):
         raise CMBurdenError("--scans and --for: give numbers of at least 1")
-    scans = index.possible_scans(
-        args.bids_dir, configuration.load(nested(args.set), args.config_file)
-    )
+    scans = index.possible_scans(args.bids_dir, _request(args).config())
     chosen = choose(scans, args.scans)
     number = sum(participant in set(chosen) for participant, _ in scans)
     print(f"pilot: {number} of {len(scans)} scans, of {len(chosen)} participants", flush=True)
-    code = _run(args, chosen)
+    code = run(_request(args, chosen))
     if code:
         raise CMBurdenError(f"the pilot ended with code {code}; see {args.output_dir / 'logs'}")
     cost = estimate(Layout(args.output_dir), args.total or len(scans))
@@ -393,16 +392,16 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _run(args: argparse.Namespace, participants: list[str]) -> int:
-    """``cmburden run`` for these participants, with the pilot's options; its exit code."""
-    return run(
-        Request(
-            bids_dir=args.bids_dir,
-            output_dir=args.output_dir,
-            participant_label=[name.removeprefix("sub-") for name in participants],
-            config_file=args.config_file,
-            settings=args.set,
-            profile=args.profile,
-            cores=args.cores,
-        )
+def _request(args: argparse.Namespace, participants: Sequence[str] = ()) -> Request:
+    """A request for a run of these participants, with the pilot's options."""
+    return Request(
+        bids_dir=args.bids_dir,
+        output_dir=args.output_dir,
+        participant_label=[name.removeprefix("sub-") for name in participants],
+        config_file=args.config_file,
+        settings=args.set,
+        profile=args.profile,
+        cores=args.cores,
+        forget_settings=args.forget_settings,
+        other_bids_dir=args.other_bids_dir,
     )

@@ -12,7 +12,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from cmburden.core import resources
+from cmburden.core import resources, table_set
 from cmburden.core.files import sha256_of_file
 from cmburden.core.foreign import kind_of
 from cmburden.core.keys import bucket_of, hash_of
@@ -57,8 +57,9 @@ class Plan:
         #: another link, would never run again, whatever changed.
         self.paths = Layout(os.path.relpath(output.resolve()))
         self.scans: dict[str, Scan] = {}
-        if self.bids is not None:
-            self.scans = {s.scan_id: s for s in read_scans(self.layout.manifest, self.bids)}
+        #: Scans that the run is asked for; a run of a part has others beside them in its buckets.
+        self.asked: set[str] = set()
+        self._read_scans()
         self.buckets: dict[str, list[str]] = defaultdict(list)
         for scan_id in self.scans:
             self.buckets[str(bucket_of(scan_id, config["buckets"]))].append(scan_id)
@@ -73,6 +74,26 @@ class Plan:
             if scan.participant_id in scans_of:
                 scans_of[scan.participant_id].append(scan)
 
+    def _read_scans(self) -> None:
+        """Read ``scans`` and ``asked`` from the manifest of the level."""
+        if self.bids is None:
+            return
+        level = self.config["analysis_level"]
+        manifest = self.layout.part if level == "part" else self.layout.manifest
+        scans = read_scans(manifest, self.bids)
+        self.asked = {scan.scan_id for scan in scans}
+        selected = table_set.selection_of(self.config) is not None and level != "group"
+        if selected and self.layout.beside.exists():
+            beside = read_scans(self.layout.beside, self.bids)
+            scans += [scan for scan in beside if scan.scan_id not in self.asked]
+        self.scans = {scan.scan_id: scan for scan in sorted(scans, key=lambda s: s.scan_id)}
+
+    def targets(self) -> list[Path]:
+        """Files that the run makes: of a part the shards of its scans, else all up to ``check``."""
+        if self.config["analysis_level"] == "part":
+            return [*self.shards(), *self.followed()]
+        return [self.paths.checked]
+
     # --- inputs. Images are no inputs: the content key identifies a scan, wherever the BIDS folder
     # --- lies and whatever the times of its files are ---
     def records(self, stage: str, bucket: str) -> list[Path]:
@@ -81,8 +102,17 @@ class Plan:
     def shards(self) -> list[Path]:
         """Inputs of aggregate. A shard is made after all records of its bucket and holds a hash of
         them, so that a changed record changes the shard. Ten thousand records as inputs took a
-        third of the time of planning."""
-        return [self.paths.bucket("verify", bucket) for bucket in self.buckets]
+        third of the time of planning. The group level takes the shards that there are."""
+        return [
+            self.paths.bucket("verify", bucket)
+            for bucket, scan_ids in self.buckets.items()
+            if self.asked.intersection(scan_ids)
+            and self._taken(self.layout.bucket("verify", bucket))
+        ]
+
+    def _taken(self, path: Path) -> bool:
+        """Whether aggregate reads ``path``: at the group level if there is such a file."""
+        return self.config["analysis_level"] != "group" or path.exists()
 
     def shards_of_people(self, bucket: str) -> list[Path]:
         """Shards of verify that hold a scan of the participants of a bucket of longitudinal."""
@@ -92,8 +122,15 @@ class Plan:
 
     def followed(self) -> list[Path]:
         """Shards of longitudinal: its tracks and its sessions."""
-        tracks = [self.paths.bucket("longitudinal", bucket) for bucket in self.people]
-        return [*tracks, *map(self.paths.followed, self.people)]
+        tracks, sessions = [], []
+        for bucket, people in self.people.items():
+            if not any(s.scan_id in self.asked for own in people.values() for s in own):
+                continue
+            if self._taken(self.layout.bucket("longitudinal", bucket)):
+                tracks.append(self.paths.bucket("longitudinal", bucket))
+            if self._taken(self.layout.followed(bucket)):
+                sessions.append(self.paths.followed(bucket))
+        return [*tracks, *sessions]
 
     def tables(self) -> list[Path]:
         return [self.paths.table(name) for name in COHORT_TABLES]
@@ -133,6 +170,7 @@ class Plan:
             "settings": [self.config[name] for name in ("aggregate", "longitudinal", "report")],
             # The order of suffixes decides between scans that the rules do not tell apart.
             "suffixes": list(self.config["index"]["suffixes"]),
+            "selection": table_set.selection_of(self.config),
         }
 
     def of_report(self) -> dict:

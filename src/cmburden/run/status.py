@@ -19,20 +19,20 @@ from cmburden.core.files import locked
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.core.stages import RECORDED_STAGES
+from cmburden.run import settings
+from cmburden.run.pace import Cost, costs
 
 #: Seconds over which the pace is measured: the number of nodes on a cluster changes over a day.
 WINDOW_S = 1800.0
-#: Seconds a scan, for a stage without results: `make demo` on two cores (docs/evaluation.md).
-USUAL_S = {"preprocess": 15.0, "register": 15.0, "detect": 4.0, "verify": 3.0}
 
 
 @dataclasses.dataclass(frozen=True)
 class StageProgress:
-    """``counts``: scans by (status, reason); ``seconds``: mean over the scans with status ok."""
+    """``counts``: scans by (status, reason). ``cost`` of a scan; None if no job tells it yet."""
 
     stage: str
     counts: Counter
-    seconds: float | None
+    cost: Cost | None
     #: Records written within the window.
     recent: int
 
@@ -49,21 +49,33 @@ class Progress:
     stages: tuple[StageProgress, ...]
     window_s: float | None
 
-    @property
-    def left_s(self) -> float | None:
-        """Seconds to the end at the present pace; None if no run is at work or no scan has ended.
+    def left(self, stage: StageProgress) -> int:
+        """Scans that the stage has not ended."""
+        return max(self.scans - stage.ended, 0)
 
-        The time left is the work that is left, divided by the work in the window. Work is counted
-        in seconds of a scan in a stage, so that slow and fast stages count by their cost.
+    @property
+    def unknown(self) -> list[str]:
+        """Stages with scans left whose cost no job has told yet."""
+        return [s.stage for s in self.stages if self.left(s) and s.cost is None]
+
+    @property
+    def left_s(self) -> tuple[float, float] | None:
+        """Seconds to the end of the stages of known cost: shortest and longest.
+
+        The work that is left, divided by the pace. The pace is the work in the window, divided by
+        the window. Work is counted in core-seconds of whole jobs, so that slow and fast stages
+        count by what they take. None if no run is at work, or no scan has ended in the window.
         """
         if self.window_s is None:
             return None
-        cost = {s.stage: USUAL_S[s.stage] if s.seconds is None else s.seconds for s in self.stages}
-        done = sum(cost[s.stage] * s.recent for s in self.stages)
-        left = sum(cost[s.stage] * max(self.scans - s.ended, 0) for s in self.stages)
-        if not left:
-            return 0.0
-        return left / done * self.window_s if done else None
+        priced = [(s, s.cost) for s in self.stages if s.cost is not None]
+        done = sum(cost.mean * s.recent for s, cost in priced)
+        if not done:
+            return None
+        pace = done / self.window_s
+        mean = sum(cost.mean * self.left(s) for s, cost in priced)
+        error = sum(cost.error * self.left(s) for s, cost in priced)
+        return max(mean - error, 0.0) / pace, (mean + error) / pace
 
 
 def expected(layout: Layout) -> int:
@@ -93,27 +105,50 @@ def outcomes(layout: Layout, stage: str) -> Iterator[tuple[Outcome, float]]:
             continue
 
 
+def fate(layout: Layout, scan_id: str) -> tuple[str, str]:
+    """Status and reason of a scan, by the first stage that is not ok; not_run without a result."""
+    for stage in RECORDED_STAGES:
+        try:
+            outcome = Outcome.read(layout.record(stage, scan_id))
+        except (OSError, ValueError, TypeError):
+            return "failed", "not_run"
+        if not outcome.ok:
+            return outcome.status, outcome.reason or ""
+    return "ok", ""
+
+
 def of(layout: Layout, now: float | None = None) -> Progress:
     """Progress of the scans of the present manifest. Records of other scans do not count."""
-    scans = expected(layout)
-    ids = set(pq.read_table(layout.manifest, columns=["scan_id"])["scan_id"].to_pylist())
+    config = settings.of_run(layout)
+    part = config["analysis_level"] == "part" and layout.part.exists()
+    path = layout.part if part else layout.manifest
+    ids = set(pq.read_table(path, columns=["scan_id"], partitioning=None)["scan_id"].to_pylist())
     now = time.time() if now is None else now
     began = _running_since(layout)
     since = None if began is None else max(began, now - WINDOW_S)
-    stages = []
+    counts, written = _tallied(layout, ids, since)
+    cost = costs(layout, ids, config["buckets"], config["threads"], written) if began else {}
+    stages = tuple(
+        StageProgress(stage, counts[stage], cost.get(stage), len(written[stage]))
+        for stage in RECORDED_STAGES
+    )
+    return Progress(len(ids), stages, None if since is None else max(now - since, 1.0))
+
+
+def _tallied(
+    layout: Layout, ids: set[str], since: float | None
+) -> tuple[dict[str, Counter[tuple[str, str]]], dict[str, dict[str, float]]]:
+    """By stage: scans by (status, reason), and the times of records written from ``since`` on."""
+    counts: dict[str, Counter[tuple[str, str]]] = {stage: Counter() for stage in RECORDED_STAGES}
+    written: dict[str, dict[str, float]] = {stage: {} for stage in RECORDED_STAGES}
     for stage in RECORDED_STAGES:
-        counts: Counter[tuple[str, str]] = Counter()
-        seconds, recent = [], 0
-        for outcome, written in outcomes(layout, stage):
+        for outcome, at in outcomes(layout, stage):
             if outcome.scan_id not in ids:
                 continue
-            counts[outcome.status, outcome.reason or ""] += 1
-            if outcome.ok and outcome.seconds is not None:
-                seconds.append(outcome.seconds)
-            recent += since is not None and written >= since
-        mean = sum(seconds) / len(seconds) if seconds else None
-        stages.append(StageProgress(stage, counts, mean, recent))
-    return Progress(scans, tuple(stages), None if since is None else max(now - since, 1.0))
+            counts[stage][outcome.status, outcome.reason or ""] += 1
+            if since is not None and at >= since:
+                written[stage][outcome.scan_id] = at
+    return counts, written
 
 
 def _running_since(layout: Layout) -> float | None:
@@ -140,19 +175,35 @@ def as_text(progress: Progress) -> str:
         ]
     if progress.window_s is None:
         return "\n".join([*lines, "No run is at work here."])
-    left = progress.left_s
-    if left is None:
-        lines.append("A run is at work; no scan has ended since it began.")
-    elif not left:
-        lines.append("A run is at work: all scans have ended, tables and report are being made.")
-    else:
-        end = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + left))
-        recent = sum(stage.recent for stage in progress.stages)
-        lines.append(
-            f"A run is at work: {recent} results in the last {_lasting(progress.window_s)}; "
-            f"at this pace the scans end in {_lasting(left)}, {end}."
-        )
-    return "\n".join(lines)
+    return "\n".join([*lines, _end(progress, progress.window_s)])
+
+
+def _end(progress: Progress, window_s: float) -> str:
+    """The sentence about the end of the run at work."""
+    if not any(progress.left(stage) for stage in progress.stages):
+        return "A run is at work: all scans have ended, tables and report are being made."
+    recent = sum(stage.recent for stage in progress.stages)
+    if not recent:
+        return "A run is at work; no scan has ended since it began."
+    text = f"A run is at work: {recent} results in the last {_lasting(window_s)}"
+    left, unknown = progress.left_s, progress.unknown
+    rest = f"the time of {', '.join(unknown)} cannot be told before a first job of it has ended"
+    known = [s.stage for s in progress.stages if progress.left(s) and s.cost is not None]
+    if left is None or not known:
+        return f"{text}; {rest if unknown else 'the rest cannot be told yet'}."
+    short, long = left
+    now = time.time()
+    what = f"what is left of {', '.join(known)} takes" if unknown else "the scans end in"
+    text += f"; {what} {_lasting(short)} to {_lasting(long)}"
+    text += f" ({_clock(now + short)} to {_clock(now + long)})"
+    return f"{text}; {rest}." if unknown else f"{text}."
+
+
+def _clock(at: float) -> str:
+    """Date and time, or the time alone today."""
+    moment = time.localtime(at)
+    today = time.strftime("%Y-%m-%d", moment) == time.strftime("%Y-%m-%d")
+    return time.strftime("%H:%M" if today else "%Y-%m-%d %H:%M", moment)
 
 
 def _lasting(seconds: float) -> str:
