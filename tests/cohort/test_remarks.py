@@ -36,7 +36,7 @@ def made(tmp_path_factory):
     MANIFEST.write(cohort.layout.manifest, cohort.scans)
     warn(cohort.layout, "preprocess", ids[1], SIDES, left_right_known=False)
     warn(cohort.layout, "register", ids[1], "The T1w was not used: it has 2 slices.")
-    warn(cohort.layout, "register", ids[2], "The T1w was not used: it is | constant.")
+    warn(cohort.layout, "register", ids[2], "The T1w was not used: it is|constant.")
     warn(cohort.layout, "preprocess", ids[5], SIDES, left_right_known=False)
     shard = cohort.layout.bucket("verify", cohort.scans[1]["bucket"])
     rows = CANDIDATES.read(shard)
@@ -64,7 +64,7 @@ def test_every_stage_s_warning_is_in_the_table_in_the_order_of_the_stages(made):
         SIDES,
         "The T1w was not used: it has 2 slices.",
     ]
-    assert scans.loc[ids[2], "warning"] == "The T1w was not used: it is / constant."
+    assert scans.loc[ids[2], "warning"] == "The T1w was not used: it is/constant."
     assert scans.loc[ids[5], ["status", "warning"]].tolist() == ["excluded", SIDES]
     assert scans["warning"].notna().sum() == 3
 

@@ -83,6 +83,10 @@ def made(tmp_path_factory):
     return made
 
 
+#: What every page of a report gets.
+SHARED = {"version": "0", "title": "T", "tables_key": "0", "part": None}
+
+
 def section(made) -> report_changes.Changes | None:
     return report_changes.select(ReportTables(made.layout), made.layout, made.config)
 
@@ -107,7 +111,7 @@ def test_the_section_says_what_the_summary_says(made, tmp_path):
         '{% extends "base.html.j2" %}{% block body %}{% include "_changes.html.j2" %}{% endblock %}'
     )
     path = tmp_path / "index.html"
-    path.write_text(page.render(section={"content": content}, version="0", title="T"))
+    path.write_text(page.render(section={"content": content}, **SHARED))
     read = Page(path)
     words = read.words()
     assert "Participants with scans of several sessions: 1 (sessions followed 2)" in words
@@ -119,9 +123,8 @@ def test_the_section_says_what_the_summary_says(made, tmp_path):
 
 
 def test_a_page_with_both_sessions_at_each_lesion(made):
-    shared = {"version": "0", "title": "T"}
     pages = report.environment()
-    assert report_changes.write_pages(pages, shared, made.layout, made.config) == [NAME]
+    assert report_changes.write_pages(pages, SHARED, made.layout, made.config) == [NAME]
     read = Page(made.layout.changes_page(NAME))
     assert len(read.sources) == len(LESIONS)
     assert all((made.layout.root / source).exists() for source in read.sources)
@@ -136,8 +139,7 @@ def test_a_page_with_both_sessions_at_each_lesion(made):
 def test_pages_of_before_go(made):
     old = made.layout.changes_page("sub-GONE")
     old.write_text("")
-    shared = {"version": "0", "title": "T"}
-    report_changes.write_pages(report.environment(), shared, made.layout, made.config)
+    report_changes.write_pages(report.environment(), SHARED, made.layout, made.config)
     assert not old.exists()
 
 

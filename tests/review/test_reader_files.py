@@ -183,10 +183,11 @@ def test_a_run_says_which_readers_file_it_does_not_count(layout, capsys, monkeyp
     filled(layout).close()
     store.export(layout)
     monkeypatch.setattr(index, "run", lambda *_: [])
-    begin.begin(layout.root, layout, {})
+    config = configuration.defaults()
+    begin.begin(layout.root, layout, config)
     assert capsys.readouterr().err == ""
     emptied(layout.reader_file("A"))
-    begin.begin(layout.root, layout, {})
+    begin.begin(layout.root, layout, config)
     said = capsys.readouterr().err
     assert said.startswith("cmburden: warning: ") and said.count("\n") == 1
     assert "A.sqlite: is empty (0 bytes)" in said

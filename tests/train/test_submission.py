@@ -368,6 +368,6 @@ def test_slurm_need_not_be_waited_for_and_its_refusal_is_one_sentence(
 ):
     assert submission.run_jobs([tiny()], resources(tmp_path, "slurm", wait=False)) == 0
     assert capsys.readouterr().out.splitlines()[0] == f"7 {tmp_path / 'out'}"
-    wait_until(lambda: list((tmp_path / "jobs").glob("*_result.pkl")))
+    wait_until(lambda: list((tmp_path / "jobs").rglob("*_result.pkl")))
     with pytest.raises(CMBurdenError, match="invalid partition specified: nowhere"):
         submission.run_jobs([tiny()], resources(tmp_path, "slurm", partition="nowhere"))

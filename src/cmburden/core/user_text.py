@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from cmburden.core.errors import CMBurdenError, sentence
+from cmburden.core.errors import CMBurdenError
 
 #: Bytes of a user's file at most. A list of 50,000 participants fits.
 MOST_BYTES = 1_000_000
@@ -41,9 +41,9 @@ def text_of(path: Path) -> str:
             return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise CMBurdenError(f"{path}: is no text in UTF-8; save it as UTF-8") from None
-    except (OSError, ValueError) as error:
-        if sentence(error):
-            raise  # a file without permission
+    except PermissionError:
+        raise
+    except (OSError, ValueError):
         raise CMBurdenError(f"{path}: there is no such file; name an existing one") from None
     if stat.S_ISDIR(status.st_mode):
         raise CMBurdenError(f"{path}: there is no such file but a folder; name a file")

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cmburden.core import user_text
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.foreign import UnreadableFile, read_json_object
 from cmburden.index.names import BidsFile
 
 #: Names that filter files may use for an entity.
@@ -40,11 +40,10 @@ def filters_of(path: Path | str | None) -> dict[str, Filter]:
     """Content of a BIDS filter file: filters of ``t2starw`` (scans) and ``t1w``; {} if no file."""
     if not path:
         return {}
-    try:
-        content = read_json_object(path)
-    except UnreadableFile as error:
-        raise CMBurdenError(f"{path}: {error}; see config/README.md, BIDS filter file") from None
-    if not all(isinstance(value, dict) for value in content.values()):
+    content = user_text.json_of(user_text.text_of(Path(path)), str(path))
+    if not isinstance(content, dict) or not all(
+        isinstance(value, dict) for value in content.values()
+    ):
         raise CMBurdenError(
             f'{path}: write it as {{"t2starw": {{"acquisition": "highres"}}}}; see config/README.md'
         )

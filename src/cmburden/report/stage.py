@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -100,8 +99,8 @@ def tables_key(layout: Layout) -> str | None:
         return None
     with layout.report.open(encoding="utf-8") as stream:
         head = stream.read(_HEAD)
-    match = re.search(r'name="cmburden-tables" content="([0-9a-f]*)"', head)
-    return match.group(1) if match else None
+    key, quote, _ = head.partition('name="cmburden-tables" content="')[2].partition('"')
+    return key if quote else None
 
 
 def environment() -> jinja2.Environment:
