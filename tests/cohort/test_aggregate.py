@@ -11,6 +11,8 @@ import pytest
 
 from cmburden.cohort import candidates, phenotypes
 from cmburden.cohort import stage as aggregate
+from cmburden.cohort.runs import stage_runs
+from cmburden.core import remake
 from cmburden.core.errors import REASONS, CMBurdenError
 from cmburden.core.files import write_json
 from cmburden.core.keys import bucket_of
@@ -22,6 +24,7 @@ from cmburden.core.tables import (
     CURVES,
     LESION_CELLS,
     LESIONS,
+    MANIFEST,
     PARTICIPANTS,
     RUNS,
     SCANS,
@@ -268,6 +271,40 @@ def test_too_many_failures_fail_after_the_tables_exist(small):
     assert all(small.layout.table(name).exists() for name in TABLES)
     small.config["aggregate"]["max_failed_fraction"] = 0.5
     aggregate.check_failed_fraction(small.layout, small.config)
+
+
+def test_a_cohort_of_crashes_is_a_fault_of_the_machine(small):
+    for scan in small.scans:
+        outcome = Outcome("detect", scan["scan_id"], "failed", "crashed", "RuntimeError.")
+        outcome.write(small.layout.record("detect", scan["scan_id"]))
+    aggregate.run(small.layout, small.bids_dir, small.config)
+    said = r"\d of \d scans crashed .* the machine or CMBurden is at fault; .* cmburden retry"
+    with pytest.raises(CMBurdenError, match=said):
+        aggregate.check_failed_fraction(small.layout, small.config)
+    small.config["aggregate"]["max_crashed_fraction"] = 1.0
+    aggregate.check_failed_fraction(small.layout, small.config)
+
+
+def test_the_next_run_makes_those_anew_whose_record_is_torn(small):
+    gone, torn = small.scans[1]["scan_id"], small.scans[2]["scan_id"]
+    small.layout.record("detect", gone).unlink()
+    small.layout.record("verify", torn).write_text("{torn")
+    aggregate.run(small.layout, small.bids_dir, small.config)
+    # A missing record is planned by Snakemake itself.
+    assert remake.marked(small.layout) == [torn]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '{"stage": "detect"}', '{"stage": 1, "unit": "x"}']
+)
+def test_a_torn_record_of_a_run_is_left_out_and_said(small, content, caplog):
+    manifest = MANIFEST.read(small.layout.manifest)
+    before = stage_runs(small.layout, manifest, fabricate.BUCKETS)
+    torn = small.layout.run_record("preprocess", small.scans[0]["scan_id"])
+    assert torn.exists()
+    torn.write_text(content)
+    assert len(stage_runs(small.layout, manifest, fabricate.BUCKETS)) == len(before) - 1
+    assert f"preprocess/{torn.name}: this record of a run cannot be read" in caplog.text
 
 
 def test_wrong_settings_are_told_before_anything_is_written(small):

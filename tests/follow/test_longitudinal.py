@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmburden.core import config
+from cmburden.core import config, remake
 from cmburden.core.paths import Layout
 from cmburden.core.tables import FOLLOWED_SESSIONS, TRACKS
 from cmburden.follow import midspace
 from cmburden.follow import stage as longitudinal
 from cmburden.follow.midspace import ImagePair
-from cmburden.images.prepared import UnreadableDerivative
 
 SETTINGS = config.load()["longitudinal"]
 
@@ -169,12 +168,42 @@ def test_a_registration_that_gives_up_is_said(tmp_path, monkeypatch):
     assert tracks.empty and visits["status"].tolist() == ["not registered"] * 2
 
 
-def test_our_own_torn_file_stops_the_job_and_is_named(tmp_path, motions):
+def test_a_session_whose_file_is_torn_is_not_read_and_is_made_anew(tmp_path, motions):
     layout, scans, verify = study(tmp_path, [[(A, 0.9)], [(A, 0.9)]])
     mask = layout.brain_mask(scans[1])
     mask.write_bytes(mask.read_bytes()[:-20])
-    with pytest.raises(UnreadableDerivative, match=mask.name):
-        followed(layout, scans, verify)
+    tracks, visits = followed(layout, scans, verify)
+    assert tracks.empty
+    assert visits["status"].tolist() == ["followed", "not read"]
+    assert visits["scan_id"].isna().tolist() == [False, True]
+    assert remake.marked(layout) == [scans[1].scan_id]
+
+
+def test_one_participant_that_crashes_stops_no_other(tmp_path, motions, monkeypatch, caplog):
+    layout, scans, verify = study(tmp_path, [[(A, 0.9)], [(A, 0.9)]])
+
+    def crash(*_, **__):
+        raise ZeroDivisionError("of this participant")
+
+    monkeypatch.setattr(longitudinal, "presence", crash)
+    tracks, visits = followed(layout, scans, verify)
+    assert tracks.empty and visits["status"].tolist() == ["crashed"] * 2
+    assert "ZeroDivisionError: of this participant" in caplog.text
+    assert not list(tmp_path.rglob("tries/*/*.json"))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"motion": [1], "overlap": 1}'])
+def test_a_torn_registration_or_track_of_the_cache_is_made_again(tmp_path, motions, content):
+    layout, scans, verify = study(tmp_path, [[(A, 0.9)], [(A, 0.9)]])
+    wanted, _ = followed(layout, scans, verify)
+    assert len(wanted)
+    cache = layout.cached("longitudinal", "x").parents[1]
+    torn = [path for path in cache.rglob("*") if path.is_file()]
+    assert {path.suffix for path in torn} == {".json", ".parquet"}
+    for path in torn:
+        path.write_bytes(content)
+    again, _ = followed(layout, scans, verify)
+    assert again.equals(wanted)
 
 
 def test_a_shard_made_again_without_the_scan_is_not_zero_lesions(tmp_path, motions):

@@ -358,6 +358,23 @@ def not_run(study: Study) -> Verdict:
     return Verdict(row["status"], row["reason"], row["message"])
 
 
+def crashed(study: Study) -> Verdict:
+    study.image(head())
+    (scan,) = study.indexed()
+    # Settings that no configuration lets through stand for a bug.
+    preprocess.run(scan, study.layout, config.load()["preprocess"] | {"max_voxel_mm": None})
+    return study.recorded("preprocess", scan)
+
+
+def damaged(study: Study) -> Verdict:
+    study.image(head())
+    (scan,) = study.indexed()
+    save_preprocessed(study, scan, head(), AFFINE)
+    study.layout.preproc(scan).write_bytes(b"")
+    register.run(scan, study.layout, config.load()["register"] | AFFINE_ONLY)
+    return study.recorded("register", scan)
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
     """A reason, the status that goes with it, and a word of the message besides what to do."""
@@ -409,6 +426,8 @@ ROWS = (
     Row(duplicate, None, f"Same name as {NAME}"),
     Row(upstream, "failed", "failed at preprocess (empty_file)"),
     Row(upstream_of_detect, "failed", "preprocess", reason="upstream"),
+    Row(crashed, "failed", "TypeError: "),
+    Row(damaged, "failed", "desc-preproc_T2starw.nii.gz cannot be read (ValueError: it is empty"),
     Row(not_run, "failed", "preprocess: no record"),
 )
 

@@ -11,10 +11,12 @@ import tiny_models
 
 from cmburden.cohort import stage as aggregate
 from cmburden.core import config
+from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
+from cmburden.core.schema import Table
 from cmburden.core.stages import SCAN_STAGES
-from cmburden.core.tables import SCANS
+from cmburden.core.tables import CANDIDATES, SCANS
 from cmburden.index import stage as index
 from cmburden.report import stage as report
 from cmburden.run import jobs
@@ -116,6 +118,38 @@ def test_links_to_logs_open_them(done):
         assert len(links) == 1, page
         assert (page.parent / links[0]).resolve() == done.log("preprocess", SCAN).resolve()
         assert (page.parent / links[0]).exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 torn"])
+def test_a_torn_shard_is_removed_so_that_the_next_run_makes_it(done, settings, content):
+    shard = done.bucket("detect", 0)
+    sound = shard.read_bytes()
+    shard.write_bytes(content)
+    with pytest.raises(SystemExit, match=r"was damaged .* and is removed; run again"):
+        jobs.bucket_job("verify", job(settings, "verify", "0", bucket="0"))
+    assert not shard.exists()
+    jobs.bucket_job("detect", job(settings, "detect", "0", bucket="0"))
+    assert shard.read_bytes() == sound
+
+
+def test_a_flipped_bit_of_a_shard_is_no_other_number(tmp_path):
+    path = tmp_path / "bucket-0.parquet"
+    rows = [{"scan_id": f"s{k}", "candidate_id": k, "p_cnn": k / 997} for k in range(500)]
+    table = Table(
+        "t", "a row", ("candidate_id",), tuple(c for c in CANDIDATES.columns if c.name in rows[0])
+    )
+    table.write(path, rows)
+    content, seen = path.read_bytes(), 0
+    wanted = table.read(path)
+    for place in range(40, len(content) - 400, 37):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 8]) + content[place + 1 :])
+        try:
+            read = table.read(path)
+        except CMBurdenError:
+            seen += 1
+        else:
+            assert read.equals(wanted)
+    assert seen > 50
 
 
 def test_a_record_of_before_logs_were_named_is_read(done, tmp_path):

@@ -27,7 +27,8 @@ rule longitudinal:
         plan.paths.benchmark("longitudinal", "{bucket}")
     threads: 1
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: 60 * attempt,
+        mem_mb=lambda w, attempt: 4000 * (1 if attempt == 1 else 3),
+        runtime=lambda w, attempt: 60 * (1 if attempt == 1 else 3),
+        restart=lambda w, attempt: int(workflow.is_main_process or attempt > 1),
     script:
         "../scripts/longitudinal.py"

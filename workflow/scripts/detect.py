@@ -1,3 +1,3 @@
 from cmburden.run import jobs
 
-jobs.bucket_job("detect", snakemake)  # noqa: F821
+jobs.supervised(jobs.bucket_job, "detect", snakemake)  # noqa: F821

@@ -1,3 +1,3 @@
 from cmburden.run import jobs
 
-jobs.longitudinal_job(snakemake)  # noqa: F821
+jobs.supervised(jobs.longitudinal_job, "longitudinal", snakemake)  # noqa: F821

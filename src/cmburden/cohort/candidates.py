@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cmburden.core.errors import CMBurdenError, sentence
+from cmburden.core.errors import DamagedFile, sentence
 from cmburden.core.files import whole_file
 from cmburden.core.keys import lesion_numbers
 from cmburden.core.paths import Layout
@@ -102,8 +102,8 @@ def _readable(path: Path, read: Callable[..., Any], **options: Any) -> Any:
     except (OSError, KeyError, pa.ArrowException) as error:
         if sentence(error):
             raise  # a closed folder: the table itself may be sound
-        raise CMBurdenError(
-            f"{path}: not a readable table of candidates ({error}); remove it and run again"
+        raise DamagedFile(
+            path, f"not a readable table of candidates: {error}", "remove it and run again"
         ) from error
 
 

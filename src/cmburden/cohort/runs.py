@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from typing import Any
 
 import pandas as pd
 
 from cmburden.cohort import changes
 from cmburden.core import stages
+from cmburden.core.files import read_json
 from cmburden.core.keys import bucket_of
 from cmburden.core.paths import Layout
+from cmburden.core.tables import RUNS
+
+_LOG = logging.getLogger(__name__)
+#: Types of a record's values.
+_KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
 
 
 def stage_runs(layout: Layout, manifest: pd.DataFrame, buckets: int) -> list[dict[str, Any]]:
@@ -28,8 +34,24 @@ def stage_runs(layout: Layout, manifest: pd.DataFrame, buckets: int) -> list[dic
     later = (stages.AGGREGATE.name, stages.REPORT.name)
     rows = []
     for path in sorted((layout.work / "runs").glob("*/*.json")):
-        row = json.loads(path.read_text(encoding="utf-8"))
+        row = read_json(path)
+        if not _is_run(row):
+            _LOG.warning("%s/%s: this record of a run cannot be read", path.parent.name, path.name)
+            continue
         stage, unit = row["stage"], str(row["unit"]).removeprefix("bucket-")
         if stage not in later and (stage not in units or unit in units[stage]):
             rows.append(row)
     return rows
+
+
+def _is_run(row: Any) -> bool:
+    """Whether ``row`` is what ``provenance.write_run`` writes, and not a torn record."""
+    return (
+        isinstance(row, dict)
+        and row.keys() == set(RUNS.names)
+        and all(
+            isinstance(row[column.name], _KINDS[column.kind])
+            or (column.nullable and row[column.name] is None)
+            for column in RUNS.columns
+        )
+    )

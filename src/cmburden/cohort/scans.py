@@ -11,6 +11,7 @@ import pandas as pd
 
 from cmburden.cohort.patterns import pattern_of
 from cmburden.cohort.verdicts import Verdicts, candidates_of, settle
+from cmburden.core.carry_out import read_record
 from cmburden.core.errors import with_advice
 from cmburden.core.paths import Layout
 from cmburden.core.remarks import join
@@ -83,7 +84,7 @@ def _fate(
     finished: list[str] = []
     remarks: list[str] = []
     for stage in RECORDED_STAGES:
-        outcome = _outcome(layout, stage, scan_id)
+        outcome = read_record(layout, stage, scan_id)
         if outcome.ok and stage == "verify":
             outcome = _as_in_shard(outcome, bucket, shards)
         fate |= {name: outcome.measures[name] for name in _MEASURES if name in outcome.measures}
@@ -115,15 +116,6 @@ def _as_in_shard(outcome: Outcome, bucket: int, shards: Shards) -> Outcome:
     if outcome.measures.get("n_kept", n_kept) != n_kept:
         return _not_run(outcome.stage, outcome.scan_id, "its bucket was made again without it")
     return outcome
-
-
-def _outcome(layout: Layout, stage: str, scan_id: str) -> Outcome:
-    try:
-        return Outcome.read(layout.record(stage, scan_id))
-    except FileNotFoundError:
-        return _not_run(stage, scan_id, "no record")
-    except (ValueError, TypeError) as error:
-        return _not_run(stage, scan_id, f"its record cannot be read ({error})")
 
 
 def _not_run(stage: str, scan_id: str, why: str) -> Outcome:

@@ -28,7 +28,7 @@ from cmburden.cohort.scans import (
     with_review,
 )
 from cmburden.core import stages, table_set
-from cmburden.core.errors import CMBurdenError
+from cmburden.core.errors import ILL, CMBurdenError
 from cmburden.core.files import write_json
 from cmburden.core.keys import hash_of
 from cmburden.core.paths import COHORT_TABLES, Layout
@@ -181,18 +181,29 @@ def _wanted_columns(config: dict[str, Any]) -> Wanted:
 
 
 def check_failed_fraction(layout: Layout, config: dict[str, Any]) -> None:
-    """Raise where more scans failed than config ``aggregate.max_failed_fraction`` allows.
+    """Raise where more scans failed, or crashed, than the configuration allows.
 
-    Excluded scans count neither as failed nor as read. Call this function once the tables and the
-    report exist, so that the user can look at them.
+    ``aggregate.max_failed_fraction`` is the largest share of failed scans, and
+    ``aggregate.max_crashed_fraction`` that of scans whose work crashed: if many do, the machine or
+    CMBurden is at fault. Excluded scans count neither as failed nor as read. Call this function
+    once the tables and the report exist, so that the user can look at them.
     """
-    allowed = config["aggregate"]["max_failed_fraction"]
-    status = SCANS.read(layout.table("scans"))["status"].value_counts()
+    scans = SCANS.read(layout.table("scans"))
+    status = scans["status"].value_counts()
     failed, tried = int(status.get("failed", 0)), int(status.get("failed", 0) + status.get("ok", 0))
+    allowed = config["aggregate"]["max_failed_fraction"]
     if tried and failed / tried > allowed:
         raise CMBurdenError(
             f"{failed} of {tried} scans failed ({failed / tried:.0%}), above "
             f"aggregate.max_failed_fraction {allowed:g}; see {layout.report} for the reasons"
+        )
+    crashed = int(scans["reason"].isin(ILL).sum())
+    allowed = config["aggregate"]["max_crashed_fraction"]
+    if tried and crashed / tried > allowed:
+        raise CMBurdenError(
+            f"{crashed} of {tried} scans crashed ({crashed / tried:.0%}), above "
+            f"aggregate.max_crashed_fraction {allowed:g}: the machine or CMBurden is at fault; "
+            f"read one of the logs that {layout.report} names, then cmburden retry {layout.root}"
         )
 
 

@@ -1,12 +1,15 @@
 """The skeleton of the stages that work through scans: one scan a job, or a bucket of scans a job.
 
 A stage says in a callback what it does with one scan. The rest is equal for all stages and stands
-here: records, shards, run files, skipped scans, and the stop after several failures in a row.
+here: records, shards, run files, skipped scans, and what becomes of an error. Whatever goes wrong
+with one scan is that scan's record. Only what a person mends (a full disk, a folder without
+permission, a mistake in the configuration) ends the job.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +18,21 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import pandas as pd
 
-from cmburden.core.errors import CMBurdenError, ScanError, with_advice
+from cmburden.core import remake, tries
+from cmburden.core.errors import (
+    ILL,
+    CMBurdenError,
+    DamagedFile,
+    ScanError,
+    sentence,
+    short_text,
+    with_advice,
+)
+from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
 from cmburden.core.provenance import write_run
 from cmburden.core.scan import Outcome, Scan
-from cmburden.core.schema import Table
+from cmburden.core.schema import BrokenContract, Table
 
 _LOG = logging.getLogger(__name__)
 
@@ -104,18 +117,45 @@ def measured(measures: dict[str, Any]) -> Iterator[None]:
         raise
 
 
-def scan(job: Job, one: Scan, work: Callable[[], Done]) -> Outcome:
-    """Do ``work`` for the scan ``one``; write its record and its run file.
+class RestartJob(CMBurdenError):
+    """Several scans crashed one after the other: another process shall try them before they count.
 
-    A ``ScanError`` of ``work`` becomes the outcome's status and reason. Every other error ends the
-    job.
+    Raised once: what crashes in the new process as well is recorded.
     """
-    started = time.perf_counter()
-    result: Done | ScanError
+
+
+def attempt(job: Job, unit: str, one: Scan, work: Callable[[], Done]) -> Done | ScanError:
+    """Do ``work`` for a scan of the job ``unit``; whatever goes wrong with it is returned.
+
+    An error that is no ``ScanError`` is ``crashed``, and its traceback is in the job's log. A
+    damaged file of an earlier stage is ``damaged``: the next run makes the scan anew.
+
+    Raises
+    ------
+    CMBurdenError, OSError
+        What a person mends (``core.errors.sentence``): it is no fault of the scan.
+    """
+    key = hash_of(job.version, job.settings, job.weights_sha256, one.content_key)
     try:
-        result = work()
+        with tries.counted(job.layout.tries(job.stage, unit), one.scan_id, key):
+            return work()
     except ScanError as error:
-        result = error
+        return error
+    except DamagedFile as error:
+        _LOG.error("%s: %s", one.scan_id, error)
+        remake.mark(job.layout, one.scan_id)
+        return ScanError("damaged", f"{error.path.name} cannot be read ({error.fault}).")
+    except Exception as error:
+        if sentence(error) is not None and not isinstance(error, BrokenContract):
+            raise
+        _LOG.exception("%s: crashed", one.scan_id)
+        return ScanError("crashed", f"{short_text(error)}.")
+
+
+def scan(job: Job, one: Scan, work: Callable[[], Done]) -> Outcome:
+    """Do ``work`` for the scan ``one`` (:func:`attempt`); write its record and its run file."""
+    started = time.perf_counter()
+    result = attempt(job, one.scan_id, one, work)
     seconds = time.perf_counter() - started
     job.write_run(one.scan_id, seconds)
     if isinstance(result, ScanError):
@@ -165,14 +205,14 @@ class Bucket:
     """The scans of one job, and the stages before that each scan must have passed.
 
     ``skipped`` is the message in the record of a scan that has not passed. After
-    ``max_failures_in_a_row`` failed scans the machine is held to be at fault; None: never.
+    ``max_failures_in_a_row`` scans that crashed one after the other, another process tries again.
     """
 
     number: int
     scans: list[Scan]
     after: tuple[str, ...]
     skipped: str
-    max_failures_in_a_row: int | None = None
+    max_failures_in_a_row: int = 5
 
 
 def bucket(
@@ -190,31 +230,32 @@ def bucket(
 
     Raises
     ------
-    CMBurdenError
-        When ``unit.max_failures_in_a_row`` scans fail one after the other.
+    RestartJob
+        The first time that ``unit.max_failures_in_a_row`` scans crash one after the other.
     """
     began = time.monotonic()
+    name = f"bucket-{unit.number}"
+    path = job.layout.tries(job.stage, name)
     shard: list[pd.DataFrame] = []
-    failures = 0
+    crashes = 0
     for one in unit.scans:
         status = failed_before(job.layout, one, unit.after)
         if status is not None:
             job.skip(one, status, unit.skipped)
             continue
         started = time.monotonic()
-        try:
-            done = work(one)
-        except ScanError as error:
-            failures += 1
-            _LOG.error("%s: %s", one.scan_id, error)
-            job.failed(one, error)
-            if failures == unit.max_failures_in_a_row:
-                raise CMBurdenError(
-                    f"bucket {unit.number}: {failures} scans failed in a row, last {one.scan_id} "
-                    f"({error.reason}); check device and model, then run again"
-                ) from error
+        done = attempt(job, name, one, functools.partial(_checked, work, one, table))
+        if isinstance(done, ScanError):
+            _LOG.error("%s: %s", one.scan_id, done)
+            job.failed(one, done)
+            crashes = crashes + 1 if done.reason in ILL else 0
+            if crashes == unit.max_failures_in_a_row and tries.first_restart(path):
+                raise RestartJob(
+                    f"bucket {unit.number}: {crashes} scans crashed in a row, last {one.scan_id}; "
+                    "they are tried again in another process; check device and model"
+                )
             continue
-        failures = 0
+        crashes = 0
         if done.rows is not None:
             shard.append(done.rows)
         job.record(
@@ -229,13 +270,35 @@ def bucket(
         )
     rows = pd.concat(shard) if shard else table.frame([])
     table.write(job.layout.bucket(job.stage, unit.number), rows, note=note)
-    job.write_run(f"bucket-{unit.number}", time.monotonic() - began, network.device_name)
+    job.write_run(name, time.monotonic() - began, network.device_name)
+    tries.forget_restart(path)
+
+
+def _checked(work: Callable[[Scan], Done], one: Scan, table: Table) -> Done:
+    """Result of ``work`` for a scan, whose rows keep the contract ``table``.
+
+    A row that does not would otherwise make the shard of all scans impossible.
+    """
+    done = work(one)
+    if done.rows is not None:
+        table.arrow(done.rows)
+    return done
 
 
 def failed_before(layout: Layout, one: Scan, stages: tuple[str, ...]) -> str | None:
     """Status of the first of ``stages`` that did not succeed with a scan; None where all did."""
     for stage in stages:
-        before = Outcome.read(layout.record(stage, one.scan_id))
+        before = read_record(layout, stage, one.scan_id)
         if not before.ok:
             return before.status
     return None
+
+
+def read_record(layout: Layout, stage: str, scan_id: str) -> Outcome:
+    """The scan's record of ``stage``. The next run makes a scan anew whose record is torn."""
+    path = layout.record(stage, scan_id)
+    outcome = Outcome.read(path)
+    if not outcome.was_run and path.exists():
+        _LOG.warning("%s: %s", scan_id, outcome.message)
+        remake.mark(layout, scan_id)
+    return outcome

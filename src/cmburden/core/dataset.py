@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cmburden import __version__
-from cmburden.core.files import whole_file, write_json
+from cmburden.core.files import read_json, whole_file, write_json
 from cmburden.core.foreign import UnreadableFile, read_json_object
 from cmburden.core.paths import Layout
 
@@ -57,18 +57,22 @@ def write_description(layout: Layout, bids_dir: Path) -> None:
         ],
         "SourceDatasets": [{"DOI": doi} if isinstance(doi, str) else {"URL": "bids:raw:"}],
     }
-    written: dict[str, Any] = {}
+    stored = read_json(layout.description)
     if layout.description.exists():
-        try:
-            written = read_json_object(layout.description)
-            before = written["GeneratedBy"][0]["Version"]
-        except (UnreadableFile, KeyError, IndexError, TypeError):
-            written, before = {}, "unknown"
+        before = _version_of(stored)
         if before != __version__:
             logging.warning("%s was made by version %s, now %s", layout.root, before, __version__)
-    if written != description:
+    if stored != description:
         write_json(layout.description, description)
     ignored = "\n".join(IGNORED) + "\n"
-    if not layout.bidsignore.exists() or layout.bidsignore.read_text(encoding="utf-8") != ignored:
+    if not layout.bidsignore.exists() or layout.bidsignore.read_bytes() != ignored.encode():
         with whole_file(layout.bidsignore) as temporary:
             temporary.write_text(ignored, encoding="utf-8")
+
+
+def _version_of(description: Any) -> str:
+    """Version of CMBurden in a stored ``description``; "unknown" of a torn or a foreign one."""
+    try:
+        return str(description["GeneratedBy"][0]["Version"])
+    except (KeyError, IndexError, TypeError):
+        return "unknown"

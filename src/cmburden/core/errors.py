@@ -10,6 +10,7 @@ reason code, and the cohort goes on.
 from __future__ import annotations
 
 import errno
+import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -48,9 +49,16 @@ REASONS: dict[str, str] = {
     "rec_not_chosen": "to use this one, choose the reconstruction in the BIDS filter file",
     "filtered": "excluded by the configured filters",
     "duplicate": "another file gives the same scan",
+    "crashed": "read the job's log; to run the scan again: cmburden retry; if it crashes again, "
+    "report it with the log, or leave the scan out",
+    "damaged": "run again: CMBurden makes the damaged file anew",
     "upstream": "see the stage that failed before",
     "not_run": "run again: the stage has left no result for this scan",
 }
+
+
+#: Reasons that a machine or a model that is ill gives, rather than the scan.
+ILL = ("crashed", "score")
 
 
 def with_advice(reason: str, fact: str) -> str:
@@ -60,6 +68,18 @@ def with_advice(reason: str, fact: str) -> str:
 
 class CMBurdenError(Exception):
     """A mistake that the user can mend; ``str(error)`` is one sentence: what, where, what to do."""
+
+
+class DamagedFile(CMBurdenError):
+    """A file that CMBurden made is missing or cannot be read; ``path`` names the file.
+
+    ``fault`` is what is wrong with it, without the path, for a record of one scan.
+    """
+
+    def __init__(self, path: Path, fault: str, advice: str):
+        super().__init__(f"{path}: cannot be read ({fault}); {advice}")
+        self.path = path
+        self.fault = fault
 
 
 #: Errors of the operating system that the user mends: errno -> advice. An error with another errno
@@ -92,6 +112,29 @@ def sentence(error: BaseException, named: Iterable[str] = ()) -> str | None:
     if wrong_path and str(error.filename) in {str(Path(name)) for name in named}:
         return f"{where}{error.strerror}; name another"
     return None
+
+
+#: A path from the root on, in the text of an exception: it may name a person's folder.
+_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\"<>|:;,()]*[/\\][^\s'\"<>|:;,()]*")
+#: Longest text of an exception in a record, and longest text that is searched for paths.
+_LONGEST_TEXT, _LONGEST_SEARCHED = 200, 2000
+
+
+def short_text(error: BaseException) -> str:
+    """Type of ``error`` and the start of its text, without paths, for a scan's record.
+
+    >>> short_text(ValueError("no /data/sub-Smith/x.nii: wrong shape"))
+    'ValueError: no PATH: wrong shape'
+    """
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = " ".join(printable(text[:_LONGEST_SEARCHED]).split())
+    text = _PATH.sub("PATH", text)[:_LONGEST_TEXT].rstrip(".")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def printable(text: str) -> str:
+    """``text`` without characters that no UTF-8 file can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def exit_code(

@@ -160,6 +160,15 @@ class Layout:
     def record(self, stage: str, scan_id: str) -> Path:
         return self.work / "records" / stage / f"{scan_id}.json"
 
+    def tries(self, stage: str, unit: str) -> Path:
+        """How often the process of a job ended without a word while it worked on a scan."""
+        return self.work / "tries" / stage / f"{unit}.json"
+
+    @property
+    def remake(self) -> Path:
+        """Folder with an empty file, named by its scan_id, for each scan to be made anew."""
+        return self.work / "remake"
+
     @property
     def lock(self) -> Path:
         """Lock of the one command that works on this folder."""

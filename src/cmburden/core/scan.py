@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import math
 from pathlib import Path
 from typing import Any
 
-from cmburden.core.files import write_json
+from cmburden.core.errors import printable, with_advice
+from cmburden.core.files import read_json, write_json
+
+_LOG = logging.getLogger(__name__)
 
 #: Measure of preprocess, and column of `scans`: the header says which side is the person's left.
 LEFT_RIGHT = "left_right_known"
@@ -66,9 +71,83 @@ class Outcome:
         """Of the record of preprocess: False where the scan's header has no orientation."""
         return self.measures.get(LEFT_RIGHT) is not False
 
+    @property
+    def was_run(self) -> bool:
+        """False of a stage that left no result that can be read."""
+        return self.reason != "not_run"
+
     def write(self, path: Path) -> None:
-        write_json(path, dataclasses.asdict(self))
+        """Write the record. No measure can prevent this: what JSON cannot hold becomes null.
+
+        The message then names the measure.
+        """
+        measures = {name: _storable(value) for name, value in self.measures.items()}
+        lost = sorted(name for name, value in measures.items() if value is _LOST)
+        content = dataclasses.asdict(dataclasses.replace(self, measures={}))
+        for name in ("message", "reason", "log"):
+            if content[name] is not None:
+                content[name] = printable(content[name])
+        if lost:
+            _LOG.warning("%s: %s is no finite number", self.scan_id, ", ".join(lost))
+            said = f"What was measured is no finite number: {', '.join(lost)}."
+            content["message"] = " ".join(filter(None, (content["message"], said)))
+        stored = {name: None if value is _LOST else value for name, value in measures.items()}
+        write_json(path, content | {"measures": stored})
 
     @classmethod
     def read(cls, path: Path) -> Outcome:
-        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+        """The record ``path`` (``Layout.record``), failed as not_run where there is none.
+
+        A torn record, or one of another version, is no record: nothing that it says can be trusted.
+        """
+        path = Path(path)
+        content = read_json(path)
+        if isinstance(content, dict) and _is_record(content):
+            return cls(**content)
+        stage, scan_id = path.parent.name, path.stem
+        fault = "its record cannot be read" if path.exists() else "no record"
+        message = with_advice("not_run", f"{stage}: {fault}.")
+        return cls(stage, scan_id, "failed", "not_run", message)
+
+
+_TEXT, _NUMBER = (str, type(None)), (int, float, type(None))
+#: Types of a record's values.
+_FIELDS: dict[str, tuple[type, ...]] = {
+    "stage": (str,),
+    "scan_id": (str,),
+    "status": (str,),
+    "reason": _TEXT,
+    "message": _TEXT,
+    "seconds": _NUMBER,
+    "version": (int,),
+    "log": _TEXT,
+    "measures": (dict,),
+}
+#: Stands for a measure that a record cannot hold.
+_LOST = object()
+
+
+def _is_record(content: dict[str, Any]) -> bool:
+    """Whether ``content`` holds what a record holds, and nothing else."""
+    known = content.keys() <= _FIELDS.keys() and {"stage", "scan_id", "status"} <= content.keys()
+    return (
+        known
+        and all(isinstance(value, _FIELDS[name]) for name, value in content.items())
+        and content["status"] in ("ok", "failed", "excluded")
+    )
+
+
+def _storable(value: Any) -> Any:
+    """``value`` as a record holds it: a NumPy number is Python's; _LOST where JSON has none."""
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, (bool, int, type(None))):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else _LOST
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        return _LOST

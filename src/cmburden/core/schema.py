@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cmburden.core.errors import CMBurdenError, sentence
+from cmburden.core.errors import CMBurdenError, DamagedFile, sentence
 from cmburden.core.files import whole_file
 
-PARQUET = {"compression": "zstd", "version": "2.6"}
+#: Pages carry a checksum: a flipped bit is an error and not another number.
+PARQUET = {"compression": "zstd", "version": "2.6", "write_page_checksum": True}
 
 
 class BrokenContract(CMBurdenError, ValueError):
@@ -153,16 +154,16 @@ class Table:
     def read(self, path: Path) -> pd.DataFrame:
         """Read a table that ``write`` wrote, with pandas' nullable types: missing is not zero."""
         try:
-            table = pq.read_table(path, partitioning=None)
+            table = pq.read_table(path, partitioning=None, page_checksum_verification=True)
         except FileNotFoundError as error:
             raise CMBurdenError(
                 f"{path}: is not there; was the output folder's run finished?"
             ) from error
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowException) as error:
             if sentence(error):
                 raise  # a folder without permission: the table may be sound
-            raise CMBurdenError(
-                f"{path}: not a readable Parquet table ({error}); remove it and run again"
+            raise DamagedFile(
+                path, f"not a readable Parquet table: {error}", "remove it and run again"
             ) from error
         missing = [name for name in self.names if name not in table.column_names]
         if missing:

@@ -494,7 +494,7 @@ LESION_CELLS = Table(
 )
 
 #: Outcomes of a session in `longitudinal`.
-FOLLOWED_STATUSES = ("followed", "not read", "not registered", "not alike")
+FOLLOWED_STATUSES = ("followed", "not read", "not registered", "not alike", "crashed")
 
 FOLLOWED_SESSIONS = Table(
     "followed_sessions",

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from cmburden.core import carry_out, resources, stages, tables
+from cmburden.core.arrays import read_arrays, write_arrays
 from cmburden.core.carry_out import Bucket, Done, Job, Late
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.files import whole_file
 from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
@@ -119,10 +120,8 @@ def run(
 
     Raises
     ------
-    CMBurdenError
-        When ``max_failures_in_a_row`` scans fail one after the other: the machine is at fault.
-    UnreadableDerivative
-        When a file that preprocess wrote cannot be read.
+    RestartJob
+        The first time that ``max_failures_in_a_row`` scans crash one after the other.
     """
     folder = resources.root() / settings["model"]
     checksum = weights_hash(of_detector(folder))
@@ -132,7 +131,8 @@ def run(
     def candidates_of(scan: Scan) -> Done:
         key = hash_of(VERSION, asked, checksum, *checksums(scan, layout))
         cached, views = layout.cached(STAGE, key), layout.cached(STAGE, key, "npz")
-        if not (cached.exists() and views.exists()):
+        rows = _cached_rows(cached, views)
+        if rows is None:
             prepared = Prepared.read(scan, layout)
             network = detector()
             described = search_and_describe(
@@ -146,7 +146,7 @@ def run(
             )
             _save_views(views, described.views, described.voxels)
             tables.CANDIDATES.write(cached, _numbered(described.rows, scan))
-        rows = tables.CANDIDATES.read(cached)
+            rows = tables.CANDIDATES.read(cached)
         rows["scan_id"] = scan.scan_id  # a scan of equal content may have written the cache
         _LOG.info("%s: %d candidates", scan.scan_id, len(rows))
         return Done({"cache_key": key, "n_candidates": len(rows)}, rows=rows)
@@ -166,6 +166,22 @@ def run(
     )
 
 
+def _cached_rows(cached: Path, views: Path) -> pd.DataFrame | None:
+    """The candidates of a scan from the cache; None where one of the two files is torn or absent.
+
+    Both files must be whole: `verify` reads the views.
+    """
+    stored = read_arrays(views)
+    if stored is None or not {"views", "voxels", "owner"} <= stored.keys() or not cached.exists():
+        return None
+    try:
+        rows = tables.CANDIDATES.read(cached)
+    except CMBurdenError as error:
+        _LOG.warning("%s: made again", error)
+        return None
+    return rows if len(rows) == len(stored["views"]) else None
+
+
 def _numbered(rows: list[dict[str, Any]], scan: Scan) -> list[dict[str, Any]]:
     """``rows`` of candidates with the scan's id and the candidates' numbers from 0."""
     return [
@@ -180,10 +196,9 @@ def _save_views(path: Path, views: list[np.ndarray], voxels: list[np.ndarray]) -
     number of the candidate that each voxel belongs to.
     """
     owner = np.repeat(np.arange(len(voxels)), [len(extent) for extent in voxels])
-    with whole_file(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(
-            stream,
-            views=stacked(views),
-            voxels=np.concatenate([np.zeros((0, 3)), *voxels]).astype(np.int16),
-            owner=owner.astype(np.int32),
-        )
+    write_arrays(
+        path,
+        views=stacked(views),
+        voxels=np.concatenate([np.zeros((0, 3)), *voxels]).astype(np.int16),
+        owner=owner.astype(np.int32),
+    )

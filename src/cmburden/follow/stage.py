@@ -14,13 +14,15 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cmburden.core import provenance, resources, schema, stages, tables
-from cmburden.core.files import write_json
+from cmburden.core import provenance, remake, resources, schema, stages, tables, tries
+from cmburden.core.errors import CMBurdenError, sentence
+from cmburden.core.files import read_json, write_json
 from cmburden.core.keys import bucket_of, hash_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
@@ -28,7 +30,7 @@ from cmburden.follow import figure, midspace, sessions
 from cmburden.follow.midspace import Image, ImagePair
 from cmburden.follow.presence import Visit, presence
 from cmburden.follow.tracks import Rates
-from cmburden.images.prepared import Prepared, checksums
+from cmburden.images.prepared import Prepared, UnreadableDerivative, checksums
 from cmburden.models.contract import load
 
 STAGE, VERSION = stages.LONGITUDINAL.name, stages.LONGITUDINAL.version
@@ -85,6 +87,7 @@ def run(
         lambda number: tables.CANDIDATES.read(layout.bucket(stages.VERIFY.name, number))
     )
     all_tracks, all_sessions = [], []
+    counts = layout.tries(STAGE, f"bucket-{bucket}")
     for participant, scans in sorted(people.items()):
         candidates = {}
         for scan in scans:
@@ -92,7 +95,7 @@ def run(
             rows = rows[rows["scan_id"] == scan.scan_id].reset_index(drop=True)
             if _was_read(layout, scan, rows):
                 candidates[scan.scan_id] = rows
-        of_person, tracks = follow(participant, scans, candidates, setup)
+        of_person, tracks = _follow_or_say(participant, scans, candidates, setup, counts)
         all_sessions.append(of_person)
         all_tracks.append(tracks)
         lesions = tracks["track_id"].nunique()
@@ -106,6 +109,42 @@ def run(
     )
 
 
+def _follow_or_say(
+    participant: str,
+    scans: list[Scan],
+    candidates: dict[str, pd.DataFrame],
+    setup: Setup,
+    counts: Path,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """:func:`follow`; what goes wrong with one participant stops no other.
+
+    A session whose image is damaged counts as not read, and the next run makes the image anew. If
+    the work crashes, or processes ended at it (``counts``: ``core.tries``), the sessions are
+    ``crashed``: their lesions are then not followed.
+    """
+    key = hash_of(VERSION, setup.settings, [scan.content_key for scan in scans])
+    try:
+        with tries.counted(counts, participant, key):
+            return follow(participant, scans, candidates, setup)
+    except UnreadableDerivative as error:
+        _LOG.error("%s: %s", error.scan_id, error)
+        remake.mark(setup.layout, error.scan_id)
+        others = {name: rows for name, rows in candidates.items() if name != error.scan_id}
+        return _follow_or_say(participant, scans, others, setup, counts)
+    except Exception as error:
+        if sentence(error) is not None:
+            raise
+        _LOG.exception("%s: its sessions are not followed", participant)
+    figure.remove(setup.layout, participant)
+    was_read = {scan.session_id for scan in scans if scan.scan_id in candidates}
+    rows = [
+        FollowedSession(participant, name, status="crashed" if name in was_read else "not read")
+        for name in dict.fromkeys(scan.session_id for scan in scans)
+    ]
+    of_person = tables.FOLLOWED_SESSIONS.frame([dataclasses.asdict(row) for row in rows])
+    return of_person, tables.TRACKS.frame([])
+
+
 def _joined(table: schema.Table, frames: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(frames) if frames else table.frame([])
 
@@ -114,10 +153,7 @@ def _was_read(layout: Layout, scan: Scan, candidates: pd.DataFrame) -> bool:
     """Whether all stages succeeded and the shard holds as many lesions as the record of verify."""
     measures: dict[str, Any] = {}
     for stage in stages.RECORDED_STAGES:
-        path = layout.record(stage, scan.scan_id)
-        if not path.exists():
-            return False
-        outcome = Outcome.read(path)
+        outcome = Outcome.read(layout.record(stage, scan.scan_id))
         if not outcome.ok:
             return False
         measures = outcome.measures
@@ -193,9 +229,12 @@ def _cached_tracks(
     """The tracks of ``key`` from the cache, or made from ``visits()``, with their pictures."""
     cached = setup.layout.cached(STAGE, key)
     if cached.exists():
-        tracks = tables.TRACKS.read(cached)
-        if figure.complete(tracks, setup.layout):
-            return tracks
+        try:
+            tracks = tables.TRACKS.read(cached)
+            if figure.complete(tracks, setup.layout):
+                return tracks
+        except CMBurdenError as error:
+            _LOG.warning("%s: made again", error)
     together = visits()
     tracks = presence(participant, together, setup.settings, setup.rates)
     figure.draw(tracks, together, setup.layout, participant)
@@ -255,13 +294,26 @@ def _registered(
     """The motion between two sessions, from the cache where these images were registered before."""
     hashes = [*checksums(one, layout), *checksums(other, layout)]
     cached = layout.cached(STAGE, hash_of("pair", midspace.VERSION, hashes), "json")
-    if not cached.exists():
-        try:
-            pair = midspace.register_pair(image(one), image(other))
-        except RuntimeError as error:
-            # ANTs gives up on two images that have nothing in common: they are not compared.
-            _LOG.warning("%s, %s: not registered (%s)", one.scan_id, other.scan_id, error)
-            return ImagePair(np.eye(4), 0.0, 0.0)
-        write_json(cached, dataclasses.asdict(pair) | {"motion": pair.motion.tolist()})
-    content = json.loads(cached.read_text(encoding="utf-8"))
-    return ImagePair(np.array(content["motion"]), content["overlap"], content["correlation"])
+    stored = _stored_pair(cached)
+    if stored is not None:
+        return stored
+    try:
+        pair = midspace.register_pair(image(one), image(other))
+    except RuntimeError as error:
+        # ANTs gives up on two images that have nothing in common: they are not compared.
+        _LOG.warning("%s, %s: not registered (%s)", one.scan_id, other.scan_id, error)
+        return ImagePair(np.eye(4), 0.0, 0.0)
+    write_json(cached, dataclasses.asdict(pair) | {"motion": pair.motion.tolist()})
+    return pair
+
+
+def _stored_pair(path: Path) -> ImagePair | None:
+    """The registration of two sessions from the cache; None where it is absent or torn."""
+    content = read_json(path)
+    try:
+        motion = np.array(content["motion"], dtype=float).reshape(4, 4)
+        pair = ImagePair(motion, float(content["overlap"]), float(content["correlation"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+    whole = np.isfinite([*motion.ravel(), pair.overlap, pair.correlation]).all()
+    return pair if whole else None

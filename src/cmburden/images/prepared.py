@@ -1,34 +1,32 @@
 """Reads a preprocessed scan: volume, brain mask and MARS regions, as earlier stages wrote them.
 
 If CMBurden's own file cannot be read, the machine is at fault and not the scan (a full disk, a copy
-that ended early). :class:`UnreadableDerivative` then stops the job.
+that ended early): :class:`UnreadableDerivative`. Files are read whole, with gzip's checksum:
+nibabel stops before it, so that a flipped bit would be another volume.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import zlib
+import gzip
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
-from cmburden.core.errors import CMBurdenError, sentence
+from cmburden.core.errors import DamagedFile, ScanError, sentence, short_text
 from cmburden.core.files import sha256_of_file
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
-from cmburden.images.volume import read_derivative
 
 
-class UnreadableDerivative(CMBurdenError):
-    """A file that an earlier stage wrote is missing or damaged; ``path`` names the file."""
+class UnreadableDerivative(DamagedFile):
+    """A file that an earlier stage wrote of ``scan_id`` is missing or damaged."""
 
-    def __init__(self, path: Path, scan: Scan, error: Exception):
-        super().__init__(
-            f"{path}: cannot be read ({error}); make it again: cmburden retry OUTPUT_DIR "
-            f"--scan {scan.scan_id}, then cmburden run"
-        )
-        self.path = path
+    def __init__(self, path: Path, scan_id: str, error: Exception):
+        advice = f"make it again: cmburden retry OUTPUT_DIR --scan {scan_id}, then cmburden run"
+        super().__init__(path, short_text(error), advice)
+        self.scan_id = scan_id
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +42,18 @@ class Prepared:
 
     @classmethod
     def read(cls, scan: Scan, layout: Layout) -> Prepared:
-        """Read the volume and the mask of ``scan``; UnreadableDerivative where one is damaged."""
+        """Read the volume and the mask of ``scan``.
+
+        Raises
+        ------
+        UnreadableDerivative
+            Where one of the files is damaged.
+        ScanError
+            not_finite, where the volume holds NaN or infinite voxels.
+        """
         data, affine = read_file(layout.preproc(scan), scan)
+        require_finite(data, "The prepared volume holds {} of {} voxels that are NaN or infinite.")
         mask, _ = read_file(layout.brain_mask(scan), scan)
-        if not np.isfinite(data).all():
-            # preprocess writes none: the file was damaged since. No lesion is seen in NaN.
-            error = ValueError("it holds NaN or infinite voxels")
-            raise UnreadableDerivative(layout.preproc(scan), scan, error)
         return cls(np.asarray(data, dtype=np.float32), mask > 0, affine)
 
 
@@ -70,16 +73,42 @@ def read_file(path: Path, scan: Scan) -> tuple[np.ndarray, np.ndarray]:
 
     Raises UnreadableDerivative where the file is missing or damaged.
     """
+    image = read_image(path, scan.scan_id)
+    return np.asanyarray(image.dataobj), image.affine
+
+
+def read_image(path: Path, scan_id: str) -> nib.Nifti1Image:
+    """The NIfTI image ``path`` of a scan, which ``save_volume`` wrote.
+
+    Raises UnreadableDerivative where the file is missing or damaged.
+    """
     try:
-        return read_derivative(path)
-    except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError) as error:
+        content = gzip.decompress(path.read_bytes())
+        if not content:
+            raise ValueError("it is empty")
+        image = nib.Nifti1Image.from_bytes(content)
+        np.asanyarray(image.dataobj)  # a file that is shorter than its header says
+    except Exception as error:  # nibabel raises many kinds
         if sentence(error) is not None:
             raise  # a closed folder or a full disk: the file itself may be sound
-        raise UnreadableDerivative(path, scan, error) from error
+        raise UnreadableDerivative(path, scan_id, error) from error
+    return image
+
+
+def require_finite(values: np.ndarray, message: str, reason: str = "not_finite") -> None:
+    """Raise ScanError where ``values`` hold NaN or infinity, which no comparison would notice.
+
+    ``message`` has two gaps: how many are not finite, and of how many.
+    """
+    bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+    if bad:
+        raise ScanError(reason, message.format(bad, values.size))
 
 
 def _sha256(path: Path, scan: Scan) -> str:
     try:
         return sha256_of_file(path)
-    except FileNotFoundError as error:
-        raise UnreadableDerivative(path, scan, error) from error
+    except OSError as error:
+        if sentence(error) is not None:
+            raise
+        raise UnreadableDerivative(path, scan.scan_id, error) from error

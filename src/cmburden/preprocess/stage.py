@@ -17,6 +17,7 @@ from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
 from cmburden.core.scan import LEFT_RIGHT, Outcome, Scan
 from cmburden.images import brain
+from cmburden.images.prepared import require_finite
 from cmburden.images.volume import load_volume, save_volume, sidecar
 from cmburden.preprocess import artefacts
 from cmburden.preprocess.bias import bias_field
@@ -59,6 +60,7 @@ def _preprocess(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
         check_mask(measures, settings)
         gain = bias_field(volume, mask) if settings["bias_correction"] else np.float32(1)
         corrected = volume.data / gain
+        require_finite(corrected, "Its bias field leaves {} of {} voxels NaN or infinite.")
         median = float(np.median(corrected[mask]))
         if not median > 0:  # nor NaN
             raise ScanError("not_brain", "What was taken for the brain has no signal.")

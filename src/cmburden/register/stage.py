@@ -39,7 +39,7 @@ def run(scan: Scan, layout: Layout, settings: dict[str, Any], log: str | None = 
 
 def _register(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
     """Write transform, regions and figure of a scan; ScanError where the result does not fit."""
-    before = Outcome.read(layout.record(stages.PREPROCESS.name, scan.scan_id))
+    before = carry_out.read_record(layout, stages.PREPROCESS.name, scan.scan_id)
     if not before.ok:
         raise ScanError(
             "upstream",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
+from cmburden.core.files import read_json
 from cmburden.core.paths import Layout
 from cmburden.report.overview import Arm, arms
 from cmburden.report.tables import ReportTables
@@ -28,6 +28,8 @@ REASON_WORDS = {
     "brain_mask": "implausible brain mask",
     "score": "score that is not a number",
     "registration": "not aligned to MNI152",
+    "crashed": "crashed, or its process was killed",
+    "damaged": "a damaged file of CMBurden",
     "no_scan": "no GRE or SWI scan",
     "no_access": "not readable on disk",
     "bad_name": "no BIDS name",
@@ -81,7 +83,7 @@ class Flow:
 
 def select(tables: ReportTables, layout: Layout) -> Flow:
     """The rows of everybody; reads ``layout.phenotype_problems``, which aggregate writes."""
-    path = layout.phenotype_problems
+    problems = read_json(layout.phenotype_problems)
     missing = tables.of(MissingReason, EVERYBODY)
     files = tables.of(FilesNotSearched, EVERYBODY)
     statuses = [_not_ok(tables, status) for status in ("failed", "excluded")]
@@ -95,7 +97,7 @@ def select(tables: ReportTables, layout: Layout) -> Flow:
         not_ok=[one for one in statuses if one.row["n"]],
         files=_in_words([(measure.reason, row) for measure, row in files]),
         arms=arms(tables),
-        problems=json.loads(path.read_text(encoding="utf-8")) if path.exists() else [],
+        problems=[str(one) for one in problems] if isinstance(problems, list) else [],
     )
 
 

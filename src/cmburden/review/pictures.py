@@ -133,7 +133,7 @@ class Pictures:
         try:
             image = nib.Nifti1Image.from_filename(path)
         except (OSError, EOFError, ValueError, zlib.error, ImageFileError) as error:
-            raise UnreadableDerivative(path, scan, error) from error
+            raise UnreadableDerivative(path, scan.scan_id, error) from error
         return image.shape, image.affine
 
     def place(self, scan_id: str, at: Point) -> tuple[str, str, str]:
@@ -189,7 +189,7 @@ class Pictures:
         try:
             content = path.stat()
         except OSError as error:
-            raise UnreadableDerivative(path, scan, error) from error
+            raise UnreadableDerivative(path, scan.scan_id, error) from error
         has_phase = scan.phase_path is not None and scan.phase_path.exists()
         key = hash_of(
             _VERSION,

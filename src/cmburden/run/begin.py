@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cmburden.core import config as configuration
-from cmburden.core import dataset, resources, table_set
+from cmburden.core import dataset, remake, resources, table_set
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
@@ -70,6 +70,16 @@ def remember(layout: Layout, chosen: settings.Settings, config: dict[str, Any]) 
     configuration.write(config, layout.run_config)
     if config["analysis_level"] != "part":
         configuration.write(chosen.kept(), layout.config)
+
+
+def remake_damaged(layout: Layout, config: dict[str, Any], *, dry_run: bool = False) -> None:
+    """Have Snakemake make those scans anew of which a file was damaged when the last run read it.
+
+    A dry run says so and removes nothing.
+    """
+    marked = remake.marked(layout) if dry_run else remake.forget_marked(layout, config["buckets"])
+    if marked:
+        print(f"{len(marked)} scans are made anew, since a file of theirs was damaged: {marked[0]}")
 
 
 def plan_for_snakemake(overrides: dict[str, Any], *, main: bool) -> Plan:

@@ -1,7 +1,11 @@
-"""Jobs of the workflow: a script calls one function, whose output goes to the job's log."""
+"""Jobs of the workflow: a script calls one function, whose output goes to the job's log.
+
+The jobs that work through scans run under a supervisor (``run.supervisor``).
+"""
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -10,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from cmburden.core import stages
-from cmburden.core.errors import CMBurdenError, sentence
+from cmburden.core.carry_out import RestartJob
+from cmburden.core.errors import CMBurdenError, DamagedFile, sentence
 from cmburden.core.files import locked, write_json
+from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.core.threads import bound_threads
+from cmburden.run import supervisor
 from cmburden.run.begin import plan_for_snakemake
 from cmburden.run.plan import Plan
 
@@ -23,17 +30,20 @@ _LONGEST_WAIT_S = 1800
 
 
 @contextmanager
-def logged(log: str, threads: int = 1) -> Iterator[None]:
+def logged(log: str, threads: int = 1, *, again: bool = False) -> Iterator[None]:
     """Send stdout, stderr and logging of this process to ``log``; limit the libraries' threads.
 
     An error that the user can mend ends the job with a sentence among Snakemake's messages.
+    ``again``: the log of the job's first process goes on.
     """
     bound_threads(threads)
     # If the log cannot be written (full disk), the cause of the job's failure must still be seen.
     logging.raiseExceptions = False
     try:
-        with _into(Path(log)):
+        with _into(Path(log), "a" if again else "w"):
             yield
+    except RestartJob:
+        sys.exit(supervisor.RESTART)
     except (CMBurdenError, OSError) as error:
         advice = sentence(error)
         if advice is None:
@@ -42,10 +52,10 @@ def logged(log: str, threads: int = 1) -> Iterator[None]:
 
 
 @contextmanager
-def _into(log: Path) -> Iterator[None]:
+def _into(log: Path, mode: str) -> Iterator[None]:
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        opened = log.open("w", buffering=1, encoding="utf-8")
+        opened = log.open(mode, buffering=1, encoding="utf-8")
     except OSError as error:
         raise CMBurdenError(
             f"{log}: the log cannot be written ({error.strerror}); make room for it and run again"
@@ -54,6 +64,10 @@ def _into(log: Path) -> Iterator[None]:
         logging.basicConfig(
             stream=stream, level=logging.INFO, format="%(levelname)s %(message)s", force=True
         )
+        # A fault within a library ends the process: its place in our code stands in the log.
+        here = not faulthandler.is_enabled()
+        if here:
+            faulthandler.enable(stream)
         try:
             yield
         except BaseException:
@@ -61,16 +75,36 @@ def _into(log: Path) -> Iterator[None]:
             raise
         finally:
             logging.getLogger().handlers.clear()
+            if here:
+                faulthandler.disable()
 
 
 def _plan(snakemake: Any) -> Plan:
     return plan_for_snakemake(snakemake.config, main=False)
 
 
-def scan_job(stage: str, snakemake: Any) -> None:
+def supervised(job: Callable[..., None], stage: str, snakemake: Any) -> None:
+    """Run ``job`` (:func:`scan_job`, :func:`bucket_job`, :func:`longitudinal_job`) of a stage.
+
+    If its process is killed at work on a scan, another one goes on: the cohort does not wait for
+    the scan. On a cluster the whole job is first tried again with more memory (rules of
+    workflow/rules: the resource ``restart``).
+    """
+    layout = Layout(snakemake.config.get("output_dir") or "derivatives")
+    wildcards = dict(snakemake.wildcards.items())
+    unit = wildcards["scan"] if "scan" in wildcards else f"bucket-{wildcards['bucket']}"
+    supervisor.watch(
+        lambda again: job(stage, snakemake, again=again),
+        layout.tries(stage, unit),
+        Path(snakemake.log[0]),
+        restart=bool(snakemake.resources.get("restart", 1)),
+    )
+
+
+def scan_job(stage: str, snakemake: Any, *, again: bool = False) -> None:
     """Run preprocess or register of one scan."""
     plan = _plan(snakemake)
-    with logged(snakemake.log[0], snakemake.threads):
+    with logged(snakemake.log[0], snakemake.threads, again=again):
         run = _scan_stage(stage)
         scan = plan.scans[snakemake.wildcards.scan]
         log = plan.layout.log_name(stage, scan.scan_id)
@@ -89,12 +123,13 @@ def _scan_stage(stage: str) -> Callable[..., Outcome]:
     return run
 
 
-def bucket_job(stage: str, snakemake: Any) -> None:
+def bucket_job(stage: str, snakemake: Any, *, again: bool = False) -> None:
     """Run detect or verify of one bucket."""
     plan = _plan(snakemake)
     bucket = snakemake.wildcards.bucket
     lock = plan.layout.bucket_lock(stage, bucket)
-    with logged(snakemake.log[0], snakemake.threads), _alone(lock):
+    log = snakemake.log[0]
+    with logged(log, snakemake.threads, again=again), _alone(lock), _sound_shards(plan.layout):
         run = _bucket_stage(stage)
         scans = [plan.scans[scan_id] for scan_id in plan.buckets[bucket]]
         log = plan.layout.log_name(stage, bucket)
@@ -112,17 +147,18 @@ def _bucket_stage(stage: str) -> Callable[..., None]:
     return run
 
 
-def longitudinal_job(snakemake: Any) -> None:
+def longitudinal_job(stage: str, snakemake: Any, *, again: bool = False) -> None:
     """Follow the participants with several sessions of one bucket."""
     plan = _plan(snakemake)
-    with logged(snakemake.log[0], snakemake.threads):
+    log = snakemake.log[0]
+    with logged(log, snakemake.threads, again=again), _sound_shards(plan.layout):
         from cmburden.follow import stage as follow
 
         bucket = snakemake.wildcards.bucket
         follow.run(
             plan.people[bucket],
             plan.layout,
-            plan.config["longitudinal"],
+            plan.config[stage],
             plan.config["verify"],
             plan.config["buckets"],
             int(bucket),
@@ -149,10 +185,24 @@ def _alone(lock: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _sound_shards(layout: Layout) -> Iterator[None]:
+    """Remove a shard that cannot be read: the next run makes it anew, from the cache."""
+    try:
+        yield
+    except DamagedFile as error:
+        if error.path.suffix != ".parquet" or error.path.parent.parent != layout.work:
+            raise
+        error.path.unlink(missing_ok=True)
+        raise CMBurdenError(
+            f"{error.path}: was damaged ({error.fault}) and is removed; run again: it is made anew"
+        ) from error
+
+
 def aggregate_job(snakemake: Any) -> None:
     """Write the cohort's tables."""
     plan = _plan(snakemake)
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0]), _sound_shards(plan.layout):
         from cmburden.cohort import stage as aggregate
 
         if plan.bids is None:

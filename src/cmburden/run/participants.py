@@ -152,6 +152,8 @@ def _prepared(request: Request, bids: Path, layout: Layout, chosen: Settings) ->
     begin.raise_gc_thresholds()
     scans = begin.begin(bids, layout, config)
     print(f"{len(scans)} scans found in {bids}", flush=True)
+    if config["analysis_level"] == "participant":
+        begin.remake_damaged(layout, config, dry_run=request.dry_run)
     if config["analysis_level"] == "part":
         print(
             "a part of the cohort is asked for: tables and report stay as they are; to make them "

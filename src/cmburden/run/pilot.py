@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.files import read_json
 from cmburden.core.keys import hash_of
 from cmburden.core.markdown import table as markdown_table
 from cmburden.core.paths import Layout
@@ -234,8 +234,9 @@ def _bucket_stage(pilot: _Pilot, stage: str) -> tuple[StageCost | None, float]:
 def _used_gpu(layout: Layout, stage: str) -> bool:
     """Whether a job of the stage names a device other than the processor."""
     devices = {
-        json.loads(path.read_text(encoding="utf-8"))["device"]
+        run["device"]
         for path in layout.run_record(stage, "x").parent.glob("*.json")
+        if isinstance(run := read_json(path), dict) and "device" in run
     }
     return bool(devices - {"cpu", "cached"})
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cmburden.core import tries
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.keys import bucket_of
 from cmburden.core.paths import Layout
@@ -47,6 +48,7 @@ def retry(layout: Layout, scan_ids: Collection[str] = (), *, dry_run: bool = Fal
         if chosen and not dry_run:
             for scan_id in chosen:
                 _forget(layout, scan_id)
+            tries.forget_all(layout)
             _forget_shards(layout, [known[scan_id] for scan_id in chosen])
     if chosen:
         bids = settings.of_tables(layout)["bids_dir"] or "BIDS_DIR"

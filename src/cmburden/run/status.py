@@ -100,9 +100,11 @@ def outcomes(layout: Layout, stage: str) -> Iterator[tuple[Outcome, float]]:
             continue  # being written
         try:
             path = folder / name
-            yield Outcome.read(path), path.stat().st_mtime
-        except (OSError, ValueError, TypeError):
+            outcome, written = Outcome.read(path), path.stat().st_mtime
+        except OSError:
             continue
+        if outcome.was_run:
+            yield outcome, written
 
 
 def fate(layout: Layout, scan_id: str) -> tuple[str, str]:

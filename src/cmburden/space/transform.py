@@ -9,10 +9,12 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
+from cmburden.core.errors import sentence
 from cmburden.core.files import whole_file
 from cmburden.core.paths import Layout
 from cmburden.images import geometry
-from cmburden.images.volume import open_image, save_volume
+from cmburden.images.prepared import UnreadableDerivative, read_image
+from cmburden.images.volume import save_volume
 from cmburden.space.ants import FLIP, ants_image, flipped, load_ants, matrix_and_offset
 
 if TYPE_CHECKING:
@@ -203,11 +205,24 @@ def load_transform(layout: Layout, scan_id: str) -> Transform:
     """The transform that ``save_transform`` wrote.
 
     The field of an older run is int16 with a scale, which nibabel multiplies.
+
+    Raises
+    ------
+    UnreadableDerivative
+        Where a file is missing or damaged.
     """
-    affine = load_ants().read_transform(str(layout.transform(scan_id, "affine.mat")))
+    path = layout.transform(scan_id, "affine.mat")
+    try:
+        matrix, offset = matrix_and_offset(load_ants().read_transform(str(path)))
+        if not (np.isfinite(matrix).all() and np.isfinite(offset).all()):
+            raise ValueError("it holds NaN or infinity")
+    except Exception as error:  # ITK and ANTs raise many kinds
+        if sentence(error) is not None:
+            raise
+        raise UnreadableDerivative(path, scan_id, error) from error
     warp = layout.transform(scan_id, "warp.nii.gz")
     if not warp.exists():
-        return Transform(*matrix_and_offset(affine))
-    image = open_image(warp)
+        return Transform(matrix, offset)
+    image = read_image(warp, scan_id)
     field = np.asarray(image.dataobj, dtype=np.float32)[..., 0, :]
-    return Transform(*matrix_and_offset(affine), field, flipped(image.affine))
+    return Transform(matrix, offset, field, flipped(image.affine))

@@ -115,9 +115,12 @@ def _enlarged(images: torch.Tensor) -> torch.Tensor:
 def _centred(output: torch.Tensor | tuple[torch.Tensor, ...] | list[torch.Tensor]) -> torch.Tensor:
     """(n, classes): the best score of each class of boxes about the middle, 0 without a box.
 
-    The middle is its own mirror image: the scores of a mirrored view need no turning back.
+    NaN where the network gave NaN for a view: a box at no place is not about the middle, and a view
+    without a box is no lesion. The middle is its own mirror image: the scores of a mirrored view
+    need no turning back.
     """
     output = output[0] if isinstance(output, (tuple, list)) else output
     near = NEAR_MM / VIEW_MM * VIEW_PIXELS
     centred = ((output[:, :2] - VIEW_PIXELS / 2).abs() < near).all(1, keepdim=True)
-    return torch.where(centred, output[:, 4:], torch.zeros_like(output[:, 4:])).amax(2)
+    best = torch.where(centred, output[:, 4:], torch.zeros_like(output[:, 4:])).amax(2)
+    return best.masked_fill(output.isnan().flatten(1).any(1)[:, None], torch.nan)

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from cmburden.core import carry_out, keys, resources, stages, tables
+from cmburden.core.arrays import read_arrays, write_arrays
 from cmburden.core.carry_out import Bucket, Done, Job, Late
-from cmburden.core.errors import ScanError
+from cmburden.core.errors import DamagedFile, ScanError
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
@@ -109,16 +110,14 @@ def run(
 
     def lesions_of(scan: Scan) -> Done:
         rows = candidates[candidates["scan_id"] == scan.scan_id].reset_index(drop=True)
-        before = Outcome.read(layout.record(stages.DETECT.name, scan.scan_id))
-        detect_key = before.measures["cache_key"]
-        crops = np.load(layout.cached(stages.DETECT.name, detect_key, "npz"), allow_pickle=False)
-        cached = layout.cached(STAGE, hash_of(VERSION, detect_key, checksum), "npz")
-        if not cached.exists():
-            with whole_file(cached) as temporary, temporary.open("wb") as stream:
-                np.savez_compressed(stream, scores=verifier()(crops["views"]))
-        scores = np.load(cached, allow_pickle=False)["scores"]
+        key, views, extents = _crops(scan, layout, len(rows))
+        cached = layout.cached(STAGE, hash_of(VERSION, key, checksum), "npz")
+        scores = _cached_scores(cached, len(rows))
+        if scores is None:
+            scores = verifier()(views)
+            _check_finite(scores, "score of YOLO")
+            write_arrays(cached, scores=scores)
         anatomy = ScanAnatomy.read(scan, layout)
-        extents = Extents(crops["voxels"], crops["owner"])
         judged = judge(rows, scores, scan.contrast, anatomy, model)
         judged = one_label_an_extent(judged, extents)
         prepared = Outcome.read(layout.record(stages.PREPROCESS.name, scan.scan_id))
@@ -142,6 +141,31 @@ def run(
         tables.CANDIDATES,
         note={"records": _records_hash(layout, scans)},
     )
+
+
+def _crops(scan: Scan, layout: Layout, number: int) -> tuple[str, np.ndarray, Extents]:
+    """Key, views (n, *SHAPE) and extents of the ``number`` candidates that `detect` cached.
+
+    Raises DamagedFile where the cache lacks them: `detect` makes them again.
+    """
+    record = layout.record(stages.DETECT.name, scan.scan_id)
+    key = str(Outcome.read(record).measures.get("cache_key"))
+    path = layout.cached(stages.DETECT.name, key, "npz")
+    crops = read_arrays(path)
+    advice = "run again: detect makes it anew"
+    if crops is None or not {"views", "voxels", "owner"} <= crops.keys():
+        raise DamagedFile(path, "its views are missing or damaged", advice)
+    if len(crops["views"]) != number:
+        raise DamagedFile(path, f"it holds {len(crops['views'])} of {number} candidates", advice)
+    return key, crops["views"], Extents(crops["voxels"], crops["owner"])
+
+
+def _cached_scores(path: Path, number: int) -> np.ndarray | None:
+    """Scores (n, classes) of ``number`` candidates from the cache; None where it lacks them."""
+    scores = (read_arrays(path) or {}).get("scores")
+    if scores is None or scores.shape != (number, len(CLASSES)) or not np.isfinite(scores).all():
+        return None
+    return scores
 
 
 def _records_hash(layout: Layout, scans: list[Scan]) -> str:
