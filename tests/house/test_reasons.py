@@ -196,8 +196,10 @@ def orientation(study: Study) -> Verdict:
 
 def slices(study: Study) -> Verdict:
     data, affine = t1w()
-    mixed = [*range(0, data.shape[2], 2), *range(1, data.shape[2], 2)]
-    study.image(np.clip(1.5 - data, 0, None)[:, :, mixed] * (data[:, :, mixed] > 0.1), affine)
+    thick = np.where(data > 0.1, 1.5 - data, data)[:, :, ::2]
+    order = list(range(thick.shape[2]))
+    order[25], order[26] = order[26], order[25]
+    study.image(thick[:, :, order], affine @ np.diag([1.0, 1.0, 2.0, 1.0]))
     return study.preprocessed()
 
 

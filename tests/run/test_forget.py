@@ -20,7 +20,7 @@ from cmburden.cohort import stage as aggregate
 from cmburden.core.keys import hash_of
 from cmburden.core.paths import COHORT_TABLES, Layout
 from cmburden.core.stages import version_of
-from cmburden.core.tables import CANDIDATES
+from cmburden.core.tables import CANDIDATES, ORDERS
 from cmburden.review import store
 from cmburden.run import cli
 from cmburden.run.traces import Traces
@@ -73,7 +73,9 @@ def made(tmp_path_factory) -> tuple[Layout, dict]:
     for reader in ("AA", "BB"):
         decisions = store.Store(layout, reader)
         for scan in cohort.scans:
-            decisions.decide({"scan_id": scan["scan_id"], "mode": "check", "note": "a note"})
+            decision = {"scan_id": scan["scan_id"], "mode": "review", "decision": "note"}
+            shown = {"blinded": False, "ordering": ORDERS[0], "content_key": scan["content_key"]}
+            decisions.decide(decision | shown | {"note": "a note"})
         decisions.close()
     aggregate.run(layout, cohort.bids_dir, cohort.config)
     write(layout.run_record("verify", "bucket-0"), json.dumps({"weights_sha256": "w"}).encode())
