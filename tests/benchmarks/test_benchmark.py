@@ -70,6 +70,7 @@ def test_arithmetic_is_counted(small):
     assert found.brain_ml == pytest.approx(small.mask.sum() * 3 / 1000, abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_scan_without_candidates(small):
     nothing = benchmark.measure(small, detector, verifier, SETTINGS | {"max_candidates": 0})
     assert (nothing.candidates, nothing.yolo_flops, nothing.yolo_flops_per_view) == (0, 0, None)

@@ -273,6 +273,7 @@ def test_too_many_failures_fail_after_the_tables_exist(small):
     aggregate.check_failed_fraction(small.layout, small.config)
 
 
+@pytest.mark.slow
 def test_a_cohort_of_crashes_is_a_fault_of_the_machine(small):
     for scan in small.scans:
         outcome = Outcome("detect", scan["scan_id"], "failed", "crashed", "RuntimeError.")
@@ -314,6 +315,7 @@ def test_wrong_settings_are_told_before_anything_is_written(small):
     assert not small.layout.cohort.exists()
 
 
+@pytest.mark.slow
 def test_most_recent_session_is_chosen_and_its_age_used(small):
     sessions = small.bids_dir / "sub-OATS007" / "sub-OATS007_sessions.tsv"
     sessions.parent.mkdir()
@@ -327,6 +329,7 @@ def test_most_recent_session_is_chosen_and_its_age_used(small):
     assert "session_gds" in people and "mmse_z" in people
 
 
+@pytest.mark.slow
 def test_no_date_and_no_name_is_in_a_table(small):
     """acq_time chooses the session, and stands in no file of the output but the log of problems."""
     sessions = small.bids_dir / "sub-OATS007" / "sub-OATS007_sessions.tsv"

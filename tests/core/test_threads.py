@@ -22,6 +22,7 @@ print({{pool["num_threads"] for pool in pools}} | {{torch.get_num_threads()}})
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["", "import torch"])
 def test_blas_openmp_and_torch_obey(before):
     program = PROGRAM.format(before=before, number=1)

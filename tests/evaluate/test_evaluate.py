@@ -326,6 +326,7 @@ def test_scan_and_count_level_by_hand(result):
     assert value(count["log1p_bias"]) == pytest.approx(bias)
 
 
+@pytest.mark.slow
 def test_files_keep_the_seed_apart_and_are_equal_in_two_runs(counted, result):
     derivatives, truth, out = counted
     first = (out / "evaluation.json").read_bytes()

@@ -409,7 +409,7 @@ ROWS = (
     Row(brain_mask, "failed", "ml, outside 700 to 2200", marks=SLOW),
     Row(orientation, "excluded", "where it says anterior", marks=SLOW),
     Row(slices, "excluded", "not in anatomical order", marks=SLOW),
-    Row(registration, "failed", "below 1.0"),
+    Row(registration, "failed", "below 1.0", marks=SLOW),
     Row(score, "failed", "score is not a number"),
     Row(no_scan, None, "['T1w']"),
     Row(no_access, None, "Input/output error"),

@@ -188,6 +188,7 @@ def test_a_known_bias_field_is_recovered(tissues, step):
     assert gain[mask].mean() == pytest.approx(1.0, abs=0.02)
 
 
+@pytest.mark.slow
 def test_where_there_is_no_bias_none_is_taken_away(tissues):
     shares, mask, affine = tissues
     scan = (shares @ np.array([1.0, 1.0, 1.0])).astype(np.float32)

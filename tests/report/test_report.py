@@ -340,6 +340,7 @@ def test_report_stands_when_no_scan_was_read(small):
     assert "one chosen for each 0" in words and "not run to the end 9" in words
 
 
+@pytest.mark.slow
 def test_text_from_outside_is_escaped(small):
     text = (small.bids_dir / "participants.tsv").read_text()
     (small.bids_dir / "participants.tsv").write_text(text.replace("site1", "<b>&site"))

@@ -143,6 +143,7 @@ def test_pages_of_before_go(made):
     assert not old.exists()
 
 
+@pytest.mark.slow
 def test_shards_that_are_missing_are_sessions_not_read(made, tmp_path):
     """`cmburden run ... group` over what is there."""
     shutil.copytree(made.layout.root, tmp_path / "derivatives")

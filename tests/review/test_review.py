@@ -360,6 +360,7 @@ def described(places: settle.Places) -> list[tuple]:
     return [(p.position, p.moved, dict(p.votes), p.marked_by, p.verdict()) for p in places]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(CROWD, DECISIONS, st.randoms(use_true_random=False))
 def test_order_of_rows_changes_nothing_in_a_crowd(found, decided, random):
@@ -370,6 +371,7 @@ def test_order_of_rows_changes_nothing_in_a_crowd(found, decided, random):
     assert described(settle.places_of(seen, rows)) == before
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(CROWD, DECISIONS)
 def test_rows_are_left_as_they_are_and_settled_alike_again(found, decided):
@@ -396,6 +398,7 @@ def test_every_reader_has_one_vote_at_a_place_and_every_lesion_is_a_place(found,
             assert len(votes) == len(places)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(CROWD, DECISIONS)
 def test_consensus_that_confirms_the_verdicts_changes_none(found, decided):

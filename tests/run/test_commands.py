@@ -14,6 +14,9 @@ from cmburden.core import table_set
 from cmburden.core.tables import SCANS
 from cmburden.run import settings
 
+#: Each sequence makes tables several times: half a minute for all.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def study(tmp_path, monkeypatch) -> Study:
@@ -353,7 +356,6 @@ def test_some_sequences_end_as_a_fresh_run(study, seed, capsys):
     walk(study, seed, capsys)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2, 18))
 def test_any_sequence_ends_as_a_fresh_run(study, seed, capsys):
     walk(study, seed, capsys)

@@ -36,6 +36,7 @@ def test_without_a_home_caches_lie_in_the_output_folder(tmp_path, home):
     assert set(environment.of_run(Layout(out), before)) == {*FIXED, "XDG_CACHE_HOME"}
 
 
+@pytest.mark.slow
 def test_snakemake_starts_without_a_home(tmp_path):
     variables = environment.of_run(Layout(tmp_path), {"HOME": "/dev/null"})
     variables = os.environ | {"HOME": "/dev/null"} | variables
@@ -47,6 +48,7 @@ def test_snakemake_starts_without_a_home(tmp_path):
     assert (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_text_is_utf_8_in_any_locale_and_modules_of_the_present_folder_are_not_imported(tmp_path):
     (tmp_path / "yaml.py").write_text("raise SystemExit('imported from the present folder')")
     (tmp_path / "ü.yaml").write_text("report: {title: übung}\n", encoding="utf-8")

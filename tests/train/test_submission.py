@@ -251,6 +251,7 @@ def test_debug_runs_here(tiny, tmp_path, capsys):
         submission.run_jobs([tiny("wrong")], resources(tmp_path, "debug"))
 
 
+@pytest.mark.slow
 def test_local_runs_one_after_the_other_and_says_what_failed(tiny, tmp_path, capfd):
     runs = [tiny(folder="a"), tiny("dies", folder="b"), tiny("usage", folder="c")]
     assert submission.run_jobs(runs, resources(tmp_path, "local", at_once=2)) == 2

@@ -578,6 +578,7 @@ def test_views_and_weights_of_another_version_are_one_sentence(tmp_path):
         build(weights)
 
 
+@pytest.mark.slow
 def test_a_released_model_is_what_the_pipeline_loads(tmp_path):
     ones = [1.0] * len(FEATURES)
     numbers = {"mean": ones, "scale": ones, "coefficient": ones, "intercept": 0.0}

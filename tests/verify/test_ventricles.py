@@ -58,6 +58,7 @@ def test_fluid_as_bright_as_tissue_is_not_looked_for(brain):
     assert ventricles.find(scan(brain, 1.05), mask, affine, IDENTITY) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codes", ["LAS", "LPS", "PSR"])
 def test_the_way_the_volume_is_stored_changes_nothing(brain, codes):
     mask, _, _, affine, _ = brain

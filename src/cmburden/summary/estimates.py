@@ -165,8 +165,8 @@ def _averages(stratum: Stratum, usable: pd.DataFrame) -> tuple[Row, Row]:
 def medians_of_counts(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     """Medians (draws,) of samples given as counts (draws, values) of rising ``values``.
 
-    >>> medians_of_counts(np.array([0, 1, 4]), np.array([[3, 0, 1], [1, 1, 0]]))
-    array([0. , 0.5])
+    >>> medians_of_counts(np.array([0, 1, 4]), np.array([[3, 0, 1], [1, 1, 0]])).tolist()
+    [0.0, 0.5]
     """
     below = drawn.cumsum(axis=1)
     total = below[:, -1]
