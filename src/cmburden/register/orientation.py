@@ -3,8 +3,8 @@
 A header that does not fit its image passes unseen otherwise: an affine and SyN bend a brain that
 lies front to back so well that the correlation stays at 0.97, and every region is then wrong. Here
 the brain is registered to MNI152 by an affine alone, at 4 mm, once as the header says and, where
-that does not fit well, in each of the 24 ways in which the axes can be exchanged and turned. The
-brain is nearly symmetric: a mirror of left and right cannot be seen.
+that does not fit well, in each of the 24 ways in which the axes can be exchanged and turned, and
+with the head nodding. The brain is nearly symmetric: a mirror of left and right cannot be seen.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from nibabel.affines import apply_affine
+from scipy.spatial.transform import Rotation
 
 from cmburden.core.errors import ScanError
 from cmburden.images.prepared import Prepared
@@ -34,6 +35,10 @@ _LEAST_GAIN = 0.02
 #: A head is turned by no more than this against the scanner, degrees: one at hand by 45. The least
 #: error of a header is 90 degrees.
 _MOST_DEGREES = 60.0
+#: Nods of the head that the registration begins with besides the header's pose, degrees: a head at
+#: hand that nods by 45 leads an affine astray, and the wrong orientation that mirrors the brain at
+#: its long axis then fits better.
+_NODS = (-50.0, -25.0, 25.0, 50.0)
 #: Names of the two directions of each axis of RAS.
 _DIRECTIONS = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
 
@@ -73,7 +78,8 @@ def check(prepared: Prepared) -> tuple[Transform | None, str | None]:
     stated = _fit(data, affine, np.eye(3))
     if stated.correlation >= _SURE:
         return None, None
-    fits = [stated, *(_fit(data, affine, turn) for turn in turns()[1:])]
+    beginnings = (*map(_nod, _NODS), *turns()[1:])
+    fits = [stated, *(_fit(data, affine, turn) for turn in beginnings)]
     near = max((fit for fit in fits if fit.is_stated or fit is stated), key=_correlation)
     start = None if near is stated else near.start
     far = max((fit for fit in fits if not fit.is_stated and fit is not stated), key=_correlation)
@@ -87,6 +93,11 @@ def check(prepared: Prepared) -> tuple[Transform | None, str | None]:
     if gain > -_LEAST_GAIN:
         return start, f"Its orientation is in doubt: it fits MNI152 with {compared}"
     return start, None
+
+
+def _nod(degrees: float) -> np.ndarray:
+    """Rotation (3, 3) about the axis from left to right; positive: the chin goes up."""
+    return Rotation.from_euler("x", degrees, degrees=True).as_matrix()
 
 
 def _correlation(fit: Fit) -> float:

@@ -98,6 +98,12 @@ def _timings() -> Any:
     return timings
 
 
+def _check() -> Any:
+    from cmburden.run import check
+
+    return check
+
+
 def _forget() -> Any:
     from cmburden.run import forget
 
@@ -106,6 +112,7 @@ def _forget() -> Any:
 
 #: Name of a command -> its help, and the function that imports its module.
 COMMANDS: dict[str, tuple[str, Callable[[], Any]]] = {
+    "check": ("say what a run would do with a scan, a folder or a BIDS folder, in seconds", _check),
     "demo": ("simulate four small cohorts and run the whole pipeline on them", _demo),
     "simulate": ("write a simulated BIDS cohort with known microbleeds", _simulate),
     "train": ("train the networks", _train),
