@@ -21,7 +21,7 @@ def page(tmp_path_factory) -> Path:
     made = fabricate.cohort(tmp_path_factory.mktemp("changes"), participants=8)
     follow(made)
     aggregate.run(made.layout, made.bids_dir, made.config)
-    shared = {"version": "0", "title": "Cohort"}
+    shared = {"version": "0", "title": "Cohort", "tables_key": "0", "part": None}
     (name,) = report_changes.write_pages(report.environment(), shared, made.layout, made.config)
     return made.layout.changes_page(name)
 
