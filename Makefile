@@ -43,11 +43,11 @@ demo: install
 quick: dev
 	$(SIDE_BY_SIDE)
 
-# Coverage counts this process alone, not the jobs of Snakemake. It is read, and no gate. It takes a fifth
-# more processor time in tests of tables and report (2026-11-27), less where ANTs and torch work.
+# Coverage is that of the quick tests. It is read, and no gate: it takes a fifth more processor time, and
+# sees nothing of the jobs of Snakemake that most slow tests start.
 test: dev
-	$(SIDE_BY_SIDE) --cov --cov-report=
-	$(BIN)/python -m pytest -m "slow or browser" --cov --cov-append --cov-report=term
+	$(SIDE_BY_SIDE) --cov --cov-report=term
+	$(BIN)/python -m pytest -m "slow or browser"
 
 # A cancelled job and a lost node on a real SLURM: five minutes (docs/scale.md).
 slurm-faults: dev

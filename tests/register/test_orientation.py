@@ -33,11 +33,9 @@ def test_the_header_of_the_template_fits():
     ("order", "flips", "words"),
     [
         ((1, 0, 2), (0,), "left or right where it says anterior"),
-        ((0, 1, 2), (1,), "posterior where it says anterior"),
         ((0, 1, 2), (2,), "inferior where it says superior"),
-        ((1, 2, 0), (), "superior where it says anterior"),
     ],
-    ids=["90 degrees in plane", "front to back", "upside down", "sagittal order"],
+    ids=["90 degrees in plane", "upside down"],
 )
 def test_a_header_that_does_not_fit_is_named_with_what_fits(order, flips, words):
     with pytest.raises(ScanError) as caught:
