@@ -1,9 +1,11 @@
 """Each maker of a faulty image changes the image as its name says; the table counts what came."""
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 
+from cmburden.studies import fault_pictures
 from cmburden.studies.faulty_images import FAULTS, Head
 from cmburden.studies.image_faults import COLUMNS, lines
 
@@ -25,6 +27,16 @@ def test_a_maker_changes_the_image(head, fault):
     assert made.data.shape != SHAPE or not np.array_equal(made.data, head.data)
     again = fault.make(head)
     assert np.array_equal(again.data, made.data) and again.order == made.order
+
+
+@pytest.mark.slow
+def test_the_picture_shows_each_fault(head, tmp_path, monkeypatch):
+    monkeypatch.setattr(fault_pictures.brain, "brain_mask", lambda data: data > 250)
+    scan = tmp_path / "sub-1_T2starw.nii.gz"
+    nib.save(nib.Nifti1Image(head.data, np.diag([*SIZES, 1.0])), scan)
+    fault_pictures.draw(scan, tmp_path / "a.png")
+    fault_pictures.draw(scan, tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_axes_go_with_the_data(head):
