@@ -135,7 +135,8 @@ def test_a_training_outlives_its_time_limit(slabs, tmp_path, cluster, capfd):
          "--partition", "cpu", "--cpus", "1"]
     )  # fmt: skip
     job = re.search(r"job (\d+):", capfd.readouterr().out)[1]
-    log = (out / "jobs" / f"{job}_0_log.out").read_text()
+    (log_file,) = (out / "jobs").rglob(f"{job}_0_log.out")
+    log = log_file.read_text()
     assert code == 0, log
     state = ended(cluster, job)
     assert "JobState=COMPLETED" in state
