@@ -9,7 +9,7 @@ DEV := .venv/.installed-dev
 
 # Quick tests run side by side, a process a core with one thread each. Whole runs, SLURM and the
 # browser use all cores of the machine themselves, so that they run one after the other.
-QUICK := -m "not slow and not browser"
+QUICK := -m "not slow and not browser and not endurance"
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK) \
 	-n logical --maxprocesses 8 --dist worksteal
 

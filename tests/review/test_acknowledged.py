@@ -4,7 +4,7 @@ import acknowledged
 import pytest
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_no_acknowledged_decision_is_lost_or_doubled(tmp_path):
     readers = acknowledged.trial(tmp_path, decisions=1200, times=1)
     assert {name: acknowledged.faults_of(reader) for name, reader in readers.items()} == {
