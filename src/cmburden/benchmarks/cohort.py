@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from cmburden.benchmarks import pretend_results as synthetic_results
 from cmburden.benchmarks import pretend_tree as synthetic_manifest
-from cmburden.core import config, resources
+from cmburden.core import config, resources, table_set
 from cmburden.core import manifest as core_manifest
 from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.files import write_json
@@ -220,14 +220,17 @@ def _remember_ours(layout: Layout, flow: Plan, settings: dict[str, Any]) -> int:
 
     Returns the number of jobs.
     """
-    ends = [*map(layout.table, COHORT_TABLES), layout.report, layout.checked]
-    for path in ends:
+    tables = [*map(layout.table, COHORT_TABLES)]
+    after = [layout.report, layout.checked]
+    for path in (*tables, layout.aggregated, *after):
         path.parent.mkdir(exist_ok=True)
         path.touch()
+    table_set.seal(layout)
+    ends = [[*tables, layout.table_set, layout.aggregated], *([path] for path in after)]
     made = [
         *([layout.record(stage, scan) for scan in flow.scans] for stage in SCAN_STAGES),
         *([layout.bucket(stage, bucket) for bucket in flow.buckets] for stage in BUCKET_STAGES),
-        *([path] for path in ends),
+        *ends,
     ]
     config.write(settings, layout.config)
     root = resources.root()
