@@ -18,6 +18,7 @@ from cmburden.core.carry_out import Done, Job, measured
 from cmburden.core.errors import ScanError
 from cmburden.core.files import write_json
 from cmburden.core.keys import bucket_of
+from cmburden.core.manifest import scan_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
@@ -90,16 +91,7 @@ def cohort(tmp: Path, participants: int = 40, seed: int = 0) -> Cohort:
 
 
 def scan_object(row: dict, bids_dir: Path) -> Scan:
-    return Scan(
-        scan_id=row["scan_id"],
-        cohort=row["cohort"],
-        participant_id=row["participant_id"],
-        session_id=row["session_id"],
-        suffix=row["suffix"],
-        contrast=row["contrast"],
-        path=bids_dir / row["path"],
-        entities=tuple(tuple(pair) for pair in json.loads(row["entities"])),
-    )
+    return scan_of({"t1w_path": None, "phase_path": None} | row, bids_dir)
 
 
 def _scan(name: str, participant: str, session: str | None) -> dict:

@@ -97,11 +97,13 @@ def as_magnitude(
         values = ", ".join(f"{value:g}" for value in np.unique(data[fill]))
         notes.append(f"Its fill value {values} ({np.mean(fill):.0%} of the voxels) was read as 0.")
         data = np.where(fill, np.float32(low), data)
-    offset = _offset(signal, low, span)
+    blank, visible = _without_blank(signal)
+    offset = _offset(visible, low, span)
     if offset:
         notes.append(f"Its values had an offset of {offset:g}, which was taken away.")
-        blank = _blank_zero(data, signal)
-        data = np.where(blank, np.float32(0), np.maximum(data - np.float32(offset), 0))
+        shifted = np.maximum(data - np.float32(offset), 0)
+        # A blank background of 0 beside an offset signal stays 0.
+        data = np.where(data == 0, np.float32(0), shifted) if blank == 0 else shifted
     elif fill.any():
         data = np.where(fill, np.float32(0), data)
     _check_air(data, fill)
@@ -173,12 +175,12 @@ def _range(values: np.ndarray) -> tuple[float, float]:
     return low, high - low
 
 
-def _offset(signal: np.ndarray, low: float, span: float) -> float:
+def _offset(values: np.ndarray, low: float, span: float) -> float:
     """The value of air, where it is clearly not 0; else 0.
 
-    ``signal`` are the voxels without fill values, from ``low`` to ``low + span``.
+    ``values`` are the voxels without fill values and blank background, ``low`` and ``span`` the
+    range of those without fill values.
     """
-    _, values = _without_blank(signal)
     low = float(np.percentile(values, _ENDS_PERCENTILES[0])) if values.size else low
     in_head = values > low + _AIR_RANGE * span
     if np.count_nonzero(in_head) < _FEWEST_VOXELS:
@@ -187,12 +189,6 @@ def _offset(signal: np.ndarray, low: float, span: float) -> float:
     has_air = np.mean(~in_head) > _LEAST_AIR_SHARE
     below, above = _LEAST_OFFSETS
     return low if low < below * level or (has_air and low > above * level) else 0.0
-
-
-def _blank_zero(data: np.ndarray, signal: np.ndarray) -> np.ndarray:
-    """Voxels of a blank background of 0 beside an offset ``signal``: they stay 0."""
-    blank, _ = _without_blank(signal)
-    return (data == 0) if blank == 0 else np.zeros(data.shape, dtype=bool)
 
 
 def _without_blank(sample: np.ndarray) -> tuple[float | None, np.ndarray]:

@@ -184,8 +184,9 @@ def measure(volume: Volume, corrected: np.ndarray, mask: np.ndarray) -> Artefact
 
 def _blank(brain: np.ndarray, brightest: int) -> np.ndarray:
     """Which slices of ``brain`` (x, y, slice) have no signal in their ``brightest`` voxels."""
-    planes = np.sort(brain.reshape(-1, brain.shape[2]), axis=0)
-    tops = planes[-min(brightest, len(planes))]
+    planes = brain.reshape(-1, brain.shape[2])
+    place = -min(brightest, len(planes))
+    tops = np.partition(planes, place, axis=0)[place]
     return tops < _BLANK * np.median(tops)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from nibabel.affines import apply_affine
 
+from cmburden.core.numbers import is_number
 from cmburden.core.tables import CONSENSUS
 from cmburden.models.contract import CLASSES
 from cmburden.review.pictures import Pictures
@@ -310,7 +311,7 @@ class Sitting:
 
     def _point_in_scan(self, item: Item, at: Any) -> Point:
         """``at`` as a point in the scan's field of view; raises :class:`Refused` if it is none."""
-        if not isinstance(at, list) or len(at) != 3 or not all(map(_is_number, at)):
+        if not isinstance(at, list) or len(at) != 3 or not all(map(is_number, at)):
             raise Refused("at is not three numbers in mm")
         shape, affine = self.pictures.grid(item.scan_id)
         voxel = apply_affine(np.linalg.inv(affine), [float(v) for v in at])
@@ -331,16 +332,6 @@ def _mark(row: Row) -> dict[str, Any]:
         "hemisphere": row["hemisphere"],
         "note": row["note"] or "",
     }
-
-
-def _is_number(value: Any) -> bool:
-    """True for a finite number; JSON has whole numbers beyond the largest float."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
 
 
 def _note(note: Any) -> str | None:
