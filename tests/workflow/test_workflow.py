@@ -1,5 +1,6 @@
 """The workflow for real, on scans that all fail as data: every scan a row, nothing done twice."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -104,16 +105,43 @@ def test_a_run_knows_the_settings_of_group(cohort):
     assert cli.main([*group, "--set", "aggregate.macrohaemorrhage_mm=10"]) == 0
 
 
-def test_a_job_that_fails_leaves_tables_and_report(cohort, capfd):
+# Read by every Python that starts: the job that aggregates is killed at its fifth table.
+KILLED_AT_WORK = """
+import os, pathlib, signal, sys
+if any("aggregate.py" in word for word in sys.orig_argv):
+    replace, replaced = pathlib.Path.replace, []
+
+    def until_the_fifth(path, target):
+        replaced.append(target)
+        if len(replaced) == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return replace(path, target)
+
+    pathlib.Path.replace = until_the_fifth
+"""
+
+
+def test_a_job_that_fails_leaves_tables_and_report(cohort, capfd, tmp_path, monkeypatch):
     """Snakemake removes the outputs of a failed job, but not what people read."""
     out = Layout(cohort / "out")
     before = {path: path.read_bytes() for path in [*out.cohort.glob("*"), out.report]}
-    reviews = out.reviews
-    reviews.write_bytes(b"no table")
-    assert run(cohort, "--set", "aggregate.macrohaemorrhage_mm=3") == 1
+    (tmp_path / "sitecustomize.py").write_text(KILLED_AT_WORK)
+    searched = [str(tmp_path), os.environ.get("PYTHONPATH", "")]
+    with monkeypatch.context() as patched:
+        patched.setenv("PYTHONPATH", os.pathsep.join(filter(None, searched)))
+        assert run(cohort, "--set", "aggregate.macrohaemorrhage_mm=3") == 1
     assert "tables and report are those of an earlier run" in capfd.readouterr().err
-    reviews.unlink()
     assert {path: path.read_bytes() for path in before} == before
+    assert table_set.faults(out) == []
+    assert run(cohort, "--set", "aggregate.macrohaemorrhage_mm=10") == 0
+
+
+def test_a_torn_table_of_reviews_is_made_again(cohort, capfd):
+    out = Layout(cohort / "out")
+    out.reviews.write_bytes(b"no table")
+    assert run(cohort, "--set", "aggregate.macrohaemorrhage_mm=3") == 0
+    assert "it is now reviews.damaged" in capfd.readouterr().err
+    assert (out.cohort / "reviews.damaged").read_bytes() == b"no table"
     assert table_set.faults(out) == []
     assert run(cohort, "--set", "aggregate.macrohaemorrhage_mm=10") == 0
 
