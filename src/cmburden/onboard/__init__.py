@@ -1,0 +1,1 @@
+"""From a cohort as it is downloaded to a BIDS tree and the readers' truth."""
