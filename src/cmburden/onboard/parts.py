@@ -1,7 +1,7 @@
 """What an onboarding hands on: sources, images, readers' findings and counts, people.
 
-A *source* is a series of DICOM files, or an image, as the download holds it. An *image* is a file of
-``OUT/bids``. A *finding* is what a reader said of an image.
+A *source* is a series of DICOM files, or an image, as the download holds it. An *image* is a file
+of ``OUT/bids``. A *finding* is what a reader said of an image.
 """
 
 from __future__ import annotations
@@ -128,6 +128,35 @@ class Count:
     n_cmb: int
     n_lobar: int | None = None
     n_deep: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """What the readers' tables say of the images.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+        Of scans that were read; a scan that was not read has none.
+    counts : tuple of Count
+        Of scans whose lesions were counted, not placed.
+    convention : str or None
+        Coordinates of the points where the cohort states them: ras, lps, las, voxel0 or voxel1.
+        None where the images have to tell.
+    seen : mapping
+        Column -> level -> number of rows, for `onboard.json`.
+    counted : mapping
+        What the tables hold besides, such as {"superficial siderosis": 1, "no series": 1}.
+    remarks : tuple of str
+        Sentences for the user.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    counts: tuple[Count, ...] = ()
+    convention: str | None = None
+    seen: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    counted: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
