@@ -42,7 +42,7 @@ demo: install
 	$(BIN)/cmburden demo demo
 
 quick: dev
-	$(SIDE_BY_SIDE)
+	$(SIDE_BY_SIDE) --hypothesis-profile=quick
 
 # Coverage is that of the quick tests. It is read, and no gate: it takes a fifth more processor time, and
 # sees nothing of the jobs of Snakemake that most slow tests start.

@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 HERE = Path(__file__).resolve().parent
 #: Marks of all tests in a folder beside this file (pyproject.toml says what each means).
 MARKS = {"browser": ("browser",), "slurm": ("slurm", "slow"), "workflow": ("slow",)}
+
+# `make quick` asks each property a quarter as often as `make test`.
+settings.register_profile("quick", max_examples=25)
 
 # Doctests are collected from every module, and the folders' conftest.py have one module name.
 collect_ignore = ["conftest.py"]
