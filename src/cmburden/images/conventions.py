@@ -120,6 +120,16 @@ class Seen:
             parts[0].names,
         )
 
+    def beside(self, other: Seen) -> Seen:
+        """The same points by the candidates of both."""
+        return Seen(
+            np.concatenate([self.dark, other.dark]),
+            np.concatenate([self.depth, other.depth]),
+            np.concatenate([self.index, other.index]),
+            self.person,
+            (*self.names, *other.names),
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
@@ -141,6 +151,8 @@ class Verdict:
         The convention that fits instead of the stated one.
     unread : tuple of str
         A sentence for each image that could not be read; its points are left out.
+    reason : str
+        Why nothing was accepted: ``sentence`` without the table of shares.
     """
 
     name: str | None
@@ -151,6 +163,7 @@ class Verdict:
     fits: bool | None = None
     better: str | None = None
     unread: tuple[str, ...] = ()
+    reason: str = ""
 
 
 def to_ras(points: np.ndarray, affine: np.ndarray, shape: Sequence[int], name: str) -> np.ndarray:
@@ -219,8 +232,8 @@ def _brightness(data: np.ndarray) -> tuple[float, bool]:
     some = some[np.isfinite(some)]
     if not some.size:
         return np.inf, False
-    bright = some[some > some.mean()]
-    return float(np.median(bright)) if bright.size else np.inf, (some == 0).mean() > _MASKED_OUT
+    bright = some[some >= some.mean()]
+    return float(np.median(bright)), bool((some == 0).mean() > _MASKED_OUT)
 
 
 def _patches(
@@ -325,7 +338,7 @@ def check(seen: Seen, given: str, bounds: Bounds | None = None) -> Verdict:
             f"points are no {given} of these images; {shares_in_words(shares)}"
         )
         return dataclasses.replace(verdict, sentence=sentence, fits=False)
-    sentence = f"whether the coordinates are {given} was not proven: {verdict.sentence}"
+    sentence = f"whether the coordinates are {given} is not proven: {verdict.reason}"
     return dataclasses.replace(verdict, name=given, sentence=sentence)
 
 
@@ -368,7 +381,9 @@ def decide(seen: Seen, bounds: Bounds | None = None) -> Verdict:
     number = seen.dark.shape[1]
 
     def refused(why: str) -> Verdict:
-        return Verdict(None, shares, f"{why}; {shares_in_words(shares)}", number, people)
+        return Verdict(
+            None, shares, f"{why}; {shares_in_words(shares)}", number, people, reason=why
+        )
 
     if number < bounds.points or people < bounds.people:
         return refused(
@@ -379,8 +394,8 @@ def decide(seen: Seen, bounds: Bounds | None = None) -> Verdict:
     name = seen.names[best]
     if shares[name] < bounds.share:
         return refused(
-            f"the images are dark at {shares[name]:.0%} of the {number} points at most (by {name}), "
-            f"and {bounds.share:.0%} are needed: the points fit no convention"
+            f"the points fit no convention: the images are dark at {shares[name]:.0%} of the "
+            f"{number} points at most (by {name}), and {bounds.share:.0%} are needed"
         )
     near = _neighbours(seen, best)
     for rival in range(len(seen.names)):

@@ -1,10 +1,9 @@
 """How often a table's coordinate convention is found: ``python -m cmburden.studies.conventions``.
 
-``tables BIDS TRUTH OUT``: BIDS and TRUTH are simulated scans with microbleeds and their truth. Tables are made of the
-microbleeds of each acquisition: by every convention, with 3 to 60 points, rounded as tables are,
-some points moved by a voxel and some wrong. Each scan is turned in memory to a storage order that
-files have. Further tables have no convention of the list. OUT gets tables.tsv, a row a table, and
-rates.md.
+``tables BIDS TRUTH OUT`` takes simulated scans and their truth. Tables are made of the microbleeds
+of each acquisition: by every convention, with 3 to 60 points, rounded as tables are, some points
+moved by a voxel and some wrong. Each scan is turned in memory to a storage order that files have.
+Further tables have no convention of the list. OUT gets tables.tsv, a row a table, and rates.md.
 
 ``simulate OUT`` makes such scans: few scans with many microbleeds each.
 """
@@ -35,8 +34,10 @@ SIZES = (3, 5, 8, 10, 12, 15, 20, 30, 45, 60)
 STORED = ("LAS", "LPS", "RAS", "PSR")
 #: Shares of points that a reader marked a voxel off, and of points that are no microbleed.
 _MOVED, _WRONG = 0.3, (0.0, 0.1, 0.2)
-#: Decimals of coordinates in mm, and of half of the tables in voxels; the others are whole voxels.
-_DECIMALS = 1
+#: Decimals of coordinates, but for this share of scans in voxels: whole voxels.
+_DECIMALS, _WHOLE = 1, 0.5
+#: Wrong points lie within this share of the field of view about its middle.
+_INSIDE = 0.3
 #: Tables that have no convention of the list, or two.
 FOREIGN = ("half lps", "mirrored voxels", "axes swapped", "shifted 12 mm", "random")
 _SHIFT_MM = 12.0
@@ -94,32 +95,34 @@ def in_table(
     return np.linalg.solve((np.array(axes) - origin).T, (points - origin).T).T
 
 
-def look_at(scan: Scan, chosen: np.ndarray, plan: Plan, rng: np.random.Generator):
-    """What the table's points of one scan show; None without points."""
+def look_at(
+    scan: Scan, chosen: np.ndarray, plan: Plan, rng: np.random.Generator
+) -> conventions.Seen:
+    """What the table's points show in one scan, of which ``chosen`` numbers the microbleeds."""
     data, affine = stored_as(scan, str(rng.choice(STORED)))
     index = nib.affines.apply_affine(np.linalg.inv(affine), scan.centres[chosen])
     moved = rng.random(len(index)) < _MOVED
     index += moved[:, None] * rng.uniform(-1, 1, index.shape)
     wrong = rng.random(len(index)) < rng.choice(_WRONG)
-    middle, half = (np.array(data.shape) - 1) / 2, 0.3 * np.array(data.shape)
-    index[wrong] = (middle + rng.uniform(-1, 1, index.shape) * half)[wrong]
-    whole = rng.random() < 0.5
-    name, points = plan.name, nib.affines.apply_affine(affine, index)
-    if name == "half lps":
+    middle, half = (np.array(data.shape) - 1) / 2, _INSIDE * np.array(data.shape)
+    anywhere = middle + rng.uniform(-1, 1, index.shape) * half
+    index[wrong | (plan.name == "random")] = anywhere[wrong | (plan.name == "random")]
+    name, shift, order = plan.name, np.zeros(3), [0, 1, 2]
+    if name in FOREIGN:
+        name = "ras"
+    if plan.name == "half lps":
         name = str(rng.choice(["ras", "lps"]))
-    elif name == "mirrored voxels":
-        points[:] = nib.affines.apply_affine(affine, [data.shape[0] - 1, 0, 0] + index * [-1, 1, 1])
+    elif plan.name == "mirrored voxels":
         name = "voxel0"
-    elif name == "axes swapped":
-        points, name = points[:, [1, 0, 2]], "ras"
-    elif name == "shifted 12 mm":
-        points, name = points + [0, _SHIFT_MM, 0], "ras"
-    elif name == "random":
-        index = middle + rng.uniform(-1, 1, index.shape) * half
-        points, name = nib.affines.apply_affine(affine, index), "ras"
+        index[:, 0] = data.shape[0] - 1 - index[:, 0]
+    elif plan.name == "axes swapped":
+        order = [1, 0, 2]
+    elif plan.name == "shifted 12 mm":
+        shift[1] = _SHIFT_MM
+    points = nib.affines.apply_affine(affine, index)[:, order] + shift
     table = in_table(points, affine, data.shape, name)
-    decimals = 0 if whole and name.startswith("voxel") else _DECIMALS
-    return conventions.look(data, affine, np.round(table, decimals), scan.person)
+    whole = name.startswith("voxel") and rng.random() < _WHOLE
+    return conventions.look(data, affine, np.round(table, 0 if whole else _DECIMALS), scan.person)
 
 
 def drawn(scans: list[Scan], plan: Plan, seed: int) -> conventions.Seen | None:
