@@ -1,58 +1,44 @@
 """Which coordinate convention a reader's table has, by how dark the images are at its points.
 
-A microbleed is dark. A table's points are taken by each convention in turn, and the share of points
-with a dark voxel at, or beside, the point in the point's own slice is compared. Points by a wrong
-convention lie anywhere in the head and are dark by chance alone. :func:`find` accepts a convention
-with a clear margin over all others. :func:`check` asks whether a stated convention is contradicted.
-The bounds are measured on simulated scans (docs/onboarding-coordinates.md).
+A microbleed is dark. A table's points are taken by each convention in turn, and the shares of dark
+points are compared (``darkness``). Points by a wrong convention lie anywhere in the head and are
+dark by chance alone. :func:`find` accepts a convention with a clear margin over all others.
+:func:`check` asks whether a stated convention is contradicted. The bounds are measured on simulated
+scans (docs/onboarding-coordinates.md).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from nibabel.affines import apply_affine, voxel_sizes
 from scipy import stats
 
 from cmburden.core.errors import CMBurdenError, ScanError
-from cmburden.images.geometry import slice_axis
+from cmburden.images.darkness import NAMES, Seen, look, to_ras
 from cmburden.images.header import geometry_of
 from cmburden.images.reading import read_array, read_image
 
-#: Signs of a point in mm that give scanner RAS mm.
-_SIGNS = {"ras": (1.0, 1.0, 1.0), "lps": (-1.0, -1.0, 1.0), "las": (-1.0, 1.0, 1.0)}
-#: Voxel conventions: (first index, rows flipped, slices reversed). Rows and slices are the second
-#: and third axis of the array as the file stores it, which is the order of dcm2niix.
-_VOXELS = {
-    f"voxel{base}{'_flipped' * flipped}{'_reversed' * reverse}": (base, flipped, reverse)
-    for flipped in (False, True)
-    for reverse in (False, True)
-    for base in (0, 1)
-}
-#: All candidates, in the order of the table of shares.
-NAMES: tuple[str, ...] = (*_SIGNS, *_VOXELS)
+__all__ = [
+    "BOUNDS",
+    "NAMES",
+    "Bounds",
+    "Seen",
+    "Verdict",
+    "check",
+    "decide",
+    "find",
+    "look",
+    "to_ras",
+]
 
-#: Half the width of the places that are searched for a dark voxel, and of their surroundings, mm.
-#: With voxels of 0.86 mm these are 3 x 3 and 17 x 17 voxels.
-_NEAR_MM, _AROUND_MM = 1.0, 7.0
-#: Least half widths in voxels, for coarse images.
-_LEAST_NEAR, _LEAST_AROUND = 1, 2
-#: A voxel is dark below this share of the median of its surroundings.
-_DARK = 0.6
-#: Surroundings below this share of the head's brightness are air: noise is dark anywhere.
-_AIR = 0.3
-#: Where more voxels than this share are exactly 0, the background was masked out.
-_MASKED_OUT = 0.2
-#: Every n-th voxel along each axis tells the head's brightness.
-_STEP = 4
-#: Depths are kept below this, so that one bright voxel does not outweigh the others.
-_BRIGHTEST = 1.5
 #: Candidates whose points lie this near to each other (voxels, largest axis, median) are told apart
 #: by the depth at the centre.
 _NEIGHBOURS = 2.5
+#: Least share of dark points by chance: that of places in the brain of simulated scans.
+_LEAST_CHANCE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,16 +51,16 @@ class Bounds:
         Least share of dark points, and its least lead over every convention but neighbours.
     points, people : int
         Least numbers.
-    level : float
-        Greatest p of the sign test of the points against each other convention (Bonferroni over
-        the candidates is the caller's), and of the t-test of depths between neighbours.
+    chance : float
+        Greatest p of the binomial test of its share against the share by chance, over all
+        candidates (Bonferroni).
+    level, neighbours : float
+        Greatest p of the sign test of the points against each other convention, and of the t-test
+        of depths against a neighbour.
     sure : float
         Least share of bootstrap draws of people in which the convention leads.
     draws : int
         Number of the bootstrap's draws.
-    part, part_points : float, int
-        A stated convention is contradicted by another one of part of the table where that part has
-        at least this share and this number of points.
     dark_at_least : float
         Share of points that are dark in any table of microbleeds: fewer contradict a stated
         convention.
@@ -84,51 +70,15 @@ class Bounds:
     margin: float = 0.3
     points: int = 8
     people: int = 3
-    level: float = 0.01
-    sure: float = 0.99
+    chance: float = 0.001
+    level: float = 0.05
+    neighbours: float = 0.01
+    sure: float = 0.95
     draws: int = 1000
-    part: float = 0.2
-    part_points: int = 6
     dark_at_least: float = 0.4
 
 
 BOUNDS = Bounds()
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Seen:
-    """What n points show by each of the c candidates.
-
-    ``dark`` bool (c, n); ``depth`` (c, n) the centre voxel over the median of its surroundings,
-    1 outside of the head; ``index`` (c, n, 3) voxels; ``person`` (n,) str. Rows are ``names``.
-    """
-
-    dark: np.ndarray
-    depth: np.ndarray
-    index: np.ndarray
-    person: np.ndarray
-    names: tuple[str, ...] = NAMES
-
-    @classmethod
-    def joined(cls, parts: Sequence[Seen]) -> Seen:
-        """The points of all ``parts``."""
-        return cls(
-            np.concatenate([part.dark for part in parts], 1),
-            np.concatenate([part.depth for part in parts], 1),
-            np.concatenate([part.index for part in parts], 1),
-            np.concatenate([part.person for part in parts]),
-            parts[0].names,
-        )
-
-    def beside(self, other: Seen) -> Seen:
-        """The same points by the candidates of both."""
-        return Seen(
-            np.concatenate([self.dark, other.dark]),
-            np.concatenate([self.depth, other.depth]),
-            np.concatenate([self.index, other.index]),
-            self.person,
-            (*self.names, *other.names),
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,100 +114,6 @@ class Verdict:
     better: str | None = None
     unread: tuple[str, ...] = ()
     reason: str = ""
-
-
-def to_ras(points: np.ndarray, affine: np.ndarray, shape: Sequence[int], name: str) -> np.ndarray:
-    """Scanner RAS mm (n, 3) of ``points`` (n, 3) in the convention ``name``.
-
-    ``affine`` and ``shape`` are of the array as the file stores it, without reorientation.
-
-    >>> affine = np.diag([2.0, 2, 3, 1])
-    >>> to_ras([[1, 2, 3]], affine, (9, 9, 9), "lps").tolist()
-    [[-1.0, -2.0, 3.0]]
-    >>> to_ras([[1, 2, 3]], affine, (9, 9, 9), "voxel1_flipped").tolist()
-    [[0.0, 14.0, 6.0]]
-    """
-    points = np.asarray(points, dtype=float).reshape(-1, 3)
-    if name in _SIGNS:
-        return points * _SIGNS[name]
-    if name not in _VOXELS:
-        raise CMBurdenError(f"coordinates {name!r} are unknown; choose from {', '.join(NAMES)}")
-    base, *turned = _VOXELS[name]
-    index = points - base
-    for axis, is_turned in zip((1, 2), turned, strict=True):
-        if is_turned:
-            index[:, axis] = shape[axis] - 1 - index[:, axis]
-    return apply_affine(affine, index)
-
-
-def look(
-    data: np.ndarray,
-    affine: np.ndarray,
-    points: np.ndarray,
-    person: str,
-    names: tuple[str, ...] = NAMES,
-) -> Seen:
-    """What ``points`` (n, 3) of a table show in the image ``data`` (x, y, z) as it is stored."""
-    inverse = np.linalg.inv(affine)
-    index = np.stack(
-        [apply_affine(inverse, to_ras(points, affine, data.shape, name)) for name in names]
-    )
-    index = np.rint(np.clip(index, -1e6, 1e6)).astype(int)
-    flat = index.reshape(-1, 3)
-    level, masked = _brightness(data)
-    axis = slice_axis(affine)
-    sizes = voxel_sizes(affine)
-    around = _patches(data, flat, axis, _reach(sizes, _AROUND_MM, _LEAST_AROUND), masked)
-    near = _patches(data, flat, axis, _reach(sizes, _NEAR_MM, _LEAST_NEAR), masked)
-    centre = near[:, near.shape[1] // 2]
-    with np.errstate(all="ignore"):
-        median = _nanmedian(around)
-        in_head = np.isfinite(median) & (median > _AIR * level) & np.isfinite(centre)
-        darkest = np.where(np.isfinite(near), near, np.inf).min(1)
-        dark = in_head & (darkest < _DARK * median)
-        depth = np.where(in_head, np.clip(centre / median, 0, _BRIGHTEST), 1.0)
-    shape = index.shape[:2]
-    people = np.full(shape[1], person, dtype=object)
-    return Seen(dark.reshape(shape), depth.reshape(shape), index, people, names)
-
-
-def _reach(sizes: np.ndarray, millimetres: float, least: int) -> np.ndarray:
-    """Half widths in voxels along each axis."""
-    return np.maximum(np.rint(millimetres / sizes), least).astype(int)
-
-
-def _brightness(data: np.ndarray) -> tuple[float, bool]:
-    """Brightness of the head, and whether the background was set to 0."""
-    some = np.asarray(data[::_STEP, ::_STEP, ::_STEP], dtype=float)
-    some = some[np.isfinite(some)]
-    if not some.size:
-        return np.inf, False
-    bright = some[some >= some.mean()]
-    return float(np.median(bright)), bool((some == 0).mean() > _MASKED_OUT)
-
-
-def _patches(
-    data: np.ndarray, index: np.ndarray, axis: int, reach: np.ndarray, masked: bool
-) -> np.ndarray:
-    """Voxels (n, k) about ``index`` (n, 3) in its slice across ``axis``; NaN outside the image."""
-    steps = [np.arange(-r, r + 1) if a != axis else np.array([0]) for a, r in enumerate(reach)]
-    offsets = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, 3)
-    at = index[:, None] + offsets
-    inside = ((at >= 0) & (at < data.shape)).all(-1)
-    at = np.clip(at, 0, np.array(data.shape) - 1)
-    values = data[at[..., 0], at[..., 1], at[..., 2]].astype(float)
-    if masked:
-        inside &= values != 0
-    return np.where(inside, values, np.nan)
-
-
-def _nanmedian(values: np.ndarray) -> np.ndarray:
-    """Median of each row's finite values; NaN for a row without. Faster than numpy's."""
-    ordered = np.sort(np.where(np.isfinite(values), values, np.inf), 1)
-    number = np.isfinite(ordered).sum(1)
-    rows = np.arange(len(values))
-    low, high = ordered[rows, np.maximum(number - 1, 0) // 2], ordered[rows, number // 2]
-    return np.where(number > 0, (low + high) / 2, np.nan)
 
 
 # --- tables ---
@@ -351,17 +207,23 @@ def _contradicted(verdict: Verdict, given: str, better: str) -> Verdict:
     return dataclasses.replace(verdict, name=None, sentence=sentence, fits=False, better=better)
 
 
-def _other_part(seen: Seen, given: str, bounds: Bounds) -> str | None:
-    """A convention that fits the points which are bright by ``given``; None without such."""
-    bright = ~seen.dark[seen.names.index(given)]
-    if bright.sum() < bounds.part_points or bright.mean() < bounds.part:
+def _other_part(seen: Seen, name: str, bounds: Bounds) -> str | None:
+    """A convention that fits the points which are bright by ``name``; None without such."""
+    one = seen.names.index(name)
+    near = _neighbours(seen, one)
+    bright = ~seen.dark[one]
+    if near.all() or not bright.any():
         return None
-    near = _neighbours(seen, seen.names.index(given))
     shares = seen.dark[:, bright].mean(1) * ~near
     best = int(np.argmax(shares))
     others = np.delete(np.arange(len(shares)), [best, *np.flatnonzero(near)])
-    fits = shares[best] >= bounds.share and shares[best] - shares[others].max() >= bounds.margin
-    return seen.names[best] if fits else None
+    if shares[best] < bounds.share or shares[best] - shares[others].max() < bounds.margin:
+        return None
+    # By chance as of the other candidates: `name` is excluded, as its points are bright here.
+    chance = max(_LEAST_CHANCE, float(shares[others].mean()))
+    wins = round(shares[best] * bright.sum())
+    p = stats.binom.sf(wins - 1, bright.sum(), chance) * len(near)
+    return seen.names[best] if p <= bounds.chance else None
 
 
 def _too_bright(seen: Seen, given: str, bounds: Bounds) -> bool:
@@ -398,12 +260,16 @@ def decide(seen: Seen, bounds: Bounds | None = None) -> Verdict:
             f"{number} points at most (by {name}), and {bounds.share:.0%} are needed"
         )
     near = _neighbours(seen, best)
+    if _by_chance(seen, best, near) > bounds.chance:
+        return refused(f"so few as {number} points are dark by {name} by chance")
     for rival in range(len(seen.names)):
         if rival == best or _leads(seen, best, rival, bounds):
             continue
         if near[rival] and _is_deeper(seen, best, rival, bounds):
             continue
         return refused(f"the {number} points do not tell {name} from {seen.names[rival]} clearly")
+    if (other := _other_part(seen, name, bounds)) is not None:
+        return refused(f"a part of the points fits {other} rather than {name}")
     return Verdict(
         name,
         shares,
@@ -443,6 +309,15 @@ def _neighbours(seen: Seen, one: int) -> np.ndarray:
     return np.median(apart, 1) <= _NEIGHBOURS
 
 
+def _by_chance(seen: Seen, one: int, near: np.ndarray) -> float:
+    """p of as many dark points by any candidate, were all points anywhere in the head."""
+    chance = _LEAST_CHANCE
+    if not near.all():
+        chance = max(chance, float(seen.dark[~near].mean()))
+    dark = seen.dark[one]
+    return float(stats.binom.sf(dark.sum() - 1, len(dark), chance)) * len(near)
+
+
 def _leads(seen: Seen, one: int, other: int, bounds: Bounds) -> bool:
     """Whether more points are dark by ``one`` than by ``other``, beyond the bounds."""
     lead = seen.dark[one].astype(int) - seen.dark[other]
@@ -461,7 +336,7 @@ def _is_deeper(seen: Seen, one: int, other: int, bounds: Bounds) -> bool:
         return False
     spread = gain.std(ddof=1) / np.sqrt(len(gain))
     p = stats.t.sf(gain.mean() / spread, len(gain) - 1) if spread > 0 else 0.0
-    return bool(p <= bounds.level) and _sure(gain, seen.person, bounds)
+    return bool(p <= bounds.neighbours) and _sure(gain, seen.person, bounds)
 
 
 def _sure(gain: np.ndarray, person: np.ndarray, bounds: Bounds) -> bool:

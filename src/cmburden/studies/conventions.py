@@ -96,9 +96,12 @@ def in_table(
 
 
 def look_at(
-    scan: Scan, chosen: np.ndarray, plan: Plan, rng: np.random.Generator
+    scan: Scan, chosen: np.ndarray, made: str, rng: np.random.Generator
 ) -> conventions.Seen:
-    """What the table's points show in one scan, of which ``chosen`` numbers the microbleeds."""
+    """What the table's points show in one scan.
+
+    ``chosen`` numbers the microbleeds; ``made`` is a convention or one of ``FOREIGN``.
+    """
     data, affine = stored_as(scan, str(rng.choice(STORED)))
     index = nib.affines.apply_affine(np.linalg.inv(affine), scan.centres[chosen])
     moved = rng.random(len(index)) < _MOVED
@@ -106,18 +109,16 @@ def look_at(
     wrong = rng.random(len(index)) < rng.choice(_WRONG)
     middle, half = (np.array(data.shape) - 1) / 2, _INSIDE * np.array(data.shape)
     anywhere = middle + rng.uniform(-1, 1, index.shape) * half
-    index[wrong | (plan.name == "random")] = anywhere[wrong | (plan.name == "random")]
-    name, shift, order = plan.name, np.zeros(3), [0, 1, 2]
+    index[wrong | (made == "random")] = anywhere[wrong | (made == "random")]
+    name, shift, order = made, np.zeros(3), [0, 1, 2]
     if name in FOREIGN:
         name = "ras"
-    if plan.name == "half lps":
-        name = str(rng.choice(["ras", "lps"]))
-    elif plan.name == "mirrored voxels":
+    if made == "mirrored voxels":
         name = "voxel0"
         index[:, 0] = data.shape[0] - 1 - index[:, 0]
-    elif plan.name == "axes swapped":
+    elif made == "axes swapped":
         order = [1, 0, 2]
-    elif plan.name == "shifted 12 mm":
+    elif made == "shifted 12 mm":
         shift[1] = _SHIFT_MM
     points = nib.affines.apply_affine(affine, index)[:, order] + shift
     table = in_table(points, affine, data.shape, name)
@@ -133,9 +134,13 @@ def drawn(scans: list[Scan], plan: Plan, seed: int) -> conventions.Seen | None:
     if len(places) < plan.points:
         return None
     picked = np.array(places)[rng.choice(len(places), plan.points, replace=False)]
+    names = np.full(len(picked), plan.name, dtype=object)
+    if plan.name == "half lps":
+        names = np.resize(np.array(["ras", "lps"], dtype=object), len(picked))
     parts = [
-        look_at(own[number], picked[picked[:, 0] == number, 1], plan, rng)
-        for number in np.unique(picked[:, 0])
+        look_at(own[number], picked[(picked[:, 0] == number) & (names == name), 1], name, rng)
+        for name in sorted(set(names))
+        for number in np.unique(picked[names == name, 0])
     ]
     return conventions.Seen.joined(parts)
 
