@@ -61,6 +61,9 @@ class Bounds:
         Least share of bootstrap draws of people in which the convention leads.
     draws : int
         Number of the bootstrap's draws.
+    part : float
+        Least lead of another convention among the points that are bright by the leading or stated
+        one: these points contradict it, if chance does not explain them.
     dark_at_least : float
         Share of points that are dark in any table of microbleeds: fewer contradict a stated
         convention.
@@ -75,6 +78,7 @@ class Bounds:
     neighbours: float = 0.01
     sure: float = 0.95
     draws: int = 1000
+    part: float = 0.2
     dark_at_least: float = 0.4
 
 
@@ -216,13 +220,13 @@ def _other_part(seen: Seen, name: str, bounds: Bounds) -> str | None:
         return None
     shares = seen.dark[:, bright].mean(1) * ~near
     best = int(np.argmax(shares))
-    others = np.delete(np.arange(len(shares)), [best, *np.flatnonzero(near)])
-    if shares[best] < bounds.share or shares[best] - shares[others].max() < bounds.margin:
+    others = ~(near | _neighbours(seen, best))
+    rest = shares[others] if others.any() else np.zeros(1)
+    if shares[best] - rest.max() < bounds.part:
         return None
-    # By chance as of the other candidates: `name` is excluded, as its points are bright here.
-    chance = max(_LEAST_CHANCE, float(shares[others].mean()))
-    wins = round(shares[best] * bright.sum())
-    p = stats.binom.sf(wins - 1, bright.sum(), chance) * len(near)
+    # Chance as of the other candidates: by `name` these points are bright.
+    wins, number = round(shares[best] * bright.sum()), int(bright.sum())
+    p = stats.binom.sf(wins - 1, number, max(_LEAST_CHANCE, float(rest.mean()))) * len(near)
     return seen.names[best] if p <= bounds.chance else None
 
 
@@ -259,9 +263,9 @@ def decide(seen: Seen, bounds: Bounds | None = None) -> Verdict:
             f"the points fit no convention: the images are dark at {shares[name]:.0%} of the "
             f"{number} points at most (by {name}), and {bounds.share:.0%} are needed"
         )
-    near = _neighbours(seen, best)
+    near, dark = _neighbours(seen, best), int(seen.dark[best].sum())
     if _by_chance(seen, best, near) > bounds.chance:
-        return refused(f"so few as {number} points are dark by {name} by chance")
+        return refused(f"that {dark} of {number} points are dark by {name} may be chance")
     for rival in range(len(seen.names)):
         if rival == best or _leads(seen, best, rival, bounds):
             continue
@@ -340,9 +344,12 @@ def _is_deeper(seen: Seen, one: int, other: int, bounds: Bounds) -> bool:
 
 
 def _sure(gain: np.ndarray, person: np.ndarray, bounds: Bounds) -> bool:
-    """Whether the sum of ``gain`` (n,) is above 0 in most bootstrap draws of people."""
+    """Whether the sum of ``gain`` (n,) is above 0 in most bootstrap draws of people.
+
+    A draw of people who tell nothing (a sum of 0) counts half.
+    """
     _, number = np.unique(person.astype(str), return_inverse=True)
     sums = np.bincount(number, gain)
     rng = np.random.default_rng(0)
-    drawn = rng.integers(0, len(sums), (bounds.draws, len(sums)))
-    return bool((sums[drawn].sum(1) > 0).mean() >= bounds.sure)
+    drawn = sums[rng.integers(0, len(sums), (bounds.draws, len(sums)))].sum(1)
+    return bool((drawn > 0).mean() + (drawn == 0).mean() / 2 >= bounds.sure)

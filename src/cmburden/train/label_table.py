@@ -37,12 +37,14 @@ class _Rows:
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
-def from_table(path: Path, run: Run, read: Path | None) -> Labelled:
+def from_table(
+    path: Path, run: Run, read: Path | None, *, trust_coordinates: bool = False
+) -> Labelled:
     """Lesions of a TSV: ``scan_id`` or ``participant_id`` [``session_id``], ``x_mm`` ... in RAS.
 
     A row whose three coordinates are empty (or n/a) says: read, no finding. So does a line of the
     file ``read`` for a scan without rows. Raises CMBurdenError where ``path`` is no such table, and
-    where the images contradict its coordinates.
+    where the images contradict its coordinates, which are not asked with ``trust_coordinates``.
     """
     rows = _Rows()
     for line, row in enumerate(_table(path).to_dict("records"), start=2):
@@ -68,7 +70,8 @@ def from_table(path: Path, run: Run, read: Path | None) -> Labelled:
             rows.problems.append(
                 f"{read}: {scan_id} is no scan of the run; write one scan_id a line"
             )
-    _require_ras(rows, path, run)
+    if not trust_coordinates:
+        _require_ras(rows, path, run)
     return labelled(rows.lesions, rows.spoiled, rows.problems)
 
 
@@ -83,7 +86,10 @@ def _require_ras(rows: _Rows, path: Path, run: Run) -> None:
     if verdict is None or verdict.fits:
         return
     if verdict.fits is False:
-        raise CMBurdenError(f"{path}: {verdict.sentence}; give scanner RAS mm")
+        raise CMBurdenError(
+            f"{path}: {verdict.sentence}; give scanner RAS mm, or use "
+            "the table as it is by --trust-coordinates"
+        )
     print(f"{path}: {verdict.sentence}")
 
 
