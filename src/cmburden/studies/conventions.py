@@ -1,11 +1,10 @@
 """How often a table's coordinate convention is found: ``python -m cmburden.studies.conventions``.
 
-``tables BIDS TRUTH OUT`` takes simulated scans and their truth. Tables are made of the microbleeds
-of each acquisition: by every convention, with 3 to 60 points, rounded as tables are, some points
-moved by a voxel and some wrong. Each scan is turned in memory to a storage order that files have.
-Further tables have no convention of the list. OUT gets tables.tsv, a row a table, and rates.md.
-
-``simulate OUT`` makes such scans: few scans with many microbleeds each.
+``BIDS TRUTH OUT`` are simulated scans, their truth, and a folder for the result. Tables are made of
+the microbleeds of each acquisition: by every convention, with 3 to 60 points, rounded as tables
+are, some points moved by a voxel and some wrong. Each scan is turned in memory to a storage order
+that files have. Further tables have no convention of the list. OUT gets tables.tsv, a row a table,
+and rates.md. ``--simulate`` makes the scans first: few scans with many microbleeds each.
 """
 
 from __future__ import annotations
@@ -236,13 +235,13 @@ def run(bids: Path, truth: Path, out: Path, *, repeats: int, seed: int) -> pd.Da
 
 
 def simulate(
-    out: Path, *, anatomy: Path | None, participants: int, microbleeds: int, seed: int
+    bids: Path, *, anatomy: Path | None, participants: int, microbleeds: int, seed: int
 ) -> None:
-    """Write ``participants`` scans of each acquisition with ``microbleeds`` drawn each."""
+    """Write ``participants`` scans of each acquisition with ``microbleeds`` drawn in each."""
     from cmburden.simulate import acquisition, cohort
 
     made = cohort.prepared(
-        out,
+        bids,
         [*acquisition.PRESETS, acquisition.RANDOM],
         participants,
         seed,
@@ -251,36 +250,31 @@ def simulate(
         positive_share=1.0,
         t1w_share=0.0,
     )
-    work = [(dataclasses.replace(plan, n_microbleeds=microbleeds), out) for plan in made]
-    cohort.write_all(cohort.write_participant, work, out, TRUTH, 1)
+    work = [(dataclasses.replace(plan, n_microbleeds=microbleeds), bids) for plan in made]
+    cohort.write_all(cohort.write_participant, work, bids, TRUTH, 1)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """``python -m cmburden.studies.conventions tables BIDS TRUTH OUT | simulate OUT``."""
+    """``python -m cmburden.studies.conventions BIDS TRUTH OUT``."""
     parser = argparse.ArgumentParser(prog="python -m cmburden.studies.conventions")
-    commands = parser.add_subparsers(dest="command", required=True)
-    tables = commands.add_parser("tables", help="make tables and count what is found")
-    tables.add_argument("bids", type=Path)
-    tables.add_argument("truth", type=Path)
-    tables.add_argument("out", type=Path)
-    tables.add_argument("--repeats", type=int, default=3, help="tables of each kind")
-    tables.add_argument("--seed", type=int, default=0)
-    scans = commands.add_parser("simulate", help="make scans with many microbleeds each")
-    scans.add_argument("out", type=Path, help="new BIDS folder; the truth goes beside it")
-    scans.add_argument("--anatomy", type=Path, help="folder of label maps; none: MNI152 template")
-    scans.add_argument("--participants", type=int, default=4, help="of each acquisition")
-    scans.add_argument("--microbleeds", type=int, default=15, help="drawn in each scan")
-    scans.add_argument("--seed", type=int, default=0)
+    add = parser.add_argument
+    add("bids", type=Path)
+    add("truth", type=Path)
+    add("out", type=Path)
+    add("--repeats", type=int, default=2, help="tables of each kind (default 2)")
+    add("--seed", type=int, default=0, help="of the tables, and of the scans")
+    add("--simulate", type=int, metavar="N", help="make BIDS first: N scans of each acquisition")
+    add("--microbleeds", type=int, default=15, help="with --simulate: drawn in each scan")
+    add("--anatomy", type=Path, help="with --simulate: folder of label maps; none: MNI152")
     args = parser.parse_args(arguments)
-    if args.command == "simulate":
+    if args.simulate:
         simulate(
-            args.out,
+            args.bids,
             anatomy=args.anatomy,
-            participants=args.participants,
+            participants=args.simulate,
             microbleeds=args.microbleeds,
             seed=args.seed,
         )
-        return 0
     run(args.bids, args.truth, args.out, repeats=args.repeats, seed=args.seed)
     print((args.out / "rates.md").read_text(encoding="utf-8"))
     return 0
