@@ -113,7 +113,9 @@ def test_points_that_fit_no_convention_are_refused_with_the_table_of_shares():
     parts = [look(data, affine, rng.uniform(-40, 40, (8, 3)), str(n)) for n in range(4)]
     verdict = decide(Seen.joined(parts))
     assert verdict.name is None
-    assert all(name in verdict.sentence for name in NAMES)
+    for name, share in verdict.shares.items():
+        assert not round(100 * share) or f"{name} {100 * share:.0f} %" in verdict.sentence
+    assert "dark at: " in verdict.sentence
     assert conventions.check(Seen.joined(parts), "ras").fits is False
 
 

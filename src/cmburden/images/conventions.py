@@ -287,11 +287,17 @@ def decide(seen: Seen, bounds: Bounds | None = None) -> Verdict:
 def shares_in_words(shares: Mapping[str, float]) -> str:
     """The table of shares, the greatest first, on one line.
 
-    >>> shares_in_words({"ras": 0.25, "lps": 1.0})
-    'dark at: lps 100 %, ras 25 %'
+    >>> shares_in_words({"ras": 0.25, "lps": 1.0, "las": 0.0})
+    'dark at: lps 100 %, ras 25 %, las 0 %'
+    >>> shares_in_words({"ras": 0.25, "lps": 0.0, "las": 0.0})
+    'dark at: ras 25 %, all others 0 %'
     """
     ranked = sorted(shares.items(), key=lambda item: -item[1])
-    return "dark at: " + ", ".join(f"{name} {100 * share:.0f} %" for name, share in ranked)
+    said = [f"{name} {100 * share:.0f} %" for name, share in ranked if round(100 * share)]
+    bare = [name for name, share in ranked if not round(100 * share)]
+    if bare:
+        said.append(f"{bare[0] if len(bare) == 1 else 'all others'} 0 %")
+    return "dark at: " + ", ".join(said)
 
 
 def _next(shares: Mapping[str, float], near: np.ndarray, seen: Seen) -> float:

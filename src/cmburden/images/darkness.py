@@ -39,6 +39,8 @@ _DARK = 0.6
 _AIR = 0.3
 #: Where more voxels than this share are exactly 0, the background was masked out.
 _MASKED_OUT = 0.2
+#: Voxel indices are kept within this; no image is so large.
+_FAR = 1e6
 #: Every n-th voxel along each axis tells the head's brightness.
 _STEP = 4
 #: Depths are kept below this, so that one bright voxel does not outweigh the others.
@@ -117,7 +119,7 @@ def look(
     index = np.stack(
         [apply_affine(inverse, to_ras(points, affine, data.shape, name)) for name in names]
     )
-    index = np.rint(np.clip(index, -1e6, 1e6)).astype(int)
+    index = np.rint(np.clip(np.nan_to_num(index, nan=_FAR), -_FAR, _FAR)).astype(int)
     flat = index.reshape(-1, 3)
     level, masked = _brightness(data)
     axis = slice_axis(affine)
