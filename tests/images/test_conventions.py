@@ -136,6 +136,37 @@ def test_a_background_that_was_masked_out_is_not_dark(background):
     assert not look(data, affine, rim * 1.3, "a").dark[0].any()  # air
 
 
+def test_the_toy_of_thick_oblique_slices():
+    # 30 spots of 1.8 mm in an ellipsoid, slices of 4 mm, tilted by 8.6 degrees: by the right
+    # convention all are dark, by any other hardly one.
+    rng = np.random.default_rng(1)
+    shape, sizes, tilt = np.array([256, 256, 44]), np.array([0.859, 0.859, 4.0]), 0.15
+    turn = np.array([[-1, 0, 0], [0, np.cos(tilt), np.sin(tilt)], [0, -np.sin(tilt), np.cos(tilt)]])
+    affine = nib.affines.from_matvec(turn * sizes)
+    affine[:3, 3] = -affine[:3, :3] @ ((shape - 1) / 2) + [3, -12, 9]
+    half = np.array([68, 85, 62]) / sizes
+    x, y, z = np.ogrid[tuple(slice(-(n - 1) / 2, n / 2) for n in shape)]
+    radius = (x / half[0]) ** 2 + (y / half[1]) ** 2 + (z / half[2]) ** 2
+    data = np.where(radius < 1, 300, 20) + rng.normal(0, 18, shape)
+    spots = rng.choice(np.argwhere(radius < 0.78), 30, replace=False)
+    for at in spots:
+        box = tuple(slice(a - 3, a + 4) for a in at)
+        inside = np.indices(data[box].shape).T - 3.0
+        data[box][(((inside * sizes) ** 2).sum(-1) < 1.8**2).T] *= 0.35
+    ras = nib.affines.apply_affine(affine, spots)
+    for name, table in (
+        ("ras", ras),
+        ("lps", ras * [-1, -1, 1]),
+        ("voxel1", spots + 1.0),
+        ("voxel0_flipped", spots * [1, -1, 1] + [0, shape[1] - 1, 0]),
+    ):
+        seen = look(data, affine, np.round(table, 1), "sub-1")
+        shares = dict(zip(NAMES, seen.dark.mean(1), strict=True))
+        assert shares.pop(name) == 1
+        assert max(shares.values()) <= 0.1
+        assert decide(seen, Bounds(people=1)).name == name
+
+
 # --- the first fixture: twins of one table ---
 
 
