@@ -4,7 +4,7 @@ A microbleed is dark. A table's points are taken by each convention in turn, and
 points are compared (``darkness``). Points by a wrong convention lie anywhere in the head and are
 dark by chance alone. :func:`find` accepts a convention with a clear margin over all others.
 :func:`check` asks whether a stated convention is contradicted. The bounds are measured on simulated
-scans (docs/onboarding-coordinates.md).
+scans (docs/coordinates.md).
 """
 
 from __future__ import annotations
