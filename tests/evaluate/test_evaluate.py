@@ -349,6 +349,22 @@ def test_command_prints_the_seeds_table(counted, capsys):
     assert "balanced accuracy" in said and "evaluation.md" in said
 
 
+def test_coordinates_are_asked_of_the_images_unless_they_are_trusted(counted, monkeypatch):
+    derivatives, truth, out = counted
+
+    def refuse(layout, rows, path):
+        assert (layout.root, path) == (derivatives, truth)
+        raise CMBurdenError("the coordinates are lps, not ras")
+
+    monkeypatch.setattr(evaluate, "require_ras", refuse)
+    parser = argparse.ArgumentParser()
+    evaluate.add_arguments(parser)
+    arguments = [str(derivatives), str(truth), "--out", str(out)]
+    with pytest.raises(CMBurdenError, match="lps, not ras"):
+        evaluate.main(parser.parse_args(arguments))
+    assert evaluate.main(parser.parse_args([*arguments, "--trust-coordinates"])) == 0
+
+
 def test_mistakes_are_told_in_a_sentence(counted, tmp_path):
     derivatives, truth, out = counted
     with pytest.raises(CMBurdenError, match="not a readable truth table"):

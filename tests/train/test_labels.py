@@ -289,6 +289,31 @@ def test_a_table_is_in_scanner_millimetres(tmp_path, orientation):
         assert slab.image[tuple(at)] < 0.5
 
 
+def test_a_table_that_the_images_contradict_is_refused(tmp_path, capsys):
+    run = Run(tmp_path, "LAS")
+    scans = [run.add(f"0{n}") for n in range(1, 6)]
+
+    def rows(points, scans=scans):
+        return [name + "".join(f"\t{v:.1f}" for v in at) for name in scans for at in points]
+
+    right, lps = rows(run.mm()), rows(run.mm() * [-1, -1, 1])
+    with pytest.raises(CMBurdenError, match="the coordinates are lps, not ras: the images are da"):
+        run.slabs(table=table(tmp_path, lps), keep_going=True)
+    # Voxels: these lesions are too wide and even to tell which.
+    with pytest.raises(CMBurdenError, match=r"are no ras of these images; dark at: voxel0 100 %"):
+        run.slabs(table=table(tmp_path, rows(np.array(LESIONS) + 1)))
+    assert len(run.slabs(table=table(tmp_path, right))) == 5
+    assert "proven" not in capsys.readouterr().out
+    # Points of two scans cannot tell.
+    run.slabs(table=table(tmp_path, rows(run.mm(), scans[:2])))
+    assert "whether the coordinates are ras is not proven: 4 point(s) of 2 participant(s)" in (
+        capsys.readouterr().out
+    )
+    # Whoever trusts the table is told of single points outside of the brain.
+    with pytest.raises(CMBurdenError, match="mm outside the brain of"):
+        run.slabs(table=table(tmp_path, rows([(0, 90, 0)])), trust_coordinates=True)
+
+
 def test_read_without_a_finding_is_told_from_not_read(tmp_path):
     run = Run(tmp_path)
     one, two, three, four = (run.add(f"0{n}") for n in range(1, 5))

@@ -19,6 +19,7 @@ from cmburden.evaluate import curves as evaluate_curves
 from cmburden.evaluate import measures as evaluate_measures
 from cmburden.evaluate import page as evaluation_page
 from cmburden.evaluate.cases import Cases, gather, read_truth
+from cmburden.evaluate.coordinates import require_ras
 from cmburden.evaluate.curves import ALLOWED_LOSS, BINS, CLEAR_NEGATIVE
 from cmburden.evaluate.measures import DRAWS, by_stratum
 
@@ -63,30 +64,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for evaluation.json and evaluation.md"
     )
+    parser.add_argument(
+        "--trust-coordinates",
+        action="store_true",
+        help="do not ask the images whether the truth's points are scanner RAS mm",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     """``cmburden evaluate DERIVATIVES TRUTH --out OUT``."""
-    result = run(args.derivatives, args.truth, args.out)
+    result = run(args.derivatives, args.truth, args.out, trust_coordinates=args.trust_coordinates)
     print(evaluation_page.seed_table(result))
     print(f"{args.out / 'evaluation.md'}")
     return 0
 
 
-def run(derivatives: Path, truth: Path, out: Path) -> dict[str, Any]:
+def run(
+    derivatives: Path, truth: Path, out: Path, *, trust_coordinates: bool = False
+) -> dict[str, Any]:
     """Evaluate and write ``out``/evaluation.json, evaluation.md and the figures that it links to.
 
-    Returns the content of the JSON.
+    Returns the content of the JSON. With ``trust_coordinates`` the images are not asked whether the
+    truth's points are scanner RAS mm.
 
     Raises
     ------
     CMBurdenError
-        When the truth table cannot be used, or none of its scans was read.
+        When the truth table cannot be used, its points are not scanner RAS mm, or none of its
+        scans was read.
     """
     # Matplotlib takes a second to start, for which other commands need not wait.
     from cmburden.evaluate import figures as evaluation_figures
 
-    result = _plain(_measured(gather(Layout(derivatives), read_truth(truth))))
+    layout, rows = Layout(derivatives), read_truth(truth)
+    cases = gather(layout, rows)
+    if not trust_coordinates:
+        require_ras(layout, rows, truth)
+    result = _plain(_measured(cases))
     write_json(out / "evaluation.json", result)
     evaluation_figures.draw(result, out)
     with whole_file(out / "evaluation.md") as temporary:

@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 
 from cmburden.core.errors import CMBurdenError
-from cmburden.images import geometry
+from cmburden.images import geometry, stated
 from cmburden.train.lesions import RADIUS_MM, Labelled, Lesion, Run, labelled, which
 
 #: A centre this far outside the brain mask is in other coordinates, mm.
 OUTSIDE_MM = 6.0
 #: Radii must be below this, mm.
 RADIUS_BELOW_MM = 50
+#: Scans whose volumes are asked for the convention of the coordinates.
+_MOST_SCANS = 40
 _POSITION = ("x_mm", "y_mm", "z_mm")
 
 
@@ -35,11 +37,14 @@ class _Rows:
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
-def from_table(path: Path, run: Run, read: Path | None) -> Labelled:
+def from_table(
+    path: Path, run: Run, read: Path | None, *, trust_coordinates: bool = False
+) -> Labelled:
     """Lesions of a TSV: ``scan_id`` or ``participant_id`` [``session_id``], ``x_mm`` ... in RAS.
 
     A row whose three coordinates are empty (or n/a) says: read, no finding. So does a line of the
-    file ``read`` for a scan without rows. Raises CMBurdenError where ``path`` is no such table.
+    file ``read`` for a scan without rows. Raises CMBurdenError where ``path`` is no such table, and
+    where the images contradict its coordinates, which are not asked with ``trust_coordinates``.
     """
     rows = _Rows()
     for line, row in enumerate(_table(path).to_dict("records"), start=2):
@@ -65,7 +70,27 @@ def from_table(path: Path, run: Run, read: Path | None) -> Labelled:
             rows.problems.append(
                 f"{read}: {scan_id} is no scan of the run; write one scan_id a line"
             )
+    if not trust_coordinates:
+        _require_ras(rows, path, run)
     return labelled(rows.lesions, rows.spoiled, rows.problems)
+
+
+def _require_ras(rows: _Rows, path: Path, run: Run) -> None:
+    """CMBurdenError where the prepared volumes contradict that the points are scanner RAS mm."""
+    points = {
+        scan_id: np.array([lesion.centre for lesion in lesions if lesion.kind == Lesion.kind])
+        for scan_id, lesions in rows.lesions.items()
+        if scan_id in run.usable
+    }
+    verdict = stated.check(run.layout, run.scans, points, most=_MOST_SCANS)
+    if verdict is None or verdict.fits:
+        return
+    if verdict.fits is False:
+        raise CMBurdenError(
+            f"{path}: {verdict.sentence}; give scanner RAS mm, or use "
+            "the table as it is by --trust-coordinates"
+        )
+    print(f"{path}: {verdict.sentence}")
 
 
 def _add(rows: _Rows, row: dict[str, str], line: int, fitting: list[str], run: Run) -> None:

@@ -29,16 +29,20 @@ from cmburden.train.slabs import Slab, Spheres
 
 @dataclasses.dataclass(frozen=True)
 class LabelSource:
-    """Where labels come from: a folder of ``masks``, or a ``table`` with the scan_ids ``read``."""
+    """Where labels come from: a folder of ``masks``, or a ``table`` with the scan_ids ``read``.
+
+    With ``trust_coordinates`` the images are not asked whether the table is in scanner RAS mm.
+    """
 
     masks: Path | None = None
     table: Path | None = None
     read: Path | None = None
+    trust_coordinates: bool = False
 
     def labelled(self, run: Run) -> Labelled:
         """The labels of ``run``'s scans; CMBurdenError where there are none."""
         if self.table:
-            return from_table(self.table, run, self.read)
+            return from_table(self.table, run, self.read, trust_coordinates=self.trust_coordinates)
         if self.masks is None:
             raise CMBurdenError("there are no labels; give --labels or --table")
         if self.masks.resolve() == run.layout.root.resolve():
@@ -150,6 +154,11 @@ def parser() -> argparse.ArgumentParser:
         "--read-scans", type=Path, help="with --table: scan_ids that were read, one a line"
     )
     parser.add_argument(
+        "--trust-coordinates",
+        action="store_true",
+        help="with --table: do not ask the images whether the points are scanner RAS mm",
+    )
+    parser.add_argument(
         "--keep-going", action="store_true", help="leave out labels that are wrong, write the rest"
     )
     return parser
@@ -164,7 +173,12 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser().parse_args(arguments)
     if args.read_scans and not args.table:
         raise CMBurdenError("--read-scans: only --table needs it; an empty mask says the same")
-    source = LabelSource(masks=args.labels, table=args.table, read=args.read_scans)
+    source = LabelSource(
+        masks=args.labels,
+        table=args.table,
+        read=args.read_scans,
+        trust_coordinates=args.trust_coordinates,
+    )
     written = run(args.derivatives, args.out, source, keep_going=args.keep_going)
     print(f"{len(written)} scans in {args.out}")
     return 0
