@@ -96,8 +96,7 @@ def overview(path: Path | Sequence[Path]) -> list[str]:
     lines.append(f"column of places: {table.place or table.fault}")
     for name in LEVELS:
         if sheet.column(name):
-            levels = [f"{level or 'empty'} ({n})" for level, n in sheet.levels(name).items()]
-            lines.append(f"{name}: {some(levels)}")
+            lines.append(f"{name}: {sheet.described(name)}")
     if table.place:
         numbers = Counter(len(_numbers(text)) for text in sheet.values(table.place))
         lines.append(f"numbers in a place: {dict(sorted(numbers.items()))}")
@@ -196,11 +195,10 @@ def _unknown_levels(sheet: Sheet) -> Iterator[str]:
     for name, (levels, fits) in known.items():
         strange = Counter(row.text(name) for row in sheet.rows if not fits(row))
         if strange:
-            seen = [f"{level or 'empty'} ({n})" for level, n in sheet.levels(name).items()]
             yield (
                 f"{sheet.path}: column {name} holds {some(sorted(strange))}, which is not known; "
-                f"seen are {some(seen)}; known are {levels}; report the new level, or write a "
-                "known one in a copy of the table"
+                f"seen are {sheet.described(name)}; known are {levels}; report the new level, or "
+                "write a known one in a copy of the table"
             )
 
 

@@ -104,6 +104,10 @@ class Sheet:
         """Level -> number of rows of a column, sorted; empty cells are the level ''."""
         return dict(sorted(Counter(row.text(name) for row in self.rows).items()))
 
+    def described(self, name: str) -> str:
+        """The levels of a column with their numbers of rows, for a sentence."""
+        return some(f"{level or 'empty'} ({n})" for level, n in self.levels(name).items())
+
     def need(self, *groups: Sequence[str]) -> None:
         """Raise CMBurdenError unless each of ``groups`` has a column; it lists what was seen."""
         lacking = [" or ".join(names) for names in groups if self.column(*names) is None]
