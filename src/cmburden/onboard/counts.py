@@ -117,19 +117,29 @@ def _of_visits(rows: list[Row], images: tuple[Image, ...]) -> list[tuple[Row, Im
         for image in images
         if row.text("VISCODE") and row.coded("VISCODE") in sessions_of(image)
     ]
-    if by_visit and len({image.scan_id for _, image in by_visit}) == len(by_visit):
-        return by_visit
-    if any(row.text("VISCODE") for row in rows) and any(image.source.session for image in images):
-        return []  # both name visits, and these differ
-    days = [row.number(*_DAYS) for row in rows]
-    dates = [image.source.date or "" for image in images]
+    if by_visit:
+        clear = len({image.scan_id for _, image in by_visit}) == len(by_visit)
+        return by_visit if clear else []
+    name_visits = any(row.text("VISCODE") for row in rows)
+    if name_visits and any(image.source.session for image in images):
+        return []  # the names of the table and of the download differ
+    return _in_order(rows, images)
+
+
+def _in_order(rows: list[Row], images: tuple[Image, ...]) -> list[tuple[Row, Image]]:
+    """As many readings as scans, both in the order of their days."""
     if len(rows) != len(images):
         return []
-    if len(rows) > 1 and (None in days or "" in dates or len(set(dates)) < len(dates)):
-        return []
-    in_order = sorted(rows, key=lambda row: row.number(*_DAYS) or 0.0)
-    of_days = sorted(images, key=lambda image: image.source.date or "")
-    return list(zip(in_order, of_days, strict=True))
+    if len(rows) == 1:
+        return [(rows[0], images[0])]
+    of_rows = [(day, row) for row in rows if (day := row.number(*_DAYS)) is not None]
+    of_images = [(image.source.date, image) for image in images if image.source.date]
+    if min(len(dict(of_rows)), len(dict(of_images))) < len(rows):
+        return []  # a day is missing, or stands twice
+    of_rows.sort(key=lambda pair: pair[0])
+    of_images.sort(key=lambda pair: pair[0])
+    pairs = zip(of_rows, of_images, strict=True)
+    return [(row, image) for (_, row), (_, image) in pairs]
 
 
 def _counts(

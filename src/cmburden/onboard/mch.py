@@ -38,6 +38,8 @@ _LEAST_PLACES = 0.5
 _KINDS = {"definite": "microbleed", "possible": "faint"}
 _MICROBLEED = re.compile(r"mch|cmb|micro-?\s?(?:h(?:a)?emorrhages?|bleeds?)")
 _SIDEROSIS = re.compile(r"ss|.*siderosis.*")
+#: Names of the files of ADNI's data dictionary.
+_DICTIONARY = re.compile(r"DATADIC.*\.csv$", re.IGNORECASE)
 #: How a reading says that a scan holds nothing, and that it may hold something.
 _CLEAN, _NOT_CLEAN = "1", ("0", "")
 
@@ -237,7 +239,8 @@ def _join(table: _Table, scans: Scans) -> _Joined:
         else:
             by[fitting[0].scan_id][how].append(row)
     for scan_id, ways in by.items():
-        _settle(table, scan_id, ways, joined, absent)
+        for row in _settle(table, scan_id, ways, joined):
+            absent.setdefault(table.scan(row), row)
     joined.absent = [f"RID {_visit(row)}" for row in absent.values()]
     joined.several = [
         f"RID {_visit(row)} ({how}: {some(image.scan_id for image in fitting)})"
@@ -248,31 +251,22 @@ def _join(table: _Table, scans: Scans) -> _Joined:
     return joined
 
 
-def _settle(
-    table: _Table,
-    scan_id: str,
-    ways: dict[str, list[Row]],
-    joined: _Joined,
-    absent: dict[tuple[str, ...], Row],
-) -> None:
-    """Take the rows of one image; a reading of another series of that day gives way to its own."""
-    by_id = [row for how, rows in ways.items() if how != joins.DAY for row in rows]
+def _settle(table: _Table, scan_id: str, ways: dict[str, list[Row]], joined: _Joined) -> list[Row]:
+    """Take the rows of one image; returns those that are of another series of that day."""
     of_day = ways.get(joins.DAY, [])
-    own = {table.scan(row) for row in by_id} or {table.scan(row) for row in of_day}
-    if not by_id and len({scan for scan in own if scan[0]}) > 1:
+    by_id = [row for how, rows in ways.items() if how != joins.DAY for row in rows]
+    images = {table.scan(row)[0] for row in by_id or of_day} - {""}
+    if not by_id and len(images) > 1:
         joined.problems.append(
             f"{table.sheet.path}, lines {some(row.line for row in of_day)}: readings of several "
             f"series fit {scan_id} by {joins.DAY} alone; download the series that were read"
         )
-        return
-    images = {scan[0] for scan in own if scan[0]}
-    rest = [row for row in of_day if not table.scan(row)[0] or table.scan(row)[0] in images]
-    for row in of_day:
-        if row not in rest:
-            absent.setdefault(table.scan(row), row)
-    joined.rows[scan_id] = sorted(by_id + rest, key=lambda row: row.line)
-    first = min((how for how in ways if ways[how]), key=joins.ORDER.index)
-    joined.counted[f"joined by {first}"] += 1
+        return []
+    strange = [row for row in of_day if table.scan(row)[0] not in images | {""}]
+    own = [row for row in of_day if row not in strange]
+    joined.rows[scan_id] = sorted(by_id + own, key=lambda row: row.line)
+    joined.counted[f"joined by {min(ways, key=joins.ORDER.index)}"] += 1
+    return strange
 
 
 def _other_person(row: Row, image: Image) -> str | None:
@@ -291,31 +285,36 @@ def _of_scan(
 ) -> Iterator[Finding]:
     """The findings of one scan; ``problems`` gets a sentence for each row that makes no sense."""
     microbleeds = [row for row in rows if _is_microbleed(row)]
-    others = [row for row in rows if row.coded("TYPE") and not _is_microbleed(row)]
+    others = [row for row in rows if row not in microbleeds and row.coded("TYPE")]
     clean = [row for row in rows if row.coded("NOFINDINGS") == _CLEAN]
     counted.update(row.coded("TYPE") for row in others)
-    if clean and microbleeds:
-        problems.append(
-            f"{table.sheet.path}, line {clean[0].line}: NOFINDINGS is 1, but line(s) "
-            f"{some(row.line for row in microbleeds)} name microbleeds of the same scan; remove "
-            "one or the other"
-        )
-        return
-    for row in microbleeds:
-        point = _point(table, row, problems)
-        kind = _KINDS.get(row.coded("STATUS").casefold())
-        if kind is None and not row.coded("STATUS"):
+    if microbleeds:
+        if clean:
             problems.append(
-                f"{table.sheet.path}, line {row.line}: a microbleed without STATUS; write "
-                "Definite or Possible"
+                f"{table.sheet.path}, line {clean[0].line}: NOFINDINGS is 1, but line(s) "
+                f"{some(row.line for row in microbleeds)} name microbleeds of the same scan; "
+                "remove one or the other"
             )
-        if point is not None and kind is not None:
-            yield Finding(scan_id, kind, point, where=f"{table.sheet.path.name}, line {row.line}")
-    if not microbleeds and (clean or others):
-        line = (clean or others)[0].line
+        for row in microbleeds:
+            yield from _lesion(table, scan_id, row, problems)
+    elif read_rows := [*clean, *others]:
+        line = read_rows[0].line
         yield Finding(scan_id, "none", where=f"{table.sheet.path.name}, line {line}")
-    elif not microbleeds:
+    else:
         counted["rows without a reading"] += len(rows)
+
+
+def _lesion(table: _Table, scan_id: str, row: Row, problems: list[str]) -> Iterator[Finding]:
+    """The microbleed of a row, if the row is sound."""
+    point = _point(table, row, problems)
+    kind = _KINDS.get(row.coded("STATUS").casefold())
+    if not row.coded("STATUS"):
+        problems.append(
+            f"{table.sheet.path}, line {row.line}: a microbleed without STATUS; write Definite or "
+            "Possible"
+        )
+    if point is not None and kind is not None:
+        yield Finding(scan_id, kind, point, where=f"{table.sheet.path.name}, line {row.line}")
 
 
 def _point(table: _Table, row: Row, problems: list[str]) -> tuple[float, float, float] | None:
@@ -365,9 +364,9 @@ def _remarks(table: _Table, joined: _Joined) -> Iterator[str]:
 
 def _dictionary(table: _Table, request: Request | None) -> Iterator[str]:
     """What ADNI's data dictionary beside the table, or among the tables, says of the places."""
-    folders = [table.sheet.path.parent, *(request.tables if request else ())]
-    files = {p for f in folders if f.is_dir() for p in f.glob("*DATADIC*.csv") if p.is_file()}
-    files |= {p for p in folders if p.is_file() and "DATADIC" in p.name}
+    places = [table.sheet.path.parent, *(request.tables if request else ())]
+    files = {path for place in places for path in ([place] if place.is_file() else place.glob("*"))}
+    files = {path for path in files if path.is_file() and _DICTIONARY.search(path.name)}
     if not files or not table.place:
         return
     try:
@@ -376,7 +375,7 @@ def _dictionary(table: _Table, request: Request | None) -> Iterator[str]:
         yield f"{error}."
         return
     for row in sheet.rows:
-        field = row.text("FLDNAME").casefold() == table.place.casefold()
-        if field and row.text("TBLNAME").casefold() == TABLE.casefold():
+        field = row.text("TBLNAME").casefold(), row.text("FLDNAME").casefold()
+        if field == (TABLE.casefold(), table.place.casefold()):
             said = " ".join(row.text(name) for name in ("TEXT", "UNITS")).strip()
             yield f'{sheet.path.name} says of {table.place}: "{said or "nothing"}".'

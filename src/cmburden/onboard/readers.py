@@ -16,6 +16,11 @@ import numpy as np
 
 #: Marks of readers at most this far from each other are one lesion, mm.
 SAME_MM = 5.0
+#: The rule in a sentence, for the user.
+RULE = (
+    f"Several readers: marks within {SAME_MM:g} mm are one lesion; it is definite where at least "
+    "half of the scan's readers marked a definite one, else possible."
+)
 #: Share of a scan's readers who mark a definite lesion at least.
 _MAJORITY = 0.5
 #: Name of the reader of a table that names none.

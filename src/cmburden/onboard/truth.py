@@ -26,6 +26,8 @@ from cmburden.onboard.sheets import stop
 OUTSIDE_MM = 6.0
 #: Voxels above this share of an image's bright end hold signal.
 _SIGNAL, _BRIGHT_PERCENTILE = 0.1, 98
+#: Kinds of truth whose numbers are told.
+_KINDS = ("microbleed", "faint", "none")
 #: Decimals of coordinates and radii, mm.
 _DECIMALS = 3
 
@@ -83,13 +85,7 @@ def write(told: Told, images: Sequence[Image], paths: Places, request: Request) 
         left.
     """
     by_id = {image.scan_id: image for image in images}
-    verdict: conventions.Verdict | None = None
-    left_out: dict[str, str] = {}
-    if any(one.point is not None for one in told.findings):
-        verdict = _convention(told, by_id, request)
-        marks, left_out = _placed(told.findings, by_id, str(verdict.name))
-    else:
-        marks = [Mark(one.scan_id, one.kind, reader=_reader(one)) for one in told.findings]
+    verdict, marks, left_out = _in_mm(told, by_id, request)
     kept = readers.once(marks)
     truth = _agreed(kept)
     several = len({mark.reader for mark in kept}) > 1
@@ -104,24 +100,32 @@ def write(told: Told, images: Sequence[Image], paths: Places, request: Request) 
         _write_table(FOLDS, paths.folds, folds.rows(request.cohort, images)),
         _write_text(paths.read_scans, read),
     ]
-    kinds = ("microbleed", "faint", "none")
-    numbers = {kind: sum(mark.kind == kind for mark in truth) for kind in kinds}
+    numbers = {kind: sum(mark.kind == kind for mark in truth) for kind in _KINDS}
     numbers |= {"scans read": len(read), "scans left out": len(left_out)}
     numbers["rows that stood twice"] = len(marks) - len(kept)
-    remarks = [verdict.sentence, *verdict.unread] if verdict else []
-    if several:
-        remarks.append(
-            f"Several readers: marks within {readers.SAME_MM:g} mm are one lesion; it is definite "
-            "where at least half of the scan's readers marked a definite one, else possible."
-        )
     return Written(
         files=tuple(file for file in files if file is not None),
         convention=verdict.name if verdict else None,
         shares=verdict.shares if verdict else {},
         numbers=numbers,
         left_out=left_out,
-        remarks=tuple(remarks),
+        remarks=(*_of_verdict(verdict), *([readers.RULE] if several else [])),
     )
+
+
+def _in_mm(
+    told: Told, by_id: Mapping[str, Image], request: Request
+) -> tuple[conventions.Verdict | None, list[Mark], dict[str, str]]:
+    """The convention of the places, marks in scanner RAS mm, and the scans that are left out."""
+    if any(one.point is not None for one in told.findings):
+        verdict = _convention(told, by_id, request)
+        return verdict, *_placed(told.findings, by_id, str(verdict.name))
+    marks = [Mark(one.scan_id, one.kind, reader=_reader(one)) for one in told.findings]
+    return None, marks, {}
+
+
+def _of_verdict(verdict: conventions.Verdict | None) -> tuple[str, ...]:
+    return (verdict.sentence, *verdict.unread) if verdict else ()
 
 
 def readers_truth(paths: Places) -> Path:
