@@ -86,17 +86,14 @@ def f1_table(folder, *rows, header=F1_HEADER, name="MAYOADIRL_MRI_MCH_01Jan2026.
 
 def f1_images(bids=Path("bids")):
     """F1's images: 9002 has three echoes, 9003 a repeat, 9005 a folder of the old style."""
+    echoes = {"date": "2024-01-02", "uid": "1.2.2", "image_id": "900006"}
+    repeat = {"date": "2012-07-10"}
     return [
         image(bids=bids, date="2011-07-08", uid="1.2.1", image_id="900001", series_id="114041"),
+        *(image("002_S_9002", bids=bids, echo=e, suffix="MEGRE", **echoes) for e in (1, 2, 3)),
         *(
-            image("002_S_9002", bids=bids, echo=echo, suffix="MEGRE", date="2024-01-02",
-                  uid="1.2.2", image_id="900006")
-            for echo in (1, 2, 3)
-        ),
-        *(
-            image("002_S_9003", "ses-M012", bids=bids, run=run, date="2012-07-10",
-                  uid=f"1.2.3.{run}", image_id=f"90001{run - 1}")
-            for run in (1, 2)
+            image("002_S_9003", "ses-M012", bids=bids, run=n + 1, image_id=f"90001{n}", **repeat)
+            for n in (0, 1)
         ),
         image("002_S_9005", bids=bids, date="2013-01-01", uid="1.2.5", series_id="114050"),
-    ]  # fmt: skip
+    ]

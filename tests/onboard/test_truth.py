@@ -8,6 +8,7 @@ from read_images import f1_affine, f1_images, f1_table, image, request, write_f1
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.tables import COUNTS_TRUTH, FOLDS, TRUTH
+from cmburden.evaluate.cases import read_truth
 from cmburden.images import conventions
 from cmburden.onboard import mch, truth
 from cmburden.onboard.folds import rows as fold_rows
@@ -99,6 +100,14 @@ def test_f1_and_its_twins_give_one_truth(tmp_path, name, places):
     assert read_scans == sorted(set(rows["scan_id"]))
     assert not (tmp_path / "counts_truth.tsv").exists()
     assert written.numbers["microbleed"] == 3 and written.numbers["scans read"] == 3
+
+
+@pytest.mark.usefixtures("_darkest")
+def test_evaluation_takes_the_file(tmp_path):
+    f1_written(tmp_path)
+    rows = read_truth(tmp_path / "truth.tsv")
+    assert rows["kind"].tolist() == ["microbleed", "microbleed", "faint", "none", "microbleed"]
+    assert rows["x_mm"].isna().tolist() == [False, False, False, True, False]
 
 
 @pytest.mark.usefixtures("_darkest")
