@@ -55,6 +55,29 @@ def test_f1_by_another_separator_with_a_mark(tmp_path, separator):
     assert said(mch.findings(tmp_path / "MAYOADIRL_MRI_MCH.csv", f1_images(), request())) == F1
 
 
+def test_a_table_that_excel_saved_with_dates_that_may_be_either_joins_by_ids(tmp_path):
+    late = "9005;A;v03;bl;01/02/2013;;;;7;1;1;1;1;1;;;;;"
+    lines = [line.replace(",", ";") for line in (F1_HEADER, *F1_ROWS)]
+    dates = {"20110708": "08/07/2011", "20240102": "02/01/2024", "20120710": "10/07/2012"}
+    text = "\r\n".join((*lines, late))
+    for old, new in dates.items():
+        text = text.replace(old, new)
+    path = tmp_path / "MAYOADIRL_MRI_MCH.csv"
+    path.write_text(text, encoding="utf-8-sig")
+    told = mch.findings(path, f1_images(), request())
+    assert said(told) == F1 and told.counted["no series"] == 2
+    assert any("may be of the United States or not" in remark for remark in told.remarks)
+    path.write_text(
+        text.replace("01/02/2013", "01/01/2013")
+        + "\r\n"
+        + F1_ROWS[6].replace(",", ";").replace("20110101", "31/12/2011"),
+        encoding="utf-8-sig",
+    )
+    told = mch.findings(path, f1_images(), request())
+    assert told.counted["joined by RID and SCANDATE"] == 1
+    assert not any("United States" in remark for remark in told.remarks)
+
+
 def test_places_with_commas_brackets_or_a_fourth_number(tmp_path):
     rows = [row.replace("6.9 46.5 -20.8 ", "(6.9, 46.5, -20.8)") for row in F1_ROWS]
     rows = [row.replace("6.9 40.9 -11.9 ", "6.9 40.9 -11.9 3") for row in rows]

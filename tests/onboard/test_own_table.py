@@ -119,7 +119,7 @@ def test_one_reader_may_find_nothing_where_another_does(tmp_path):
     ("text", "words"),
     [
         ("scan_id|x|y|z|kind\nA|1|2|3|odd\n", "kind holds odd, which is not known"),
-        ("name|x|y|z\nA|1|2|3\n", "scan_id or scan or participant_id"),
+        ("name|x|y|z\nA|1|2|3\n", "column(s) scan_id or scan or"),
         ("scan_id|x|y\nA|1|2\n", "z_mm or z are missing"),
         ("scan_id|x_mm|y|z\nA|1|2|3\n", "names of different forms"),
         ("scan_id|x|y|z\nA|1|2|3\nB|1|2|3\n", "none of its 2 rows fits a scan"),

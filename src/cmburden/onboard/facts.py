@@ -8,10 +8,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from cmburden.core.errors import CMBurdenError
 from cmburden.core.foreign import UnreadableFile, first_bytes, text_of
 from cmburden.onboard.days import day_of, newest, years_between
 from cmburden.onboard.parts import Image, Person
-from cmburden.onboard.sheets import Sheet, plain, read, whole
+from cmburden.onboard.sheets import ENDINGS, Sheet, plain, read, whole
 
 #: An age above this is none, years.
 _OLDEST = 120.0
@@ -23,7 +24,6 @@ _DIAGNOSES = {
     **dict.fromkeys(("ad", "dementia", "ad dementia"), "AD"),
 }
 _SEXES = {"m": "M", "male": "M", "f": "F", "female": "F"}
-_ENDINGS = {".csv", ".tsv", ".txt", ".xlsx"}
 #: Bytes of a table in which its header ends.
 _HEADER_BYTES = 2**16
 
@@ -127,12 +127,15 @@ def age_at(day: datetime.date | None, birth: str) -> float | None:
 
 
 def tables_named(tables: Sequence[Path], pattern: str) -> list[Path]:
-    """Files of ``tables``, and of the folders among these, whose name holds ``pattern``."""
-    files = []
+    """Files of ``tables``, and of the folders among these to the second level, by their names.
+
+    The name holds ``pattern``, without regard to case and punctuation.
+    """
+    files: set[Path] = set()
     for path in tables:
-        inside = sorted(path.iterdir()) if path.is_dir() else [path]
-        files += [file for file in inside if file.suffix.lower() in _ENDINGS and file.is_file()]
-    return sorted({file for file in files if plain(pattern) in plain(file.name)})
+        inside = [*path.glob("*"), *path.glob("*/*")] if path.is_dir() else [path]
+        files |= {file for file in inside if file.suffix.lower() in ENDINGS}
+    return sorted(file for file in files if plain(pattern) in plain(file.name) and file.is_file())
 
 
 def table_named(tables: Sequence[Path], pattern: str) -> Sheet | None:
@@ -150,8 +153,15 @@ def tables_with(tables: Sequence[Path], *columns: str) -> list[Sheet]:
         except UnreadableFile:
             continue
         header = plain(start.splitlines()[0]) if start.strip() else ""
-        if start.startswith("PK") or all(plain(name) in header for name in columns):
+        of_excel = start.startswith("PK")
+        if not of_excel and any(plain(name) not in header for name in columns):
+            continue
+        try:
             sheet = read(path)
-            if all(sheet.column(name) for name in columns):
-                found.append(sheet)
+        except CMBurdenError:
+            if of_excel:
+                continue  # nothing says that it is one of the tables
+            raise
+        if all(sheet.column(name) for name in columns):
+            found.append(sheet)
     return found

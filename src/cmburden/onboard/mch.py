@@ -18,7 +18,7 @@ from cmburden.onboard import joins, visits
 from cmburden.onboard.days import Dates, newest
 from cmburden.onboard.joins import Key, Scans
 from cmburden.onboard.parts import Finding, Image, Request, Told
-from cmburden.onboard.sheets import Row, Sheet, number, read, some, stop
+from cmburden.onboard.sheets import ENDINGS, Row, Sheet, number, read, some, stop
 
 #: Name of the table, and of its files.
 TABLE, FILES = "MAYOADIRL_MRI_MCH", "MAYOADIRL_MRI_MCH*"
@@ -137,7 +137,8 @@ def files_of(path: Path | Sequence[Path]) -> list[Path]:
     paths = [path] if isinstance(path, Path) else list(path)
     files: list[Path] = []
     for one in paths:
-        inside = sorted(file for file in one.glob(FILES) if file.is_file()) if one.is_dir() else []
+        inside = sorted(one.glob(FILES)) if one.is_dir() else []
+        inside = [file for file in inside if file.suffix.lower() in ENDINGS and file.is_file()]
         if one.is_dir() and not inside:
             raise CMBurdenError(f"{one}: holds no table {FILES}; name the file")
         files += inside or [one]
@@ -321,14 +322,15 @@ def _point(table: _Table, row: Row, problems: list[str]) -> tuple[float, float, 
     if table.place is None:
         return None  # the table's own fault says so
     text = row.text(table.place)
-    if not _PLACE.fullmatch(text):
+    values = _numbers(text) if _PLACE.fullmatch(text) else []
+    if len(values) not in (3, 4):  # a number may be beyond all bounds
         what = f"{table.place} is {text!r}" if text else f"{table.place} is empty"
         problems.append(
             f"{table.sheet.path}, line {row.line}: a microbleed without a place ({what}); give "
             "three numbers, or remove all rows of that scan"
         )
         return None
-    x, y, z, *_ = _numbers(text)
+    x, y, z, *_ = values
     return x, y, z
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,11 +21,11 @@ from cmburden.onboard.parts import Finding, Image, Request, Told
 from cmburden.onboard.sheets import Row, Sheet, number, read, some, stop
 
 #: Names of a column, by preference.
-SCAN = ("scan_id", "scan")
+SCAN = ("scan_id", "scan", "file", "filename", "image")
 PERSON = ("participant_id", "participant", "subject_id", "subject", "sub", "PTID", "BID", "eid")
 SESSION = ("session_id", "session", "ses", "visit")
 UIDS = ("SeriesInstanceUID", "series_uid", "uid", "dicom_uid")
-IMAGES = ("image_id", "LONI_IMG_ID", "image_data_id", "image")
+IMAGES = ("image_id", "LONI_IMG_ID", "image_data_id")
 _KIND = ("kind", "label", "certainty", "class")
 _READER = ("reader", "rater", "reader_id", "rater_id")
 _RADIUS, _DIAMETER = ("radius_mm", "radius"), ("diameter_mm", "diameter", "size_mm")
@@ -90,7 +91,7 @@ def findings(path: Path, images: Iterable[Image], request: Request) -> Told:
 def scans_of_row(row: Row, scans: Scans) -> tuple[Image, ...]:
     """The images that a row may be of; the first of its ids that is written decides."""
     if named := row.text(*SCAN):
-        stem = named.removesuffix(".gz").removesuffix(".nii")
+        stem = re.split(r"[/\\]", named)[-1].removesuffix(".gz").removesuffix(".nii")
         return tuple(image for image in scans.images if image.scan_id == stem)
     if uid := row.text(*UIDS):
         return scans.by_key.get((joins.UID, uid), ())

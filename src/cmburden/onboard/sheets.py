@@ -28,6 +28,8 @@ from cmburden.core.numbers import is_number
 _EMPTY = {"", "n/a", "na", "nan", "null", "#n/a", "<na>", "."}
 #: Codes of ADNI's and AIBL's tables that say the same. Never of a coordinate.
 _CODES = {"-4", "-1"}
+#: Endings of the names of tables.
+ENDINGS = {".csv", ".tsv", ".txt", ".xlsx"}
 _SEPARATORS = "\t;,|"
 #: First bytes of an XLSX file (a zip archive), and of Excel's format before 2007.
 _ZIP, _OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"

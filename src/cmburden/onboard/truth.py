@@ -26,6 +26,8 @@ from cmburden.onboard.sheets import stop
 OUTSIDE_MM = 6.0
 #: Voxels above this share of an image's bright end hold signal.
 _SIGNAL, _BRIGHT_PERCENTILE = 0.1, 98
+#: Definite lesions that tell the coordinates without the possible ones.
+_ENOUGH = 10
 #: Kinds of truth whose numbers are told.
 _KINDS = ("microbleed", "faint", "none")
 #: Decimals of coordinates and radii, mm.
@@ -138,16 +140,11 @@ def _reader(finding: Finding) -> str:
 
 
 def _convention(told: Told, by_id: Mapping[str, Image], request: Request) -> conventions.Verdict:
-    """What the images say of the places' convention; CMBurdenError where they do not tell.
-
-    Only definite lesions are asked: possible ones are often not dark.
-    """
+    """What the images say of the places' convention; CMBurdenError where they do not tell."""
     given = request.coordinates if request.coordinates != "auto" else told.convention or "auto"
-    definite = [one for one in told.findings if one.kind == "microbleed"]
-    asked = definite or [one for one in told.findings if one.point is not None]
     points: dict[Path, list[tuple[float, float, float]]] = defaultdict(list)
     people: dict[Path, str] = {}
-    for one in asked:
+    for one in _asked(told.findings):
         image = by_id[one.scan_id]
         if one.point is not None:
             points[image.path].append(one.point)
@@ -160,6 +157,18 @@ def _convention(told: Told, by_id: Mapping[str, Image], request: Request) -> con
             "know the convention, or mend the table"
         )
     return verdict
+
+
+def _asked(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings whose places tell the coordinates.
+
+    Possible lesions, which are often less dark, are asked only where there are few definite ones.
+    """
+    placed = [one for one in findings if one.point is not None]
+    definite = [one for one in placed if one.kind == "microbleed"]
+    if len(definite) >= _ENOUGH:
+        return definite
+    return [one for one in placed if one.kind in _KINDS] or placed
 
 
 def _placed(
