@@ -163,6 +163,8 @@ def test_all_faults_of_rows_are_told_at_once(tmp_path):
 def test_a_wrong_place_and_a_wrong_participant_are_sentences(tmp_path):
     rows = [*F1_ROWS[:2], F1_ROWS[2].replace("6.9 35.3 -2.9 ", "left"), F1_ROWS[5]]
     assert "LOCXYZ is 'left'" in problems(tmp_path, *rows)
+    rows = [*F1_ROWS[:2], F1_ROWS[2].replace("6.9 35.3 -2.9 ", "1e999 35.3 -2.9"), F1_ROWS[5]]
+    assert "LOCXYZ is '1e999 35.3 -2.9'" in problems(tmp_path, *rows)
     text = problems(tmp_path, F1_ROWS[0], F1_ROWS[5].replace("9003", "9004"))
     assert "whose participant is 9003, but RID is 9004" in text
 

@@ -1,5 +1,7 @@
 """From what tables say to the files of the truth: coordinates, faults, bytes, folds."""
 
+import hashlib
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -163,6 +165,22 @@ def test_a_place_far_from_any_signal_stops_when_no_scan_is_left(tmp_path):
                 truth.write(told, [one], Paths(tmp_path), asked)
 
 
+def test_a_convention_that_the_cohort_states_is_used(tmp_path):
+    one = image("sub-AIBLmom901", "ses-T0", bids=tmp_path / "bids", suffix="swi")
+    affine = np.diag([-0.9375, -0.9375, 1.75, 1])
+    affine[:3, 3] = 14.5, 18.3, -16.6
+    one.path.parent.mkdir(parents=True)
+    nib.Nifti1Image(np.full((32, 40, 20), 100, np.float32), affine).to_filename(one.path)
+    finding = Finding(one.scan_id, "microbleed", (10, 12, 7), radius_mm=2.5)
+    told = Told((finding, finding), convention="voxel1")
+    written = truth.write(told, [one], Paths(tmp_path), request(tmp_path, "csiro"))
+    rows = read(tmp_path / "truth.tsv")
+    assert written.convention == "voxel1" and len(rows) == 1
+    place = rows[["x_mm", "y_mm", "z_mm"]].to_numpy(float)[0]
+    assert np.allclose(place, [6.0625, 7.9875, -6.1], atol=0.001)
+    assert rows.loc[0, ["cohort", "radius_mm"]].tolist() == ["CSIRO", 2.5]
+
+
 def test_counts_have_a_table_and_a_file_of_an_earlier_run_goes(tmp_path):
     images = [image("B90000001", None), image("B90000002", None), image("B90000003", None)]
     for name in ("truth.tsv", "readers_truth.tsv"):
@@ -206,6 +224,8 @@ def test_folds_follow_from_the_person_and_csiro_is_of_the_family_of_aibl(tmp_pat
     same = rows[rows["participant_id"] == alone["participant_id"]].iloc[0]
     assert (alone["fold"], alone["family"]) == (same["fold"], same["family"])
     assert fold_rows("dicom", [image()])[0]["family"] == "ADNI"
+    digest = hashlib.sha256(b"AIBLmom7").digest()[:8]
+    assert alone["fold"] == int.from_bytes(digest, "big") % 5
 
 
 def test_the_phantom_is_that_of_f1():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import datetime
+import functools
 import io
 import re
 import warnings
@@ -121,6 +122,7 @@ class Sheet:
             )
 
 
+@functools.lru_cache(4096)
 def plain(name: str) -> str:
     """``name`` of a column for comparison.
 
