@@ -712,31 +712,107 @@ RUNS = Table(
     ),
 )
 
+#: Radius of a microbleed whose reader gave none, mm: simulated ones have medians of 1.3 to 1.6
+#: (docs/training.md).
+RADIUS_MM = 1.4
+
+_OF_TRUTH = (
+    _c("scan_id", "str", "File name of the image, without extension", required=True),
+    _c(
+        "cohort",
+        "str",
+        "Cohort: of an onboarded scan its name, of a simulated one the acquisition preset",
+        required=True,
+    ),
+    _c("participant_id", "str", "Participant label, with 'sub-'", required=True),
+    _c("session_id", "str", "Session label, with 'ses-'"),
+)
+
 TRUTH = Table(
     "truth",
-    "a simulated microbleed or mimic",
+    "a microbleed that readers marked or that was simulated, a simulated mimic, or a scan that was "
+    "read without a finding",
     ("scan_id", "source_id"),
     (
-        _c("scan_id", "str", "File name of the simulated image, without extension", required=True),
-        _c("cohort", "str", "Cohort, named after the acquisition preset", required=True),
-        _c("participant_id", "str", "Participant label, with 'sub-'", required=True),
-        _c("session_id", "str", "Session label, with 'ses-'"),
-        _c("source_id", "int", "Number in the scan; 0 for a scan without sources", required=True),
+        *_OF_TRUTH,
+        _c(
+            "source_id",
+            "int",
+            "Number in the scan; 0 for a scan without microbleeds and mimics",
+            required=True,
+        ),
         _c(
             "kind",
             "str",
-            "Kind of the source: microbleed, faint (MARS: possible), calcification ...; 'none' "
-            "for a scan without sources",
+            "Kind: microbleed (by readers: definite), faint (MARS: possible), calcification ...; "
+            "'none' for a scan in which nothing was found or simulated",
             required=True,
         ),
         _c("x_mm", "float", "Centre, scanner RAS, positive to the right", "mm"),
         _c("y_mm", "float", "Centre, scanner RAS, positive to the front", "mm"),
         _c("z_mm", "float", "Centre, scanner RAS, positive upwards", "mm"),
-        _c("radius_mm", "float", "Radius of the visible signal loss", "mm"),
-        _c("source_radius_mm", "float", "Radius of the source", "mm"),
-        _c("susceptibility_ppm", "float", "Susceptibility relative to tissue", "ppm"),
-        _c("region", "str", "MARS region by the labels of the simulated anatomy"),
-        _c("group", "str", "Group of the MARS region", levels=GROUPS),
+        _c(
+            "radius_mm",
+            "float",
+            f"Radius of the visible signal loss; {RADIUS_MM:g} where readers gave none",
+            "mm",
+        ),
+        _c("source_radius_mm", "float", "Radius of the source; null if not simulated", "mm"),
+        _c(
+            "susceptibility_ppm",
+            "float",
+            "Susceptibility relative to tissue; null if not simulated",
+            "ppm",
+        ),
+        _c(
+            "region",
+            "str",
+            "MARS region by the labels of the simulated anatomy; null if not simulated",
+        ),
+        _c("group", "str", "Group of the MARS region; null if not simulated", levels=GROUPS),
+    ),
+)
+
+#: Each reader's own lesions, where several read the scans: `TRUTH` has what was made of them.
+READERS_TRUTH = dataclasses.replace(
+    TRUTH,
+    name="readers_truth",
+    row="a microbleed that a reader marked, or a scan that a reader read without a finding",
+    key=("scan_id", "reader", "source_id"),
+    columns=(*TRUTH.columns, _c("reader", "str", "Reader as the table says", required=True)),
+)
+
+COUNTS_TRUTH = Table(
+    "counts_truth",
+    "a scan whose microbleeds readers counted, without places",
+    ("scan_id",),
+    (
+        *_OF_TRUTH,
+        _c("n_cmb", "int", "Number of definite microbleeds by the readers", required=True),
+        _c("n_lobar", "int", "Number of those that are lobar; null where not told"),
+        _c(
+            "n_deep",
+            "int",
+            "Number of those that are deep, as the readers' table groups them; null where not told",
+        ),
+    ),
+)
+
+FOLDS = Table(
+    "folds",
+    "a participant of an onboarded cohort",
+    ("participant_id",),
+    (
+        _c("participant_id", "str", "Participant label, with 'sub-'", required=True),
+        _c("person", "str", "The person: equal labels are one person", required=True),
+        _c(
+            "family",
+            "str",
+            "Cohorts that may share people have one family: CSIRO's set is made of AIBL's scans. "
+            "Networks tuned on a family are evaluated on another, or on other folds of one cohort",
+            required=True,
+        ),
+        _c("fold", "int", "0 to 4, by a hash of the person", required=True),
     ),
 )
 
@@ -755,6 +831,7 @@ ALL = {
     table.name: table
     for table in (
         MANIFEST, REJECTED, SCANS, LESIONS, COUNTS, PARTICIPANTS, SUMMARY, CURVES, LESION_CELLS,
-        CHANGES, PAIRS, RUNS, CANDIDATES, FOLLOWED_SESSIONS, TRACKS, TRUTH, REVIEWS, REVIEWED,
+        CHANGES, PAIRS, RUNS, CANDIDATES, FOLLOWED_SESSIONS, TRACKS, TRUTH, READERS_TRUTH,
+        COUNTS_TRUTH, FOLDS, REVIEWS, REVIEWED,
     )
 }  # fmt: skip

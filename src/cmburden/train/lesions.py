@@ -8,10 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
-
-#: Radius of a microbleed whose reader gave none, mm: simulated ones have medians of 1.3 to 1.6
-#: (docs/training.md).
-RADIUS_MM = 1.4
+from cmburden.core.tables import RADIUS_MM
 
 
 @dataclasses.dataclass(frozen=True)
