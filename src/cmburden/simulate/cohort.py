@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from scipy import ndimage, stats
 
-from cmburden.core import schema, tables
+from cmburden.core import schema, tables, truth_origin
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.keys import seed_of
@@ -320,6 +320,7 @@ def write_all(
     truth = table.frame(rows)
     with whole_file(truth_of(out)) as temporary:
         truth.to_csv(temporary, sep="\t", index=False, na_rep="n/a")
+    truth_origin.state(truth_of(out), truth_origin.SIMULATED, "Simulated microbleeds and mimics.")
     return truth
 
 
