@@ -120,11 +120,12 @@ def run(
     *,
     folds: Path | None = None,
     readers: Path | None = None,
+    unseen: bool = False,
 ) -> dict[str, Any]:
     """Evaluate and write ``out``/evaluation.json, evaluation.md and the figures that it links to.
 
-    ``folds`` says who is who, ``readers`` holds the truth of each of several readers. Returns the
-    content of the JSON.
+    ``folds`` says who is who, ``readers`` holds the truth of each of several readers. ``unseen``:
+    the caller answers for it that no model has seen its scans. Returns the content of the JSON.
 
     Raises
     ------
@@ -137,7 +138,8 @@ def run(
 
     layout, rows = Layout(derivatives), read_truth(truth)
     of_readers = read_readers(readers) if readers else {}
-    seen.refuse(layout, rows, seen.folds_of(truth, folds))
+    if not unseen:
+        seen.refuse(layout, rows, seen.folds_of(truth, folds))
     # The check of the table's coordinates has its place here: before anything is matched.
     cases = gather(layout, rows)
     content = _measured(cases) | {"truth": {"origin": truth_origin.origin_of(truth, rows)}}
