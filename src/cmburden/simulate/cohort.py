@@ -153,11 +153,15 @@ def _draw_count(
 
 
 def write_participant(
-    plan: ParticipantPlan, root: Path, painted: float = 0.0
+    plan: ParticipantPlan,
+    root: Path,
+    painted: float = 0.0,
+    preset: aq.Acquisition | None = None,
 ) -> list[dict[str, Any]]:
     """Simulate one participant's scan (and T1w) below ``root``; returns its truth rows.
 
-    ``painted``: share of the microbleeds that are ``sources.Paint``.
+    ``painted``: share of the microbleeds that are ``sources.Paint``. ``preset`` is the acquisition
+    of a cohort that is none of ``acquisition.PRESETS``.
     """
     rng = np.random.default_rng(plan.seed)
     person = an.load(plan.anatomy)
@@ -165,7 +169,7 @@ def write_participant(
     if plan.cohort == aq.RANDOM:
         acquisition = aq.random_acquisition(rng, tuple(aq.PRESETS.values()))
     else:
-        acquisition = aq.vary(aq.PRESETS[plan.cohort], rng)
+        acquisition = aq.vary(preset or aq.PRESETS[plan.cohort], rng)
     findings = dataclasses.replace(usual_findings(rng, plan.n_microbleeds), painted=painted)
     scan = simulate(person, deform, acquisition, rng, findings)
     folder = root / plan.participant_id / "anat"
