@@ -36,16 +36,10 @@ from cmburden.verify.network import untrained
 
 SHAPE, ZOOMS = (40, 40, 10), (1.0, 1.0, 3.0)
 PEOPLE = 8
-#: Of a microbleed by the truth: a network that is hardly trained hits large ones by chance.
-RADIUS_MM = 6.0
+#: Candidates of the run that the truth calls microbleeds, by number; every fourth scan has none.
+REAL = (1, 4, 7)
 #: Few candidates, so that little is computed.
 SEARCH = {"min_probability": 0.05, "max_candidates": 10}
-
-
-def spots(number: int) -> np.ndarray:
-    """Centres of a scan's microbleeds in mm; every fourth scan has none."""
-    rng = np.random.default_rng(number)
-    return np.round(rng.uniform(-9, 9, (0 if number % 4 == 3 else 3, 3)), 1)
 
 
 def small_volume(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -54,7 +48,7 @@ def small_volume(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     points = nib.affines.apply_affine(affine, np.moveaxis(np.indices(SHAPE), 0, -1))
     mask = np.linalg.norm(points / (17.0, 17.0, 14.0), axis=-1) < 1
     volume = np.where(mask, 1.0, 0.05) + np.random.default_rng(number).normal(0, 0.03, SHAPE)
-    for centre in spots(number):
+    for centre in np.random.default_rng(number).uniform(-9, 9, (3, 3)):
         volume[np.linalg.norm(points - centre, axis=-1) < 2.5] = 0.2
     return volume.astype(np.float32), mask.astype(np.uint8), affine
 
@@ -80,6 +74,7 @@ def small():
         patch.setattr(prepared, "_volume", small_volume)
         patch.setattr(verifier, "train", quick_yolo)
         patch.setattr(figures, "draw", lambda result, out: [])
+        patch.setattr(detector, "_picture", lambda *arguments: None)
         for name in ("lesion_montage", "planes.draw", "viewer.write"):
             patch.setattr(f"cmburden.verify.stage.{name}", lambda *arguments: None)
         patch.setattr(evaluate_measures, "DRAWS", 10)
@@ -115,16 +110,19 @@ def study(tmp_path_factory):
 
 
 def truth_of(folder: Path, name: str = "truth.tsv", **other) -> Path:
+    """A truth that untrained networks find: places of some of the run's own candidates."""
+    found = CANDIDATES.read(Layout(folder / "derivatives").candidates)
     rows = []
     for number in range(PEOPLE):
         label = f"sub-{number + 1:02d}"
         row = {"scan_id": f"{label}_T2starw", "cohort": "Here", "participant_id": label}
-        places = spots(number)
-        for source, (x, y, z) in enumerate(places, start=1):
-            place = {"x_mm": x, "y_mm": y, "z_mm": z, "radius_mm": RADIUS_MM}
-            rows.append(row | {"source_id": source, "kind": "microbleed"} | place | other)
-        if not len(places):
+        own = found[(found["scan_id"] == row["scan_id"]) & found["candidate_id"].isin(REAL)]
+        if number % 4 == 3:
             rows.append(row | {"source_id": 0, "kind": "none"})
+            continue
+        for source, at in enumerate(own.itertuples(), start=1):
+            place = {"x_mm": at.x_mm, "y_mm": at.y_mm, "z_mm": at.z_mm, "radius_mm": 1.5}
+            rows.append(row | {"source_id": source, "kind": "microbleed"} | place | other)
     path = folder / name
     pd.DataFrame(rows).to_csv(path, sep="\t", index=False, na_rep="n/a")
     truth_origin.state(path, truth_origin.SIMULATED, "Dark balls.")
@@ -296,6 +294,30 @@ def test_killed_and_started_again_it_ends_the_same(tuned, monkeypatch):
     monkeypatch.setattr(network, "make", None)
     assert tune(tuned, again) == 0
     assert contents(again) == expected
+
+
+@pytest.mark.slow
+def test_networks_are_jobs(tuned, monkeypatch, capsys):
+    """A job for each of the networks that are not made; the command ends, and goes on later."""
+    models, asked = tuned / "jobs", []
+    shutil.copytree(tuned / "tuned/work", models / "work")
+    for name in ("without-0", "without-1-2"):
+        (models / "work/networks" / name / "finished.json").unlink()
+    monkeypatch.setattr(
+        command.submission, "run_jobs", lambda runs, resources: asked.append((runs, resources)) or 0
+    )
+    assert tune(tuned, models, "--executor", "local", "--cpus", 2) == 0
+    assert "2 jobs go on; give the same command again" in capsys.readouterr().out
+    ((runs, resources),) = asked
+    assert [run.arguments for run in runs] == [
+        (str(models), "without-0"),
+        (str(models), "without-1-2"),
+    ]
+    assert resources.executor == "local" and runs[0].threads == 2
+    # What a job does ends with the mark.
+    assert [run.main() for run in runs] == [0, 0]
+    assert tune(tuned, models, "--executor", "local") == 0
+    assert contents(models) == contents(tuned / "tuned")
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from cmburden.core import truth_origin
 from cmburden.core.errors import CMBurdenError
@@ -139,7 +140,8 @@ def run(
     layout, rows = Layout(derivatives), read_truth(truth)
     of_readers = read_readers(readers) if readers else {}
     if not unseen:
-        seen.refuse(layout, rows, seen.folds_of(truth, folds))
+        everybody = pd.concat([rows, *of_readers.values()])
+        seen.refuse(layout, everybody, seen.folds_of(truth, folds))
     # The check of the table's coordinates has its place here: before anything is matched.
     cases = gather(layout, rows)
     content = _measured(cases) | {"truth": {"origin": truth_origin.origin_of(truth, rows)}}

@@ -271,7 +271,8 @@ def _parts(parts: dict[str, Any]) -> list[str]:
             [level, entry["microbleeds"], estimate_text(entry["sensitivity"])]
             for level, entry in parts[variable].items()
         ]
-        tables.append(markdown_table([variable, "microbleeds", "sensitivity"], rows))
+        if rows:  # readers name neither group nor region
+            tables.append(markdown_table([variable, "microbleeds", "sensitivity"], rows))
     rows = [
         [group, entry["fp"], _number(entry["fp_per_scan"])]
         for group, entry in parts["fp_group"].items()

@@ -34,8 +34,8 @@ _ENDING = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 def maker_of(text: object) -> str | None:
     """The maker by ``Manufacturer`` of a sidecar; None where there is none.
 
-    >>> maker_of("SIEMENS Healthineers"), maker_of("GE MEDICAL SYSTEMS"), maker_of("Gerat 7")
-    ('Siemens', 'GE', 'Gerat 7')
+    >>> maker_of("SIEMENS Healthineers"), maker_of("GE MEDICAL SYSTEMS"), maker_of("Gemini 7")
+    ('Siemens', 'GE', 'Gemini 7')
     """
     if not isinstance(text, str) or not text.strip():
         return None
