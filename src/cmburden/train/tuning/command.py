@@ -67,10 +67,7 @@ def main(args: argparse.Namespace) -> int:
     if not args.rate > 0:
         raise CMBurdenError(f"--rate {args.rate:g}: give a number above 0")
     places = Places(args.models)
-    if places.root.resolve() == args.derivatives.resolve():
-        raise CMBurdenError(
-            f"{places.root}: is the run's own folder; name a new one for the models"
-        )
+    _check_new(places, args.derivatives)
     schedule = Schedule(args.folds, args.steps, args.rate, args.epochs, args.seed)
     places.work.mkdir(parents=True, exist_ok=True)
     try:
@@ -80,6 +77,17 @@ def main(args: argparse.Namespace) -> int:
         raise CMBurdenError(
             f"{places.root}: another `cmburden tune` works on it; wait for its end"
         ) from None
+
+
+def _check_new(places: Places, derivatives: Path) -> None:
+    """CMBurdenError where MODELS is the run's folder, or holds models that are no tuning's."""
+    if places.root.resolve() == derivatives.resolve():
+        raise CMBurdenError(f"{places.root}: is the run's folder; name a new one for the models")
+    models = [places.model(kind) for kind in ("detector", "verifier")]
+    if not places.plan.exists() and any(folder.exists() for folder in models):
+        raise CMBurdenError(
+            f"{places.root}: holds models already; name a new folder for the tuned ones"
+        )
 
 
 def _tune(args: argparse.Namespace, places: Places, schedule: Schedule) -> int:
