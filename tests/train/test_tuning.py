@@ -64,7 +64,7 @@ def quick_yolo(mined: Path, out: Path, plan: verifier.YoloPlan) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def small():
-    """One thread, few draws, small volumes without ventricles, no pictures, and a YOLO that learns in no time.
+    """Small volumes without ventricles, few draws, no pictures, and a YOLO that learns in no time.
 
     YOLO's own training, and that it goes on where it was stopped, is tested in test_train.py.
     """
