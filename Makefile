@@ -14,7 +14,7 @@ SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK) \
 	-n logical --maxprocesses 8 --dist worksteal
 TWO_AT_A_TIME := $(BIN)/python -m pytest -m "slow or browser" -n 2 --dist loadgroup
 
-.PHONY: install dev demo quick test slurm-faults acknowledged lint lock evaluation scale
+.PHONY: install dev demo quick test slurm-faults acknowledged lint lock evaluation tuning scale
 install: $(STAMP)
 dev: $(DEV)
 
@@ -89,6 +89,17 @@ evaluation: install
 	$(BIN)/cmburden evaluate evaluation/plain/derivatives evaluation/plain/truth.tsv \
 		--out evaluation/plain/figures
 	$(BIN)/python -m cmburden.studies.evaluation_docs evaluation docs
+
+# Under 2 hours on 2 cores: 24 simulated participants of an acquisition that no network has seen, the
+# networks tuned on them in three folds, and the table before and after on unseen people
+# (docs/tuning.md). ANATOMY as above; without it all have the template's anatomy. Killed and called
+# again, it goes on.
+tuning: install
+	test -f tuning/truth.tsv || { rm -rf tuning/bids && \
+		$(BIN)/python -m cmburden.studies.unseen_acquisition tuning/bids --participants 24 \
+		$(if $(ANATOMY),--anatomy $(ANATOMY) --people 13-14) --seed 2041; }
+	$(BIN)/cmburden run tuning/bids tuning/derivatives participant --cores 2 --set buckets=2
+	$(BIN)/cmburden tune tuning/derivatives tuning/truth.tsv tuning/models
 
 # What planning and tables cost at thousands of scans: the figures of docs/scale.md.
 scale: install

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from cmburden.core import carry_out
+from cmburden.core import carry_out, truth_origin
 from cmburden.core.carry_out import Done, Job, measured
 from cmburden.core.errors import ScanError
 from cmburden.core.files import write_json
@@ -85,6 +85,7 @@ def cohort(tmp: Path, participants: int = 40, seed: int = 0) -> Cohort:
     (bids_dir / "participants.tsv").write_text(header + "\n".join(phenotypes) + "\n")
     truth_path = tmp / "truth.tsv"
     TRUTH.frame(truth).to_csv(truth_path, sep="\t", index=False, na_rep="n/a")
+    truth_origin.state(truth_path, truth_origin.SIMULATED, "Fabricated.")
     _models(tmp)
     write_json(layout.config, config)  # JSON is YAML
     return Cohort(bids_dir, layout, config, truth_path, scans, candidates)

@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from cmburden.cohort import stage as aggregate
-from cmburden.core import table_set
+from cmburden.core import table_set, truth_origin
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
@@ -231,6 +231,7 @@ def counted(tmp_path_factory):
     ]
     path = tmp_path / "truth.tsv"
     TRUTH.frame(truth).to_csv(path, sep="\t", index=False, na_rep="n/a")
+    truth_origin.state(path, truth_origin.SIMULATED, "Counted by hand.")
     return layout.root, path, tmp_path / "out"
 
 

@@ -17,6 +17,7 @@ from cmburden.core import keys, resources, table_set
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
 from cmburden.core.tables import CANDIDATES, LESIONS, RUNS, SCANS, TRUTH
+from cmburden.evaluate import scanners
 from cmburden.models import contract as contracts
 from cmburden.stats.matching import hits_by_score, hungarian, only_near
 from cmburden.verify.probability import logistic, network_logits
@@ -24,6 +25,8 @@ from cmburden.verify.probability import logistic, network_logits
 #: Stages of the ablation: the names of their scores, in the order that data flows.
 STAGES = ("cnn", "cnn_yolo", "final")
 _PLACE = ["x_mm", "y_mm", "z_mm"]
+#: Kinds of a reader's table on which readers disagree, or that are counted apart: as faint ones.
+_AS_FAINT = {"possible": "faint", "siderosis": "faint", "superficial siderosis": "faint"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Cases:
 
     Attributes
     ----------
-    scans : scan_id, participant_id, cohort, contrast, person, n_true, n_pred, top, tp, fp
+    scans : scan_id, participant_id, cohort, contrast, maker, field, person, n_true, n_pred, top, \
+            tp, fp
         Scans that were read. ``top`` is the highest probability of a candidate, 0 without one.
     real : columns of ``tables.TRUTH``, person, contrast, found, diameter (mm)
         The scans' microbleeds.
@@ -69,13 +73,23 @@ class Cases:
             candidates=self.candidates[self.candidates[variable] == level],
         )
 
+    def within(self, scan_ids: set[str]) -> Cases:
+        """The cases of some scans; participants keep their numbers."""
+        scans, real, candidates = (
+            table[table["scan_id"].isin(scan_ids)]
+            for table in (self.scans, self.real, self.candidates)
+        )
+        return dataclasses.replace(self, scans=scans, real=real, candidates=candidates)
+
     def levels(self, variable: str) -> list[str]:
-        """Sorted levels of ``cohort`` or ``contrast`` among the scans."""
+        """Sorted levels of ``cohort``, ``contrast``, ``maker`` or ``field`` among the scans."""
         return sorted(set(self.scans[variable].dropna()))
 
 
-def read_truth(path: Path) -> pd.DataFrame:
+def read_truth(path: Path, chosen: np.ndarray | None = None) -> pd.DataFrame:
     """A truth table (TSV) with the columns of ``tables.TRUTH``; n/a is missing.
+
+    Of the table's rows only those ``chosen`` (n,) bool, where given.
 
     Raises
     ------
@@ -90,8 +104,11 @@ def read_truth(path: Path) -> pd.DataFrame:
     missing = [name for name in (*required, *_PLACE, "radius_mm") if name not in rows]
     if missing:
         raise CMBurdenError(f"{path}: column(s) {', '.join(missing)} are missing")
+    if chosen is not None:
+        rows = rows[chosen]
     # pandas reads the kind 'none' as missing.
-    rows["kind"] = rows["kind"].fillna("none")
+    kind = rows["kind"].fillna("none").astype(str)
+    rows["kind"] = kind.map(lambda name: _AS_FAINT.get(name.strip().lower(), name))
     return _as_truth(rows, path)
 
 
@@ -117,10 +134,10 @@ def gather(layout: Layout, truth: pd.DataFrame) -> Cases:
     scans = SCANS.read(layout.table("scans"))
     combination = combination_of(scans, contract_of_run(layout, "verify"))
     thresholds = contract_of_run(layout, "detect").get("thresholds") or {}
-    candidates = _decided(
+    candidates = decided(
         CANDIDATES.read(layout.candidates), LESIONS.read(layout.table("lesions")), combination
     )
-    read = _scans_read(scans, truth)
+    read = scans_read(layout, scans, truth)
     if read.empty:
         raise CMBurdenError(
             f"no scan of the truth table was read in {layout.root}: scan_id must agree"
@@ -146,7 +163,7 @@ def gather(layout: Layout, truth: pd.DataFrame) -> Cases:
     )
 
 
-def _scans_read(scans: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+def scans_read(layout: Layout, scans: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     """Scans of ``truth`` with a result of every stage, with the truth's cohort and participant."""
     read = scans[scans["scan_id"].isin(truth["scan_id"]) & (scans["status"] == "ok")]
     read = read.sort_values("scan_id").reset_index(drop=True)
@@ -154,6 +171,7 @@ def _scans_read(scans: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     return read[["scan_id", "contrast", "n_cmb"]].assign(
         cohort=read["scan_id"].map(of_truth["cohort"]),
         participant_id=read["scan_id"].map(of_truth["participant_id"]),
+        **scanners.of_scans(layout, read),
     )
 
 
@@ -229,7 +247,7 @@ def combined(p_cnn: np.ndarray, p_yolo: np.ndarray, model: dict[str, Any] | None
     return logistic(network_logits(p_cnn, p_yolo), model)
 
 
-def _decided(
+def decided(
     candidates: pd.DataFrame, lesions: pd.DataFrame, combination: dict[str, Any] | None
 ) -> pd.DataFrame:
     """Candidates with their scores as numbers and ``decided``: counted as a microbleed."""

@@ -12,16 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from cmburden.core import truth_origin
+from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.paths import Layout
+from cmburden.evaluate import counts as evaluation_counts
 from cmburden.evaluate import curves as evaluate_curves
 from cmburden.evaluate import measures as evaluate_measures
 from cmburden.evaluate import page as evaluation_page
+from cmburden.evaluate import scanners, seen
+from cmburden.evaluate import sections as evaluation_sections
 from cmburden.evaluate.cases import Cases, gather, read_truth
 from cmburden.evaluate.coordinates import require_ras
 from cmburden.evaluate.curves import ALLOWED_LOSS, BINS, CLEAR_NEGATIVE
 from cmburden.evaluate.measures import DRAWS, by_stratum
+from cmburden.evaluate.readers import by_reader, read_readers
 
 CONVENTIONS = {
     "hit": "one-to-one (Hungarian) matching of centres in scanner mm; a hit lies within "
@@ -60,7 +67,31 @@ CONVENTIONS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``cmburden evaluate``."""
     parser.add_argument("derivatives", type=Path, help="output folder of `cmburden run`")
-    parser.add_argument("truth", type=Path, help="truth table (TSV), such as truth.tsv of the demo")
+    parser.add_argument(
+        "truth",
+        type=Path,
+        nargs="?",
+        help="truth table (TSV), such as truth.tsv of the demo or of `cmburden onboard`",
+    )
+    parser.add_argument(
+        "--counts",
+        type=Path,
+        metavar="TSV",
+        help="in place of a truth table: counts by scan (scan_id, cohort, participant_id, n_cmb)",
+    )
+    parser.add_argument(
+        "--readers",
+        type=Path,
+        metavar="TSV",
+        help="truth tables of several readers in one: the same columns and 'reader'",
+    )
+    parser.add_argument(
+        "--folds",
+        type=Path,
+        metavar="TSV",
+        help="who is who (participant_id, person, family); folds.tsv beside the table if there is "
+        "one. Participants that the models were tuned on are refused",
+    )
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for evaluation.json and evaluation.md"
     )
@@ -73,38 +104,92 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """``cmburden evaluate DERIVATIVES TRUTH --out OUT``."""
-    result = run(args.derivatives, args.truth, args.out, trust_coordinates=args.trust_coordinates)
-    print(evaluation_page.seed_table(result))
+    if (args.truth is None) == (args.counts is None):
+        raise CMBurdenError(
+            "give a truth table with places, or --counts with a table of counts: one of the two"
+        )
+    if args.counts:
+        if args.readers:
+            raise CMBurdenError("--readers needs a truth table with places; leave --counts away")
+        result = run_counts(args.derivatives, args.counts, args.out, folds=args.folds)
+        print(evaluation_sections.counts_table(result))
+    else:
+        result = run(
+            args.derivatives,
+            args.truth,
+            args.out,
+            folds=args.folds,
+            readers=args.readers,
+            trust_coordinates=args.trust_coordinates,
+        )
+        print(evaluation_page.seed_table(result))
     print(f"{args.out / 'evaluation.md'}")
     return 0
 
 
 def run(
-    derivatives: Path, truth: Path, out: Path, *, trust_coordinates: bool = False
+    derivatives: Path,
+    truth: Path,
+    out: Path,
+    *,
+    folds: Path | None = None,
+    readers: Path | None = None,
+    unseen: bool = False,
+    trust_coordinates: bool = False,
 ) -> dict[str, Any]:
     """Evaluate and write ``out``/evaluation.json, evaluation.md and the figures that it links to.
 
-    Returns the content of the JSON. With ``trust_coordinates`` the images are not asked whether the
-    truth's points are scanner RAS mm.
+    ``folds`` says who is who, ``readers`` holds the truth of each of several readers. ``unseen``:
+    the caller answers for it that no model has seen its scans. With ``trust_coordinates`` the
+    images are not asked whether the truth's points are scanner RAS mm. Returns the content of the
+    JSON.
 
     Raises
     ------
     CMBurdenError
-        When the truth table cannot be used, its points are not scanner RAS mm, or none of its
-        scans was read.
+        When a table cannot be used, when its points are not scanner RAS mm, when none of its scans
+        was read, or when the run's models were tuned on its participants.
     """
     # Matplotlib takes a second to start, for which other commands need not wait.
     from cmburden.evaluate import figures as evaluation_figures
 
     layout, rows = Layout(derivatives), read_truth(truth)
+    of_readers = read_readers(readers) if readers else {}
+    if not unseen:
+        everybody = pd.concat([rows, *of_readers.values()])
+        seen.refuse(layout, everybody, seen.folds_of(truth, folds))
     cases = gather(layout, rows)
     if not trust_coordinates:
         require_ras(layout, rows, truth)
-    result = _plain(_measured(cases))
+    content = _measured(cases) | {"truth": {"origin": truth_origin.origin_of(truth, rows)}}
+    if of_readers:
+        content["readers"] = by_reader(layout, of_readers)
+    result = _plain(content)
     write_json(out / "evaluation.json", result)
     evaluation_figures.draw(result, out)
     with whole_file(out / "evaluation.md") as temporary:
         temporary.write_text(evaluation_page.markdown(result), encoding="utf-8")
+    return result
+
+
+def run_counts(
+    derivatives: Path, counts: Path, out: Path, *, folds: Path | None = None
+) -> dict[str, Any]:
+    """As :func:`run`, against a table of counts without places."""
+    from cmburden.evaluate import figures as evaluation_figures
+
+    layout, rows = Layout(derivatives), evaluation_counts.read_counts(counts)
+    seen.refuse(layout, rows, seen.folds_of(counts, folds))
+    used = ("scan", "count", "prevalence", "interval", "not read")
+    result = _plain(
+        {"conventions": {name: CONVENTIONS[name] for name in used}}
+        | evaluation_counts.measured(evaluation_counts.gather(layout, rows))
+        | {"truth": {"origin": truth_origin.origin_of(counts, rows)}}
+    )
+    write_json(out / "evaluation.json", result)
+    evaluation_figures.draw(result, out, names=("counts",))
+    with whole_file(out / "evaluation.md") as temporary:
+        temporary.write_text(evaluation_sections.counts_page(result), encoding="utf-8")
     return result
 
 
@@ -134,8 +219,27 @@ def _measured(cases: Cases) -> dict[str, Any]:
         "prevalence": evaluate_measures.prevalence(cases),
         "ablation": evaluate_curves.ablation(cases),
         "mimics": evaluate_measures.mimics(cases),
+        "scanner": _by_scanner(cases),
         "seed": evaluation_page.SEED,
     }
+
+
+def _by_scanner(cases: Cases) -> dict[str, dict[str, Any]]:
+    """Lesions, candidates and scans by maker and by field strength, where these are known."""
+    result = {}
+    for variable in scanners.VARIABLES:
+        for level in cases.levels(variable):
+            chosen = set(cases.scans.loc[cases.scans[variable] == level, "scan_id"])
+            own = cases.within(chosen)
+            result[f"{variable}={level}"] = {
+                measure.__name__: measure(own, f"{variable}={level}")
+                for measure in (
+                    evaluate_measures.lesion,
+                    evaluate_measures.candidate,
+                    evaluate_measures.scan,
+                )
+            }
+    return result
 
 
 def _plain(content: Any) -> Any:

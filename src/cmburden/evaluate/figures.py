@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from cmburden.core.errors import exit_code
+from cmburden.core.truth_origin import SIMULATED
 from cmburden.evaluate.measures import DIAMETERS, levels_of
 from cmburden.evaluate.style import (
     BAND,
@@ -57,13 +58,15 @@ _FROC_TICKS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20)
 _COUNT_TICKS = (0, 1, 2, 5, 10, 20, 50, 100)
 
 
-def draw(result: dict[str, Any], out: Path) -> list[Path]:
+def draw(result: dict[str, Any], out: Path, names: Collection[str] | None = None) -> list[Path]:
     """Write every figure of ``result``, the content of evaluation.json, into ``out``.
 
-    Returns the paths.
+    ``names`` chooses some. Returns the paths.
     """
     paths = []
     for name, (height, panels) in FIGURES.items():
+        if names is not None and name not in names:
+            continue
         with rc_context(STYLE):
             figure = new_figure(height)
             panels(figure, result)
@@ -111,10 +114,16 @@ def _froc_presets(figure: Figure, result: dict[str, Any]) -> None:
         _operating_point(axes, lesion, colour, mark=MARKS[number % len(MARKS)])
     _froc_axes(axes)
     axes.set_title(
-        "FROC of the calibrated probability by cohort preset; marks: definite threshold, 95 %",
+        f"FROC of the calibrated probability by cohort{_preset(result)}; marks: definite "
+        "threshold, 95 %",
         loc="left",
     )
     axes.legend(loc="lower right")
+
+
+def _preset(result: dict[str, Any]) -> str:
+    """' preset' where the scans are simulated: a cohort is then a preset of the acquisition."""
+    return " preset" if result.get("truth", {}).get("origin") == SIMULATED else ""
 
 
 def _contrast_of(result: dict[str, Any], cohort: str) -> str:

@@ -8,7 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from cmburden.core.markdown import table as markdown_table
+from cmburden.core.truth_origin import READERS, SIMULATED, UNSTATED
 from cmburden.evaluate.measures import levels_of
+from cmburden.evaluate.sections import by_reader, by_scanner
+from cmburden.evaluate.texts import estimate_text, scans_read
+from cmburden.evaluate.texts import number as _number
 
 #: The seed's five measures, by their key in the result, and their names.
 MEASURES = {
@@ -32,12 +36,22 @@ SEED: dict[str, Any] = {
     "source": "Hassanzadeh et al., NeuroImage: Clinical 48:103873 (2025)",
     "cohorts": _PUBLISHED_MEASURES,
 }
-_APART = (
-    "Ours: simulated scans in the manner of the cohort's acquisition, candidate level as defined "
-    "below. Published: the seed's figures on the cohorts themselves (real scans, its own "
-    "definition, only the abstract is available). They stand side by side for orientation and "
-    "are not comparable; nothing here is a result on ADNI, AIBL, MAS or OATS data."
-)
+#: What the two halves of the seed's table are, by the origin of the truth.
+_APART = {
+    SIMULATED: "Ours: simulated scans in the manner of the cohort's acquisition, candidate level "
+    "as defined below. Published: the seed's figures on the cohorts themselves (real scans, its "
+    "own definition, only the abstract is available). They stand side by side for orientation and "
+    "are not comparable; nothing here is a result on ADNI, AIBL, MAS or OATS data.",
+    READERS: "Ours: the scans of the truth table as readers read them, candidate level as defined "
+    "below. Published: the seed's figures, by a definition of its own: which scans, which split "
+    "and which patches without a microbleed it counted is not published (only the abstract is "
+    "available). They stand side by side for orientation and are not comparable figure by figure.",
+    UNSTATED: "Ours: the scans of the truth table, candidate level as defined below. The table "
+    "does not state whether readers made it or a simulation (truth.json beside it would). "
+    "Published: the seed's figures on real scans, by its own definition. They stand side by side "
+    "for orientation and are not comparable.",
+}
+_COHORT = {SIMULATED: "cohort (simulated)", READERS: "cohort", UNSTATED: "cohort (not stated)"}
 _PLAIN = (
     "No network was trained or calibrated on scans like these: greys by label, microbleeds as "
     "dark ellipsoids of published sizes and places, veins as dark tubes, calcium, no physics "
@@ -108,7 +122,7 @@ def markdown(result: dict[str, Any]) -> str:
     blocks = [
         "# Evaluation against the truth table",
         "Research use only.",
-        _scans_read(result["scans"]),
+        scans_read(result),
         "Intervals in brackets: " + result["conventions"]["interval"] + ".",
         *_lesions(result, pictures),
         "## What each stage does",
@@ -120,7 +134,7 @@ def markdown(result: dict[str, Any]) -> str:
         pictures["calibration"],
         "## Candidates: the five measures of the seed",
         seed_table(result),
-        _APART,
+        _APART[origin_of(result)],
         "## Scans",
         _strata(result["scan"], _SCAN_COLUMNS),
         "## Counts",
@@ -129,16 +143,23 @@ def markdown(result: dict[str, Any]) -> str:
         "## Prevalence of scans with a microbleed",
         _strata(result["prevalence"], _PREVALENCE_COLUMNS),
         *_mimics(result["mimics"], result["lesion"]["all"]),
+        *by_scanner(result.get("scanner") or {}),
+        *by_reader(result.get("readers")),
         "## Conventions",
         "\n".join(f"- {name}: {text}." for name, text in result["conventions"].items()),
     ]
     return "\n\n".join(blocks) + "\n"
 
 
+def origin_of(result: dict[str, Any]) -> str:
+    """Whether the truth is of a simulation or of readers; results of before do not say."""
+    return str(result.get("truth", {}).get("origin", UNSTATED))
+
+
 def seed_table(result: dict[str, Any]) -> str:
-    """The seed's five measures per cohort: ours on simulated scans, as published on real ones."""
+    """The seed's five measures per cohort: ours on the truth's scans, and as published."""
     names = list(MEASURES.values())
-    header = ["cohort (simulated)", *names, *(f"published: {name}" for name in names)]
+    header = [_COHORT[origin_of(result)], *names, *(f"published: {name}" for name in names)]
     rows = []
     for stratum, entry in result["candidate"].items():
         if stratum.startswith("contrast="):
@@ -195,8 +216,9 @@ def alternative_texts(result: dict[str, Any]) -> dict[str, str]:
         "froc": "FROC curves of the three stages: sensitivity at 0.5 false positives per scan "
         f"{_point(froc['cnn']['0.5'])} with the CNN alone, {_point(froc['cnn_yolo']['0.5'])} with "
         f"YOLO, {_point(froc['final']['0.5'])} with the calibrated probability",
-        "froc_presets": "FROC curves of the calibrated probability by cohort preset: sensitivity "
-        f"at 0.5 false positives per scan {_listed(at_half)}",
+        "froc_presets": "FROC curves of the calibrated probability by cohort"
+        f"{' preset' if origin_of(result) == SIMULATED else ''}: sensitivity at 0.5 false "
+        f"positives per scan {_listed(at_half)}",
         "sensitivity": "Sensitivity at the definite threshold by diameter, group and contrast: "
         f"{_point(lesion['sensitivity'])} of all microbleeds, " + _listed(diameters),
         "ablation": "False positives per scan at the sensitivity of the whole, by stage: YOLO "
@@ -210,17 +232,6 @@ def alternative_texts(result: dict[str, Any]) -> dict[str, str]:
 
 
 # --- its sections ---
-
-
-def _scans_read(scans: dict[str, Any]) -> str:
-    unread = ", ".join(f"{row['scan_id']} ({row['status']})" for row in scans["not_read"])
-    return (
-        f"{scans['in_truth']} scans in the truth table, {scans['read']} of them read "
-        f"({scans['participants']} participants, {scans['with_microbleeds']} scans with "
-        f"{scans['microbleeds']} microbleeds). Not read: {len(scans['not_read'])}"
-        + (f" with {scans['microbleeds_not_read']} microbleeds: {unread}." if unread else ".")
-        + f" Scans without truth, left out: {scans['without_truth']}."
-    )
 
 
 def _lesions(result: dict[str, Any], pictures: dict[str, str]) -> list[str]:
@@ -260,7 +271,8 @@ def _parts(parts: dict[str, Any]) -> list[str]:
             [level, entry["microbleeds"], estimate_text(entry["sensitivity"])]
             for level, entry in parts[variable].items()
         ]
-        tables.append(markdown_table([variable, "microbleeds", "sensitivity"], rows))
+        if rows:  # readers name neither group nor region
+            tables.append(markdown_table([variable, "microbleeds", "sensitivity"], rows))
     rows = [
         [group, entry["fp"], _number(entry["fp_per_scan"])]
         for group, entry in parts["fp_group"].items()
@@ -354,23 +366,3 @@ def _from_clear_negatives(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _point(entry: dict[str, Any]) -> str:
     return _number(entry["estimate"])
-
-
-def estimate_text(entry: Any) -> str:
-    """An estimate with its interval, or a plain number.
-
-    >>> estimate_text({"estimate": 0.5, "ci_low": 0.25, "ci_high": 0.75}), estimate_text(3)
-    ('0.500 (0.250-0.750)', '3')
-    """
-    if not isinstance(entry, dict):
-        return str(entry)
-    text = _number(entry["estimate"])
-    if entry["estimate"] is None or entry["ci_low"] is None:
-        return text
-    return f"{text} ({_number(entry['ci_low'])}-{_number(entry['ci_high'])})"
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

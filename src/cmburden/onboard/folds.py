@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cmburden.core import config, keys, resources
+from cmburden.models.people import family_of
 from cmburden.onboard.parts import Image
 
 FOLDS = 5
@@ -25,8 +26,6 @@ COHORTS = {
     "csiro": "CSIRO",
     "cuhk": "CUHK",
 }
-#: Cohorts made of the scans of another one. Their labels do not say who is who.
-_FAMILIES = {"CSIRO": "AIBL"}
 #: Cohort of participants whose label no cohort file knows.
 _UNKNOWN = "unassigned"
 
@@ -58,7 +57,7 @@ def rows(cohort: str, images: Iterable[Image]) -> list[dict[str, Any]]:
             {
                 "participant_id": participant_id,
                 "person": person,
-                "family": _FAMILIES.get(name, name),
+                "family": family_of(name) if name != _UNKNOWN else name,
                 "fold": keys.bucket_of(person, FOLDS),
             }
         )

@@ -74,6 +74,12 @@ def _train() -> Any:
     return command
 
 
+def _tune() -> Any:
+    from cmburden.train.tuning import command
+
+    return command
+
+
 def _evaluate() -> Any:
     from cmburden.evaluate import command
 
@@ -116,6 +122,7 @@ COMMANDS: dict[str, tuple[str, Callable[[], Any]]] = {
     "demo": ("simulate four small cohorts and run the whole pipeline on them", _demo),
     "simulate": ("write a simulated BIDS cohort with known microbleeds", _simulate),
     "train": ("train the networks", _train),
+    "tune": ("tune the networks on labelled scans of a run, measured on people not seen", _tune),
     "evaluate": ("compare a run with known microbleeds", _evaluate),
     "review": (
         "show the candidates to a reader in the browser; the next run uses the decisions",

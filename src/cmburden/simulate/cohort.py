@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from scipy import ndimage, stats
 
-from cmburden.core import schema, tables
+from cmburden.core import schema, tables, truth_origin
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.keys import seed_of
@@ -153,11 +153,15 @@ def _draw_count(
 
 
 def write_participant(
-    plan: ParticipantPlan, root: Path, painted: float = 0.0
+    plan: ParticipantPlan,
+    root: Path,
+    painted: float = 0.0,
+    preset: aq.Acquisition | None = None,
 ) -> list[dict[str, Any]]:
     """Simulate one participant's scan (and T1w) below ``root``; returns its truth rows.
 
-    ``painted``: share of the microbleeds that are ``sources.Paint``.
+    ``painted``: share of the microbleeds that are ``sources.Paint``. ``preset`` is the acquisition
+    of a cohort that is none of ``acquisition.PRESETS``.
     """
     rng = np.random.default_rng(plan.seed)
     person = an.load(plan.anatomy)
@@ -165,7 +169,7 @@ def write_participant(
     if plan.cohort == aq.RANDOM:
         acquisition = aq.random_acquisition(rng, tuple(aq.PRESETS.values()))
     else:
-        acquisition = aq.vary(aq.PRESETS[plan.cohort], rng)
+        acquisition = aq.vary(preset or aq.PRESETS[plan.cohort], rng)
     findings = dataclasses.replace(usual_findings(rng, plan.n_microbleeds), painted=painted)
     scan = simulate(person, deform, acquisition, rng, findings)
     folder = root / plan.participant_id / "anat"
@@ -320,6 +324,7 @@ def write_all(
     truth = table.frame(rows)
     with whole_file(truth_of(out)) as temporary:
         truth.to_csv(temporary, sep="\t", index=False, na_rep="n/a")
+    truth_origin.state(truth_of(out), truth_origin.SIMULATED, "Simulated microbleeds and mimics.")
     return truth
 
 

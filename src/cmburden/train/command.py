@@ -51,6 +51,18 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "jobs", f"for {', '.join(OUT_AT)}; may also follow the step's own arguments"
     )
+    add_resource_options(group)
+    array = group.add_mutually_exclusive_group()
+    array.add_argument(
+        "--folds", type=at_least(2), metavar="K", help="K jobs, each without a K-th of people"
+    )
+    array.add_argument(
+        "--leave-out-each", action="store_true", help="a job without each acquisition or cohort"
+    )
+
+
+def add_resource_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options that say where jobs run and what each may take (:func:`resources_of`)."""
     group.add_argument(
         "--executor",
         choices=EXECUTORS,
@@ -58,32 +70,25 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
         help="none: in this process; debug: the same through submitit; local: a process of its "
         "own; slurm: sbatch",
     )
-    group.add_argument("--minutes-a-job", type=_at_least(1), metavar="N", help="240 if not given")
-    group.add_argument("--gpus", type=_at_least(0), metavar="N", help="none if not given")
-    group.add_argument("--cpus", type=_at_least(1), metavar="N")
-    group.add_argument("--memory-gb", type=_at_least(0.1, float), metavar="GB", help="slurm only")
+    group.add_argument("--minutes-a-job", type=at_least(1), metavar="N", help="240 if not given")
+    group.add_argument("--gpus", type=at_least(0), metavar="N", help="none if not given")
+    group.add_argument("--cpus", type=at_least(1), metavar="N")
+    group.add_argument("--memory-gb", type=at_least(0.1, float), metavar="GB", help="slurm only")
     group.add_argument("--partition", help="slurm only")
     group.add_argument("--account", help="slurm only")
     group.add_argument("--logs", type=Path, metavar="FOLDER", help="OUT/jobs if not given")
     group.add_argument(
         "--at-once",
-        type=_at_least(1),
+        type=at_least(1),
         metavar="N",
         help="jobs of an array that run side by side (local: 1, slurm: all if not given)",
     )
     group.add_argument(
         "--no-wait", action="store_true", default=None, help="slurm only: print job ids and end"
     )
-    array = group.add_mutually_exclusive_group()
-    array.add_argument(
-        "--folds", type=_at_least(2), metavar="K", help="K jobs, each without a K-th of people"
-    )
-    array.add_argument(
-        "--leave-out-each", action="store_true", help="a job without each acquisition or cohort"
-    )
 
 
-def _at_least(least: float, kind: Callable[[str], float] = int) -> Callable[[str], float]:
+def at_least(least: float, kind: Callable[[str], float] = int) -> Callable[[str], float]:
     """An argparse type: a number of ``kind`` that is at least ``least``."""
 
     def number(text: str) -> float:
@@ -150,10 +155,20 @@ def _check(step: str, args: argparse.Namespace) -> None:
             f"{step} takes neither --folds nor --leave-out-each; they are for "
             f"{' and '.join(SELECTING)}"
         )
+    if args.executor != "none" and step not in OUT_AT:
+        raise CMBurdenError(
+            f"{step} takes seconds and is no job; leave --executor away (it is for "
+            f"{', '.join(OUT_AT)})"
+        )
+    check_resources(args)
+
+
+def check_resources(args: argparse.Namespace) -> None:
+    """CMBurdenError for options of :func:`add_resource_options` that do not fit the executor."""
     if args.executor == "none":
         _check_here(args)
     else:
-        _check_job(step, args)
+        _check_job(args)
 
 
 def _check_here(args: argparse.Namespace) -> None:
@@ -166,13 +181,8 @@ def _check_here(args: argparse.Namespace) -> None:
         )
 
 
-def _check_job(step: str, args: argparse.Namespace) -> None:
-    """CMBurdenError where the step is no job, or the executor cannot do what is asked for."""
-    if step not in OUT_AT:
-        raise CMBurdenError(
-            f"{step} takes seconds and is no job; leave --executor away (it is for "
-            f"{', '.join(OUT_AT)})"
-        )
+def _check_job(args: argparse.Namespace) -> None:
+    """CMBurdenError where the executor cannot do what is asked for."""
     if args.no_wait and args.executor != "slurm":
         raise CMBurdenError("--no-wait: only SLURM jobs go on by themselves; leave it away")
     if args.executor == "slurm":

@@ -180,22 +180,26 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """``cmburden train mine WEIGHTS SLABS OUT``."""
-    args = parser().parse_args(arguments)
-    state = load_tensors(args.weights)
+def mine(weights: Path, folder: Path, out: Path, settings: dict[str, Any]) -> None:
+    """Write to ``out`` the candidates of ``weights`` on each slab of ``folder``, once."""
+    state = load_tensors(weights)
     network = SpotNet(state["entry.weight"].shape[0])
     network.load_state_dict(state)
     network.eval().to(choose_device("auto"))
-    settings = config.defaults()["detect"]
-    for path in slabs.slab_files(args.slabs):
-        target = slabs.mined_path(args.out, path)
+    for path in slabs.slab_files(folder):
+        target = slabs.mined_path(out, path)
         if target.exists():
             continue
         mined = mine_slab(network, slabs.load(path, Slab), settings)
         slabs.save(target, mined)
         hits = int((mined.classes == CLASSES.index(MICROBLEED)).sum())
         print(target.name, f"{hits} of {mined.n_microbleeds}", len(mined.classes), flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``cmburden train mine WEIGHTS SLABS OUT``."""
+    args = parser().parse_args(arguments)
+    mine(args.weights, args.slabs, args.out, config.defaults()["detect"])
     return 0
 
 

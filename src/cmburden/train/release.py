@@ -7,6 +7,7 @@ import dataclasses
 import json
 import platform
 import shutil
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,8 @@ class Release:
         Presets that training and calibration did not see.
     change : str or None
         What is new in this version, for the changelog.
+    instead : mapping
+        Keys of the contract in place of those of a model of simulated scans alone.
     """
 
     kind: str
@@ -81,6 +84,7 @@ class Release:
     version: str
     without: tuple[str, ...] = ()
     change: str | None = None
+    instead: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def release(model: Release, folder: Path) -> dict[str, Any]:
@@ -100,6 +104,7 @@ def release(model: Release, folder: Path) -> dict[str, Any]:
         contract |= _of_detector(targets[0], fitted)
     else:
         contract |= _of_verifier(targets) | fitted
+    contract |= model.instead
     write_json(folder / "model.json", contract)
     with whole_file(folder / "README.md") as temporary:
         temporary.write_text(card(contract), encoding="utf-8")
@@ -184,6 +189,7 @@ def card(contract: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {v}" for name, v in contract["library_versions"].items())
     changes = "".join(f"- {version}: {text}\n" for version, text in contract["changelog"].items())
     references = "".join(f"- {text}\n" for text in contract["references"])
+    simulated = "" if "tuned_on" in contract else " (simulated)"
     return (
         f"# {contract['id']}\n\n{contract['intended_use']}\n\n"
         f"**Architecture.** {contract['architecture']}.\n\n"
@@ -192,7 +198,7 @@ def card(contract: dict[str, Any]) -> str:
         f"{f'{left_out}, and random acquisitions like them' if left_out else 'Nothing'}.\n\n"
         f"**Validation set.** {contract['validation_set']}.\n\n"
         f"| threshold | value |\n|---|---|\n{_rows(contract['thresholds'])}\n\n"
-        f"| measured on the validation set (simulated) | value |\n|---|---|\n{figures}\n\n"
+        f"| measured on the validation set{simulated} | value |\n|---|---|\n{figures}\n\n"
         + (f"**Changes.**\n\n{changes}\n" if changes else "")
         + f"**References.**\n\n{references}\n"
         f"Released with {versions}. Written by `cmburden train release`; the checksums stand in "

@@ -59,6 +59,12 @@ def _release() -> Step:
     return release
 
 
+def _network() -> Step:
+    from cmburden.train.tuning import network
+
+    return network
+
+
 _MODULES: dict[str, Callable[[], Step]] = {
     "dataset": _dataset,
     "labels": _labels,
@@ -67,6 +73,8 @@ _MODULES: dict[str, Callable[[], Step]] = {
     "verifier": _verifier,
     "calibrate": _calibrate,
     "release": _release,
+    # A job of `cmburden tune`, which nobody calls by hand.
+    "network": _network,
 }
 #: Steps in the order that they are run in; each is also ``python -m cmburden.train.<step>``.
 STEPS = {
@@ -81,5 +89,5 @@ STEPS = {
 
 
 def module_of(step: str) -> Step:
-    """The module of ``step``, one of ``STEPS``."""
+    """The module of ``step``, one of ``STEPS`` or a job of `cmburden tune`."""
     return _MODULES[step]()

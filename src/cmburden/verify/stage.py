@@ -207,6 +207,15 @@ def judge(
     mimic = scores[:, 1:].astype(float).max(1) if len(scores) else np.zeros(0)
     judged["p_mimic"] = pd.array(np.round(mimic, 6), dtype="Float64")
     judged["yolo_class"] = pd.array([CLASSES[k] for k in scores.argmax(1)], dtype="string")
+    return labelled(judged, contrast, model)
+
+
+def labelled(judged: pd.DataFrame, contrast: str, model: VerifierInUse) -> pd.DataFrame:
+    """The candidates of one scan, with place and YOLO scores, with probability and label anew.
+
+    Raises ScanError as :func:`judge` does.
+    """
+    judged = judged.copy()
     p = probability(model.probability_model, design(judged, contrast))
     _check_finite(p, "probability")
     judged["probability"] = pd.array(np.round(p, 6), dtype="Float64")

@@ -1,0 +1,88 @@
+"""Scanner of each scan: maker by the image's sidecar, field strength by the run's table."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from cmburden.core.foreign import UnreadableFile, read_json_object
+from cmburden.core.paths import Layout
+
+#: Variables of a scanner among the columns of ``Cases.scans``.
+VARIABLES = ("maker", "field")
+#: Beginning of a maker's name in a sidecar, in small letters -> the maker.
+_MAKERS = {
+    "siemens": "Siemens",
+    "philips": "Philips",
+    "ge": "GE",
+    "general electric": "GE",
+    "canon": "Canon",
+    "toshiba": "Canon",
+    "fuji": "Fujifilm",
+    "hitachi": "Fujifilm",
+    "uih": "United Imaging",
+    "united imaging": "United Imaging",
+}
+_ENDING = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
+
+
+def maker_of(text: object) -> str | None:
+    """The maker by ``Manufacturer`` of a sidecar; None where there is none.
+
+    >>> maker_of("SIEMENS Healthineers"), maker_of("GE MEDICAL SYSTEMS"), maker_of("Gemini 7")
+    ('Siemens', 'GE', 'Gemini 7')
+    """
+    if not isinstance(text, str) or not text.strip():
+        return None
+    small = text.strip().lower()
+    for begins, maker in _MAKERS.items():
+        if re.match(rf"{begins}\b" if begins == "ge" else begins, small):
+            return maker
+    return text.strip()
+
+
+def field_of(tesla: object) -> str | None:
+    """Field strength as the nearest half tesla.
+
+    >>> field_of(2.89), field_of(1.494), field_of(None)
+    ('3 T', '1.5 T', None)
+    """
+    if not isinstance(tesla, (int, float)) or not math.isfinite(tesla):
+        return None
+    return f"{round(2 * tesla) / 2:g} T"
+
+
+def of_scans(layout: Layout, scans: pd.DataFrame) -> pd.DataFrame:
+    """Columns ``maker`` and ``field`` for rows of `scans`, in their order; None where unknown."""
+    bids = _bids_dir(layout)
+    makers = [maker_of(text) for text in _manufacturers(bids, scans)]
+    fields = [
+        field_of(None if pd.isna(value) else float(value)) for value in scans["field_strength_t"]
+    ]
+    columns = {"maker": makers, "field": fields}
+    return pd.DataFrame(columns, index=scans.index, dtype=object)
+
+
+def _bids_dir(layout: Layout) -> Path | None:
+    """The folder that the run read; None where it is not known, or gone."""
+    try:
+        folder = yaml.safe_load(layout.config.read_text(encoding="utf-8"))["bids_dir"]
+        return Path(folder) if folder and Path(folder).is_dir() else None
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return None
+
+
+def _manufacturers(bids: Path | None, scans: pd.DataFrame) -> Iterator[object]:
+    for path in scans["path"]:
+        if bids is None or pd.isna(path):
+            yield None
+            continue
+        try:
+            yield read_json_object(bids / _ENDING.sub(".json", str(path))).get("Manufacturer")
+        except UnreadableFile:
+            yield None

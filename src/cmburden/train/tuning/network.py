@@ -1,0 +1,124 @@
+"""A job of a tuning: networks that leave out some folds, and their candidates on these folds.
+
+The detector is tuned from the run's, then mines the same slabs; YOLO is tuned on what was mined.
+Each step goes on from its own files: a job that was killed loses the work since its last
+checkpoint, and ends as if it had not been.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+from cmburden.core.errors import CMBurdenError
+from cmburden.core.files import write_json
+from cmburden.core.scan import Scan
+from cmburden.models import contract as contracts
+from cmburden.train import detector, mine, slabs, verifier
+from cmburden.train.detector import TrainingPlan
+from cmburden.train.labels import scans_of
+from cmburden.train.tuning import plan as planning
+from cmburden.train.tuning import scored
+from cmburden.train.tuning.places import Places, finished, splits
+from cmburden.train.tuning.plan import Plan
+from cmburden.train.verifier import YoloPlan
+
+
+def labelled_scans(plan: Plan, places: Places) -> list[Scan]:
+    """The scans that slabs were made of, by scan_id."""
+    scans, _ = scans_of(plan.layout)
+    names = [path.stem.removeprefix("slab-") for path in slabs.slab_files(places.slabs)]
+    return [scans[name] for name in sorted(names)]
+
+
+def weights_of(folder: Path, plan: Plan) -> tuple[Path, list[Path]]:
+    """Files of the tuned weights below ``folder``: the detector's, and the verifiers'."""
+    number = len(_verifiers(plan))
+    return (
+        folder / "detector" / "detector.pt",
+        [folder / f"verifier-{k}" / "verifier.pt" for k in range(1, number + 1)],
+    )
+
+
+def _verifiers(plan: Plan) -> list[Path]:
+    """The weights that YOLO is tuned from, in the order of the contract."""
+    folder = Path(plan.base["verifier"])
+    return [folder / name for name in contracts.load_network(folder)["weights"]]
+
+
+def make(places: Places, plan: Plan, name: str) -> None:
+    """Train the networks ``name`` and score the people that they leave out."""
+    folder, left_out = places.network(name), splits(plan.schedule.folds)[name]
+    if finished(folder).exists():
+        return
+    scans = labelled_scans(plan, places)
+    taken = [scan for scan in scans if plan.fold[scan.participant_id] not in left_out]
+    _link(places, folder / "slabs", [scan.scan_id for scan in taken])
+    _train(plan, folder)
+    networks = scored.Networks.load(*weights_of(folder, plan))
+    model = scored.in_use(contracts.load(Path(plan.base["verifier"])))
+    for scan in scans:
+        if scan in taken or scored.is_saved(folder / "scored", scan.scan_id):
+            continue
+        judged, extents = scored.score(networks, scan, plan.layout, plan.search, model)
+        scored.save(folder / "scored", scan.scan_id, judged, extents)
+        print(f"{name}: {scan.scan_id}, {len(judged)} candidates", flush=True)
+    write_json(finished(folder), {"name": name, "left_out": list(left_out), "scans": len(taken)})
+
+
+def _link(places: Places, folder: Path, scan_ids: list[str]) -> None:
+    """Put the slabs of ``scan_ids`` into ``folder``, without copies where the disk allows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for scan_id in scan_ids:
+        target = slabs.slab_path(folder, scan_id)
+        if target.exists():
+            continue
+        source = slabs.slab_path(places.slabs, scan_id)
+        try:
+            os.link(source, target)
+        except OSError:
+            temporary = target.with_suffix(".part")
+            shutil.copyfile(source, temporary)
+            temporary.replace(target)
+
+
+def _train(plan: Plan, folder: Path) -> None:
+    """Tune the detector on the slabs of ``folder``, mine them, tune YOLO on what was mined."""
+    schedule = plan.schedule
+    base = Path(plan.base["detector"])
+    first = base / next(iter(contracts.load_network(base)["weights"]))
+    tuned, verifiers = weights_of(folder, plan)
+    if not tuned.exists():
+        print(f"{folder.name}: detector", flush=True)
+        how = TrainingPlan(
+            steps=schedule.steps, rate=schedule.rate, seed=schedule.seed, start=first
+        )
+        detector.train(folder / "slabs", tuned.parent, how)
+    print(f"{folder.name}: candidates to learn from", flush=True)
+    mine.mine(tuned, folder / "slabs", folder / "mined", plan.search)
+    for number, (start, weights) in enumerate(zip(_verifiers(plan), verifiers, strict=True)):
+        if not weights.exists():
+            print(f"{folder.name}: YOLO, {number + 1} of {len(verifiers)}", flush=True)
+            yolo = YoloPlan(epochs=schedule.epochs, seed=schedule.seed + number, start=start)
+            verifier.train(folder / "mined", weights.parent, yolo)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The job's arguments."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("models", type=Path)
+    parser.add_argument("name")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The networks NAME of the tuning in MODELS, which `cmburden tune` has begun."""
+    args = parser().parse_args(arguments)
+    places = Places(args.models)
+    plan = planning.read(places)
+    if args.name not in splits(plan.schedule.folds):
+        raise CMBurdenError(f"{args.name}: no networks of this tuning; see {places.plan}")
+    make(places, plan, args.name)
+    return 0
