@@ -41,6 +41,14 @@ class Source:
         LONI's numbers without letter: ``I346239`` is 346239, ``S114041`` is 114041.
     fixed : (rule, suffix, entities, sidecar) or None
         Where the cohort's layout says by itself what the image is, no rule is asked.
+    variants : tuple of mapping
+        Headers of the first file of each time of echo. Empty for a NIfTI file.
+    n_slices : int or None
+        Different positions of its slices; None where its files do not tell.
+    fault : str or None
+        Why its files make no image, such as missing slices. A rule that leaves it out speaks first.
+    remark : str
+        What its row in `onboard.tsv` says besides.
     """
 
     place: str
@@ -54,6 +62,10 @@ class Source:
     image_id: str | None = None
     series_id: str | None = None
     fixed: Fixed | None = None
+    variants: tuple[Header, ...] = ()
+    n_slices: int | None = None
+    fault: str | None = None
+    remark: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

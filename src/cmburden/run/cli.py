@@ -116,10 +116,17 @@ def _forget() -> Any:
     return forget
 
 
+def _onboard() -> Any:
+    from cmburden.run import onboard
+
+    return onboard
+
+
 #: Name of a command -> its help, and the function that imports its module.
 COMMANDS: dict[str, tuple[str, Callable[[], Any]]] = {
     "check": ("say what a run would do with a scan, a folder or a BIDS folder, in seconds", _check),
     "demo": ("simulate four small cohorts and run the whole pipeline on them", _demo),
+    "onboard": ("turn a cohort as it is downloaded into BIDS and the readers' truth", _onboard),
     "simulate": ("write a simulated BIDS cohort with known microbleeds", _simulate),
     "train": ("train the networks", _train),
     "tune": ("tune the networks on labelled scans of a run, measured on people not seen", _tune),

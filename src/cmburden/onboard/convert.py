@@ -1,0 +1,234 @@
+"""Makes images of a source: dcm2niix converts DICOM, files of NIfTI are linked or copied."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+
+from cmburden.core.errors import CMBurdenError, short_text
+from cmburden.core.foreign import UnreadableFile, printable, read_json_object
+from cmburden.onboard.parts import Source
+from cmburden.onboard.rules import Decision, signal_part
+from cmburden.onboard.sidecar import without_person
+
+#: Seconds after which dcm2niix has hung; a large series takes one.
+_LONGEST_S = 1800
+#: Endings that dcm2niix gives to parts of the signal.
+_PART_NAMES = {"ph": "phase", "real": "real", "imaginary": "imag"}
+_NAMES = re.compile(r"_(ph|real|imaginary)(?![a-z])")
+_MS_PER_S = 1000
+_ECHO_DECIMALS = 3
+#: What dcm2niix says when the disk is full, in the words of zlib and of the C library.
+_FULL = re.compile(r"no space left|disk full|quota exceeded", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """An image that was made of a source, not yet named.
+
+    ``file`` is relative to the folder of the source. ``entities`` stand behind ``run``.
+    """
+
+    file: str
+    suffix: str
+    entities: tuple[tuple[str, str], ...]
+    sidecar: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """Images of a source, and sentences on those that none could be made of."""
+
+    made: tuple[Made, ...]
+    faults: tuple[str, ...] = ()
+
+
+def convert(source: Source, decision: Decision, folder: Path) -> Conversion:
+    """Convert the DICOM files of ``source`` into ``folder``, which is new and empty.
+
+    Raises
+    ------
+    CMBurdenError
+        Where the disk is full.
+    """
+    with tempfile.TemporaryDirectory(prefix="dicom-", dir=folder) as links:
+        _link_all(source.files, Path(links))
+        said = _dcm2niix(Path(links), folder)
+    images = sorted(path for path in folder.iterdir() if path.name.endswith(".nii.gz"))
+    if not images:
+        return Conversion((), (f"dcm2niix makes no image of it ({said})",))
+    sound, faults = [], []
+    for path in images:
+        fields = _fields(path)
+        fault = fault_of(path) or _unwanted(path, source)
+        if fault:
+            faults.append(fault)
+            path.unlink()
+        else:
+            sound.append((path, fields))
+    for path in folder.iterdir():
+        if not path.name.endswith(".nii.gz"):
+            path.unlink()
+    made = _named(sound, source, decision)
+    if len({(one.suffix, one.entities) for one in made}) < len(made):
+        # Such as two repeats in one series: a name for each would be a guess.
+        for path, _ in sound:
+            path.unlink()
+        return Conversion((), (f"{len(made)} images in one series that nothing tells apart",))
+    return Conversion(tuple(made), tuple(sorted(set(faults))))
+
+
+def _link_all(files: Sequence[Path], folder: Path) -> None:
+    """Links to ``files`` in ``folder``: dcm2niix converts folders, and takes their other files too.
+
+    Copies stand where a file system has no links.
+    """
+    for number, file in enumerate(files):
+        link = folder / f"{number:06d}.dcm"
+        try:
+            link.symlink_to(file.absolute())
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            shutil.copyfile(file, link)
+
+
+def _dcm2niix(source: Path, folder: Path) -> str:
+    """Run dcm2niix and return the last thing it says; ``folder`` takes its files."""
+    import dcm2niix
+
+    # pigz, where a machine has it, writes other bytes: dcm2niix compresses by itself (-z i). The
+    # comment field would hold a comment on the patient (-c "").
+    command = [dcm2niix.bin, "-b", "y", "-ba", "y", "-z", "i", "-c", "", "-w", "2", "-f", "x"]
+    try:
+        ended = subprocess.run(
+            [*command, "-o", str(folder), str(source)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_LONGEST_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it did not end within {_LONGEST_S} s"
+    said = ended.stdout + ended.stderr
+    if _FULL.search(said) or shutil.disk_usage(folder).free == 0:
+        raise CMBurdenError(
+            f"{folder}: no space left; free space and run again: what is done is kept"
+        )
+    return _last_said(said, ended.returncode)
+
+
+def _last_said(said: str, code: int) -> str:
+    """The last warning or error of dcm2niix without paths, for a sentence."""
+    lines = [line.strip() for line in said.splitlines() if re.match(r"\s*(Error|Warning)", line)]
+    words = re.sub(r"\S*/\S*", "...", lines[-1]) if lines else f"exit code {code}"
+    return printable(words[:160]).rstrip(".")
+
+
+def _fields(image: Path) -> dict[str, Any]:
+    """The sidecar that dcm2niix wrote of ``image``; empty where it wrote none."""
+    try:
+        return read_json_object(image.with_name(image.name.removesuffix(".nii.gz") + ".json"))
+    except UnreadableFile:
+        return {}
+
+
+def fault_of(image: Path) -> str | None:
+    """Why the NIfTI file ``image`` is no usable volume; None for a 3D volume."""
+    try:
+        shape = tuple(nib.load(image).shape)  # type: ignore[attr-defined]
+    except OSError as error:
+        return f"it cannot be read ({error.strerror or 'no NIfTI'})"
+    except Exception as error:  # a torn header raises many kinds
+        return f"it is no NIfTI file ({short_text(error)})"
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3 or 1 in shape:
+        sizes = " x ".join(map(str, shape))
+        return f"it is no single volume but {sizes}: repeats, or the images of single coils"
+    return None
+
+
+def _unwanted(image: Path, source: Source) -> str | None:
+    part = _part(image, source)
+    return "real or imaginary part of the signal" if part in ("real", "imag") else None
+
+
+def _part(image: Path, source: Source) -> str | None:
+    """Part of the signal of an image of dcm2niix: by its name, which is right where its sidecar,
+    copied from the first file of the series, may be wrong; else by the files' headers."""
+    named = _NAMES.search(image.name.removesuffix(".nii.gz"))
+    return _PART_NAMES[named[1]] if named else signal_part(source.header)
+
+
+def _named(
+    images: Sequence[tuple[Path, Mapping[str, Any]]], source: Source, decision: Decision
+) -> list[Made]:
+    """``images`` with suffix, echo and part."""
+    echoes = sorted({e for _, fields in images if (e := _echo(fields)) is not None})
+    phases = [_part(path, source) == "phase" for path, _ in images]
+    made = []
+    for (path, fields), phase in zip(images, phases, strict=True):
+        echo = _echo(fields)
+        entities = []
+        suffix = decision.suffix or ""
+        if len(echoes) > 1 and echo is not None:
+            entities.append(("echo", str(echoes.index(echo) + 1)))
+            suffix = "MEGRE" if suffix == "T2starw" else suffix
+        part = "phase" if phase else decision.part
+        if phase and suffix == "swi":
+            suffix = "T2starw"
+        if part is None and any(phases):
+            part = "mag"
+        if part is not None and not (decision.part == "phase" and not phase and any(phases)):
+            entities.append(("part", part))
+        made.append(Made(path.name, suffix, tuple(entities), without_person(fields)))
+    return made
+
+
+def _echo(fields: Mapping[str, Any]) -> float | None:
+    echo = fields.get("EchoTime")
+    if isinstance(echo, (int, float)):
+        return round(echo * _MS_PER_S, _ECHO_DECIMALS)
+    return None
+
+
+# --- NIfTI ---
+
+
+def place(source: Source, folder: Path, *, link: bool) -> Conversion:
+    """The NIfTI file of ``source`` in ``folder``, as a link or as a copy."""
+    assert source.fixed is not None
+    (file,) = source.files
+    fault = fault_of(file)
+    if fault:
+        return Conversion((), (fault,))
+    ending = ".nii.gz" if file.name.lower().endswith(".gz") else ".nii"
+    target = folder / f"x{ending}"
+    if link:
+        target.symlink_to(file.absolute())
+    else:
+        shutil.copyfile(file, target)
+        os.utime(target, (0, 0))
+    fields = {**without_person(_in_bids_units(source.header)), **source.fixed.sidecar}
+    return Conversion((Made(target.name, source.fixed.suffix, source.fixed.entities, fields),))
+
+
+def _in_bids_units(header: Mapping[str, Any]) -> dict[str, Any]:
+    """A header with times in s, as sidecars of BIDS have them."""
+    fields = dict(header)
+    for key in ("EchoTime", "RepetitionTime", "InversionTime"):
+        if isinstance(fields.get(key), (int, float)):
+            fields[key] = fields[key] / _MS_PER_S
+    return fields
