@@ -156,20 +156,31 @@ def when_of(header: dicom_series.Header) -> tuple[str | None, str | None]:
 
 
 def without_clashes(sources: Sequence[Source | Passed]) -> Iterator[Source | Passed]:
-    """``sources``; those that share an image id with another series are left out, all of them."""
-    by_id: dict[str, list[Source]] = defaultdict(list)
+    """``sources``, where an id stands for one thing.
+
+    Series that share an image id with another series are left out, all of them. An id of a series
+    that stands in files of several participants is no id: it is dropped.
+    """
+    series = [source for source in sources if isinstance(source, Source)]
+    by_image: dict[str, list[Source]] = defaultdict(list)
+    people: dict[str, set[str]] = defaultdict(set)
+    for one in series:
+        by_image[one.image_id or ""].append(one)
+        people[one.series_id or ""].add(one.participant)
     for source in sources:
-        if isinstance(source, Source) and source.image_id:
-            by_id[source.image_id].append(source)
-    for source in sources:
-        if isinstance(source, Source) and len(by_id.get(source.image_id or "", ())) > 1:
-            other = next(o.place for o in by_id[source.image_id or ""] if o is not source)
+        if isinstance(source, Passed):
+            yield source
+            continue
+        others = [o for o in by_image[source.image_id or ""] if o.uid != source.uid]
+        if source.image_id and others:
             yield Passed(
                 source.place,
-                f"image id {source.image_id} stands for another series too ({other}); keep the "
-                "folder that the archive gave this id, and remove the other",
+                f"image id {source.image_id} stands for another series too ({others[0].place}); "
+                "keep the folder that the archive gave this id, and remove the other",
                 source.participant,
                 source=source,
             )
+        elif source.series_id and len(people[source.series_id]) > 1:
+            yield dataclasses.replace(source, series_id=None)
         else:
             yield source
