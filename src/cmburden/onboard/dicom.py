@@ -167,7 +167,8 @@ def _least_size(content: elements.Elements, frames: int) -> int:
     if syntax not in _UNCOMPRESSED or None in sizes:
         return 0
     rows, columns, bits = (size or 0 for size in sizes)
-    return rows * columns * (bits // 8) * (elements.short(content, _SAMPLES) or 1) * frames
+    samples = elements.short(content, _SAMPLES) or 1
+    return content.end + rows * columns * (bits // 8) * samples * frames
 
 
 def part_of(types: str) -> str | None:
@@ -204,7 +205,7 @@ def _ge_part(content: elements.Elements, first_bytes: bytes) -> str | None:
 # --- what pydicom reads ---
 
 
-def _by_pydicom(path: Path, *, forced: bool) -> dict[int, bytes]:
+def _by_pydicom(path: Path, *, forced: bool) -> elements.Elements:
     """Elements of a file in any encoding, as `elements.read` gives them."""
     if forced and path.suffix.lower() not in (".dcm", ".ima", ""):
         raise NoImage("no DICOM")
@@ -223,9 +224,9 @@ def _by_pydicom(path: Path, *, forced: bool) -> dict[int, bytes]:
         raise NoImage(f"DICOM that cannot be read ({type(error).__name__})") from None
 
 
-def _raw(dataset: pydicom.Dataset) -> dict[int, bytes]:
+def _raw(dataset: pydicom.Dataset) -> elements.Elements:
     """``dataset`` as tag -> raw value; what frames share stands as if it were the file's."""
-    found: dict[int, bytes] = {}
+    found = elements.Elements()
     if "SOPClassUID" not in dataset:
         raise NoImage("no DICOM")
     _take(dataset, found)

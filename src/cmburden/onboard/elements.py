@@ -7,7 +7,6 @@ sequences of undefined length, are left to pydicom.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from pathlib import Path
 
 #: Bytes read of a file; the elements up to ``LAST`` end long before.
@@ -24,7 +23,12 @@ _LONG = frozenset((b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UR"
 _SHORT = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US SV UV".split())
 _UNDEFINED = 0xFFFFFFFF
 
-Elements = Mapping[int, bytes]
+
+class Elements(dict[int, bytes]):
+    """Tag -> raw value. ``end`` is the byte of the file at which the first element begins that was
+    not read; 0 where that is not known."""
+
+    end: int = 0
 
 
 def is_dicom(content: bytes) -> bool:
@@ -32,7 +36,7 @@ def is_dicom(content: bytes) -> bool:
     return content[_MAGIC_AT:_META_AT] == b"DICM"
 
 
-def read(content: bytes, last: int = LAST) -> dict[int, bytes] | None:
+def read(content: bytes, last: int = LAST) -> Elements | None:
     """Elements up to the tag ``last`` as tag -> raw value.
 
     None where ``content`` is torn, or of an encoding that this module leaves to pydicom.
@@ -42,7 +46,7 @@ def read(content: bytes, last: int = LAST) -> dict[int, bytes] | None:
     >>> read(bytes(128) + b"DICM" + element + struct.pack("<HH2sH", 0x7FE0, 0x10, b"OW", 0))
     {524384: b'MR'}
     """
-    elements: dict[int, bytes] = {}
+    elements = Elements()
     at = _META_AT
     implicit = False
     meta = True
@@ -57,6 +61,7 @@ def read(content: bytes, last: int = LAST) -> dict[int, bytes] | None:
             implicit = syntax == _IMPLICIT
         tag = group << 16 | number
         if tag > last:
+            elements.end = at
             return elements
         kind = content[at + 4 : at + 6]
         if implicit and not meta:

@@ -121,10 +121,9 @@ def source_of(
 
 def _people(one: dicom_series.Series, person_of: Callable[[str], str | None]) -> set[str | None]:
     """Participants that the folders of a series name; else the one of its header."""
-    by_folder = {
-        person_of(place_of(path / "x").participant or "")
-        for path in {f.path.parent for f in one.files}
-    } - {None}
+    by_folder = {person_of(place_of(folder / "x").participant or "") for folder in one.folders} - {
+        None
+    }
     if by_folder:
         return by_folder
     by_name = {person_of(place_of(file.path).participant or "") for file in one.files[:1]} - {None}

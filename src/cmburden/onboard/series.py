@@ -39,7 +39,8 @@ class Series:
     """Files of one SeriesInstanceUID, ImageType and part of the signal.
 
     Some scanners write magnitude, phase and SWI into one series. ``echoes`` are the headers of the
-    first file of each time of echo. ``places`` are the folders that hold files. ``n_doubled`` files
+    first file of each time of echo. ``folders`` hold files, doubled
+    ones too; ``places`` are their names. ``n_doubled`` files
     stand a second time elsewhere. ``several`` tells that the series has other images besides.
     """
 
@@ -48,6 +49,7 @@ class Series:
     files: list[DicomFile] = dataclasses.field(default_factory=list)
     echoes: dict[float | None, Header] = dataclasses.field(default_factory=dict)
     places: dict[str, int] = dataclasses.field(default_factory=dict)
+    folders: set[Path] = dataclasses.field(default_factory=set)
     sops: set[str] = dataclasses.field(default_factory=set)
     n_doubled: int = 0
     several: bool = False
@@ -55,6 +57,7 @@ class Series:
     def add(self, file: DicomFile, content: Elements, folder: str) -> None:
         """Add a file, once for each SOPInstanceUID."""
         self.places[folder] = self.places.get(folder, 0) + 1
+        self.folders.add(file.path.parent)
         if file.sop and file.sop in self.sops:
             self.n_doubled += 1
             return

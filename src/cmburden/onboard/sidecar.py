@@ -9,7 +9,7 @@ from typing import Any
 #: Fields that name a person, a day, a place, or lead back to the scanner's archive. Times such as
 #: EchoTime stay.
 _PERSONAL = re.compile(
-    r"Patient(?!Position)|UIDs?$|Date|^(Study|Series|Content|Instance|Acquisition)\w*Time$|StudyID"
+    r"^Patient(?!Position)|UIDs?$|Date|^(Study|Series|Content|Instance|Acquisition)\w*Time$|StudyID"
     r"|Accession|Physician|Operator|Comment|^Institution|^Station|Requested|Requesting"
     r"|^ProcedureStep|^PerformedProcedure|^Other|Insurance|Ethnic|Address|BidsGuess|Issuer"
 )
@@ -20,5 +20,7 @@ def without_person(fields: Mapping[str, Any]) -> dict[str, Any]:
 
     >>> without_person({"PatientName": "A", "AcquisitionTime": "07:59", "EchoTime": 0.02})
     {'EchoTime': 0.02}
+    >>> without_person({"PatientPosition": "HFS", "StudyInstanceUID": "1.2", "StationName": "B"})
+    {'PatientPosition': 'HFS'}
     """
     return {key: value for key, value in fields.items() if not _PERSONAL.search(key)}
