@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -272,10 +271,10 @@ def test_a_disk_that_fills_is_one_sentence(tmp_path, monkeypatch, capsys) -> Non
         scan(tmp_path, patient)
     convert_one = convert.convert
 
-    def full(source, decision, folder):
+    def full(source, decision, folder, slots):
         if source.participant == "A2":
             raise OSError(28, "No space left on device", str(folder))
-        return convert_one(source, decision, folder)
+        return convert_one(source, decision, folder, slots)
 
     monkeypatch.setattr(convert, "convert", full)
     assert exit_code(lambda: stage.run(asked(tmp_path)), "cmburden: ", []) == 2
@@ -288,8 +287,8 @@ def test_a_disk_that_fills_is_one_sentence(tmp_path, monkeypatch, capsys) -> Non
 
 def test_dcm2niix_that_finds_the_disk_full_stops(tmp_path, monkeypatch) -> None:
     scan(tmp_path, "A1")
-    said = subprocess.CompletedProcess([], 1, "Error: No space left on device", "")
-    monkeypatch.setattr(convert.subprocess, "run", lambda *a, **k: said)
+    said = ("Error: No space left on device", 1)
+    monkeypatch.setattr(convert, "_run", lambda command: said)
     with pytest.raises(CMBurdenError, match="no space left; free space and run again"):
         stage.run(asked(tmp_path))
 
@@ -299,10 +298,10 @@ def test_a_bug_in_one_series_is_its_row(tmp_path, monkeypatch) -> None:
     scan(tmp_path, "A2")
     convert_one = convert.convert
 
-    def odd(source, decision, folder):
+    def odd(source, decision, folder, slots):
         if source.participant == "A2":
             raise ZeroDivisionError("division by zero")
-        return convert_one(source, decision, folder)
+        return convert_one(source, decision, folder, slots)
 
     monkeypatch.setattr(convert, "convert", odd)
     assert len(stage.run(asked(tmp_path)).images) == 1

@@ -9,7 +9,9 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +55,28 @@ class Conversion:
     faults: tuple[str, ...] = ()
 
 
-def convert(source: Source, decision: Decision, folder: Path) -> Conversion:
+def convert(
+    source: Source,
+    decision: Decision,
+    folder: Path,
+    slots: AbstractContextManager[Any] | None = None,
+) -> Conversion:
     """Convert the DICOM files of ``source`` into ``folder``, which is new and empty.
+
+    ``slots`` is held while dcm2niix runs.
 
     Raises
     ------
     CMBurdenError
         Where the disk is full.
     """
-    with tempfile.TemporaryDirectory(prefix="dicom-", dir=folder) as links:
-        _link_all(source.files, Path(links))
-        said = _dcm2niix(Path(links), folder)
+    alone = _folder_alone(source.files)
+    if alone is not None:
+        said = _dcm2niix(alone, folder, slots)
+    else:
+        with tempfile.TemporaryDirectory(prefix="dicom-", dir=folder) as links:
+            _link_all(source.files, Path(links))
+            said = _dcm2niix(Path(links), folder, slots)
     images = sorted(path for path in folder.iterdir() if path.name.endswith(".nii.gz"))
     if not images:
         return Conversion((), (f"dcm2niix makes no image of it ({said})",))
@@ -88,6 +101,15 @@ def convert(source: Source, decision: Decision, folder: Path) -> Conversion:
     return Conversion(tuple(made), tuple(sorted(set(faults))))
 
 
+def _folder_alone(files: Sequence[Path]) -> Path | None:
+    """The folder that holds ``files`` and nothing else, as most archives give a series."""
+    folders = {file.parent for file in files}
+    if len(folders) > 1:
+        return None
+    (folder,) = folders
+    return folder if sum(1 for _ in folder.iterdir()) == len(files) else None
+
+
 def _link_all(files: Sequence[Path], folder: Path) -> None:
     """Links to ``files`` in ``folder``: dcm2niix converts folders, and takes their other files too.
 
@@ -103,30 +125,50 @@ def _link_all(files: Sequence[Path], folder: Path) -> None:
             shutil.copyfile(file, link)
 
 
-def _dcm2niix(source: Path, folder: Path) -> str:
+def _dcm2niix(source: Path, folder: Path, slots: AbstractContextManager[Any] | None) -> str:
     """Run dcm2niix and return the last thing it says; ``folder`` takes its files."""
     import dcm2niix
 
     # pigz, where a machine has it, writes other bytes: dcm2niix compresses by itself (-z i). The
     # comment field would hold a comment on the patient (-c "").
-    command = [dcm2niix.bin, "-b", "y", "-ba", "y", "-z", "i", "-c", "", "-w", "2", "-f", "x"]
-    try:
-        ended = subprocess.run(
-            [*command, "-o", str(folder), str(source)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_LONGEST_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"it did not end within {_LONGEST_S} s"
-    said = ended.stdout + ended.stderr
+    command = [
+        dcm2niix.bin,
+        "-b",
+        "y",
+        "-ba",
+        "y",
+        "-z",
+        "i",
+        "-c",
+        "",
+        "-w",
+        "2",
+        "-d",
+        "0",
+        "-f",
+        "x",
+    ]
+    with slots or nullcontext():
+        said, code = _run([*command, "-o", str(folder), str(source)])
     if _FULL.search(said) or shutil.disk_usage(folder).free == 0:
         raise CMBurdenError(
             f"{folder}: no space left; free space and run again: what is done is kept"
         )
-    return _last_said(said, ended.returncode)
+    return _last_said(said, code)
+
+
+def _run(command: Sequence[str]) -> tuple[str, int]:
+    """Run a command; returns what it says and its exit code."""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        # A wait with a time limit would look for the end of the process now and then, not at once.
+        clock = threading.Timer(_LONGEST_S, process.kill)
+        clock.start()
+        try:
+            return process.communicate()[0], process.returncode
+        finally:
+            clock.cancel()
 
 
 def _last_said(said: str, code: int) -> str:

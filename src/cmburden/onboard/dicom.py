@@ -80,7 +80,7 @@ class DicomFile:
     file of one slice.
     """
 
-    path: Path
+    path: str
     uid: str
     sop: str
     types: str
@@ -99,7 +99,7 @@ class DicomFile:
         return self.types, self.part
 
 
-def read(path: Path) -> tuple[DicomFile, elements.Elements]:
+def read(path: str) -> tuple[DicomFile, elements.Elements]:
     """The file at ``path`` and its elements, for `header_of`.
 
     Raises
@@ -120,7 +120,7 @@ def read(path: Path) -> tuple[DicomFile, elements.Elements]:
     return _file(path, content_elements, content, size), content_elements
 
 
-def _file(path: Path, content: elements.Elements, first_bytes: bytes, size: int) -> DicomFile:
+def _file(path: str, content: elements.Elements, first_bytes: bytes, size: int) -> DicomFile:
     """``content`` as a DicomFile."""
     sop_class = elements.text(content, _SOP_CLASS)
     other = _other_class(sop_class, elements.text(content, _MODALITY))
@@ -198,16 +198,16 @@ def _ge_part(content: elements.Elements, first_bytes: bytes) -> str | None:
     if not elements.text(content, _MAKER).upper().startswith("GE"):
         return None
     more = elements.read(first_bytes, _GE_PART)
-    value = (more or {}).get(_GE_PART, b"")
+    value = b"" if more is None else more.get(_GE_PART, b"")
     return _PARTS.get(struct.unpack("<h", value[:2])[0]) if len(value) >= 2 else None
 
 
 # --- what pydicom reads ---
 
 
-def _by_pydicom(path: Path, *, forced: bool) -> elements.Elements:
+def _by_pydicom(path: str, *, forced: bool) -> elements.Elements:
     """Elements of a file in any encoding, as `elements.read` gives them."""
-    if forced and path.suffix.lower() not in (".dcm", ".ima", ""):
+    if forced and Path(path).suffix.lower() not in (".dcm", ".ima", ""):
         raise NoImage("no DICOM")
     try:
         with warnings.catch_warnings():

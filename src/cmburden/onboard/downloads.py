@@ -49,7 +49,7 @@ def _patient(one: dicom_series.Series, place: str) -> str | None:
 
 def unpacked(
     request: Request,
-) -> tuple[list[Path], dict[Path, str], list[Passed]]:
+) -> tuple[list[Path], dict[str, str], list[Passed]]:
     """Folders to look through, places of files that came out of archives, and rows on archives.
 
     Archives are unpacked into one tree: a series may lie in two of them. A dry run leaves them.
@@ -66,11 +66,11 @@ def unpacked(
     from cmburden.onboard.archives import Unpacked, unpack_all
 
     target = Onboarded(request.out).unpacked
-    places: dict[Path, str] = {}
+    places: dict[str, str] = {}
     rows: list[Passed] = []
     for part in unpack_all(request.sources, target, _wanted, dry_run=request.dry_run):
         if isinstance(part, Unpacked):
-            places[part.path] = part.place
+            places[str(part.path)] = part.place
         else:
             rows.append(part)
     if request.dry_run:

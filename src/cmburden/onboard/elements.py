@@ -6,8 +6,8 @@ sequences of undefined length, are left to pydicom.
 
 from __future__ import annotations
 
+import os
 import struct
-from pathlib import Path
 
 #: Bytes read of a file; the elements up to ``LAST`` end long before.
 FIRST_BYTES = 65536
@@ -108,9 +108,11 @@ def short(elements: Elements, tag: int) -> int | None:
     return struct.unpack("<H", value[:2])[0] if len(value) >= 2 else None
 
 
-def first_of(path: Path) -> tuple[bytes, int]:
+def first_of(path: str) -> tuple[bytes, int]:
     """The first bytes of a file, and its size in bytes."""
-    with path.open("rb", buffering=0) as stream:
-        content = stream.read(FIRST_BYTES)
-        size = len(content) if len(content) < FIRST_BYTES else path.stat().st_size
-    return content, size
+    file = os.open(path, os.O_RDONLY)
+    try:
+        content = os.read(file, FIRST_BYTES)
+        return content, os.fstat(file).st_size
+    finally:
+        os.close(file)

@@ -10,7 +10,7 @@ import dataclasses
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from cmburden.core.foreign import printable
 from cmburden.onboard import series as dicom_series
@@ -85,7 +85,7 @@ def source_of(
     ``person_of`` gives the cohort's own id of a participant from the name of a folder or from
     PatientID, or None where the text is none. ``patient`` gives the participant in its stead.
     """
-    place = place_of(one.files[0].path)
+    place = place_of(PurePath(one.files[0].path))
     # Headers that were made anonymous may lack the description, which the folder's name still has.
     named = {"SeriesDescription": place.description} if place.description else {}
     echoes = tuple({**named, **header} for header in one.echoes.values())
@@ -104,7 +104,7 @@ def source_of(
     date, time = when_of(header)
     return Source(
         place=shown,
-        files=tuple(file.path for file in one.files),
+        files=tuple(Path(file.path) for file in one.files),
         participant=str(people.pop()),
         date=place.date or date,
         time=place.time or time,
@@ -121,12 +121,14 @@ def source_of(
 
 def _people(one: dicom_series.Series, person_of: Callable[[str], str | None]) -> set[str | None]:
     """Participants that the folders of a series name; else the one of its header."""
-    by_folder = {person_of(place_of(folder / "x").participant or "") for folder in one.folders} - {
-        None
-    }
+    by_folder = {
+        person_of(place_of(PurePath(folder, "x")).participant or "") for folder in one.folders
+    } - {None}
     if by_folder:
         return by_folder
-    by_name = {person_of(place_of(file.path).participant or "") for file in one.files[:1]} - {None}
+    by_name = {
+        person_of(place_of(PurePath(file.path)).participant or "") for file in one.files[:1]
+    } - {None}
     return by_name or {person_of(str(one.header.get("PatientID", "")))} - {None}
 
 

@@ -24,6 +24,7 @@ from cmburden.onboard.parts import Header, Passed
 _BESIDE = frozenset(
     [".xml", ".csv", ".tsv", ".xlsx", ".txt", ".json", ".html", ".md", ".sha256", ".md5"]
 )
+_USUAL = (".dcm", ".ima")
 _NIFTI, _ARCHIVES = (".nii", ".nii.gz"), (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 _PARTIAL = (".part", ".crdownload", ".download", ".aria2", ".tmp")
 #: Slices whose distance is this many times the usual one have others missing between them.
@@ -49,7 +50,7 @@ class Series:
     files: list[DicomFile] = dataclasses.field(default_factory=list)
     echoes: dict[float | None, Header] = dataclasses.field(default_factory=dict)
     places: dict[str, int] = dataclasses.field(default_factory=dict)
-    folders: set[Path] = dataclasses.field(default_factory=set)
+    folders: set[str] = dataclasses.field(default_factory=set)
     sops: set[str] = dataclasses.field(default_factory=set)
     n_doubled: int = 0
     several: bool = False
@@ -57,7 +58,7 @@ class Series:
     def add(self, file: DicomFile, content: Elements, folder: str) -> None:
         """Add a file, once for each SOPInstanceUID."""
         self.places[folder] = self.places.get(folder, 0) + 1
-        self.folders.add(file.path.parent)
+        self.folders.add(file.path.rpartition(os.sep)[0])
         if file.sop and file.sop in self.sops:
             self.n_doubled += 1
             return
@@ -94,7 +95,7 @@ class Series:
 
 
 def gather(
-    roots: Sequence[Path], places: Mapping[Path, str] | None = None
+    roots: Sequence[Path], places: Mapping[str, str] | None = None
 ) -> tuple[list[Series], list[Passed]]:
     """Series below ``roots`` by the place of their first file, and files that are none.
 
@@ -140,12 +141,12 @@ def gather(
     return list(series.values()), rows
 
 
-def _paths(roots: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+def _paths(roots: Sequence[Path]) -> Iterator[tuple[str, str]]:
     """Files below ``roots`` in the order of names, with their place relative to their root.
 
     The place begins with the root's name where there are several roots.
     """
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for root in roots:
         if not root.is_dir():
             raise CMBurdenError(f"{root}: there is no such folder; name the folder of the download")
@@ -154,38 +155,38 @@ def _paths(roots: Sequence[Path]) -> Iterator[tuple[Path, str]]:
             raise CMBurdenError(sentence(error) or f"{error.filename}: {error.strerror}")
 
         for folder, folders, names in os.walk(root, onerror=refuse, followlinks=True):
-            real = Path(folder).resolve()
+            real = os.path.realpath(folder)
             if real in seen:  # a link to a folder above, or a root within another
                 folders.clear()
                 continue
             seen.add(real)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
+            relative = os.path.relpath(folder, root)
+            parts = [root.name] if len(roots) > 1 else []
+            within = printable("/".join([*parts, *([relative] if relative != "." else [])]))
             for name in sorted(names):
                 if not name.startswith("."):
-                    path = Path(folder) / name
-                    yield path, place_of(path, root, several=len(roots) > 1)
-
-
-def place_of(path: Path, root: Path, *, several: bool) -> str:
-    """``path`` as `onboard.tsv` names it."""
-    relative = path.relative_to(root).as_posix()
-    return printable(f"{root.name}/{relative}" if several else relative)
+                    shown = printable(name)
+                    yield f"{folder}{os.sep}{name}", f"{within}/{shown}" if within else shown
 
 
 def _folder(place: str) -> str:
     return place.rpartition("/")[0] or "."
 
 
-def _by_ending(path: Path) -> str | None:
+def _by_ending(path: str) -> str | None:
     """What a file is by its ending: "" for a table beside images; None where it may be DICOM."""
-    name = path.name.lower()
+    name = path.rpartition(os.sep)[2].lower()
+    ending = name[name.rfind(".") :] if "." in name else ""
+    if ending in _USUAL:
+        return None
     if name.endswith(_NIFTI):
         return "a NIfTI file; request the series as DICOM, which has the geometry and the echo time"
     if name.endswith(_ARCHIVES):
         return "an archive; unpack it and run again"
     if name.endswith(_PARTIAL):
         return "a half-downloaded file; download it again"
-    return "" if path.suffix.lower() in _BESIDE or name == "dicomdir" else None
+    return "" if ending in _BESIDE or name == "dicomdir" else None
 
 
 # --- what is wrong with a series ---

@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -62,11 +63,13 @@ def convert_all(
         delay=_BAR_DELAY_S,
         leave=False,
     )
-    pool = ThreadPoolExecutor(max(1, jobs))
+    # One thread more than dcm2niix may run: it tidies up after one series while the next converts.
+    pool = ThreadPoolExecutor(jobs + 1)
+    slots = threading.BoundedSemaphore(jobs)
     try:
         futures: list[Future[Done]] = []
         for one in sources:
-            future = pool.submit(_done, one, paths, link)
+            future = pool.submit(_done, one, paths, link, slots)
             future.add_done_callback(lambda _: bar.update())
             futures.append(future)
         wait(futures, return_when=FIRST_EXCEPTION)
@@ -109,7 +112,7 @@ def signature(one: Labelled, *, link: bool) -> dict[str, Any]:
     }
 
 
-def _done(one: Labelled, paths: Onboarded, link: bool) -> Done:
+def _done(one: Labelled, paths: Onboarded, link: bool, slots: threading.BoundedSemaphore) -> Done:
     """The images of one source: those of an earlier run, else new ones."""
     key = key_of(one.source)
     folder = paths.converted(key)
@@ -118,7 +121,7 @@ def _done(one: Labelled, paths: Onboarded, link: bool) -> Done:
         stored = _stored(paths.marker(key), folder, signed)
         if stored is not None:
             return Done(one, folder, stored, fresh=False)
-        return Done(one, folder, _made(one, paths, folder, signed, link=link), fresh=True)
+        return Done(one, folder, _made(one, paths, folder, signed, slots, link=link), fresh=True)
     except CMBurdenError:
         raise
     except Exception as error:
@@ -137,24 +140,30 @@ def _of_source(error: Exception, source: Source) -> bool:
 
 
 def _made(
-    one: Labelled, paths: Onboarded, folder: Path, signed: dict[str, Any], *, link: bool
+    one: Labelled,
+    paths: Onboarded,
+    folder: Path,
+    signed: dict[str, Any],
+    slots: threading.BoundedSemaphore,
+    *,
+    link: bool,
 ) -> Conversion:
     temporary = Path(tempfile.mkdtemp(prefix="part-", dir=paths.work))
     try:
         if one.source.fixed is None:
-            conversion = convert.convert(one.source, one.decision, temporary)
+            conversion = convert.convert(one.source, one.decision, temporary, slots)
         else:
             conversion = convert.place(one.source, temporary, link=link)
         content = {
             "signature": signed,
-            "made": [dataclasses.asdict(made) for made in conversion.made],
+            "made": [vars(made) for made in conversion.made],
             "sizes": {
                 made.file: (temporary / made.file).stat().st_size for made in conversion.made
             },
             "faults": list(conversion.faults),
         }
         marker = temporary / paths.marker("key").name
-        marker.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
+        marker.write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
