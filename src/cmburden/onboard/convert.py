@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
+import gzip
 import os
 import re
+import resource
 import shutil
+import struct
 import subprocess
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from cmburden.onboard.parts import Source
 from cmburden.onboard.rules import Decision, signal_part
 from cmburden.onboard.sidecar import without_person
 
-#: Seconds after which dcm2niix has hung; a large series takes one.
+#: Seconds of computing after which dcm2niix goes round in circles; a large series takes some ten.
 _LONGEST_S = 1800
 #: Endings that dcm2niix gives to parts of the signal.
 _PART_NAMES = {"ph": "phase", "real": "real", "imaginary": "imag"}
@@ -59,7 +61,7 @@ def convert(
     source: Source,
     decision: Decision,
     folder: Path,
-    slots: AbstractContextManager[Any] | None = None,
+    slots: contextlib.AbstractContextManager[Any] | None = None,
 ) -> Conversion:
     """Convert the DICOM files of ``source`` into ``folder``, which is new and empty.
 
@@ -83,7 +85,7 @@ def convert(
     sound, faults = [], []
     for path in images:
         fields = _fields(path)
-        fault = fault_of(path) or _unwanted(path, source)
+        fault = _fault_of_shape(_shape(path)) or _unwanted(path, source)
         if fault:
             faults.append(fault)
             path.unlink()
@@ -125,7 +127,9 @@ def _link_all(files: Sequence[Path], folder: Path) -> None:
             shutil.copyfile(file, link)
 
 
-def _dcm2niix(source: Path, folder: Path, slots: AbstractContextManager[Any] | None) -> str:
+def _dcm2niix(
+    source: Path, folder: Path, slots: contextlib.AbstractContextManager[Any] | None
+) -> str:
     """Run dcm2niix and return the last thing it says; ``folder`` takes its files."""
     import dcm2niix
 
@@ -148,7 +152,7 @@ def _dcm2niix(source: Path, folder: Path, slots: AbstractContextManager[Any] | N
         "-f",
         "x",
     ]
-    with slots or nullcontext():
+    with slots or contextlib.nullcontext():
         said, code = _run([*command, "-o", str(folder), str(source)])
     if _FULL.search(said) or shutil.disk_usage(folder).free == 0:
         raise CMBurdenError(
@@ -163,12 +167,11 @@ def _run(command: Sequence[str]) -> tuple[str, int]:
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
         # A wait with a time limit would look for the end of the process now and then, not at once.
-        clock = threading.Timer(_LONGEST_S, process.kill)
-        clock.start()
-        try:
-            return process.communicate()[0], process.returncode
-        finally:
-            clock.cancel()
+        if hasattr(resource, "prlimit"):
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(process.pid, resource.RLIMIT_CPU, (_LONGEST_S, _LONGEST_S))
+        said = process.communicate()[0]
+        return said, process.returncode
 
 
 def _last_said(said: str, code: int) -> str:
@@ -194,6 +197,18 @@ def fault_of(image: Path) -> str | None:
         return f"it cannot be read ({error.strerror or 'no NIfTI'})"
     except Exception as error:  # a torn header raises many kinds
         return f"it is no NIfTI file ({short_text(error)})"
+    return _fault_of_shape(shape)
+
+
+def _shape(image: Path) -> tuple[int, ...]:
+    """Shape of an image that dcm2niix wrote, by the bytes of its header (NIfTI-1, ``dim``)."""
+    with gzip.open(image) as stream:
+        n, *sizes = struct.unpack_from("<8h", stream.read(56), 40)
+    return tuple(sizes[:n])
+
+
+def _fault_of_shape(shape: tuple[int, ...]) -> str | None:
+    """Why an image of this shape is no single volume; None for one."""
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3 or 1 in shape:

@@ -117,7 +117,9 @@ def _write_sessions(
         for session, person in zip(ordered, people, strict=True)
     ]
     content = tsv(["session_id", "acq_time", "age", "diagnosis"], rows)
-    write_if_new(paths.bids / participant / f"{participant}_sessions.tsv", content)
+    table = paths.bids / participant / f"{participant}_sessions.tsv"
+    # As many as participants: the next run writes those that a power failure takes.
+    write_if_new(table, content, durable=False)
 
 
 def _first(people: Sequence[Person | None], column: str) -> str:
@@ -160,11 +162,11 @@ def tsv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return stream.getvalue()
 
 
-def write_if_new(path: Path, content: str) -> None:
-    """Write text unless the file holds it."""
+def write_if_new(path: Path, content: str, *, durable: bool = True) -> None:
+    """Write text unless the file holds it; ``durable`` as `core.files.whole_file` has it."""
     if path.exists() and path.read_bytes() == content.encode():
         return
-    with whole_file(path) as temporary:
+    with whole_file(path, durable=durable) as temporary:
         temporary.write_text(content, encoding="utf-8")
 
 

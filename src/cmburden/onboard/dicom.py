@@ -6,6 +6,7 @@ The pixels are not read. `elements` reads the usual files; pydicom reads what `e
 from __future__ import annotations
 
 import dataclasses
+import functools
 import struct
 import warnings
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ _GROUPS = (0x52009229, 0x52009230)
 _WANTED = sorted(
     {*_TAGS, _SOP, _INSTANCE, _POSITION, _ORIENTATION, _IN_ACQUISITION, _SAMPLES, _BITS, *_GROUPS}
 )
+_ALL = frozenset(_WANTED)
 #: Transfer syntaxes whose pixels have the size that the header says.
 _UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 _ENHANCED = "1.2.840.10008.5.1.4.1.1.4.1"
@@ -114,7 +116,7 @@ def read(path: str) -> tuple[DicomFile, elements.Elements]:
         raise NoImage("an empty file (half-downloaded)")
     content_elements = None
     if elements.is_dicom(content):
-        content_elements = elements.read(content)
+        content_elements = elements.read(content, wanted=_ALL)
     if content_elements is None:
         content_elements = _by_pydicom(path, forced=not elements.is_dicom(content))
     return _file(path, content_elements, content, size), content_elements
@@ -171,6 +173,7 @@ def _least_size(content: elements.Elements, frames: int) -> int:
     return content.end + rows * columns * (bits // 8) * samples * frames
 
 
+@functools.lru_cache(1024)
 def part_of(types: str) -> str | None:
     """Part of the complex signal that an ImageType names; None where it names none, or several.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Container
 
 #: Bytes read of a file; the elements up to ``LAST`` end long before.
 FIRST_BYTES = 65536
@@ -21,7 +22,9 @@ _OTHERS = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
 #: Value representations with a length of four bytes.
 _LONG = frozenset((b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UR", b"UT", b"UN"))
 _SHORT = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US SV UV".split())
-_UNDEFINED = 0xFFFFFFFF
+_UNDEFINED, _META_GROUP = 0xFFFFFFFF, 2
+#: Group, number, value representation and short length of an element; length of four bytes.
+_ELEMENT, _LENGTH = struct.Struct("<HH2sH").unpack_from, struct.Struct("<I").unpack_from
 
 
 class Elements(dict[int, bytes]):
@@ -36,8 +39,8 @@ def is_dicom(content: bytes) -> bool:
     return content[_MAGIC_AT:_META_AT] == b"DICM"
 
 
-def read(content: bytes, last: int = LAST) -> Elements | None:
-    """Elements up to the tag ``last`` as tag -> raw value.
+def read(content: bytes, last: int = LAST, wanted: Container[int] | None = None) -> Elements | None:
+    """Elements up to the tag ``last`` as tag -> raw value, or the ``wanted`` ones of them.
 
     None where ``content`` is torn, or of an encoding that this module leaves to pydicom.
 
@@ -47,13 +50,11 @@ def read(content: bytes, last: int = LAST) -> Elements | None:
     {524384: b'MR'}
     """
     elements = Elements()
-    at = _META_AT
-    implicit = False
-    meta = True
-    size = len(content)
+    at, size = _META_AT, len(content)
+    meta, implicit = True, False
     while at + 8 <= size:
-        group, number = struct.unpack_from("<HH", content, at)
-        if meta and group != 2:
+        group, number, kind, length = _ELEMENT(content, at)
+        if meta and group != _META_GROUP:
             meta = False
             syntax = text(elements, _TRANSFER_SYNTAX)
             if syntax in _OTHERS:
@@ -63,22 +64,22 @@ def read(content: bytes, last: int = LAST) -> Elements | None:
         if tag > last:
             elements.end = at
             return elements
-        kind = content[at + 4 : at + 6]
         if implicit and not meta:
-            (length,) = struct.unpack_from("<I", content, at + 4)
+            (length,) = _LENGTH(content, at + 4)
             at += 8
         elif kind in _SHORT:
-            (length,) = struct.unpack_from("<H", content, at + 6)
             at += 8
         elif kind in _LONG and at + 12 <= size:
-            (length,) = struct.unpack_from("<I", content, at + 8)
+            (length,) = _LENGTH(content, at + 8)
             at += 12
         else:
             return None
-        if length == _UNDEFINED or at + length > size:
+        end = at + length
+        if length == _UNDEFINED or end > size:
             return None
-        elements[tag] = content[at : at + length]
-        at += length
+        if meta or wanted is None or tag in wanted:
+            elements[tag] = content[at:end]
+        at = end
     # A file of few bytes may end with its last element.
     return elements if at == size < FIRST_BYTES else None
 

@@ -28,6 +28,7 @@ _KEYS = frozenset(
 _TEXT = ("SeriesDescription", "ProtocolName")
 #: Longest text that patterns are searched in, characters.
 _LONGEST = 200
+_NONE: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,56 +61,76 @@ class Rule:
     echo_ms: tuple[float, float] | None = None
     slices_below: int | None = None
 
-    def fits(self, source: Source) -> bool:
-        header = source.header
+    def fits(self, facts: Facts) -> bool:
         return (
-            self._text_fits(header)
-            and self._words_fit(header)
-            and self._numbers_fit(source)
+            self._text_fits(facts)
+            and self._words_fit(facts)
+            and self._numbers_fit(facts)
             and all(
-                pattern.search(str(header.get(keyword, "")))
+                pattern.search(str(facts.header.get(keyword, "")))
                 for keyword, pattern in self.fields.items()
             )
         )
 
-    def _text_fits(self, header: Header) -> bool:
-        text, maker = text_of(header), str(header.get("Manufacturer", ""))
+    def _text_fits(self, facts: Facts) -> bool:
         within, without = self.patterns.get("text"), self.patterns.get("text_not")
         made = self.patterns.get("maker")
         return (
-            (within is None or within.search(text) is not None)
-            and (without is None or without.search(text) is None)
-            and (made is None or made.search(maker) is not None)
+            (within is None or within.search(facts.text) is not None)
+            and (without is None or without.search(facts.text) is None)
+            and (made is None or made.search(facts.maker) is not None)
         )
 
-    def _words_fit(self, header: Header) -> bool:
-        words = words_of(header)
-        asked = {
-            "image_type": words,
-            "part": frozenset(filter(None, [signal_part(header)])),
-            "sequence": frozenset(
-                re.split(r"[\\\s,'\[\]]+", str(header.get("ScanningSequence", "")))
-            ),
-        }
-        return not words & self.lists.get("image_type_not", frozenset()) and all(
-            asked[key] & wanted for key, wanted in self.lists.items() if key in asked
+    def _words_fit(self, facts: Facts) -> bool:
+        return not facts.words["image_type"] & self.lists.get("image_type_not", _NONE) and all(
+            facts.words[key] & wanted for key, wanted in self.lists.items() if key in facts.words
         )
 
-    def _numbers_fit(self, source: Source) -> bool:
+    def _numbers_fit(self, facts: Facts) -> bool:
         if self.slices_below is not None and (
-            source.n_slices is None or source.n_slices >= self.slices_below
+            facts.n_slices is None or facts.n_slices >= self.slices_below
         ):
             return False
         if self.echo_ms is None:
             return True
         low, high = self.echo_ms
-        echoes = [header.get("EchoTime") for header in source.variants or (source.header,)]
-        return any(isinstance(echo, (int, float)) and low <= echo <= high for echo in echoes)
+        return any(low <= echo <= high for echo in facts.echoes_ms)
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What tests look at, of one source."""
+
+    header: Header
+    text: str
+    maker: str
+    words: Mapping[str, frozenset[str]]
+    n_slices: int | None
+    echoes_ms: tuple[float, ...]
+
+    @classmethod
+    def of(cls, source: Source) -> Facts:
+        header = source.header
+        codes = re.split(r"[\\\s,'\[\]]+", str(header.get("ScanningSequence", "")))
+        echoes = [one.get("EchoTime") for one in source.variants or (header,)]
+        return cls(
+            header,
+            text_of(header),
+            str(header.get("Manufacturer", "")),
+            {
+                "image_type": words_of(header),
+                "part": frozenset(filter(None, [signal_part(header)])),
+                "sequence": frozenset(codes),
+            },
+            source.n_slices,
+            tuple(echo for echo in echoes if isinstance(echo, (int, float))),
+        )
 
 
 def decide(source: Source, rules: Sequence[Rule]) -> Decision:
     """What the first rule that fits says of ``source``."""
-    return next((rule.decision for rule in rules if rule.fits(source)), NO_RULE)
+    facts = Facts.of(source)
+    return next((rule.decision for rule in rules if rule.fits(facts)), NO_RULE)
 
 
 def text_of(header: Header) -> str:
