@@ -5,19 +5,25 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import tempfile
 import types
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis.extra.numpy import arrays
+from hypothesis.strategies import floats
 from nibabel.affines import apply_affine
 from onboard import invented
+from scipy.spatial.transform import Rotation
 
 from cmburden.core.errors import CMBurdenError, exit_code
-from cmburden.onboard import convert, dry_run, stage, work
-from cmburden.onboard.parts import Finding, Request, Told
+from cmburden.onboard import convert, dry_run, ida, series, stage, work
+from cmburden.onboard.parts import Finding, Request, Source, Told
 from cmburden.onboard.paths import Onboarded
+from cmburden.onboard.rules import Decision
 
 
 @pytest.fixture(autouse=True)
@@ -159,6 +165,28 @@ def test_scanner_coordinates_survive(tmp_path, name) -> None:
     volume = nib.load(image.path)
     values = np.asanyarray(volume.dataobj)
     for s in (0, 5, 11):
+        (voxel,) = np.argwhere(values == 10 * (s + 1))
+        here = apply_affine(volume.affine, voxel)
+        np.testing.assert_allclose(here, invented.dark_point(s, axes), atol=0.01)
+
+
+@given(turn=arrays(float, 4, elements=floats(-1, 1)))
+@settings(max_examples=8, deadline=None)
+def test_scanner_coordinates_survive_any_turn(turn) -> None:
+    """As above, for slices in any direction."""
+    assume(np.linalg.norm(turn) > 0.1)
+    axes = Rotation.from_quat(turn).as_matrix()[:2]
+    with tempfile.TemporaryDirectory() as folder:
+        scan(Path(folder), axes=axes, size=64)
+        ((one,), _) = series.gather([Path(folder) / "in"])
+        source = ida.source_of(one, str)
+        assert isinstance(source, Source) and source.fault is None
+        out = Path(folder) / "out"
+        out.mkdir()
+        (made,) = convert.convert(source, Decision("", suffix="T2starw"), out).made
+        volume = nib.load(out / made.file)
+        values = np.asanyarray(volume.dataobj)
+    for s in (0, 11):
         (voxel,) = np.argwhere(values == 10 * (s + 1))
         here = apply_affine(volume.affine, voxel)
         np.testing.assert_allclose(here, invented.dark_point(s, axes), atol=0.01)

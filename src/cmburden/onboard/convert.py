@@ -237,21 +237,25 @@ def _named(
     phases = [_part(path, source) == "phase" for path, _ in images]
     made = []
     for (path, fields), phase in zip(images, phases, strict=True):
+        suffix, entities = decision.suffix or "", []
+        if phase and suffix == "swi":
+            suffix = "T2starw"
         echo = _echo(fields)
-        entities = []
-        suffix = decision.suffix or ""
         if len(echoes) > 1 and echo is not None:
             entities.append(("echo", str(echoes.index(echo) + 1)))
             suffix = "MEGRE" if suffix == "T2starw" else suffix
-        part = "phase" if phase else decision.part
-        if phase and suffix == "swi":
-            suffix = "T2starw"
-        if part is None and any(phases):
-            part = "mag"
-        if part is not None and not (decision.part == "phase" and not phase and any(phases)):
+        part = "phase" if phase else _part_beside(decision, any(phases))
+        if part is not None:
             entities.append(("part", part))
         made.append(Made(path.name, suffix, tuple(entities), without_person(fields)))
     return made
+
+
+def _part_beside(decision: Decision, phase_too: bool) -> str | None:
+    """Part for the name of an image that is no phase by its file; ``phase_too`` if another is."""
+    if decision.part == "phase" and phase_too:
+        return "mag"
+    return decision.part or ("mag" if phase_too else None)
 
 
 def _echo(fields: Mapping[str, Any]) -> float | None:

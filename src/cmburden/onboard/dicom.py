@@ -51,7 +51,7 @@ _GROUPS = (0x52009229, 0x52009230)
 _WANTED = sorted(
     {*_TAGS, _SOP, _INSTANCE, _POSITION, _ORIENTATION, _IN_ACQUISITION, _SAMPLES, _BITS, *_GROUPS}
 )
-_ALL = frozenset(_WANTED)
+_ALL = frozenset({*_WANTED, _SYNTAX})
 #: Transfer syntaxes whose pixels have the size that the header says.
 _UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 _ENHANCED = "1.2.840.10008.5.1.4.1.1.4.1"

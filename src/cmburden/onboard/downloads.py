@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -55,13 +56,10 @@ def unpacked(
     Archives are unpacked into one tree: a series may lie in two of them. A dry run leaves them.
     """
     folders = [path for path in request.sources if path.is_dir()]
-    archives = [path for path in request.sources if path.suffix.lower() == _ZIP and path.is_file()]
-    others = [path for path in request.sources if path not in folders and path not in archives]
-    if others:
-        raise CMBurdenError(
-            f"{others[0]}: is neither a folder nor a zip archive; name the download"
-        )
-    if not archives and not any(_has_zip(folder) for folder in folders):
+    for path in request.sources:
+        if path not in folders and path.suffix.lower() != _ZIP:
+            raise CMBurdenError(f"{path}: is neither a folder nor a zip archive; name the download")
+    if len(folders) == len(request.sources) and not any(map(_has_zip, folders)):
         return folders, {}, []
     from cmburden.onboard.archives import Unpacked, unpack_all
 
@@ -80,7 +78,8 @@ def unpacked(
 
 
 def _has_zip(folder: Path) -> bool:
-    return next((True for path in folder.rglob(f"*{_ZIP}")), False)
+    """Whether any file below ``folder`` is an archive."""
+    return any(name.lower().endswith(_ZIP) for _, _, names in os.walk(folder) for name in names)
 
 
 def _wanted(name: str) -> bool:

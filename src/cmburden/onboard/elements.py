@@ -22,7 +22,7 @@ _OTHERS = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
 #: Value representations with a length of four bytes.
 _LONG = frozenset((b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UR", b"UT", b"UN"))
 _SHORT = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US SV UV".split())
-_UNDEFINED, _META_GROUP = 0xFFFFFFFF, 2
+_META_GROUP = 2
 #: Group, number, value representation and short length of an element; length of four bytes.
 _ELEMENT, _LENGTH = struct.Struct("<HH2sH").unpack_from, struct.Struct("<I").unpack_from
 
@@ -57,27 +57,25 @@ def read(content: bytes, last: int = LAST, wanted: Container[int] | None = None)
         if meta and group != _META_GROUP:
             meta = False
             syntax = text(elements, _TRANSFER_SYNTAX)
-            if syntax in _OTHERS:
-                return None
             implicit = syntax == _IMPLICIT
+            if syntax in _OTHERS:
+                break
         tag = group << 16 | number
         if tag > last:
             elements.end = at
             return elements
         if implicit and not meta:
-            (length,) = _LENGTH(content, at + 4)
-            at += 8
+            length, at = _LENGTH(content, at + 4)[0], at + 8
+        elif kind in _LONG and at + 12 <= size:
+            length, at = _LENGTH(content, at + 8)[0], at + 12
         elif kind in _SHORT:
             at += 8
-        elif kind in _LONG and at + 12 <= size:
-            (length,) = _LENGTH(content, at + 8)
-            at += 12
         else:
             return None
         end = at + length
-        if length == _UNDEFINED or end > size:
+        if end > size:  # an undefined length is larger than any file's first bytes
             return None
-        if meta or wanted is None or tag in wanted:
+        if wanted is None or tag in wanted:
             elements[tag] = content[at:end]
         at = end
     # A file of few bytes may end with its last element.

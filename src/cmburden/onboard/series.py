@@ -20,12 +20,12 @@ from cmburden.onboard.dicom import DicomFile, NoImage, header_of, read
 from cmburden.onboard.elements import Elements
 from cmburden.onboard.parts import Header, Passed
 
-#: Endings of files that lie beside images and are no images.
+#: Endings of files that lie beside images and are no images. Zip archives were looked into.
 _BESIDE = frozenset(
     [".xml", ".csv", ".tsv", ".xlsx", ".txt", ".json", ".html", ".md", ".sha256", ".md5"]
 )
 _USUAL = (".dcm", ".ima")
-_NIFTI, _ARCHIVES = (".nii", ".nii.gz"), (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
+_NIFTI, _ARCHIVES = (".nii", ".nii.gz"), (".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 _PARTIAL = (".part", ".crdownload", ".download", ".aria2", ".tmp")
 #: Slices whose distance is this many times the usual one have others missing between them.
 _GAP = 1.5
@@ -216,16 +216,19 @@ def fault_of(series: Series) -> str | None:
     if len(sizes) > 1:
         numbers = " and ".join(map(str, sizes))
         return f"slices are missing: echoes have {numbers} slices; download the series again"
+    # A series of several kinds, or echoes, is counted by some scanners as a whole.
+    return _fault_of_number(series) if len(echoes) == 1 and not series.several else None
+
+
+def _fault_of_number(series: Series) -> str | None:
+    """A sentence where the scanner counted more files than there are."""
     asked = {file.in_acquisition for file in series.files}
     whole = asked.pop() if len(asked) == 1 else None
-    # A series of several kinds, or echoes, is counted by some scanners as a whole.
-    alone = len(echoes) == 1 and not series.several
-    if alone and whole is not None and len(series.files) < whole:
-        return (
-            f"half-downloaded: {len(series.files)} of {whole} files are here; "
-            "download the series again"
-        )
-    return None
+    if whole is None or len(series.files) >= whole:
+        return None
+    return (
+        f"half-downloaded: {len(series.files)} of {whole} files are here; download the series again"
+    )
 
 
 def _fault_of_image(files: Sequence[DicomFile]) -> str | None:

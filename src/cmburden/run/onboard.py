@@ -99,7 +99,6 @@ def summary(request: Any, result: Any) -> list[str]:
     people = {image.participant_id for image in result.images}
     suffixes = Counter(image.suffix for image in result.images)
     kinds = Counter(one.kind for one in result.told.findings)
-    reasons = Counter(one.reason.split(" (")[0].split(";")[0] for one in result.passed)
     lines = [
         f"{len(result.images)} images of {len(people)} participants in {paths.bids} "
         f"({', '.join(f'{name} {number}' for name, number in sorted(suffixes.items()))}); "
@@ -112,11 +111,17 @@ def summary(request: Any, result: Any) -> list[str]:
     lines += [f"{name}: {number}" for name, number in sorted(result.told.counted.items())]
     if result.passed:
         lines.append(f"{len(result.passed)} series or files gave no image ({paths.table}):")
-        shown = reasons.most_common(_MOST_REASONS)
-        lines += [f"  {number:>6}  {reason}" for reason, number in shown]
-        others = len(result.passed) - sum(number for _, number in shown)
-        lines += [f"  {others:>6}  other reasons"] if others else []
+        lines += _reasons([one.reason for one in result.passed])
     return lines + list(result.remarks)
+
+
+def _reasons(reasons: list[str]) -> list[str]:
+    """Numbers of series by reason, the most frequent first."""
+    counted = Counter(reason.split(" (")[0].split(";")[0] for reason in reasons)
+    shown = counted.most_common(_MOST_REASONS)
+    lines = [f"  {number:>6}  {reason}" for reason, number in shown]
+    others = len(reasons) - sum(number for _, number in shown)
+    return lines + ([f"  {others:>6}  other reasons"] if others else [])
 
 
 def _evaluate(request: Any, cores: int | None) -> int:
