@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
 import sys
 import tempfile
 import types
@@ -435,6 +436,23 @@ def test_people_and_description(tmp_path) -> None:
     ]
     assert "**/*_swi.*" in (bids / ".bidsignore").read_text().splitlines()
     assert json.loads((bids / "dataset_description.json").read_text())["DatasetType"] == "raw"
+
+
+@pytest.mark.slow
+def test_the_tree_passes_the_bids_validator(tmp_path) -> None:
+    scan(tmp_path, "A1", "SWI_Images", image_type=["ORIGINAL", "PRIMARY", "M", "SWI"])
+    phase = ["ORIGINAL", "PRIMARY", "P", "ND"]
+    scan(tmp_path, "A1", "Pha_Images", number=8, image_type=phase)
+    three = {"echoes": (6.7, 13.4, 20.1), "SequenceName": "*fl3d3", "MRAcquisitionType": "3D"}
+    scan(tmp_path, "A2", "Axial 3D ME T2 GRE", **three)
+    scan(tmp_path, "A3", "MPRAGE")
+    stage.run(asked(tmp_path))
+    program = Path(sys.executable).with_name("bids-validator-deno")
+    command = [program, "--json", str(Onboarded(tmp_path / "out").bids)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    issues = json.loads(ended.stdout)["issues"]["issues"]
+    assert [issue for issue in issues if issue.get("severity") == "error"] == []
+    assert "NOT_INCLUDED" not in {issue["code"] for issue in issues}
 
 
 def test_only_read_keeps_read_scans_and_their_t1w(tmp_path, monkeypatch, no_truth) -> None:

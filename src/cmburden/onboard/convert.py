@@ -247,8 +247,15 @@ def _named(
         part = "phase" if phase else _part_beside(decision, any(phases))
         if part is not None:
             entities.append(("part", part))
-        made.append(Made(path.name, suffix, tuple(entities), without_person(fields)))
+        made.append(_whole(Made(path.name, suffix, tuple(entities), without_person(fields))))
     return made
+
+
+def _whole(made: Made) -> Made:
+    """``made`` with the units that BIDS asks of a phase image: scanners store no radians."""
+    if dict(made.entities).get("part") != "phase" or "Units" in made.sidecar:
+        return made
+    return dataclasses.replace(made, sidecar={**made.sidecar, "Units": "arbitrary"})
 
 
 def _part_beside(decision: Decision, phase_too: bool) -> str | None:
@@ -283,7 +290,8 @@ def place(source: Source, folder: Path, *, link: bool) -> Conversion:
         shutil.copyfile(file, target)
         os.utime(target, (0, 0))
     fields = {**without_person(_in_bids_units(source.header)), **source.fixed.sidecar}
-    return Conversion((Made(target.name, source.fixed.suffix, source.fixed.entities, fields),))
+    made = Made(target.name, source.fixed.suffix, source.fixed.entities, fields)
+    return Conversion((_whole(made),))
 
 
 def _in_bids_units(header: Mapping[str, Any]) -> dict[str, Any]:
