@@ -65,14 +65,15 @@ def _run(request: Request, cohort: Any, table: Sequence[Rule], paths: Onboarded)
     images, content = _images(done, paths)
     if not images:
         raise CMBurdenError(_nothing(request, passed))
-    # Tables are read before the tree changes: a mistake in them leaves it as it was.
+    renamed = tree.write(paths, content)
+    # Masks of readers are compared with the images, which have their names from here on.
     told = cohort.findings(request, images)
     if request.only_read:
         images, unread = only_read(images, told)
         passed += unread
-        content = {name: content[name] for name in content if name in _names(images, paths)}
+        kept = _names(images, paths)
+        tree.write(paths, {name: content[name] for name in content if name in kept})
     people = cohort.people(request, images)
-    renamed = tree.write(paths, content)
     notes = cohort.NOTES
     url = getattr(cohort, "URL", None)
     dataset.write(paths, images, people, name=request.cohort, notes=notes, url=url)
