@@ -275,8 +275,11 @@ def _echo(fields: Mapping[str, Any]) -> float | None:
 # --- NIfTI ---
 
 
-def place(source: Source, folder: Path, *, link: bool) -> Conversion:
-    """The NIfTI file of ``source`` in ``folder``, as a link or as a copy."""
+def place(source: Source, folder: Path, *, link: bool, ours: Path | None = None) -> Conversion:
+    """The NIfTI file of ``source`` in ``folder``, as a link or as a copy.
+
+    A file below ``ours`` came out of an archive: a hard link saves its space.
+    """
     assert source.fixed is not None
     (file,) = source.files
     fault = fault_of(file)
@@ -286,12 +289,20 @@ def place(source: Source, folder: Path, *, link: bool) -> Conversion:
     target = folder / f"x{ending}"
     if link:
         target.symlink_to(file.absolute())
-    else:
+    elif ours is None or ours not in file.parents or not _hard_link(file, target):
         shutil.copyfile(file, target)
-        os.utime(target, (0, 0))
     fields = {**without_person(_in_bids_units(source.header)), **source.fixed.sidecar}
     made = Made(target.name, source.fixed.suffix, source.fixed.entities, fields)
     return Conversion((_whole(made),))
+
+
+def _hard_link(file: Path, target: Path) -> bool:
+    """Whether ``target`` is another name of ``file`` now; some file systems have none."""
+    try:
+        target.hardlink_to(file)
+    except OSError:
+        return False
+    return True
 
 
 def _in_bids_units(header: Mapping[str, Any]) -> dict[str, Any]:

@@ -153,7 +153,7 @@ def _made(
         if one.source.fixed is None:
             conversion = convert.convert(one.source, one.decision, temporary, slots)
         else:
-            conversion = convert.place(one.source, temporary, link=link)
+            conversion = convert.place(one.source, temporary, link=link, ours=paths.work)
         content = {
             "signature": signed,
             "made": [vars(made) for made in conversion.made],

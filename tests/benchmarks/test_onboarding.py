@@ -1,0 +1,17 @@
+"""The benchmark of onboarding, on a few series. The ratio itself is measured on an idle machine."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("cmburden.onboard.truth")
+
+
+def test_both_convert_every_series(tmp_path) -> None:
+    from cmburden.benchmarks import onboarding
+
+    result = onboarding.measured(3)
+    assert result["series"] == 3
+    assert 0 < result["dcm2niix_s"] and 0 < result["ratio"]
+    # The second run converts nothing.
+    assert result["second_run_s"] < result["onboard_s"]
