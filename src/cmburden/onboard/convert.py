@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import errno
 import gzip
-import os
 import re
 import resource
 import shutil
