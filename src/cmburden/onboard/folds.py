@@ -6,6 +6,7 @@ nothing.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -41,10 +42,16 @@ def cohort_of(name: str, participant_id: str) -> str:
     if name in COHORTS:
         return COHORTS[name]
     label = participant_id.removeprefix("sub-")
+    fitting = (name for name, pattern in _known() if re.search(pattern, label))
+    return next(fitting, _UNKNOWN)
+
+
+@functools.cache
+def _known() -> tuple[tuple[str, str], ...]:
+    """Names and patterns of the shipped cohorts; read once, not once a participant."""
     files = sorted((resources.root() / "config" / "cohorts").glob("*.yaml"))
     known = config.cohorts({"cohorts": [str(file) for file in files]})
-    fitting = (one["name"] for one in known if re.search(one["participant_pattern"], label))
-    return next(fitting, _UNKNOWN)
+    return tuple((one["name"], one["participant_pattern"]) for one in known)
 
 
 def rows(cohort: str, images: Iterable[Image]) -> list[dict[str, Any]]:
