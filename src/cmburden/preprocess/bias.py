@@ -20,6 +20,8 @@ _ITERATIONS, _TOLERANCE = [30, 30, 20], 1e-4
 _LEAST_SHARE = 1e-6
 #: The field is clipped at these percentiles of its values in the brain (by eye).
 _PERCENTILES = (0.5, 99.5)
+#: Spread (standard deviation in the brain) of the field of an image that was corrected before.
+_LEAST_SPREAD = 0.03
 
 
 def bias_field(volume: Volume, mask: np.ndarray) -> np.ndarray:
@@ -38,6 +40,11 @@ def bias_field(volume: Volume, mask: np.ndarray) -> np.ndarray:
     field /= field[inside].mean()
     starts = [part.start for part in box]
     return _interpolated(field, factors, starts, volume.data.shape)
+
+
+def helps(gain: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether the field ``gain`` (x, y, z) is more than what N4 finds in a corrected brain."""
+    return float(np.std(gain[mask])) > _LEAST_SPREAD
 
 
 def _n4(data: np.ndarray, inside: np.ndarray, affine: np.ndarray) -> np.ndarray:
