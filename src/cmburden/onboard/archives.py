@@ -147,7 +147,7 @@ def _opened(archive: Path) -> zipfile.ZipFile:
 
 
 def _check(info: zipfile.ZipInfo) -> None:
-    """Raise _Unusable for a member that is no plain file, is encrypted, or unpacks without bound."""
+    """Raise _Unusable for a member that is no plain file, is encrypted, or is a bomb."""
     mode = info.external_attr >> 16
     if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
         raise _Unusable("it is a link or a device within the archive; it is not unpacked")

@@ -89,8 +89,8 @@ def _labels(values: np.ndarray, segmented: bool) -> np.ndarray:
         return values.astype(np.int64)
     if len(inside) > 1:
         raise UnusableMask(
-            f"the mask holds {len(levels)} values ({listed}) in place of two; save it as 0 and 1, or"
-            " name it _dseg where each lesion has its number"
+            f"the mask holds {len(levels)} values ({listed}) in place of two; save it as 0 and 1,"
+            " or name it _dseg where each lesion has its number"
         )
     if (inside < 0).any():
         raise UnusableMask(f"the mask holds negative values ({listed}); save it as 0 and 1")

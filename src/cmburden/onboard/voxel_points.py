@@ -55,7 +55,7 @@ def unique(points: Iterable[Point]) -> list[Point]:
 
 
 def stored_shape(path: Path) -> tuple[int, ...]:
-    """Number of voxels along the three axes as they are stored; OutsideImage if it has not three."""
+    """Number of voxels along the three axes as they are stored; OutsideImage for other axes."""
     try:
         image: nib.Nifti1Image = read_image(path)[0]
     except ScanError as error:

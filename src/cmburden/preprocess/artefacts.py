@@ -242,7 +242,7 @@ def _at_faces(head: np.ndarray) -> float:
 def _outside(
     volume: Volume, corrected: np.ndarray, mask: np.ndarray, median: float, stripped: bool
 ) -> tuple[float, float | None]:
-    """Volume of the largest void, ml, and ghosts in air: None where a ``stripped`` scan has none."""
+    """Volume of the largest void, ml, and ghosts in air, of which a ``stripped`` scan has none."""
     factors = [max(1, round(_COARSE_MM / size)) for size in volume.zooms]
     sizes = np.array(volume.zooms) * factors
     coarse = geometry.block_means(corrected, factors)

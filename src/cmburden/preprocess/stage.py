@@ -1,7 +1,8 @@
 """Stage preprocess: one scan in; brain mask, bias-corrected normalised volume, QC measures out.
 
 The volume keeps the scan's grid (in canonical RAS) and the head. Its median inside the brain mask
-is 1. A skull-stripped scan has its mask in itself (``images.stripped``). The stage rejects an unfit scan before the slow stages, and writes the reason into its record.
+is 1. A skull-stripped scan has its mask in itself (``images.stripped``). The stage rejects an unfit
+scan before the slow stages, and writes the reason into its record.
 """
 
 from __future__ import annotations

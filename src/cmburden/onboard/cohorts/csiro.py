@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cmburden.onboard import nifti_files, voxel_points
 from cmburden.onboard.cohorts import csiro_sheet
-from cmburden.onboard.parts import Fixed, Finding, Image, Passed, Person, Request, Source, Told
+from cmburden.onboard.parts import Finding, Fixed, Image, Passed, Person, Request, Source, Told
 
 NOTES = (
     "CSIRO microbleed data (Momeni et al., doi 10.25919/aegy-ny12): non-commercial, with"

@@ -1,4 +1,4 @@
-"""The sheet of CSIRO's set: a row a scan, with the points of its microbleeds in triples of cells."""
+"""The sheet of CSIRO's set: a row a scan, with the points of its microbleeds, three cells each."""
 
 from __future__ import annotations
 

@@ -18,12 +18,12 @@ from cmburden.onboard import nifti_files, voxel_points
 from cmburden.onboard.parts import Fixed, Image, Passed, Person, Request, Source, Told
 
 NOTES = (
-    "Dou et al., IEEE Trans Med Imaging 2016;35:1182 (20 SWI of CUHK): for research; ask the authors"
-    " before you pass on images, labels or weights tuned on them."
+    "Dou et al., IEEE Trans Med Imaging 2016;35:1182 (20 SWI of CUHK): for research; ask the"
+    " authors before you pass on images, labels or weights tuned on them."
 )
 _NUMBER = re.compile(r"\d{1,3}")
-#: Most bytes of a ``.mat`` file: those of the set have a few hundred, and what is compressed unpacks
-#: to a thousand times as much.
+#: Most bytes of a ``.mat`` file: those of the set have a few hundred, and compressed ones unpack to
+#: a thousand times as much.
 _MOST_BYTES = 2**20
 _FOLDER = "ground_truth"
 
@@ -62,7 +62,7 @@ def people(request: Request, images: Sequence[Image]) -> list[Person]:
 
 
 def findings(request: Request, images: Sequence[Image]) -> Told:
-    """Points of the ``.mat`` files, 1-based voxels; a file without points says that a scan is clean.
+    """Points of the ``.mat`` files, 1-based voxels; a file without points is a clean scan.
 
     Raises
     ------

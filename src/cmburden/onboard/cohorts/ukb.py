@@ -16,9 +16,9 @@ from cmburden.onboard import archives, nifti_files
 from cmburden.onboard.parts import Fixed, Image, Passed, Person, Request, Source, Told
 
 NOTES = (
-    "UK Biobank (Alfaro-Almagro et al., NeuroImage 2018;166:400), fields 20251 and 20252, under your"
-    " application: its material transfer agreement forbids passing on images and derived data of"
-    " participants; weights tuned on them need clearance."
+    "UK Biobank (Alfaro-Almagro et al., NeuroImage 2018;166:400), fields 20251 and 20252, under"
+    " your application: its material transfer agreement forbids passing on images and derived data"
+    " of participants; weights tuned on them need clearance."
 )
 _ARCHIVE = re.compile(r"(?P<eid>\d+)_(?P<field>\d{5})_(?P<instance>\d+)_(?P<array>\d+)")
 _NIFTI_FIELDS = {"20251", "20252"}
