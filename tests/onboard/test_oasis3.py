@@ -52,21 +52,26 @@ def test_what_a_session_holds(tmp_path):
     ]
 
 
-def test_a_name_of_swi_that_is_not_known_is_left_to_the_rules(tmp_path):
+def test_names_of_swi_that_are_not_known_are_told_by_the_sidecar(tmp_path):
     folder = tmp_path / "OAS30003_MR_d0001/swi1"
-    with_sidecar(
-        folder / "sub-OAS30003_ses-d0001_xyz.nii.gz", SeriesDescription="SWI", EchoTime=0.02
-    )
+    name = "sub-OAS30003_ses-d0001_run-0{}_xyz.nii.gz"
+    with_sidecar(folder / name.format(1), SeriesDescription="SWI_Images", EchoTime=0.02)
+    with_sidecar(folder / name.format(2), SeriesDescription="Mag_Images")
+    with_sidecar(folder / name.format(3), ImageType=["ORIGINAL", "PRIMARY", "P", "SWI"])
+    with_sidecar(folder / name.format(4), SeriesDescription="something")
     with_sidecar(folder / "sub-OAS30003_ses-d0001_abc.nii.gz", ImageType=["DERIVED", "MNIP"])
     (folder / "sub-OAS30003_ses-d0001_abd.json").write_text("{", encoding="utf-8")
     nifti(folder / "sub-OAS30003_ses-d0001_abd.nii.gz")
     sources, passed = found(oasis3, request("oasis3", tmp_path, out=tmp_path / "out"))
-    [one] = sources
-    assert one.fixed is None
-    assert one.header == {"SeriesDescription": "SWI", "EchoTime": 20.0}
+    assert [(s.fixed.suffix, dict(s.fixed.entities).get("part")) for s in sources] == [
+        ("swi", None),
+        ("T2starw", "mag"),
+        ("T2starw", "phase"),
+    ]
     assert sorted(row.reason.split(":")[0] for row in passed) == [
         "its sidecar cannot be read",
         "minimum projection",
+        "neither its name nor its sidecar tells which image of an SWI scan it is",
     ]
 
 

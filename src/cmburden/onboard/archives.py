@@ -183,8 +183,9 @@ def _write(opened: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
             "another archive, or an earlier version of this one, holds a different file of this"
             f" name; keep one, or remove {path.parent.name}/{path.name} from work/onboard"
         )
+    stream_of = opened.open
     try:
-        with whole_file(path, durable=False) as temporary, opened.open(info) as source:
+        with whole_file(path, durable=False) as temporary, stream_of(info) as source:
             with temporary.open("wb") as target:
                 left = info.file_size
                 while piece := source.read(_PIECE):

@@ -80,14 +80,32 @@ def _row(path: Path, place: str, participant: str, session: str) -> Source | Pas
     if suffix in _PROJECTIONS or types & {"MNIP", "MIN IP", "MIP"}:
         return Passed(place, "minimum projection", participant, "OASIS-3 projection")
     bids = _TAKEN.get(suffix)
-    if bids is None and _kind(path) == "swi" and fields:
-        # Which names SWI has besides is published nowhere: the rules judge by the sidecar.
-        return Source(place, (path,), participant, session, header=_as_header(fields))
+    if bids is None and _kind(path) == "swi":
+        bids, part = _of_swi(f"{words[-1]} {fields.get('SeriesDescription', '')}".lower(), types)
+        if bids is None:
+            reason = "neither its name nor its sidecar tells which image of an SWI scan it is"
+            return Passed(place, reason, participant)
+        entities |= part
     if bids is None:
         return Passed(place, f"{words[-1]} is no GRE, SWI or T1w", participant)
     kept = tuple((key, entities[key]) for key in _ENTITIES if key in entities)
     fixed = Fixed(f"OASIS-3 {words[-1]}", bids, kept, fields)
     return Source(place, (path,), participant, session, header=_as_header(fields), fixed=fixed)
+
+
+def _of_swi(text: str, types: set[str]) -> tuple[str | None, dict[str, str]]:
+    """Suffix and part of an image of an SWI scan, whose names are published nowhere.
+
+    >>> _of_swi("pha pha_images", set())
+    ('T2starw', {'part': 'phase'})
+    """
+    if types & {"P", "PHASE"} or "pha" in text:
+        return "T2starw", {"part": "phase"}
+    if "SWI" in types or "swi_images" in text:
+        return "swi", {}
+    if "mag" in text:
+        return "T2starw", {"part": "mag"}
+    return None, {}
 
 
 def _kind(path: Path) -> str:
@@ -138,7 +156,7 @@ def people(request: Request, images: Sequence[Image]) -> list[Person]:
     """Age, sex and diagnosis from the tables of ``--tables``."""
     from cmburden.onboard import phenotypes
 
-    return phenotypes.oasis3(request, images)
+    return phenotypes.oasis3(request.tables, images)
 
 
 def findings(request: Request, images: Sequence[Image]) -> Told:

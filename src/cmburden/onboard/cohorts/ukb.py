@@ -145,7 +145,7 @@ def people(request: Request, images: Sequence[Image]) -> list[Person]:
     """Age and sex from the tables of ``--tables``."""
     from cmburden.onboard import phenotypes
 
-    return phenotypes.ukb(request, images)
+    return phenotypes.ukb(request.tables, images)
 
 
 def findings(request: Request, images: Sequence[Image]) -> Told:
