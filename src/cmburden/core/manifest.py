@@ -34,5 +34,6 @@ def scan_of(row: Mapping[str, Any], bids_dir: Path) -> Scan:
         phase_path=bids_dir / row["phase_path"] if row["phase_path"] else None,
         echo_time_s=row["echo_time_s"],
         field_strength_t=row["field_strength_t"],
+        skull_stripped=row.get("skull_stripped") is True,
         content_key=row["content_key"],
     )

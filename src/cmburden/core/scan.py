@@ -16,6 +16,8 @@ _LOG = logging.getLogger(__name__)
 
 #: Measure of preprocess, and column of `scans`: the header says which side is the person's left.
 LEFT_RIGHT = "left_right_known"
+#: Measure of preprocess, True where the image came without skull; absent of all other scans.
+SKULL_STRIPPED = "skull_stripped"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Scan:
 
     ``entities`` are the BIDS entities of the source in their order (short keys: sub, ses, acq ...).
     ``path``, ``t1w_path`` and ``phase_path`` are absolute; the latter two may be None.
+    ``skull_stripped`` is True where the sidecar says so (BIDS: SkullStripped).
     ``content_key`` is a hash of image, T1w and used sidecar fields. A scan whose key changes runs
     again.
     """
@@ -40,6 +43,7 @@ class Scan:
     phase_path: Path | None = None
     echo_time_s: float | None = None
     field_strength_t: float | None = None
+    skull_stripped: bool = False
     content_key: str = ""
 
 

@@ -31,7 +31,7 @@ class Stage:
     unit: Literal["cohort", "scan", "bucket", "participants"]
 
 
-INDEX = Stage("index", 2, "cohort")
+INDEX = Stage("index", 3, "cohort")
 PREPROCESS = Stage("preprocess", 2, "scan")
 REGISTER = Stage("register", 2, "scan")
 DETECT = Stage("detect", 7, "bucket")

@@ -93,6 +93,7 @@ MANIFEST = Table(
         _c("echo_time_s", "float", "EchoTime of the sidecar", "s"),
         _c("field_strength_t", "float", "MagneticFieldStrength of the sidecar", "T"),
         _c("manufacturer", "str", "Manufacturer of the sidecar"),
+        _c("skull_stripped", "bool", "True where the sidecar says SkullStripped; null without it"),
         _c("bucket", "int", "Bucket in detect and verify, a hash of scan_id", required=True),
         _c("content_key", "str", "sha256 of image, T1w and used sidecar fields", required=True),
         _c("warning", "str", "Remark on the scan that is no reason for exclusion"),

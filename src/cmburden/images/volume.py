@@ -23,6 +23,7 @@ from cmburden.images.geometry import slice_axis
 from cmburden.images.header import geometry_of
 from cmburden.images.intensity import as_magnitude
 from cmburden.images.reading import read_array, read_image
+from cmburden.images.stripped import without_nan_background
 
 #: Rounding of stored intensities (tissue is about 1): far below noise. The file is half as large
 #: and written three times as fast.
@@ -84,7 +85,7 @@ def load_volume(path: Path, *, phase_allowed: bool = False) -> Volume:
         raise ScanError("is_phase", "It holds complex values, not a magnitude.")
     if array.dtype.names is not None:
         raise ScanError("unreadable", "It holds colours, not intensities.")
-    data = np.asarray(array, dtype=np.float32)
+    data, background = without_nan_background(np.asarray(array, dtype=np.float32))
     bad = int(data.size - np.count_nonzero(np.isfinite(data)))
     if bad:
         raise ScanError("not_finite", f"{bad} of {data.size} voxels are NaN or infinite.")
@@ -95,7 +96,8 @@ def load_volume(path: Path, *, phase_allowed: bool = False) -> Volume:
         data = -data
     canonical = nib.as_closest_canonical(nib.Nifti1Image(data, geometry.affine))
     data = np.ascontiguousarray(np.asanyarray(canonical.dataobj), dtype=np.float32)
-    volume = Volume(data, canonical.affine, geometry.form, geometry.notes)
+    notes = geometry.notes if background is None else (*geometry.notes, background)
+    volume = Volume(data, canonical.affine, geometry.form, notes)
     if phase_allowed:
         return volume
     data, mended = as_magnitude(data, volume.zooms)
@@ -112,15 +114,28 @@ def load_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     ScanError
         not_present, empty_file, unreadable, truncated, not_3d, not_finite, voxel_size.
     """
+    values, affine = load_label_values(path)
+    if not np.isfinite(values).all():
+        raise ScanError("not_finite", "It holds NaN or infinite voxels.")
+    return np.rint(values).astype(np.int32), affine
+
+
+def load_label_values(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Values (x, y, z) of a label image as they are stored, in canonical RAS, and the affine.
+
+    Raises
+    ------
+    ScanError
+        As :func:`load_labels`, but not_finite.
+    """
     image, sizes = read_image(Path(path))
     geometry = geometry_of(image.header, sizes)
     array = _squeezed(read_array(image))
     if array.dtype.names is not None or np.iscomplexobj(array):
         raise ScanError("unreadable", "It holds colours or complex values, not labels.")
-    if not np.isfinite(array).all():
-        raise ScanError("not_finite", "It holds NaN or infinite voxels.")
-    labels = np.rint(array).astype(np.int32)
-    canonical = nib.as_closest_canonical(nib.Nifti1Image(labels, geometry.affine))
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    canonical = nib.as_closest_canonical(nib.Nifti1Image(array, geometry.affine))
     return np.asanyarray(canonical.dataobj), canonical.affine
 
 

@@ -27,6 +27,7 @@ FIELDS = (
     "SeriesDescription",
     "ProtocolName",
     "BodyPartExamined",
+    "SkullStripped",
 )
 _JSON = re.compile(r"\.json$", re.IGNORECASE)
 

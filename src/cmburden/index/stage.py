@@ -204,12 +204,14 @@ def _row(scan: ChosenScan, participant: Participant, study: Study) -> Row | Reje
     maker, maker_note = values.manufacturer(fields.get("Manufacturer"))
     contrast, contrast_note = kinds.contrast_of(image, fields, study.rules.suffixes[image.suffix])
     phase = _phase_of(image, participant.images)
+    stripped, stripped_note = values.yes_or_no("SkullStripped", fields.get("SkullStripped"))
     notes = [
         _missing(scan, echo_note, field_note),
         *scan.sidecar.notes,
         echo_note,
         field_note,
         maker_note,
+        stripped_note,
         kinds.contradiction(image, fields),
         contrast_note,
         *image.notes,
@@ -229,12 +231,18 @@ def _row(scan: ChosenScan, participant: Participant, study: Study) -> Row | Reje
         "echo_time_s": seconds,
         "field_strength_t": tesla,
         "manufacturer": maker,
+        "skull_stripped": stripped,
         "bucket": bucket_of(image.scan_id, study.config["buckets"]),
         "content_key": hash_of(
-            digest, {key: _plain(fields.get(key)) for key in _KEY_FIELDS}, t1w_digest
+            digest, {key: _plain(fields.get(key)) for key in _key_fields(stripped)}, t1w_digest
         ),
         "warning": " ".join(note for note in notes if note) or None,
     }
+
+
+def _key_fields(stripped: bool | None) -> tuple[str, ...]:
+    """Fields of a scan's content key. Scans that are not stated to be stripped keep older keys."""
+    return (*_KEY_FIELDS, "SkullStripped") if stripped else _KEY_FIELDS
 
 
 def _missing(scan: ChosenScan, *explained: str | None) -> str | None:

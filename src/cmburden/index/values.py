@@ -62,6 +62,17 @@ def manufacturer(value: Any) -> tuple[str | None, str | None]:
     return None, f"Manufacturer {_shown(value)} is no name."
 
 
+def yes_or_no(field: str, value: Any) -> tuple[bool | None, str | None]:
+    """The truth value of a ``field``, and a remark in a sentence.
+
+    >>> yes_or_no("SkullStripped", True), yes_or_no("SkullStripped", "no")
+    ((True, None), (None, "SkullStripped 'no' is neither true nor false."))
+    """
+    if value is None or isinstance(value, bool):
+        return value, None
+    return None, f"{field} {_shown(value)} is neither true nor false."
+
+
 def number(value: Any) -> float | None:
     """A finite number, also written as text without a unit; None of all else.
 

@@ -140,8 +140,13 @@ class Artefacts:
         return [text for beyond, text in texts if beyond]
 
 
-def measure(volume: Volume, corrected: np.ndarray, mask: np.ndarray) -> Artefacts:
-    """Artefacts of a scan; ``corrected`` (x, y, z) has a median of 1 in the brain ``mask``."""
+def measure(
+    volume: Volume, corrected: np.ndarray, mask: np.ndarray, *, stripped: bool = False
+) -> Artefacts:
+    """Artefacts of a scan; ``corrected`` (x, y, z) has a median of 1 in the brain ``mask``.
+
+    A ``stripped`` scan is blank around the mask. Voids are looked for within its mask alone.
+    """
     axis = volume.slice_axis
     raw, bright, inside = (np.moveaxis(part, axis, 2) for part in (volume.data, corrected, mask))
     in_plane = volume.in_plane_mm
@@ -158,7 +163,7 @@ def measure(volume: Volume, corrected: np.ndarray, mask: np.ndarray) -> Artefact
     gain, gap = _likeness(bright[:, :, large], inside[:, :, large], in_plane)
     alternation, step = _steps(raw[:, :, large], inside[:, :, large])
     median = float(np.median(volume.data[mask]))
-    void_ml, ghost = _outside(volume, corrected, mask, median)
+    void_ml, ghost = _outside(volume, corrected, mask, median, stripped)
     return Artefacts(
         slices=last - first + 1,
         blank=int(blank.sum()),
@@ -235,9 +240,9 @@ def _at_faces(head: np.ndarray) -> float:
 
 
 def _outside(
-    volume: Volume, corrected: np.ndarray, mask: np.ndarray, median: float
+    volume: Volume, corrected: np.ndarray, mask: np.ndarray, median: float, stripped: bool
 ) -> tuple[float, float | None]:
-    """Volume of the largest void, ml, and ghosts in air."""
+    """Volume of the largest void, ml, and ghosts in air, of which a ``stripped`` scan has none."""
     factors = [max(1, round(_COARSE_MM / size)) for size in volume.zooms]
     sizes = np.array(volume.zooms) * factors
     coarse = geometry.block_means(corrected, factors)
@@ -245,8 +250,10 @@ def _outside(
     brain = geometry.block_means(mask.astype(np.float32), factors) > 0.5
     if not brain.any():
         return 0.0, None
-    hull = _closed(brain, sizes) | brain
+    hull = brain if stripped else _closed(brain, sizes) | brain
     void = geometry.largest_part(hull & (coarse < _VOID))
+    if stripped:
+        return float(void.sum() * np.prod(sizes)) / 1000, None
     head = ndimage.binary_closing(np.pad(coarse > _HEAD_COARSE, 2), iterations=2)[2:-2, 2:-2, 2:-2]
     head = geometry.largest_part(ndimage.binary_fill_holes(head))
     air = (ndimage.distance_transform_edt(~head, sizes) > _FROM_HEAD_MM) & (raw > 0)

@@ -1,7 +1,8 @@
 """Stage preprocess: one scan in; brain mask, bias-corrected normalised volume, QC measures out.
 
 The volume keeps the scan's grid (in canonical RAS) and the head. Its median inside the brain mask
-is 1. The stage rejects an unfit scan before the slow stages, and writes the reason into its record.
+is 1. A skull-stripped scan has its mask in itself (``images.stripped``). The stage rejects an unfit
+scan before the slow stages, and writes the reason into its record.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from cmburden.core.carry_out import Done, Job, measured
 from cmburden.core.errors import ScanError
 from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
-from cmburden.core.scan import LEFT_RIGHT, Outcome, Scan
-from cmburden.images import brain
+from cmburden.core.scan import LEFT_RIGHT, SKULL_STRIPPED, Outcome, Scan
+from cmburden.images import brain, stripped
 from cmburden.images.prepared import require_finite
 from cmburden.images.volume import load_volume, save_volume, sidecar
-from cmburden.preprocess import artefacts
+from cmburden.preprocess import artefacts, bias
 from cmburden.preprocess.bias import bias_field
 from cmburden.preprocess.quality import (
     check_field,
@@ -54,11 +55,17 @@ def _preprocess(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
         check_voxels(volume, settings["max_voxel_mm"])
         seen = brain.field_of_view(volume.data)
         check_field(volume, seen)
-        threads = int(settings.get("threads", 1))
-        mask = brain.brain_mask(volume.data, threads)
+        outline = stripped.brain_of(volume.data, volume.zooms, stated=scan.skull_stripped)
+        if outline is None:
+            mask = brain.brain_mask(volume.data, int(settings.get("threads", 1)))
+        else:
+            mask = outline
+            measures[SKULL_STRIPPED] = True
         measures |= shape_measures(mask, volume, seen)
         check_mask(measures, settings)
         gain = bias_field(volume, mask) if settings["bias_correction"] else np.float32(1)
+        if outline is not None and isinstance(gain, np.ndarray) and not bias.helps(gain, mask):
+            gain = np.float32(1)
         corrected = volume.data / gain
         require_finite(corrected, "Its bias field leaves {} of {} voxels NaN or infinite.")
         median = float(np.median(corrected[mask]))
@@ -67,32 +74,51 @@ def _preprocess(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
         corrected /= median
         check_polarity(corrected, mask, volume.zooms)
         check_skull(volume.data, mask, volume.zooms)
-        faults = artefacts.measure(volume, corrected, mask)
+        faults = artefacts.measure(volume, corrected, mask, stripped=outline is not None)
         measures["coverage"] = round(measures["coverage"] * faults.seen_share, 4)
         check_mask(measures, settings)
         faults.check()
         measures |= intensity_measures(volume.data, corrected, mask, gain)
     save_volume(layout.brain_mask(scan), mask, volume.affine, np.uint8)
     save_volume(layout.preproc(scan), corrected, volume.affine, np.float32)
-    _write_sidecars(scan, layout, settings)
-    warnings = [*volume.notes, *faults.warnings()]
+    _write_sidecars(scan, layout, outline is not None, isinstance(gain, np.ndarray))
+    about = _about_skull(scan, outline is not None, settings["bias_correction"], gain)
+    warnings = [about, *volume.notes, *faults.warnings()]
     if volume.orientation == "none":
         warnings.insert(0, "Its header has no orientation: left and right may be swapped.")
     return Done(measures, remarks.join(warnings))
 
 
-def _write_sidecars(scan: Scan, layout: Layout, settings: dict[str, Any]) -> None:
+def _about_skull(
+    scan: Scan, is_stripped: bool, asked: bool, gain: np.ndarray | np.float32
+) -> str | None:
+    """A remark on a skull-stripped scan, and on a sidecar that the image does not bear out.
+
+    ``asked``: the settings ask for bias correction, of which ``gain`` is 1 where it was left out.
+    """
+    if not is_stripped:
+        if scan.skull_stripped:
+            return "Its sidecar says SkullStripped, but nothing around the brain is blank."
+        return None
+    text = "It is skull-stripped: its own outline is the brain mask"
+    if asked and not isinstance(gain, np.ndarray):
+        text += ", and no bias correction was needed"
+    return f"{text}."
+
+
+def _write_sidecars(scan: Scan, layout: Layout, is_stripped: bool, is_corrected: bool) -> None:
     source = "bids:raw:" + _relative_source(scan)
-    corrected = "N4 bias correction, " if settings["bias_correction"] else ""
+    corrected = "N4 bias correction, " if is_corrected else ""
+    origin = "the outline of a skull-stripped image" if is_stripped else "deepbet"
     write_json(
         sidecar(layout.brain_mask(scan)),
-        {"Type": "Brain", "Sources": [source], "Description": "Brain mask by deepbet"},
+        {"Type": "Brain", "Sources": [source], "Description": f"Brain mask by {origin}"},
     )
     write_json(
         sidecar(layout.preproc(scan)),
         {
             "Description": f"{corrected}scaled to a median of 1 in the brain mask; canonical RAS",
-            "SkullStripped": False,
+            "SkullStripped": is_stripped,
             "Sources": [source],
         },
     )

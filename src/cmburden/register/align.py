@@ -10,7 +10,7 @@ from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
 from cmburden.core.errors import ScanError
-from cmburden.images import brain, geometry
+from cmburden.images import brain, geometry, stripped
 from cmburden.images.volume import Volume, load_volume
 from cmburden.space import ants, atlas, template
 from cmburden.space.transform import (
@@ -59,7 +59,9 @@ def through_t1w(
         Where the T1w cannot be used: it is unreadable, has no brain, or is of another head.
     """
     t1w = load_volume(t1w_path)
-    t1w_mask = brain.brain_mask(t1w.data, int(settings.get("threads", 1)))
+    t1w_mask = stripped.brain_of(t1w.data, t1w.zooms)
+    if t1w_mask is None:
+        t1w_mask = brain.brain_mask(t1w.data, int(settings.get("threads", 1)))
     _check_t1w(t1w, t1w_mask)
     fixed = brain_image(data, mask, affine)
     moving = brain_image(t1w.data, t1w_mask, t1w.affine)

@@ -96,7 +96,7 @@ def main(args: argparse.Namespace) -> int:
 
 def examine(path: Path, config: dict[str, Any]) -> Image:
     """Read the image ``path`` as `preprocess` would, up to the brain mask."""
-    from cmburden.images import brain
+    from cmburden.images import brain, stripped
     from cmburden.images.volume import load_volume
     from cmburden.preprocess.quality import check_field, check_voxels
 
@@ -107,6 +107,8 @@ def examine(path: Path, config: dict[str, Any]) -> Image:
     warnings = list(volume.notes)
     if volume.orientation == "none":
         warnings.append("Its header has no orientation: left and right are not known.")
+    if stripped.brain_of(volume.data, volume.zooms) is not None:
+        warnings.append("It is skull-stripped: its own outline will be the brain mask.")
     status, message = "ok", None
     try:
         check_voxels(volume, config["preprocess"]["max_voxel_mm"])

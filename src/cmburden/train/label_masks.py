@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from scipy import ndimage
 
 from cmburden.core.errors import CMBurdenError, ScanError
 from cmburden.images import volume as images
+from cmburden.images.label_images import components_of, other_grid
 from cmburden.train.lesions import Labelled, Lesion, Run, labelled, which
 
-#: Two grids agree if no corner of the volume is further off, mm: quaternions in single precision
-#: err by hundredths of a millimetre.
-GRID_MM = 0.5
 #: Entities of a file's content, not of its scan.
 _NOT_OF_THE_SCAN = {"label", "desc", "space", "res", "den", "seg", "atlas"}
 _ENDINGS = ("mask.nii.gz", "mask.nii", "dseg.nii.gz", "dseg.nii")
@@ -51,29 +47,15 @@ def from_masks(folder: Path, run: Run) -> Labelled:
 
 
 def lesions_of(labels: np.ndarray, affine: np.ndarray, *, segmented: bool) -> tuple[Lesion, ...]:
-    """Each connected component (26 neighbours) of ``labels`` (x, y, z) as a lesion.
-
-    The centre is that of mass, the radius that of the sphere of equal volume, (3 V / 4 pi)^(1/3).
-    Values of ``segmented`` labels separate components that touch; otherwise all values but 0 are
-    one label.
+    """Each connected component of ``labels`` (``images.label_images.components_of``) as a lesion.
 
     >>> lesions_of(np.ones((1, 1, 1), int), np.diag([2.0, 2, 2, 1]), segmented=False)[0].centre
     (0.0, 0.0, 0.0)
     """
-    if segmented:
-        regions = [labels == value for value in np.unique(labels) if value]
-    else:
-        regions = [labels != 0]
-    voxel_mm3 = abs(np.linalg.det(affine[:3, :3]))
-    lesions = []
-    for inside in regions:
-        components, _ = ndimage.label(inside, np.ones((3, 3, 3)))
-        for index, box in enumerate(ndimage.find_objects(components), start=1):
-            voxels = np.argwhere(components[box] == index) + [part.start for part in box]
-            x, y, z = nib.affines.apply_affine(affine, voxels.mean(0))
-            radius = (3 * len(voxels) * voxel_mm3 / (4 * math.pi)) ** (1 / 3)
-            lesions.append(Lesion((float(x), float(y), float(z)), float(radius)))
-    return tuple(lesions)
+    return tuple(
+        Lesion(part.centre, part.radius_mm)
+        for part in components_of(labels, affine, segmented=segmented)
+    )
 
 
 def _lesions_of_file(path: Path, scan_id: str, run: Run) -> tuple[Lesion, ...]:
@@ -138,17 +120,4 @@ def _scan_of_file(path: Path, run: Run) -> str:
 def _other_grid(shape: tuple[int, ...], affine: np.ndarray, preproc: Path) -> str | None:
     """How a label volume's grid differs from the scan's, both in canonical RAS; None if not."""
     scan = nib.Nifti1Image.from_filename(preproc)
-    if shape != scan.shape:
-        return f"its shape is {_by(shape)}, the scan's {_by(scan.shape)} (in RAS order)"
-    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(shape) - 1)
-    distance = nib.affines.apply_affine(affine, corners) - nib.affines.apply_affine(
-        scan.affine, corners
-    )
-    worst = float(np.linalg.norm(distance, axis=1).max())
-    if worst > GRID_MM:
-        return f"its affine puts it up to {worst:.1f} mm away from the scan"
-    return None
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(size) for size in shape)
+    return other_grid(shape, affine, scan.shape, scan.affine)
