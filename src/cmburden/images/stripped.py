@@ -27,7 +27,7 @@ _LEAST_BLANK, _LEAST_BLANK_STATED = 0.3, 0.05
 _MOST_APART = 0.05
 #: Volume of a brain, ml. Heads have 2700 ml and more.
 _BRAIN_ML = (400.0, 2300.0)
-#: Sphericity: simulated brains without skull have 0.88 to 0.90, heads whose air and
+#: Sphericity: simulated brains without skull have 0.88 to 0.92, heads whose air and
 #: bone are 0 at most 0.52.
 _LEAST_SPHERICITY = 0.70
 #: Voxels are looked at about so far from each other, mm.
@@ -145,7 +145,7 @@ def looks(data: np.ndarray, sizes: SizesMm) -> Looks:
     main = geometry.largest_part(signal)
     if not main.any():
         return Looks(1.0, 0.0, 0.0, None)
-    inside = _whole(main, spacing)
+    inside = _whole(main, [float(size) for size in spacing])
     depth = ndimage.distance_transform_edt(np.pad(inside, 1), spacing)[1:-1, 1:-1, 1:-1]
     deep = depth > _DEEP_MM
     low, high = _BONE_MM

@@ -90,12 +90,12 @@ def findings(request: Request, images: Sequence[Image]) -> Told:
     remarks: list[str] = []
     counted: Counter[str] = Counter()
     by_name = nifti_files.by_file_name(images)
-    for name, row in rows.items():
+    for name, given in rows.items():
         if name not in by_name:
             counted["rows without a scan"] += 1
-        elif _folder(by_name[name]) == _CLEAN and row.points:
-            problems.append(f"{row.where}: {name} lies in NoCMBSubject, but has points")
-        counted["rows that repeat a scan"] += row.repeats
+        elif _folder(by_name[name]) == _CLEAN and given.points:
+            problems.append(f"{given.where}: {name} lies in NoCMBSubject, but has points")
+        counted["rows that repeat a scan"] += given.repeats
     for image in images:
         name = nifti_files.stem(image.source.files[0])
         row = rows.get(name)
