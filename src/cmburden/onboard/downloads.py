@@ -159,7 +159,11 @@ def with_headers(people: Sequence[Person], images: Sequence[Image]) -> list[Pers
 
 
 def own_tables(request: Request, images: Sequence[Image], without: str = "") -> Told:
-    """What the user's own tables say; ``without`` is the remark where there are none."""
+    """What the user's own tables, or masks in a folder, say; ``without`` is the remark if none."""
+    if request.lesions is not None and request.lesions.is_dir():
+        from cmburden.onboard.masks import told_of_folder
+
+        return told_of_folder(request.lesions, images)
     if request.lesions is not None:
         from cmburden.onboard.own_table import findings
 

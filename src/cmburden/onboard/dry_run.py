@@ -51,12 +51,24 @@ def _described(one: Labelled) -> str:
     """The acquisition of a series in a few words that tell of nobody."""
     header = one.source.header
     echoes = [h.get("EchoTime", "?") for h in one.source.variants or (header,)]
+    scanner = f"{header.get('Manufacturer', '?')} {header.get('ManufacturerModelName', '')}"
     return (
         f"{one.decision.suffix}: {one.source.n_slices or '?'} slices, "
-        f"TE {' '.join(f'{e:g}' if isinstance(e, float) else str(e) for e in echoes)}, "
-        f"{header.get('SliceThickness', '?')} mm, {header.get('Manufacturer', '?')} "
-        f"{header.get('ManufacturerModelName', '')}".rstrip()
+        f"TE {' '.join(map(_short, echoes))}, {_short(header.get('SliceThickness', '?'))} mm, "
+        f"{scanner.rstrip()}"
     )
+
+
+def _short(value: object) -> str:
+    """A number of a header with four digits; other values as they are.
+
+    >>> _short("3.9999999208353"), _short("?")
+    ('4', '?')
+    """
+    try:
+        return f"{float(str(value)):.4g}"
+    except ValueError:
+        return str(value)
 
 
 def _general(one: Passed) -> str:

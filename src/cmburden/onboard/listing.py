@@ -22,8 +22,17 @@ HEADER = (
 _TABLES = (".csv", ".tsv", ".txt", ".xlsx", ".xml", ".yaml", ".yml")
 
 
-def write_table(paths: Onboarded, images: Sequence[Image], passed: Sequence[Passed]) -> None:
-    """Write the table of series: images by name, or the reason why there is none."""
+def write_table(
+    paths: Onboarded,
+    images: Sequence[Image],
+    passed: Sequence[Passed],
+    remarks: Mapping[str, str] | None = None,
+) -> None:
+    """Write the table of series: images by name, or the reason why there is none.
+
+    ``remarks`` has sentences on images by scan_id.
+    """
+    told = remarks or {}
     by_source: dict[int, list[Image]] = defaultdict(list)
     for image in images:
         by_source[id(image.source)].append(image)
@@ -31,7 +40,9 @@ def write_table(paths: Onboarded, images: Sequence[Image], passed: Sequence[Pass
     for of_source in by_source.values():
         first = of_source[0]
         names = " ".join(sorted((image.scan_id for image in of_source), key=natural))
-        rows.append(_row(first.source, first.rule, names, "", first.session_id))
+        said = [told[image.scan_id] for image in of_source if image.scan_id in told]
+        row = _row(first.source, first.rule, names, "", first.session_id)
+        rows.append([*row[:-1], "; ".join(filter(None, [row[-1], *said]))])
     for one in passed:
         if one.source is not None:
             rows.append(_row(one.source, one.rule, "", one.reason, None))

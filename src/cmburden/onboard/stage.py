@@ -7,7 +7,7 @@ and `tree` give them their place. What the readers say comes from the cohort's m
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,9 @@ def _run(request: Request, cohort: Any, table: Sequence[Rule], paths: Onboarded)
     from cmburden.onboard.truth import write as write_truth
 
     written = write_truth(told, images, paths, request)
+    if written.left_out:
+        sentences = {name: f"not in the truth: {why}" for name, why in written.left_out.items()}
+        listing.write_table(paths, images, passed, sentences)
     evidence = {key: value for key, value in vars(written).items() if key != "files"}
     listing.write_record(paths, request, images, passed, told, notes=notes, truth=evidence)
     return Result(
@@ -88,7 +91,7 @@ def _run(request: Request, cohort: Any, table: Sequence[Rule], paths: Onboarded)
         tuple(passed),
         told,
         sum(one.fresh for one in done),
-        (*told.remarks, *written.remarks, *_remarks(renamed)),
+        (*told.remarks, *written.remarks, *_left_out(written.left_out), *_remarks(renamed)),
     )
 
 
@@ -222,6 +225,17 @@ def _nothing(request: Request, passed: Sequence[Passed]) -> str:
         f"{where}: none of {len(passed)} series or files is a GRE, SWI or T1w scan, such as "
         f"{example.place}: {example.reason}"
     )
+
+
+def _left_out(sentences: Mapping[str, str]) -> list[str]:
+    """A sentence on scans that were read and that the truth lacks."""
+    if not sentences:
+        return []
+    first = next(iter(sorted(sentences.items())))
+    return [
+        f"{len(sentences)} scans that were read are not in the truth (onboard.tsv, remark), such "
+        f"as {first[0]}: {first[1]}"
+    ]
 
 
 def _remarks(renamed: Sequence[tuple[str, str]]) -> list[str]:

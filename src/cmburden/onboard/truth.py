@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from nibabel.affines import apply_affine, voxel_sizes
 
+from cmburden.core import truth_origin
 from cmburden.core.errors import CMBurdenError, ScanError
 from cmburden.core.files import whole_file
 from cmburden.core.schema import Table
@@ -102,6 +103,8 @@ def write(told: Told, images: Sequence[Image], paths: Places, request: Request) 
         _write_table(FOLDS, paths.folds, folds.rows(request.cohort, images)),
         _write_text(paths.read_scans, read),
     ]
+    for path in (paths.truth, paths.counts_truth):
+        _state_origin(path, request.cohort)
     numbers = {kind: sum(mark.kind == kind for mark in truth) for kind in _KINDS}
     numbers |= {"scans read": len(read), "scans left out": len(left_out)}
     numbers["rows that stood twice"] = len(marks) - len(kept)
@@ -298,6 +301,15 @@ def _write_table(table: Table, path: Path, rows: list[dict[str, Any]]) -> Path |
     with whole_file(path) as temporary:
         frame.to_csv(temporary, sep="\t", index=False, na_rep="n/a", lineterminator="\n")
     return path
+
+
+def _state_origin(path: Path, cohort: str) -> None:
+    """State beside a table of truth that readers, and no simulator, are its source."""
+    if path.exists():
+        text = f"What readers said of scans of {cohort}; made by cmburden onboard"
+        truth_origin.state(path, truth_origin.READERS, text)
+    else:
+        truth_origin.statement_of(path).unlink(missing_ok=True)
 
 
 def _write_text(path: Path, lines: Sequence[str]) -> Path | None:
