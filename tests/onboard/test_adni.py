@@ -13,8 +13,6 @@ from onboard import invented
 from cmburden.onboard.paths import Onboarded
 from cmburden.run import cli
 
-pytest.importorskip("cmburden.onboard.truth")
-
 
 @pytest.fixture(scope="module")
 def download(tmp_path_factory) -> Path:
@@ -86,7 +84,6 @@ def test_an_old_folder_of_a_series_is_joined_by_its_number(download, tmp_path) -
 
 
 def test_a_series_in_two_zips_is_one(download, tmp_path) -> None:
-    pytest.importorskip("cmburden.onboard.archives")
     parts = tmp_path / "in"
     files = sorted((download / "ADNI" / "002_S_9001").rglob("*.dcm"))
     for name, of_part in (("a", files[:6]), ("b", files[6:])):
@@ -101,3 +98,15 @@ def test_a_series_in_two_zips_is_one(download, tmp_path) -> None:
     row = pd.read_csv(Onboarded(tmp_path / "out").table, sep="\t").iloc[0]
     assert row["n_files"] == 12 and "!" in row["place"]
     assert cli.main(words) == 0
+
+
+def test_a_broken_table_in_the_download_stops_nothing(download, tmp_path, capsys) -> None:
+    """A table that merely lies there is named in a warning; one that was asked for is an error."""
+    source = shutil.copytree(download / "ADNI", tmp_path / "ADNI")
+    broken = source / "PTDEMOG.csv"
+    broken.write_bytes(b"\x00\x01\x02garbage")
+    words = ["onboard", "adni", str(source), str(tmp_path / "out")]
+    assert cli.main(words) == 0
+    assert "warning: " in (said := capsys.readouterr().err) and "PTDEMOG.csv" in said
+    assert cli.main([*words, "--tables", str(broken)]) == 2
+    assert "PTDEMOG.csv" in capsys.readouterr().err

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-import pytest
 from onboard import invented
 
 from cmburden.onboard.paths import Onboarded
 from cmburden.run import cli
-
-pytest.importorskip("cmburden.onboard.truth")
 
 
 def aibl(root: Path) -> None:

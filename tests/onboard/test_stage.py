@@ -475,7 +475,6 @@ def test_only_read_keeps_read_scans_and_their_t1w(tmp_path, monkeypatch, no_trut
 
 
 def test_a_dry_run_writes_nothing_and_names_nobody(tmp_path) -> None:
-    pytest.importorskip("cmburden.onboard.sheets")
     scan(tmp_path, "A1")
     scan(tmp_path, "A2", "localizer")
     lines = dry_run.lines(asked(tmp_path, dry_run=True))

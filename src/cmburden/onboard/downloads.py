@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.onboard import ida, listing
@@ -14,6 +16,8 @@ from cmburden.onboard import series as dicom_series
 from cmburden.onboard.parts import Image, Passed, Person, Request, Source, Told
 from cmburden.onboard.paths import Onboarded
 
+_Read = TypeVar("_Read")
+Visits = Mapping[tuple[str, str], str]
 PersonOf = Callable[[str], str | None]
 _ZIP = ".zip"
 #: Years in a unit of PatientAge: years, months, weeks, days.
@@ -87,9 +91,7 @@ def _wanted(name: str) -> bool:
     return not name.lower().endswith((".xml", ".csv", ".pdf", ".txt"))
 
 
-def with_sessions(
-    sources: Iterable[Source | Passed], visits: Mapping[tuple[str, str], str]
-) -> Iterator[Source | Passed]:
+def with_sessions(sources: Iterable[Source | Passed], visits: Visits) -> Iterator[Source | Passed]:
     """``sources`` with the session that ``visits`` has for them, by the ids of `joins`."""
     from cmburden.onboard.visits import session_of
 
@@ -105,9 +107,36 @@ def day_of(source: Source) -> str:
     return re.sub(r"\D", "", source.date or "") or "undated"
 
 
-def tables(request: Request) -> tuple[Path, ...]:
-    """Tables of people: those of ``--tables``, else the ones that lie in the sources."""
-    return request.tables or tuple(path for path in request.sources if path.is_dir())
+def people_of_tables(
+    request: Request, read: Callable[[tuple[Path, ...]], list[Person]]
+) -> list[Person]:
+    """People by the tables (:func:`_from_tables`)."""
+    nobody: list[Person] = []
+    return _from_tables(request, read, nobody)
+
+
+def sessions_of_tables(request: Request, read: Callable[[tuple[Path, ...]], Visits]) -> Visits:
+    """Session labels by the ids of `joins`, by the tables (:func:`_from_tables`)."""
+    none: Visits = {}
+    return _from_tables(request, read, none)
+
+
+def _from_tables(
+    request: Request, read: Callable[[tuple[Path, ...]], _Read], without: _Read
+) -> _Read:
+    """What ``read`` makes of the tables of ``--tables``, else of those that lie in the sources.
+
+    A table that merely lies in the download stops nothing: a warning is printed, and ``without``
+    is taken.
+    """
+    if request.tables:
+        return read(request.tables)
+    try:
+        return read(tuple(path for path in request.sources if path.is_dir()))
+    except CMBurdenError as error:
+        advice = "the tables in the download are left out; name the right ones by --tables"
+        print(f"cmburden: warning: {error}: {advice}", file=sys.stderr, flush=True)
+        return without
 
 
 # --- people by headers ---

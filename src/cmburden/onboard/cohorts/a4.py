@@ -46,7 +46,8 @@ def people(request: Request, images: Sequence[Image]) -> list[Person]:
     """Age, sex and site by A4's tables, else by the headers."""
     from cmburden.onboard.phenotypes import a4
 
-    return downloads.with_headers(a4(downloads.tables(request), images), images)
+    told = downloads.people_of_tables(request, lambda tables: a4(tables, images))
+    return downloads.with_headers(told, images)
 
 
 def findings(request: Request, images: Sequence[Image]) -> Told:

@@ -41,7 +41,7 @@ def _visits(request: Request) -> dict[tuple[str, str], str]:
     from cmburden.onboard.phenotypes import adni_sessions
 
     read = sessions(request.lesions) if request.lesions is not None else {}
-    return {**adni_sessions(downloads.tables(request)), **read}
+    return {**downloads.sessions_of_tables(request, adni_sessions), **read}
 
 
 def label(source: Source) -> tuple[str, str | None]:
@@ -57,7 +57,7 @@ def people(request: Request, images: Sequence[Image]) -> list[Person]:
     """Age, sex and diagnosis by ADNI's tables and the archive's own, else by the headers."""
     from cmburden.onboard.phenotypes import adni
 
-    told = adni(downloads.tables(request), images)
+    told = downloads.people_of_tables(request, lambda tables: adni(tables, images))
     return downloads.with_headers(told, images)
 
 

@@ -32,7 +32,7 @@ def find(request: Request) -> Iterator[Source | Passed]:
     """Series of the download; their sessions are those that AIBL's tables name."""
     from cmburden.onboard.phenotypes import aibl_sessions
 
-    visits = aibl_sessions(downloads.tables(request))
+    visits = downloads.sessions_of_tables(request, aibl_sessions)
     yield from downloads.with_sessions(downloads.find(request, person_of), visits)
 
 
@@ -49,7 +49,8 @@ def people(request: Request, images: Sequence[Image]) -> list[Person]:
     """Age, sex, diagnosis and site by AIBL's tables, else by the headers."""
     from cmburden.onboard.phenotypes import aibl
 
-    return downloads.with_headers(aibl(downloads.tables(request), images), images)
+    told = downloads.people_of_tables(request, lambda tables: aibl(tables, images))
+    return downloads.with_headers(told, images)
 
 
 def findings(request: Request, images: Sequence[Image]) -> Told:
