@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import types
 from pathlib import Path
 
 import nibabel as nib
@@ -25,20 +24,6 @@ from cmburden.onboard import convert, dry_run, ida, series, stage, work
 from cmburden.onboard.parts import Finding, Request, Source, Told
 from cmburden.onboard.paths import Onboarded
 from cmburden.onboard.rules import Decision
-
-
-@pytest.fixture(autouse=True)
-def no_truth(monkeypatch) -> list:
-    """A stand-in for the module that writes truth: these tests are of images."""
-    calls: list = []
-
-    def write(told, images, paths, request):
-        calls.append(told)
-        return types.SimpleNamespace(files=(), remarks=(), convention=None)
-
-    stand_in = types.SimpleNamespace(write=write)
-    monkeypatch.setitem(sys.modules, "cmburden.onboard.truth", stand_in)
-    return calls
 
 
 def asked(root: Path, **options) -> Request:
@@ -455,7 +440,7 @@ def test_the_tree_passes_the_bids_validator(tmp_path) -> None:
     assert "NOT_INCLUDED" not in {issue["code"] for issue in issues}
 
 
-def test_only_read_keeps_read_scans_and_their_t1w(tmp_path, monkeypatch, no_truth) -> None:
+def test_only_read_keeps_read_scans_and_their_t1w(tmp_path, monkeypatch) -> None:
     scan(tmp_path, "A1", time="080000")
     scan(tmp_path, "A1", "Axial T2 Star REPEAT", number=9, time="090000")
     scan(tmp_path, "A1", "MPRAGE", number=3)
@@ -481,5 +466,5 @@ def test_a_dry_run_writes_nothing_and_names_nobody(tmp_path) -> None:
     text = "\n".join(lines)
     assert not (tmp_path / "out").exists()
     assert "1  T2*, ADNI -> T2starw" in text and "1  localizer: a localizer" in text
-    assert "12 slices, TE 20, 4.0 mm, SIEMENS" in text
+    assert "12 slices, TE 20, 4 mm, SIEMENS" in text
     assert "A1" not in text and "A2" not in text
