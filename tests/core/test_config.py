@@ -8,7 +8,6 @@ import pytest
 
 from cmburden.core import config
 from cmburden.core.errors import REASONS, CMBurdenError
-from cmburden.core.scan import Scan
 from cmburden.run.begin import plan_for_snakemake
 from cmburden.run.participants import nested
 
@@ -96,17 +95,6 @@ def test_code_reads_every_key():
 )
 def test_what_counts_as_reading_a_key(source, read):
     assert keys_read(source) == read
-
-
-def test_a_retired_setting_runs_nothing_again(tmp_path):
-    """The text that Snakemake compares, as it was before preprocess.use_t1w_mask went."""
-    flow = plan_for_snakemake({"output_dir": str(tmp_path)}, main=False)
-    name = "sub-1_T2starw"
-    flow.scans[name] = Scan(name, "A", "sub-1", None, "T2starw", "GRE", tmp_path, (("sub", "1"),))
-    assert repr(flow.of_scan("preprocess", name)["settings"]) == (
-        "{'max_voxel_mm': [2.5, 7.0], 'use_t1w_mask': False, 'bias_correction': True, "
-        "'min_brain_ml': 700, 'max_brain_ml': 2200, 'min_coverage': 0.6}"
-    )
 
 
 def test_the_order_of_suffixes_is_a_part_of_the_tables_parameter(tmp_path):

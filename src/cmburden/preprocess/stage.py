@@ -1,8 +1,8 @@
 """Stage preprocess: one scan in; brain mask, bias-corrected normalised volume, QC measures out.
 
-The volume keeps the scan's grid (in canonical RAS) and the head. Its median inside the brain mask
-is 1. A skull-stripped scan has its mask in itself (``images.stripped``). The stage rejects an unfit
-scan before the slow stages, and writes the reason into its record.
+The volume keeps the scan's grid (in canonical RAS) and, by default, the head. Its median inside the
+brain mask is 1. A skull-stripped scan has its mask in itself (``images.stripped``). The stage
+rejects an unfit scan before the slow stages, and writes the reason into its record.
 """
 
 from __future__ import annotations
@@ -79,9 +79,13 @@ def _preprocess(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
         check_mask(measures, settings)
         faults.check()
         measures |= intensity_measures(volume.data, corrected, mask, gain)
+    if not settings["keep_head"]:
+        corrected[~mask] = 0
     save_volume(layout.brain_mask(scan), mask, volume.affine, np.uint8)
     save_volume(layout.preproc(scan), corrected, volume.affine, np.float32)
-    _write_sidecars(scan, layout, outline is not None, isinstance(gain, np.ndarray))
+    origin = "deepbet" if outline is None else "the outline of a skull-stripped image"
+    no_head = outline is not None or not settings["keep_head"]
+    _write_sidecars(scan, layout, origin, no_head=no_head, corrected=isinstance(gain, np.ndarray))
     about = _about_skull(scan, outline is not None, settings["bias_correction"], gain)
     warnings = [about, *volume.notes, *faults.warnings()]
     if volume.orientation == "none":
@@ -106,10 +110,12 @@ def _about_skull(
     return f"{text}."
 
 
-def _write_sidecars(scan: Scan, layout: Layout, is_stripped: bool, is_corrected: bool) -> None:
+def _write_sidecars(
+    scan: Scan, layout: Layout, origin: str, *, no_head: bool, corrected: bool
+) -> None:
+    """Write the sidecars of mask and volume; ``origin`` says where the mask comes from."""
     source = "bids:raw:" + _relative_source(scan)
-    corrected = "N4 bias correction, " if is_corrected else ""
-    origin = "the outline of a skull-stripped image" if is_stripped else "deepbet"
+    n4 = "N4 bias correction, " if corrected else ""
     write_json(
         sidecar(layout.brain_mask(scan)),
         {"Type": "Brain", "Sources": [source], "Description": f"Brain mask by {origin}"},
@@ -117,8 +123,8 @@ def _write_sidecars(scan: Scan, layout: Layout, is_stripped: bool, is_corrected:
     write_json(
         sidecar(layout.preproc(scan)),
         {
-            "Description": f"{corrected}scaled to a median of 1 in the brain mask; canonical RAS",
-            "SkullStripped": is_stripped,
+            "Description": f"{n4}scaled to a median of 1 in the brain mask; canonical RAS",
+            "SkullStripped": no_head,
             "Sources": [source],
         },
     )

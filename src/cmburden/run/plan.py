@@ -22,11 +22,6 @@ from cmburden.core.scan import Scan
 from cmburden.core.stages import BUCKET_STAGES, RECORDED_STAGES, version_of
 from cmburden.follow.sessions import with_several
 
-#: Settings that no longer exist: stage -> (place, key, value). No code ever read them, but the
-#: parameters of older output folders contain them. Without them all scans of such a folder would
-#: run again. Snakemake compares the text of a parameter, so that the place matters too.
-RETIRED = {"preprocess": [(1, "use_t1w_mask", False)]}
-
 
 def raise_gc_thresholds() -> None:
     """Raise the garbage collector's thresholds for the rest of the process.
@@ -183,10 +178,8 @@ class Plan:
     def _stage(self, stage: str) -> dict:
         # Neither the device nor the model's folder changes a result. The contract's checksum
         # identifies the model.
-        settings = [(k, v) for k, v in self.config[stage].items() if k not in ("device", "model")]
-        for place, key, value in RETIRED.get(stage, ()):
-            settings.insert(place, (key, value))
-        return {"stage": stage, "version": version_of(stage), "settings": dict(settings)}
+        settings = {k: v for k, v in self.config[stage].items() if k not in ("device", "model")}
+        return {"stage": stage, "version": version_of(stage), "settings": settings}
 
 
 def _checksum(path: Path) -> str | None:
