@@ -225,6 +225,7 @@ def test_sidecars_describe_every_column(done):
         assert set(pq.read_schema(done.layout.table(name)).names) <= set(described)
 
 
+@pytest.mark.slow
 def test_unfinished_run_is_recorded_not_raised(small):
     scan_id = small.scans[1]["scan_id"]
     small.layout.record("detect", scan_id).unlink()
@@ -241,6 +242,7 @@ def test_unfinished_run_is_recorded_not_raised(small):
     assert set(scans["reason"].dropna()) <= set(REASONS)
 
 
+@pytest.mark.slow
 def test_missing_shard_is_no_zero(small):
     bucket = small.scans[0]["bucket"]
     small.layout.bucket("verify", bucket).unlink()
@@ -250,6 +252,7 @@ def test_missing_shard_is_no_zero(small):
     assert scans.loc[small.scans[0]["scan_id"], "n_cmb"] is pd.NA
 
 
+@pytest.mark.slow
 def test_a_shard_made_again_without_the_scan_is_no_zero(small):
     scan_id = next(c["scan_id"] for c in small.candidates if c["label"] == "definite")
     record = small.layout.record("verify", scan_id)
@@ -263,6 +266,7 @@ def test_a_shard_made_again_without_the_scan_is_no_zero(small):
     assert scans.loc[scan_id, "n_cmb"] is pd.NA
 
 
+@pytest.mark.slow
 def test_too_many_failures_fail_after_the_tables_exist(small):
     small.config["aggregate"]["max_failed_fraction"] = 0.1
     aggregate.run(small.layout, small.bids_dir, small.config)
@@ -286,6 +290,7 @@ def test_a_cohort_of_crashes_is_a_fault_of_the_machine(small):
     aggregate.check_failed_fraction(small.layout, small.config)
 
 
+@pytest.mark.slow
 def test_the_next_run_makes_those_anew_whose_record_is_torn(small):
     gone, torn = small.scans[1]["scan_id"], small.scans[2]["scan_id"]
     small.layout.record("detect", gone).unlink()

@@ -16,6 +16,8 @@ from cmburden.report import stage as report
 from cmburden.space.regions import REGIONS
 from cmburden.verify.stage import without_side
 
+pytestmark = pytest.mark.slow
+
 SIDES = "Its header has no orientation: left and right may be swapped."
 SIDECAR = "No sidecar: echo time and field strength are unknown."
 

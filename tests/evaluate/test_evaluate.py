@@ -350,6 +350,7 @@ def test_command_prints_the_seeds_table(counted, capsys):
     assert "balanced accuracy" in said and "evaluation.md" in said
 
 
+@pytest.mark.slow
 def test_coordinates_are_asked_of_the_images_unless_they_are_trusted(counted, monkeypatch):
     derivatives, truth, out = counted
 

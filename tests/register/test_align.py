@@ -47,6 +47,7 @@ def test_through_the_t1w_is_the_way_there(scan, masks, tmp_path):
     assert np.linalg.norm(at - expected, axis=1).max() < 1.0
 
 
+@pytest.mark.slow
 def test_a_t1w_of_another_head_is_refused(scan, masks, tmp_path):
     tissues, affine = template.tissues(2.0)
     # A brain of 60 % of the width: no rigid motion lays one on the other.

@@ -17,6 +17,8 @@ from cmburden.report import changes as report_changes
 from cmburden.report import stage as report
 from cmburden.report.tables import ReportTables
 
+pytestmark = pytest.mark.slow
+
 NAME = "sub-OATS007"
 SCANS = [f"{NAME}_ses-{k}_swi" for k in (1, 2)]
 #: Found in the first, in the second, p where not found, in view.

@@ -14,6 +14,8 @@ from cmburden.report import stage as report
 from cmburden.report.tables import ReportTables
 from cmburden.review import store
 
+pytestmark = pytest.mark.slow
+
 
 def decide(decisions: store.Store, row: dict, **more) -> None:
     place = {f"{axis}_mm": row.get(f"{axis}_mm") for axis in "xyz"}

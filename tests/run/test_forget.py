@@ -25,6 +25,8 @@ from cmburden.review import store
 from cmburden.run import cli
 from cmburden.run.traces import Traces
 
+pytestmark = pytest.mark.slow
+
 #: The participant with two sessions, and one whose id only begins alike.
 GONE, ALIKE = "sub-OATS007", "sub-OATS0071"
 

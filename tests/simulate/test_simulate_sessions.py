@@ -15,6 +15,8 @@ from cmburden.simulate import anatomy as an
 from cmburden.simulate import courses as lo
 from cmburden.simulate.sources import Findings
 
+pytestmark = pytest.mark.slow
+
 COARSE = dataclasses.replace(aq.PRESETS["OATS"], voxel_mm=(2.5, 2.5, 5.0))
 
 

@@ -40,6 +40,7 @@ def test_tissues_at_known_places():
     assert outside.tolist() == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_nilearns_own_grids():
     grey, white, affine = template.grey_and_white(2)
     assert voxel_sizes(affine) == pytest.approx([2.0] * 3)

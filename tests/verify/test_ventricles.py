@@ -10,6 +10,8 @@ from cmburden.space.transform import Transform
 from cmburden.verify import ventricles
 from cmburden.verify.place import ventricle_distance
 
+pytestmark = pytest.mark.slow
+
 IDENTITY = Transform(np.eye(3), np.zeros(3))
 WIDER_MM = 6.0
 
