@@ -6,10 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from onboard import invented
 
+from cmburden.images import conventions
 from cmburden.onboard.paths import Onboarded
 from cmburden.run import cli
 
@@ -111,3 +113,33 @@ def test_tables_that_merely_lie_in_the_download_stop_nothing(download, tmp_path,
     assert "warning: PTDEMOG.csv, PTDEMOG_old.csv: which of" in capsys.readouterr().err
     assert cli.main([*words, "--tables", *map(str, tables)]) == 2
     assert "PTDEMOG.csv, PTDEMOG_old.csv: which of" in capsys.readouterr().err
+
+
+#: The places of F1 and its twins: one table in four conventions, of which the images tell.
+TWINS = {
+    "ras": ("6.9 46.5 -20.8 ", "6.9 40.9 -11.9 ", "6.9 35.3 -2.9 ", "6.9 29.7 6.0 "),
+    "lps": ("-6.9 -46.5 -20.8 ", "-6.9 -40.9 -11.9 ", "-6.9 -35.3 -2.9 ", "-6.9 -29.7 6.0 "),
+    "voxel0": ("30 41 2 ", "30 39 4 ", "30 37 6 ", "30 35 8 "),
+    "voxel1": ("31 42 3 ", "31 40 5 ", "31 38 7 ", "31 36 9 "),
+}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_the_images_tell_in_which_coordinates_the_table_is(download, tmp_path, monkeypatch, name):
+    """Four points of two people are few: the bounds are lowered for them."""
+    few = conventions.Bounds(points=4, people=1, chance=0.05, level=0.13)
+    monkeypatch.setattr(conventions, "BOUNDS", few)
+    table = tmp_path / "MAYOADIRL_MRI_MCH_01Jan2026.csv"
+    text = (download / table.name).read_text(encoding="utf-8")
+    for known, place in zip(TWINS["ras"], TWINS[name], strict=True):
+        text = text.replace(known, place)
+    table.write_text(text, encoding="utf-8")
+    words = ["onboard", "adni", str(download / "ADNI"), str(tmp_path / "out")]
+    assert cli.main([*words, "--lesions", str(table)]) == 0
+    paths = Onboarded(tmp_path / "out")
+    assert json.loads(paths.record.read_text())["truth"]["convention"] == name
+    truth = pd.read_csv(paths.truth, sep="\t").dropna(subset=["x_mm"])
+    wanted = [[float(part) for part in place.split()] for place in TWINS["ras"]]
+    got = truth[["x_mm", "y_mm", "z_mm"]].sort_values("z_mm").to_numpy(float)
+    # The table has tenths of a millimetre, or whole voxels.
+    assert np.abs(got - wanted).max() <= 0.1
