@@ -8,11 +8,10 @@ STAMP := .venv/.installed
 DEV := .venv/.installed-dev
 
 # Quick tests run side by side, a process a core with one thread each. Whole runs, SLURM and the
-# browser use several cores themselves and wait for the disk between: two files of them at a time.
+# browser use all cores of the machine themselves, so that they run one after the other.
 QUICK := -m "not slow and not browser and not endurance"
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK) \
 	-n logical --maxprocesses 8 --dist worksteal
-TWO_AT_A_TIME := $(BIN)/python -m pytest -m "slow or browser" -n 2 --dist loadgroup
 
 .PHONY: install dev demo quick test slurm-faults acknowledged lint lock evaluation tuning scale
 install: $(STAMP)
@@ -48,7 +47,7 @@ quick: dev
 # sees nothing of the jobs of Snakemake that most slow tests start.
 test: dev
 	$(SIDE_BY_SIDE) --cov --cov-report=term
-	$(TWO_AT_A_TIME)
+	$(BIN)/python -m pytest -m "slow or browser"
 
 # A cancelled job and a lost node on a real SLURM: five minutes (docs/scale.md).
 slurm-faults: dev
