@@ -15,16 +15,9 @@ from cmburden.images import conventions
 from cmburden.onboard import mch, truth
 from cmburden.onboard.folds import rows as fold_rows
 from cmburden.onboard.parts import Count, Finding, Told
+from cmburden.onboard.paths import Onboarded
 
 A, C = "sub-ADNI002S9001_ses-M000_T2starw", "sub-ADNI002S9003_ses-M012_run-2_T2starw"
-
-
-class Paths:
-    """Stands for `onboard.paths.Onboarded`."""
-
-    def __init__(self, out):
-        self.truth, self.counts_truth = out / "truth.tsv", out / "counts_truth.tsv"
-        self.folds, self.read_scans = out / "folds.tsv", out / "read_scans.txt"
 
 
 @pytest.fixture
@@ -71,7 +64,7 @@ def f1_written(tmp_path, replace=(), **fields):
     path.write_text(text)
     images, asked = in_tree(tmp_path), request(tmp_path, **fields)
     told = mch.findings(path, images, asked)
-    return truth.write(told, images, Paths(tmp_path), asked)
+    return truth.write(told, images, Onboarded(tmp_path), asked)
 
 
 _RAS = ("6.9 46.5 -20.8 ", "6.9 40.9 -11.9 ", "6.9 35.3 -2.9 ", "20.0 50.0 10.0 ", "6.9 29.7 6.0 ")
@@ -120,7 +113,7 @@ def test_the_order_of_rows_changes_no_byte_and_double_rows_count_once(tmp_path):
     images, asked = in_tree(tmp_path), request(tmp_path)
     told = mch.findings(f1_table(tmp_path), images, asked)
     back = Told((*told.findings[::-1], told.findings[0]))
-    written = truth.write(back, images[::-1], Paths(tmp_path), asked)
+    written = truth.write(back, images[::-1], Onboarded(tmp_path), asked)
     assert [(tmp_path / name).read_bytes() for name in names] == first
     assert written.numbers["rows that stood twice"] == 1
 
@@ -159,10 +152,10 @@ def test_a_place_far_from_any_signal_stops_when_no_scan_is_left(tmp_path):
         told = Told((Finding(one.scan_id, "microbleed", place, where="t.csv, line 2"),))
         asked = request(tmp_path, "dicom", coordinates="ras")
         if place == near:
-            assert truth.write(told, [one], Paths(tmp_path), asked).numbers["microbleed"] == 1
+            assert truth.write(told, [one], Onboarded(tmp_path), asked).numbers["microbleed"] == 1
         else:
             with pytest.raises(CMBurdenError, match=r"line 2: \(32, 20, 15\).*more than 6 mm"):
-                truth.write(told, [one], Paths(tmp_path), asked)
+                truth.write(told, [one], Onboarded(tmp_path), asked)
 
 
 def test_a_convention_that_the_cohort_states_is_used(tmp_path):
@@ -173,7 +166,7 @@ def test_a_convention_that_the_cohort_states_is_used(tmp_path):
     nib.Nifti1Image(np.full((32, 40, 20), 100, np.float32), affine).to_filename(one.path)
     finding = Finding(one.scan_id, "microbleed", (10, 12, 7), radius_mm=2.5)
     told = Told((finding, finding), convention="voxel1")
-    written = truth.write(told, [one], Paths(tmp_path), request(tmp_path, "csiro"))
+    written = truth.write(told, [one], Onboarded(tmp_path), request(tmp_path, "csiro"))
     rows = read(tmp_path / "truth.tsv")
     assert written.convention == "voxel1" and len(rows) == 1
     place = rows[["x_mm", "y_mm", "z_mm"]].to_numpy(float)[0]
@@ -186,7 +179,7 @@ def test_counts_have_a_table_and_a_file_of_an_earlier_run_goes(tmp_path):
     for name in ("truth.tsv", "readers_truth.tsv"):
         (tmp_path / name).write_text("old")
     told = Told(counts=(Count(images[1].scan_id, 0), Count(images[0].scan_id, 2, 2, 0)))
-    written = truth.write(told, images, Paths(tmp_path), request(tmp_path, "a4"))
+    written = truth.write(told, images, Onboarded(tmp_path), request(tmp_path, "a4"))
     rows = pd.read_csv(tmp_path / "counts_truth.tsv", sep="\t")
     assert list(rows) == COUNTS_TRUTH.names
     assert rows["scan_id"].tolist() == [images[0].scan_id, images[1].scan_id]
@@ -205,7 +198,7 @@ def test_several_readers_give_one_truth_and_keep_their_own(tmp_path):
         ("eve", "none", None),
     ]
     told = Told(tuple(Finding(one.scan_id, kind, at, reader=who) for who, kind, at in marks))
-    written = truth.write(told, [one], Paths(tmp_path), request(tmp_path, coordinates="ras"))
+    written = truth.write(told, [one], Onboarded(tmp_path), request(tmp_path, coordinates="ras"))
     rows = read(tmp_path / "truth.tsv")
     assert rows["kind"].tolist() == ["faint", "microbleed"]
     assert rows["x_mm"].astype(float).tolist() == [16.0, 21.0]

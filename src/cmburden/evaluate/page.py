@@ -10,7 +10,14 @@ from typing import Any
 from cmburden.core.markdown import table as markdown_table
 from cmburden.core.truth_origin import READERS, SIMULATED, UNSTATED
 from cmburden.evaluate.measures import levels_of
-from cmburden.evaluate.sections import by_reader, by_scanner
+from cmburden.evaluate.sections import (
+    COUNT_COLUMNS,
+    PREVALENCE_COLUMNS,
+    SCAN_COLUMNS,
+    by_reader,
+    by_scanner,
+    strata_table,
+)
 from cmburden.evaluate.texts import estimate_text, scans_read
 from cmburden.evaluate.texts import number as _number
 
@@ -69,27 +76,10 @@ _LESION_COLUMNS = {
     "fp_per_scan": "false positives per scan",
     "fp_per_scan_without_microbleeds": "per scan without microbleeds",
 }
-_SCAN_COLUMNS = {
-    "scans": "scans",
-    "with_microbleeds": "with microbleeds",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "auc": "AUC",
-    "weighted_kappa": "weighted kappa of bins",
-}
 _COUNT_COLUMNS = {
-    "scans": "scans",
-    "icc_2_1": "ICC(2,1)",
-    "mean_absolute_error": "mean absolute error",
-    "log1p_bias": "bias of log(1+n)",
+    **COUNT_COLUMNS,
     "log1p_lower": "lower limit",
     "log1p_upper": "upper limit",
-}
-_PREVALENCE_COLUMNS = {
-    "scans": "scans",
-    "true": "true",
-    "apparent": "apparent",
-    "corrected": "corrected",
 }
 _ABLATION_HEADER = (
     "score",
@@ -136,12 +126,12 @@ def markdown(result: dict[str, Any]) -> str:
         seed_table(result),
         _APART[origin_of(result)],
         "## Scans",
-        _strata(result["scan"], _SCAN_COLUMNS),
+        strata_table(result["scan"], SCAN_COLUMNS),
         "## Counts",
-        _strata(result["count"], _COUNT_COLUMNS),
+        strata_table(result["count"], _COUNT_COLUMNS),
         pictures["counts"],
         "## Prevalence of scans with a microbleed",
-        _strata(result["prevalence"], _PREVALENCE_COLUMNS),
+        strata_table(result["prevalence"], PREVALENCE_COLUMNS),
         *_mimics(result["mimics"], result["lesion"]["all"]),
         *by_scanner(result.get("scanner") or {}),
         *by_reader(result.get("readers")),
@@ -238,7 +228,7 @@ def _lesions(result: dict[str, Any], pictures: dict[str, str]) -> list[str]:
     strata = {stratum: stages["final"] for stratum, stages in result["froc_strata"].items()}
     return [
         "## Lesions",
-        _strata(result["lesion"], _LESION_COLUMNS),
+        strata_table(result["lesion"], _LESION_COLUMNS),
         _froc(result["froc"], "FROC: sensitivity at"),
         pictures["froc"],
         _froc(strata, "FROC of the calibrated probability: sensitivity at"),
@@ -246,13 +236,6 @@ def _lesions(result: dict[str, Any], pictures: dict[str, str]) -> list[str]:
         *_parts(result["lesion_parts"]),
         pictures["sensitivity"],
     ]
-
-
-def _strata(content: dict[str, Any], columns: dict[str, str]) -> str:
-    rows = [
-        [name, *(estimate_text(entry[key]) for key in columns)] for name, entry in content.items()
-    ]
-    return markdown_table(["", *columns.values()], rows)
 
 
 def _froc(froc: dict[str, Any], title: str) -> str:

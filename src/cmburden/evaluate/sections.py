@@ -27,7 +27,7 @@ _PAIR_HEADER = (
     "weighted kappa of bins",
     "ICC(2,1)",
 )
-_SCAN_COLUMNS = {
+SCAN_COLUMNS = {
     "scans": "scans",
     "with_microbleeds": "with microbleeds",
     "sensitivity": "sensitivity",
@@ -35,13 +35,13 @@ _SCAN_COLUMNS = {
     "auc": "AUC",
     "weighted_kappa": "weighted kappa of bins",
 }
-_COUNT_COLUMNS = {
+COUNT_COLUMNS = {
     "scans": "scans",
     "icc_2_1": "ICC(2,1)",
     "mean_absolute_error": "mean absolute error",
     "log1p_bias": "bias of log(1+n)",
 }
-_PREVALENCE_COLUMNS = {
+PREVALENCE_COLUMNS = {
     "scans": "scans",
     "true": "true",
     "apparent": "apparent",
@@ -99,7 +99,7 @@ def _names(names: list[str]) -> str:
 
 def counts_table(result: dict[str, Any]) -> str:
     """Presence by stratum: the table that the command prints."""
-    return _strata(result["scan"], _SCAN_COLUMNS)
+    return strata_table(result["scan"], SCAN_COLUMNS)
 
 
 def counts_page(result: dict[str, Any]) -> str:
@@ -114,18 +114,19 @@ def counts_page(result: dict[str, Any]) -> str:
         "## Scans",
         counts_table(result),
         "## Counts",
-        _strata(result["count"], _COUNT_COLUMNS),
-        *([_strata(by_place, _COUNT_COLUMNS)] if by_place else []),
+        strata_table(result["count"], COUNT_COLUMNS),
+        *([strata_table(by_place, COUNT_COLUMNS)] if by_place else []),
         "![Predicted against true count of each scan](counts.png)",
         "## Prevalence of scans with a microbleed",
-        _strata(result["prevalence"], _PREVALENCE_COLUMNS),
+        strata_table(result["prevalence"], PREVALENCE_COLUMNS),
         "## Conventions",
         "\n".join(f"- {name}: {text}." for name, text in result["conventions"].items()),
     ]
     return "\n\n".join(blocks) + "\n"
 
 
-def _strata(content: dict[str, Any], columns: dict[str, str]) -> str:
+def strata_table(content: dict[str, Any], columns: dict[str, str]) -> str:
+    """A Markdown table, a row a stratum; ``columns``: key of its entry -> heading."""
     rows = [
         [name, *(estimate_text(entry[key]) for key in columns)] for name, entry in content.items()
     ]

@@ -173,12 +173,21 @@ def _best_echo(echoes: Sequence[ChosenScan], within_ms: Sequence[float]) -> Chos
 
     def rank(scan: ChosenScan) -> tuple[bool, float, int, str]:
         seconds, _ = echo_time(scan.sidecar.fields.get("EchoTime"))
-        inside = seconds is not None and within_ms[0] <= seconds * 1000 <= within_ms[1]
-        echo = scan.image.echo or ""
-        order = int(echo) if echo.isdecimal() else 0
-        return inside, seconds if seconds is not None else -1.0, order, scan.image.scan_id
+        return echo_rank(seconds, scan.image.echo, scan.image.scan_id, within_ms)
 
     return max(echoes, key=rank)
+
+
+def echo_rank(
+    seconds: float | None, echo: str | None, scan_id: str, within_ms: Sequence[float]
+) -> tuple[bool, float, int, str]:
+    """Sort key of an echo of a scan: the greatest is searched.
+
+    ``seconds`` is the time of echo, ``echo`` the entity of the name.
+    """
+    inside = seconds is not None and within_ms[0] <= seconds * 1000 <= within_ms[1]
+    order = int(echo) if echo and echo.isdecimal() else 0
+    return inside, seconds if seconds is not None else -1.0, order, scan_id
 
 
 def _nearest_session(t1w: Iterable[BidsFile], image: BidsFile) -> BidsFile | None:

@@ -66,7 +66,7 @@ class BidsFile:
     @property
     def stem(self) -> str:
         """Name of the file without ending."""
-        return _NIFTI.sub("", self.path.rsplit("/", 1)[-1])
+        return without_ending(self.path.rsplit("/", 1)[-1])
 
     def entity(self, key: str) -> str | None:
         return dict(self.entities).get(key)
@@ -109,6 +109,15 @@ def is_nifti(name: str) -> bool:
     return _NIFTI.search(name) is not None
 
 
+def without_ending(name: str) -> str:
+    """``name`` without .nii or .nii.gz.
+
+    >>> without_ending("901_T0.SWI.NII"), without_ending("notes.txt")
+    ('901_T0.SWI', 'notes.txt')
+    """
+    return _NIFTI.sub("", name)
+
+
 def wrong_label(folder: str) -> str | None:
     """Why the name of a participant's folder holds no usable label; None if it does.
 
@@ -134,7 +143,7 @@ def wrong_label(folder: str) -> str | None:
 def parse_image(path: str, folder: str) -> BidsFile | Rejection:
     """The image at ``path`` in the participant's ``folder`` by its name, or why it is refused."""
     name = path.rsplit("/", 1)[-1]
-    stem = _NIFTI.sub("", name)
+    stem = without_ending(name)
     sessions = [part for part in path.split("/")[1:-1] if part.startswith("ses-")]
     in_session = sessions[0].removeprefix("ses-") if sessions else None
 

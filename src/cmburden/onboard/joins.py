@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from cmburden.core import config
 from cmburden.core.foreign import UnreadableFile, read_json_object
+from cmburden.index.choose import echo_rank
 from cmburden.index.values import echo_time
 from cmburden.onboard.days import day_of
 from cmburden.onboard.parts import Image, Source
@@ -128,14 +129,11 @@ def entities(image: Image) -> dict[str, str]:
 
 
 def _best_echo(echoes: Sequence[Image], within_ms: Sequence[float]) -> Image:
-    """The echo that the index chooses: the longest in the range, else the longest or last one."""
+    """The echo that the index chooses."""
 
     def rank(image: Image) -> tuple[bool, float, int, str]:
         seconds = _echo_time_s(image) if len(echoes) > 1 else None
-        inside = seconds is not None and within_ms[0] <= seconds * 1000 <= within_ms[1]
-        echo = entities(image).get("echo", "")
-        number = int(echo) if echo.isdecimal() else 0
-        return inside, -1.0 if seconds is None else seconds, number, image.scan_id
+        return echo_rank(seconds, entities(image).get("echo"), image.scan_id, within_ms)
 
     return max(echoes, key=rank)
 

@@ -16,13 +16,13 @@ from cmburden.core.errors import CMBurdenError, ScanError
 from cmburden.core.foreign import printable
 from cmburden.images.label_images import components_of, other_grid
 from cmburden.images.volume import load_label_values
+from cmburden.index.names import is_nifti, without_ending
 from cmburden.onboard.parts import Finding, Image, Told
 
 #: Coordinates of the findings of masks.
 CONVENTION = "ras"
 #: Values that a sentence lists.
 _MOST_LISTED = 5
-_NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 #: Words at the end of a mask's name that are not of its scan.
 _OF_THE_MASK = re.compile(
     r"([_.-](label|desc|space)-[A-Za-z0-9]+|[_.-](mask|dseg|seg|label|labels|cmb|cmbs|mb))+$",
@@ -45,7 +45,7 @@ def findings_of(mask: Path, image: Image, where: str, reader: str | None = None)
     UnusableMask
         Where the mask cannot be read, has another grid, or holds other values than two.
     """
-    segmented = _NIFTI.sub("", mask.name).lower().endswith("_dseg")
+    segmented = without_ending(mask.name).lower().endswith("_dseg")
     try:
         values, affine = load_label_values(mask)
     except ScanError as error:
@@ -109,7 +109,7 @@ def told_of_folder(folder: Path, images: Sequence[Image]) -> Told:
     CMBurdenError
         Where the folder holds no NIfTI file.
     """
-    files = sorted(path for path in folder.rglob("*") if _NIFTI.search(path.name))
+    files = sorted(path for path in folder.rglob("*") if is_nifti(path.name))
     if not files:
         raise CMBurdenError(f"{folder}: holds no NIfTI file; name the folder of the masks")
     findings: list[Finding] = []
@@ -140,10 +140,10 @@ def told_of_folder(folder: Path, images: Sequence[Image]) -> Told:
 
 def images_of(mask: Path, images: Sequence[Image]) -> list[Image]:
     """Those of ``images`` that a mask may be of by its name."""
-    name = _NIFTI.sub("", mask.name)
+    name = without_ending(mask.name)
     begins: dict[int, list[Image]] = {}
     for image in images:
-        known = {image.scan_id, *(_NIFTI.sub("", file.name) for file in image.source.files)}
+        known = {image.scan_id, *(without_ending(file.name) for file in image.source.files)}
         longest = max((len(one) for one in known if _begins(name, one)), default=0)
         if longest:
             begins.setdefault(longest, []).append(image)

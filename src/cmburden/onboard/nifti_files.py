@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cmburden.core.foreign import printable
+from cmburden.index.names import is_nifti, without_ending
 from cmburden.onboard.parts import Image, Passed, Source
 
-NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 #: Field of the sidecars that are written: where an echo time is from that no file tells.
 FROM_PROTOCOL = {"AcquisitionParametersSource": "the study's published protocol, not the file"}
 
@@ -19,7 +18,7 @@ def files_of(roots: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     for root in roots:
         paths = [root] if root.is_file() else sorted(root.rglob("*"))
         for path in paths:
-            if NIFTI.search(path.name) and not path.name.startswith("."):
+            if is_nifti(path.name) and not path.name.startswith("."):
                 shown = path.name if path == root else str(path.relative_to(root))
                 yield path, printable(shown)
 
@@ -30,7 +29,7 @@ def stem(path: Path) -> str:
     >>> stem(Path("01.nii.gz")), stem(Path("901_T0.SWI.NII"))
     ('01', '901_T0.SWI')
     """
-    return NIFTI.sub("", path.name)
+    return without_ending(path.name)
 
 
 def once(rows: Iterable[Source | Passed]) -> Iterator[Source | Passed]:

@@ -6,7 +6,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from cmburden.core.tables import COUNTS_TRUTH, FOLDS, RADIUS_MM, READERS_TRUTH, 
 from cmburden.images import conventions
 from cmburden.onboard import folds, readers
 from cmburden.onboard.parts import Finding, Image, Request, Told
+from cmburden.onboard.paths import Onboarded
 from cmburden.onboard.readers import Mark
 from cmburden.onboard.sheets import stop
 
@@ -33,19 +34,6 @@ _ENOUGH = 10
 _KINDS = ("microbleed", "faint", "none")
 #: Decimals of coordinates and radii, mm.
 _DECIMALS = 3
-
-
-class Places(Protocol):
-    """Where an onboarding writes (``onboard.paths.Onboarded``)."""
-
-    @property
-    def truth(self) -> Path: ...
-    @property
-    def counts_truth(self) -> Path: ...
-    @property
-    def folds(self) -> Path: ...
-    @property
-    def read_scans(self) -> Path: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +63,7 @@ class Written:
     remarks: tuple[str, ...]
 
 
-def write(told: Told, images: Sequence[Image], paths: Places, request: Request) -> Written:
+def write(told: Told, images: Sequence[Image], paths: Onboarded, request: Request) -> Written:
     """Write what the readers' tables say of ``images``; equal input gives equal bytes.
 
     A scan with a place outside of it is left out whole: otherwise it would be one without that
@@ -96,9 +84,7 @@ def write(told: Told, images: Sequence[Image], paths: Places, request: Request) 
     ids = _Ids(by_id, request.cohort)
     files = [
         _write_table(TRUTH, paths.truth, ids.rows(truth)),
-        _write_table(
-            READERS_TRUTH, readers_truth(paths), ids.readers_rows(kept) if several else []
-        ),
+        _write_table(READERS_TRUTH, paths.readers_truth, ids.readers_rows(kept) if several else []),
         _write_table(COUNTS_TRUTH, paths.counts_truth, ids.counts(told)),
         _write_table(FOLDS, paths.folds, folds.rows(request.cohort, images)),
         _write_text(paths.read_scans, read),
@@ -131,11 +117,6 @@ def _in_mm(
 
 def _of_verdict(verdict: conventions.Verdict | None) -> tuple[str, ...]:
     return (verdict.sentence, *verdict.unread) if verdict else ()
-
-
-def readers_truth(paths: Places) -> Path:
-    """Table of each reader's own lesions, beside the truth."""
-    return paths.truth.with_name("readers_truth.tsv")
 
 
 def _reader(finding: Finding) -> str:

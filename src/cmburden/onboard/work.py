@@ -7,7 +7,6 @@ exists when its images are complete: it is made under another name and renamed.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ from typing import Any
 
 from cmburden.core.errors import CMBurdenError, sentence, short_text
 from cmburden.core.files import read_json
+from cmburden.core.keys import hash_of
 from cmburden.onboard import convert
 from cmburden.onboard.convert import Conversion, Made
 from cmburden.onboard.names import Labelled
@@ -86,8 +86,7 @@ def convert_all(
 def key_of(source: Source) -> str:
     """Name of the source's folder, the same in every run."""
     kind = [source.header.get("ImageType"), source.header.get("Part")] if source.uid else []
-    text = json.dumps([source.uid or source.place, kind], default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    return hash_of(source.uid or source.place, kind)[:24]
 
 
 def signature(one: Labelled, *, link: bool) -> dict[str, Any]:
@@ -101,11 +100,10 @@ def signature(one: Labelled, *, link: bool) -> dict[str, Any]:
         dict(one.source.fixed.sidecar),
         str(one.source.files[0].absolute()) if link else "",
     ]
-    content = json.dumps([sizes, fixed], sort_keys=True, default=str)
     return {
         "uid": one.source.uid,
         "n_files": len(status),
-        "sizes": hashlib.sha256(content.encode()).hexdigest(),
+        "sizes": hash_of(sizes, fixed),
         "suffix": one.decision.suffix,
         "part": one.decision.part,
         "version": VERSION,

@@ -6,7 +6,9 @@ The simulator is imported by :func:`main` alone: ``cmburden simulate --help`` an
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cmburden.simulate.acquisition import PRESETS, RANDOM
 
@@ -74,4 +76,49 @@ def main(args: argparse.Namespace) -> int:
         tracks = bleeds[["participant_id", "track_id"]].drop_duplicates()
         number = f"{len(tracks)} microbleeds followed"
     print(f"{args.out}: {truth['scan_id'].nunique()} scans, {number}")
+    return 0
+
+
+def simulate_as(
+    prog: str,
+    presets: list[str],
+    participants: int,
+    write: Callable[..., list[dict[str, Any]]],
+    arguments: list[str] | None,
+) -> int:
+    """Command of a simulator that is no ``cmburden simulate``: ``write`` makes a participant.
+
+    ``write`` takes the plan and the BIDS folder, and returns rows of the truth. 60 % have
+    microbleeds, nobody has a T1w. ``participants`` of each preset are the default.
+    """
+    from cmburden.core import tables
+    from cmburden.simulate import cohort
+
+    parser = argparse.ArgumentParser(prog=prog)
+    parser.add_argument("out", type=Path, help="new BIDS folder; the truth goes beside it")
+    parser.add_argument("--anatomy", type=Path, help="folder of label maps; none: MNI152 template")
+    parser.add_argument("--people", help="label maps to use, first-last from 1")
+    parser.add_argument(
+        "--participants",
+        type=int,
+        default=participants,
+        help=f"of a preset (default {participants})",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
+    args = parser.parse_args(arguments)
+    plans = cohort.prepared(
+        args.out,
+        presets,
+        args.participants,
+        args.seed,
+        anatomy=args.anatomy,
+        people=args.people,
+        positive_share=0.6,
+        t1w_share=0.0,
+    )
+    work = [(plan, args.out) for plan in plans]
+    truth = cohort.write_all(write, work, args.out, tables.TRUTH, args.jobs)
+    bleeds = truth[truth["kind"] == "microbleed"]
+    print(f"{args.out}: {truth['scan_id'].nunique()} scans, {len(bleeds)} microbleeds")
     return 0

@@ -12,7 +12,6 @@ veins, shading, noise.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,10 @@ import numpy as np
 from scipy import ndimage
 from skimage.measure import block_reduce
 
-from cmburden.core import tables
 from cmburden.core.errors import exit_code
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
-from cmburden.simulate import cohort, reader, sources
+from cmburden.simulate import cohort, command, reader, sources
 from cmburden.simulate.scan import Simulated
 from cmburden.simulate.sources import Source
 
@@ -350,29 +348,9 @@ def _shading(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
 
 def main(arguments: list[str] | None = None) -> int:
     """``python -m cmburden.simulate.plain OUT [--participants N] [--anatomy FOLDER]``."""
-    parser = argparse.ArgumentParser(prog="python -m cmburden.simulate.plain")
-    parser.add_argument("out", type=Path, help="new BIDS folder; the truth goes beside it")
-    parser.add_argument("--anatomy", type=Path, help="folder of label maps; none: MNI152 template")
-    parser.add_argument("--people", help="label maps to use, first-last from 1")
-    parser.add_argument("--participants", type=int, default=4, help="a preset (default 4)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2)
-    args = parser.parse_args(arguments)
-    plans = cohort.prepared(
-        args.out,
-        list(aq.PRESETS),
-        args.participants,
-        args.seed,
-        anatomy=args.anatomy,
-        people=args.people,
-        positive_share=0.6,
-        t1w_share=0.0,
+    return command.simulate_as(
+        "python -m cmburden.simulate.plain", list(aq.PRESETS), 4, write_participant, arguments
     )
-    work = [(plan, args.out) for plan in plans]
-    truth = cohort.write_all(write_participant, work, args.out, tables.TRUTH, args.jobs)
-    bleeds = truth[truth["kind"] == "microbleed"]
-    print(f"{args.out}: {truth['scan_id'].nunique()} scans, {len(bleeds)} microbleeds")
-    return 0
 
 
 if __name__ == "__main__":

@@ -8,13 +8,11 @@ slices. The truth goes beside BIDS.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
-from cmburden.core import tables
 from cmburden.core.errors import exit_code
-from cmburden.simulate import cohort
+from cmburden.simulate import cohort, command
 from cmburden.simulate.acquisition import Acquisition
 from cmburden.simulate.cohort import ParticipantPlan
 
@@ -39,29 +37,13 @@ def write_participant(plan: ParticipantPlan, root: Path) -> list[dict[str, Any]]
 
 def main(arguments: list[str] | None = None) -> int:
     """``python -m cmburden.studies.unseen_acquisition BIDS [--anatomy FOLDER]``."""
-    parser = argparse.ArgumentParser(prog="python -m cmburden.studies.unseen_acquisition")
-    parser.add_argument("out", type=Path, help="new BIDS folder; the truth goes beside it")
-    parser.add_argument("--anatomy", type=Path, help="folder of label maps; none: MNI152 template")
-    parser.add_argument("--people", help="label maps to use, first-last from 1")
-    parser.add_argument("--participants", type=int, default=24)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2)
-    args = parser.parse_args(arguments)
-    plans = cohort.prepared(
-        args.out,
+    return command.simulate_as(
+        "python -m cmburden.studies.unseen_acquisition",
         [UNSEEN.name],
-        args.participants,
-        args.seed,
-        anatomy=args.anatomy,
-        people=args.people,
-        positive_share=0.6,
-        t1w_share=0.0,
+        24,
+        write_participant,
+        arguments,
     )
-    work = [(plan, args.out) for plan in plans]
-    truth = cohort.write_all(write_participant, work, args.out, tables.TRUTH, args.jobs)
-    bleeds = truth[truth["kind"] == "microbleed"]
-    print(f"{args.out}: {truth['scan_id'].nunique()} scans, {len(bleeds)} microbleeds")
-    return 0
 
 
 if __name__ == "__main__":

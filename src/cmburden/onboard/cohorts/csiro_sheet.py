@@ -14,7 +14,7 @@ import openpyxl
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.foreign import UnreadableFile, printable, read_bytes
-from cmburden.onboard.nifti_files import NIFTI
+from cmburden.index.names import without_ending
 from cmburden.onboard.voxel_points import Point, refuse, unique
 
 #: Most bytes that the sheet unpacks to, and most rows: the set has 60.
@@ -52,7 +52,7 @@ def read(path: Path) -> Mapping[str, Row]:
     rows: dict[str, Row] = {}
     problems: list[str] = []
     for line, row in enumerate(cells[1:], start=2):
-        name = NIFTI.sub("", _text(row[names] if names < len(row) else None))
+        name = without_ending(_text(row[names] if names < len(row) else None))
         if not name:
             continue
         where = f"{path.name}, row {line}"

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from cmburden.index.names import is_nifti, without_ending
 from cmburden.onboard import archives, nifti_files
 from cmburden.onboard.parts import Fixed, Image, Passed, Person, Request, Source, Told
 
@@ -77,7 +78,7 @@ def _of_archive(
     folder = request.out / UNPACKED / archive.stem
     others = 0
     for name in archives.members_of(archive):
-        if not nifti_files.NIFTI.search(name):
+        if not is_nifti(name):
             continue
         if _UNUSABLE in name.lower().split("/"):
             if _known(match["field"], name):
@@ -119,7 +120,7 @@ def _of_folders(root: Path) -> Iterator[Source | Passed]:
 
 def _known(field: str, member: str) -> Fixed | None:
     """What an archive's member is; None where it is not taken."""
-    return _TAKEN.get((field, nifti_files.NIFTI.sub("", PurePosixPath(member).name)))
+    return _TAKEN.get((field, without_ending(PurePosixPath(member).name)))
 
 
 def _unusable(place: str, match: re.Match[str]) -> Passed:
