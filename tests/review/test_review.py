@@ -506,13 +506,3 @@ def test_ppv_says_when_it_is_no_fair_sample():
     ppv = next(r for r in found if r["measure"] == "review ppv" and r["stratum"] == "all")
     assert (ppv["n"], ppv["denominator"]) == (1, 1)
     assert "1 of 3" in ppv["method"] and "not a fair sample" in ppv["method"]
-
-
-def test_interval_of_clustered_lesions():
-    """One lesion a person is Wilson's; in pairs of equals, that of half as many lesions."""
-    alone = np.array([1.0, 1, 1, 0] * 25)
-    assert measures.clustered_wilson(alone, np.arange(100)) == pytest.approx(
-        wilson(75, 100), abs=0.01
-    )
-    pairs = measures.clustered_wilson(np.repeat(alone, 2), np.repeat(np.arange(100), 2))
-    assert pairs == pytest.approx(wilson(75, 100), abs=0.01)

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from cmburden.cohort.verdicts import Verdicts
@@ -93,32 +92,8 @@ def _ppv(places: pd.DataFrame, lesions: pd.DataFrame, reviews: pd.DataFrame) -> 
             method += "; not finished and not in random order: not a fair sample of them"
         yes = settled["microbleed"].astype(float)
         mean = float(yes.mean()) if total else math.nan
-        low, high = clustered_wilson(yes.to_numpy(), settled["participant_id"].to_numpy())
+        low, high = intervals.clustered_wilson(yes.to_numpy(), settled["participant_id"].to_numpy())
         yield row(measure, mean, int(yes.sum()), total, method, low, high)
-
-
-def clustered_wilson(positive: np.ndarray, cluster: np.ndarray) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of lesions that are clustered in participants.
-
-    ``positive`` (n,): 1 or 0 for each lesion; ``cluster`` (n,): its participant. The interval is
-    that of n / deff lesions (Rao and Scott, Biometrics 1992;48:577). The design effect deff is the
-    variance of the ratio estimate over that of independent lesions, at least 1. NaN if n is 0.
-
-    >>> low, high = clustered_wilson(np.repeat([1.0, 0.0], 50), np.repeat([1, 2, 3, 4], 25))
-    >>> low < 0.15 < 0.85 < high  # as few as four people say little
-    True
-    """
-    n = len(positive)
-    if not n:
-        return math.nan, math.nan
-    fraction = float(np.mean(positive))
-    _, index = np.unique(cluster.astype(str), return_inverse=True)
-    m, effect = int(index.max()) + 1, 1.0
-    if m > 1 and 0 < fraction < 1:
-        residual = np.bincount(index, positive - fraction)
-        variance = m / (m - 1) * float((residual**2).sum()) / n**2
-        effect = max(1.0, variance / (fraction * (1 - fraction) / n))
-    return intervals.wilson(fraction * n / effect, n / effect)
 
 
 def _presence(scans: pd.DataFrame) -> Iterator[Row]:
@@ -184,7 +159,7 @@ def _errors(scans: pd.DataFrame, places: pd.DataFrame, readings: pd.DataFrame) -
     # agrees with the detection more often.
     real = sample[sample["microbleed"].eq(True) & sample["free_hand"].astype(bool)]
     hits = (real["label"] == "definite").astype(float)
-    low, high = clustered_wilson(hits.to_numpy(), real["participant_id"].to_numpy())
+    low, high = intervals.clustered_wilson(hits.to_numpy(), real["participant_id"].to_numpy())
     mean = float(hits.mean()) if len(real) else None
     method = f"definite within 3 mm or the lesion, of those marked free-hand; {_CLUSTERED}"
     yield row(Review("lesion sensitivity"), mean, int(hits.sum()), len(real), method, low, high)
