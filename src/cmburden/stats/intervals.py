@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.stats import chi2, t
 
 #: 97.5th percentile of the standard normal: distance of an end of the 95 % interval from the
 #: estimate, in standard errors.
@@ -13,6 +13,8 @@ Z95 = 1.959963984540054
 #: Probabilities of the ends of a 95 % interval, and the same in per cent.
 QUANTILES = (0.025, 0.975)
 PERCENTILES = (2.5, 97.5)
+#: Least degrees of freedom of the interval of a mean count: with fewer the ends say nothing.
+_LEAST_FREEDOM = 4
 
 
 def wilson(positive: float, total: float) -> tuple[float, float]:
@@ -84,3 +86,31 @@ def poisson_interval(number: int, exposure: float) -> tuple[float, float]:
     below, above = QUANTILES
     low = chi2.ppf(below, 2 * number) / 2 if number else 0.0
     return float(low / exposure), float(chi2.ppf(above, 2 * number + 2) / 2 / exposure)
+
+
+def mean_count(counts: np.ndarray, cluster: np.ndarray | None = None) -> tuple[float, float]:
+    """95 % interval of the mean of skewed counts: t interval of its logarithm (delta method).
+
+    ``counts`` (n,) of people; ``cluster`` (n,) their cluster, each person's own without it. The
+    variance is that of the clusters' residuals, and no less than Poisson's: equal counts are no
+    certainty. The degrees of freedom are the clusters with a count above 0, less 1, since zeros say
+    next to nothing of the variance (``python -m cmburden.studies.averages`` has the coverage). NaN
+    where every count is 0: the mean then has no logarithm.
+
+    >>> low, high = mean_count(np.array([0, 0, 0, 0, 0, 0, 1, 1, 2, 6]))
+    >>> f"{low:.2f} {high:.2f}"  # 1 / x and x, of residuals of variance 3.56
+    '0.19 5.24'
+    """
+    n, mean = len(counts), float(np.mean(counts)) if len(counts) else 0.0
+    if not mean:
+        return math.nan, math.nan
+    names = np.arange(n) if cluster is None else cluster.astype(str)
+    _, index = np.unique(names, return_inverse=True)
+    m = int(index.max()) + 1
+    variance = mean / n
+    if m > 1:
+        residual = np.bincount(index, counts - mean)
+        variance = max(variance, m / (m - 1) * float((residual**2).sum()) / n**2)
+    positive = int((np.bincount(index, counts) > 0).sum())
+    far = t.ppf(QUANTILES[1], max(positive - 1, _LEAST_FREEDOM)) * math.sqrt(variance) / mean
+    return mean * math.exp(-far), mean * math.exp(far)

@@ -12,15 +12,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden.core.keys import seed_of
-from cmburden.core.tables import GROUPS, PATTERNS
+from cmburden.core.tables import BOSTON_AGE, GROUPS, PATTERN_LEVELS
 from cmburden.models.contract import contract_of
 from cmburden.space.regions import REGIONS, UNKNOWN
-from cmburden.stats.intervals import PERCENTILES
-from cmburden.summary import bins, changes, contracts, correction, regressions, scans, thresholds
+from cmburden.summary import (
+    averages,
+    bins,
+    changes,
+    contracts,
+    correction,
+    regressions,
+    scans,
+    thresholds,
+)
 from cmburden.summary.cohort import Cohort
 from cmburden.summary.measures import (
     AverageCount,
+    BostonAge,
     BostonImaging,
     CountBin,
     Lesions,
@@ -32,15 +40,8 @@ from cmburden.summary.measures import (
     Presence,
     PresenceInGroup,
 )
-from cmburden.summary.rows import COUNTED, Row, count, of_stratum, row, share, tally
-from cmburden.summary.strata import Stratum, crossed_strata, strata
-
-#: Draws of the bootstrap: the ends of an interval are then stable to about 1 % of its width.
-_DRAWS = 1000
-BOOTSTRAP = f"percentile bootstrap over participants, {_DRAWS} draws"
-#: Method of an estimate that would pool both contrasts without adjustment.
-POOLED = "not estimated: holds GRE and SWI, which show microbleeds to different degrees; see the "
-POOLED += "strata of one contrast"
+from cmburden.summary.rows import Row, count, not_pooled, of_stratum, share, tally
+from cmburden.summary.strata import crossed_strata, strata
 
 
 def estimates(cohort: Cohort, config: dict[str, Any]) -> list[Row]:
@@ -69,25 +70,18 @@ def _by_stratum(cohort: Cohort, config: dict[str, Any]) -> Iterator[Row]:
         burden = (
             *_presence(usable),
             *_shapes_of_burden(usable, config["report"]["bins"]),
-            *_counts(stratum, usable),
+            *_counts(usable),
             *_places(usable, lesions),
         )
         if pooled:
-            burden = tuple(map(_not_pooled, burden))
+            burden = tuple(map(not_pooled, burden))
         yield from of_stratum(stratum, burden)
-
-
-def _not_pooled(estimate: Row) -> Row:
-    """The row without its estimate, unless a count."""
-    if estimate["method"] == COUNTED:
-        return estimate
-    return estimate | {"estimate": None, "ci_low": None, "ci_high": None, "method": POOLED}
 
 
 def _by_crossed_stratum(participants: pd.DataFrame, variables: list[str]) -> Iterator[Row]:
     for stratum, members in crossed_strata(participants, variables):
         usable = members[members["scan_id"].notna()]
-        mean, _ = _averages(stratum, usable)
+        mean = averages.mean(averages.counts_of(usable), AverageCount("mean"))
         definite, definite_or_possible, *_ = _presence(usable)
         rows = (*_flow(members, usable), definite, definite_or_possible, mean)
         yield from of_stratum(stratum, rows)
@@ -105,22 +99,36 @@ def _presence(usable: pd.DataFrame) -> list[Row]:
     """Definite first, then definite or possible."""
     definite = usable["n_cmb"].fillna(0)
     either = definite + usable["n_possible"].fillna(0)
-    lobar = usable["boston_imaging"].fillna(False)
     large = usable["n_macrohaemorrhage"].fillna(0)
     return [
         share(Presence("definite"), int((definite > 0).sum()), len(usable)),
         share(Presence("definite or possible"), int((either > 0).sum()), len(usable)),
-        share(BostonImaging(), int(lobar.sum()), len(usable)),
         share(Presence("macrohaemorrhage"), int((large > 0).sum()), len(usable)),
+        *_boston(usable),
     ]
+
+
+def _boston(usable: pd.DataFrame) -> Iterator[Row]:
+    """The item of the Boston criteria among those whom it applies to, and who these are not."""
+    judged = usable["boston_imaging"].notna()
+    young = (usable["age"] < BOSTON_AGE).fillna(False).astype(bool)
+    positive = int(usable.loc[judged, "boston_imaging"].astype(bool).sum())
+    yield share(BostonImaging(), positive, int(judged.sum()))
+    numbers = {
+        "below 50, left out": young,
+        "not classifiable, left out": ~judged & ~young,
+        "of unknown age": judged & usable["age"].isna(),
+    }
+    for which, members in numbers.items():
+        yield count(BostonAge(which), int(members.sum()), len(usable))
 
 
 def _shapes_of_burden(usable: pd.DataFrame, edges: list[int]) -> Iterator[Row]:
     patterns = usable["pattern"].value_counts()
     positive = int((usable["n_cmb"].fillna(0) > 0).sum())
-    for pattern in PATTERNS:
+    for pattern in PATTERN_LEVELS:
         yield share(PatternShare(pattern), int(patterns.get(pattern, 0)), len(usable))
-    for pattern in PATTERNS[1:]:
+    for pattern in PATTERN_LEVELS[1:]:
         number = int(patterns.get(pattern, 0))
         yield share(PatternShare(pattern, of="positive"), number, positive)
     numbers = usable["cmb_bin"].value_counts()
@@ -128,51 +136,13 @@ def _shapes_of_burden(usable: pd.DataFrame, edges: list[int]) -> Iterator[Row]:
         yield share(CountBin(label), int(numbers.get(label, 0)), len(usable))
 
 
-def _counts(stratum: Stratum, usable: pd.DataFrame) -> Iterator[Row]:
-    """Mean and median count, and the number of participants with each count."""
-    yield from _averages(stratum, usable)
-    values, numbers = _tallied(usable)
+def _counts(usable: pd.DataFrame) -> Iterator[Row]:
+    """Averages of the count, and the number of participants with each count."""
+    yield from averages.rows(usable)
+    # Counts that occur, rising, and the participants with each.
+    values, numbers = np.unique(averages.counts_of(usable), return_counts=True)
     for value, number in zip(values, numbers, strict=True):
         yield count(ParticipantsByCount(int(value)), int(number), int(numbers.sum()))
-
-
-def _tallied(usable: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Counts that occur, rising, and the participants with each."""
-    counts = usable["n_cmb"].dropna().to_numpy(dtype=np.int64)
-    return np.unique(counts, return_counts=True)
-
-
-def _averages(stratum: Stratum, usable: pd.DataFrame) -> tuple[Row, Row]:
-    """Mean and median count with their intervals."""
-    mean, median = AverageCount("mean"), AverageCount("median")
-    values, numbers = _tallied(usable)
-    total = int(numbers.sum())
-    if not total:
-        return row(mean, None, 0, 0, BOOTSTRAP), row(median, None, 0, 0, BOOTSTRAP)
-    # Drawing people with replacement is drawing how often each count occurs. 20,000 people then
-    # cost no more than 20.
-    random = np.random.default_rng(seed_of("summary", stratum.name))
-    drawn = random.multinomial(total, numbers / total, size=_DRAWS)
-    means = np.percentile(drawn @ values / total, PERCENTILES)
-    medians = np.percentile(medians_of_counts(values, drawn), PERCENTILES)
-    middle = medians_of_counts(values, numbers[None, :])[0]
-    return (
-        row(mean, values @ numbers / total, total, total, BOOTSTRAP, *means),
-        row(median, middle, total, total, BOOTSTRAP, *medians),
-    )
-
-
-def medians_of_counts(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Medians (draws,) of samples given as counts (draws, values) of rising ``values``.
-
-    >>> medians_of_counts(np.array([0, 1, 4]), np.array([[3, 0, 1], [1, 1, 0]])).tolist()
-    [0.0, 0.5]
-    """
-    below = drawn.cumsum(axis=1)
-    total = below[:, -1]
-    low = values[(below >= ((total + 1) // 2)[:, None]).argmax(axis=1)]
-    high = values[(below >= (total // 2 + 1)[:, None]).argmax(axis=1)]
-    return (low + high) / 2
 
 
 def _places(usable: pd.DataFrame, lesions: pd.DataFrame) -> Iterator[Row]:

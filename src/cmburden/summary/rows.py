@@ -13,6 +13,11 @@ from cmburden.summary.strata import Stratum
 
 WILSON = "share, Wilson 95 % interval"
 COUNTED = "counted"
+#: Method of an estimate that would pool both contrasts without adjustment.
+POOLED = (
+    "not estimated: holds GRE and SWI, which show microbleeds to different degrees; see the "
+    "strata of one contrast"
+)
 #: A row by column of `summary`.
 Row = dict[str, Any]
 
@@ -51,6 +56,13 @@ def share(measure: Measure, positive: int, total: int, method: str = WILSON) -> 
 def count(measure: Measure, number: int, denominator: int | None = None) -> Row:
     """A number of people, scans or lesions; estimate and ``n`` are the same."""
     return row(measure, number, number, denominator)
+
+
+def not_pooled(estimate: Row) -> Row:
+    """The row without its estimate, unless a count."""
+    if estimate["method"] == COUNTED:
+        return estimate
+    return estimate | {"estimate": None, "ci_low": None, "ci_high": None, "method": POOLED}
 
 
 def of_stratum(stratum: Stratum, rows: Iterable[Row]) -> list[Row]:

@@ -37,6 +37,7 @@ from cmburden.summary.measures.images import FilesNotSearched as FilesNotSearche
 from cmburden.summary.measures.images import ImageMeasure as ImageMeasure
 from cmburden.summary.measures.images import OutsideDomain as OutsideDomain
 from cmburden.summary.measures.images import Scans as Scans
+from cmburden.summary.measures.images import ScansAtLimit as ScansAtLimit
 from cmburden.summary.measures.images import ToCheckFirst as ToCheckFirst
 from cmburden.summary.measures.images import UnknownDomain as UnknownDomain
 from cmburden.summary.measures.lesions import Lesions as Lesions
@@ -48,6 +49,7 @@ from cmburden.summary.measures.models import PatternRatio as PatternRatio
 from cmburden.summary.measures.models import Ratio as Ratio
 from cmburden.summary.measures.models import RatioKind as RatioKind
 from cmburden.summary.measures.people import AverageCount as AverageCount
+from cmburden.summary.measures.people import BostonAge as BostonAge
 from cmburden.summary.measures.people import BostonImaging as BostonImaging
 from cmburden.summary.measures.people import CountBin as CountBin
 from cmburden.summary.measures.people import MissingReason as MissingReason
