@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from cmburden.cohort import changes, choose, reviewed
+from cmburden.cohort import changes, choose, followed, reviewed
 from cmburden.cohort.candidates import gather_candidates, lesions_of
 from cmburden.cohort.columns import Wanted
 from cmburden.cohort.participants import participant_rows
@@ -108,22 +108,24 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
     people = participant_rows(scans, lesions, phenotypes, config)
 
     manifest = MANIFEST.read(layout.manifest)
-    tracks, followed = changes.gather(layout, manifest, config["buckets"])
+    tracks, visits = followed.gather(layout, manifest, config["buckets"])
     pairs, changed = changes.of_cohort(
         tracks[tracks["scan_id"].isin(ok)],
-        followed,
+        visits,
         scans,
         lesions,
         phenotypes.sessions,
         config["longitudinal"],
     )
+    changed = changes.with_verdicts(changed, verdicts.places)
     cohort = Cohort(
         scans=scans,
         lesions=lesions,
         participants=PARTICIPANTS.frame(people),
         rejected=records.rejected,
         pairs=PAIRS.frame(pairs),
-        followed=followed,
+        followed=visits,
+        changes=CHANGES.frame(changed),
         presence_errors=reviewed.detector_errors(verdicts, scans),
     )
     summary = [

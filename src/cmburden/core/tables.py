@@ -626,6 +626,7 @@ PAIRS = Table(
         ),
         _c("years", "float", "Time between the two sessions; null if unknown", "year"),
         _c("years_from", "str", "Source of the time", levels=("acq_time", "age")),
+        _c("contrast", "str", "Contrast of both scans; null if different", levels=("GRE", "SWI")),
         _c("comparable", "bool", "Same sequence within longitudinal.tolerance", required=True),
         _c("difference", "str", "Differences between the two sequences; null without any"),
         _c("not_known", "str", "Parameters of the sequence that one of the scans lacks"),
@@ -700,6 +701,12 @@ CHANGES = Table(
             "float",
             "Probability that the lesion is present, and missed, in the "
             "session without it; null if found in both",
+        ),
+        _c(
+            "confirmed",
+            "bool",
+            "If the lesion was found in one scan only: the readers' verdict whether it is a "
+            "microbleed there; null without a verdict",
         ),
         _c("distance_mm", "float", "Distance of the two centres in the mid-space", "mm"),
         *(

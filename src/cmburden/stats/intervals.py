@@ -89,28 +89,64 @@ def poisson_interval(number: int, exposure: float) -> tuple[float, float]:
 
 
 def mean_count(counts: np.ndarray, cluster: np.ndarray | None = None) -> tuple[float, float]:
-    """95 % interval of the mean of skewed counts: t interval of its logarithm (delta method).
-
-    ``counts`` (n,) of people; ``cluster`` (n,) their cluster, each person's own without it. The
-    variance is that of the clusters' residuals, and no less than Poisson's: equal counts are no
-    certainty. The degrees of freedom are the clusters with a count above 0, less 1, since zeros say
-    next to nothing of the variance (``python -m cmburden.studies.averages`` has the coverage). NaN
-    where every count is 0: the mean then has no logarithm.
+    """95 % interval of the mean of skewed counts (n,) of people: that of ``clustered_rate``, a
+    person an exposure of 1.
 
     >>> low, high = mean_count(np.array([0, 0, 0, 0, 0, 0, 1, 1, 2, 6]))
-    >>> f"{low:.2f} {high:.2f}"  # 1 / x and x, of residuals of variance 3.56
+    >>> f"{low:.2f} {high:.2f}"  # residuals of variance 3.56
     '0.19 5.24'
     """
-    n, mean = len(counts), float(np.mean(counts)) if len(counts) else 0.0
-    if not mean:
+    return clustered_rate(counts, np.ones(len(counts)), cluster)
+
+
+def clustered_rate(
+    counts: np.ndarray, exposure: np.ndarray, cluster: np.ndarray | None = None
+) -> tuple[float, float]:
+    """95 % interval of sum(counts) / sum(exposure): t interval of its logarithm (delta method).
+
+    ``counts`` (n,) and ``exposure`` (n,) of people; ``cluster`` (n,) their cluster, each person's
+    own without it. The variance is that of the clusters' residuals, and no less than Poisson's:
+    equal counts are no certainty. The degrees of freedom are the clusters with a count above 0,
+    less 1, since zeros say next to nothing of the variance (``python -m cmburden.studies.averages``
+    has the coverage). NaN where every count is 0: the rate then has no logarithm.
+    """
+    total, whole = float(np.sum(counts)), float(np.sum(exposure))
+    if not total or not whole:
         return math.nan, math.nan
-    names = np.arange(n) if cluster is None else cluster.astype(str)
+    rate = total / whole
+    names = np.arange(len(counts)) if cluster is None else cluster.astype(str)
     _, index = np.unique(names, return_inverse=True)
     m = int(index.max()) + 1
-    variance = mean / n
+    variance = total / whole**2
     if m > 1:
-        residual = np.bincount(index, counts - mean)
-        variance = max(variance, m / (m - 1) * float((residual**2).sum()) / n**2)
+        residual = np.bincount(index, counts - rate * exposure)
+        variance = max(variance, m / (m - 1) * float((residual**2).sum()) / whole**2)
     positive = int((np.bincount(index, counts) > 0).sum())
-    far = t.ppf(QUANTILES[1], max(positive - 1, _LEAST_FREEDOM)) * math.sqrt(variance) / mean
-    return mean * math.exp(-far), mean * math.exp(far)
+    far = t.ppf(QUANTILES[1], max(positive - 1, _LEAST_FREEDOM)) * math.sqrt(variance) / rate
+    return rate * math.exp(-far), rate * math.exp(far)
+
+
+def product_interval(
+    first: tuple[float, float, float], second: tuple[float, float, float]
+) -> tuple[float, float]:
+    """95 % interval of the product of two independent estimates, each (estimate, low, high).
+
+    Estimates are at least 0. Method of variance estimates recovery on logarithms (Zou and Donner,
+    Stat Med 2008;27:1693). An estimate of 0 gives 0 and the product of the upper ends. NaN where an
+    end is missing.
+
+    >>> low, high = product_interval((0.3, 0.2, 0.45), (0.8, 0.7, 0.88))
+    >>> f"{low:.3f} {high:.3f}"
+    '0.157 0.364'
+    """
+    ends = np.array([first, second], dtype=float)
+    if not np.isfinite(ends).all():
+        return math.nan, math.nan
+    if (ends[:, 0] <= 0).any():
+        return 0.0, float(ends[:, 2].prod())
+    with np.errstate(divide="ignore"):  # a lower end of 0 is far away
+        logs = np.log(ends)
+    estimate = float(logs[:, 0].sum())
+    low = estimate - float(np.hypot(*(logs[:, 0] - logs[:, 1])))
+    high = estimate + float(np.hypot(*(logs[:, 2] - logs[:, 0])))
+    return math.exp(low), math.exp(high)

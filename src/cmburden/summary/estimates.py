@@ -57,7 +57,7 @@ def estimates(cohort: Cohort, config: dict[str, Any]) -> list[Row]:
         *contracts.published_rows(),
         *correction.rows(people, contract, in_use, cohort.presence_errors),
         *regressions.rows(people, cohort.scans, config["report"]["covariates"], background),
-        *changes.estimates(cohort.pairs, cohort.followed, people, config),
+        *changes.estimates(cohort, config),
     ]
 
 

@@ -59,8 +59,8 @@ def count(measure: Measure, number: int, denominator: int | None = None) -> Row:
 
 
 def not_pooled(estimate: Row) -> Row:
-    """The row without its estimate, unless a count."""
-    if estimate["method"] == COUNTED:
+    """The row without its estimate, unless a count or without one already."""
+    if estimate["method"].startswith((COUNTED, "not estimated")):
         return estimate
     return estimate | {"estimate": None, "ci_low": None, "ci_high": None, "method": POOLED}
 

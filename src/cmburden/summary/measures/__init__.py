@@ -21,9 +21,16 @@ from __future__ import annotations
 import functools
 
 from cmburden.summary.measures.change import AriaHStyle as AriaHStyle
+from cmburden.summary.measures.change import Attended as Attended
 from cmburden.summary.measures.change import ChangedLesions as ChangedLesions
+from cmburden.summary.measures.change import ConfirmedNew as ConfirmedNew
+from cmburden.summary.measures.change import CumulativeIncidence as CumulativeIncidence
+from cmburden.summary.measures.change import GroupRate as GroupRate
+from cmburden.summary.measures.change import IncidenceRatio as IncidenceRatio
 from cmburden.summary.measures.change import LesionRate as LesionRate
+from cmburden.summary.measures.change import NotCompared as NotCompared
 from cmburden.summary.measures.change import PersonYears as PersonYears
+from cmburden.summary.measures.change import RateAtFalseNew as RateAtFalseNew
 from cmburden.summary.measures.change import SessionPairs as SessionPairs
 from cmburden.summary.measures.change import Sessions as Sessions
 from cmburden.summary.measures.detector import ContractNumber as ContractNumber
