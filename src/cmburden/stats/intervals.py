@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.stats import chi2, t
 
 #: 97.5th percentile of the standard normal: distance of an end of the 95 % interval from the
@@ -61,7 +62,7 @@ def clustered_wilson(positive: np.ndarray, cluster: np.ndarray) -> tuple[float, 
     _, index = np.unique(cluster.astype(str), return_inverse=True)
     m = int(index.max()) + 1
     effect = n / m
-    if m > 1 and 0 < fraction < 1:
+    if 1 < m < n and 0 < fraction < 1:
         residual = np.bincount(index, positive - fraction)
         variance = m / (m - 1) * float((residual**2).sum()) / n**2
         effect = max(1.0, variance / (fraction * (1 - fraction) / n))
@@ -150,3 +151,33 @@ def product_interval(
     low = estimate - float(np.hypot(*(logs[:, 0] - logs[:, 1])))
     high = estimate + float(np.hypot(*(logs[:, 2] - logs[:, 0])))
     return math.exp(low), math.exp(high)
+
+
+def auc_interval(auc: float, positive: int, negative: int) -> tuple[float, float]:
+    """95 % interval of an area under the ROC curve of ``positive`` and ``negative`` cases.
+
+    Score interval of Newcombe (Stat Med 2006;25:559, method 5): the areas whose standard error by
+    Hanley and McNeil, with the mean of both numbers in place of each, reaches ``auc``. It has a
+    width at 0 and 1. NaN where a kind of case is missing.
+
+    >>> low, high = auc_interval(1.0, 13, 17)
+    >>> 0.8 < low < 0.95 and high == 1
+    True
+    >>> low, high = auc_interval(0.8, 40, 60)
+    >>> low < 0.8 < high
+    True
+    """
+    if math.isnan(auc) or min(positive, negative) < 1:
+        return math.nan, math.nan
+    mean = (positive + negative) / 2 - 1
+
+    def distance(theta: float) -> float:
+        spread = 1 + mean * (1 - theta) / (2 - theta) + mean * theta / (1 + theta)
+        variance = theta * (1 - theta) * spread / (positive * negative)
+        return (auc - theta) ** 2 - Z95**2 * variance
+
+    tiny = 1e-12
+    inner = min(max(auc, tiny), 1 - tiny)
+    low = brentq(distance, tiny, inner) if distance(tiny) > 0 else 0.0
+    high = brentq(distance, inner, 1 - tiny) if distance(1 - tiny) > 0 else 1.0
+    return float(low), float(high)

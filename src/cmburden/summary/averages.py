@@ -13,6 +13,7 @@ import pandas as pd
 
 from cmburden.stats.intervals import mean_count
 from cmburden.summary.measures import AverageCount
+from cmburden.summary.measures.people import Average
 from cmburden.summary.rows import Row, row
 
 MEAN = "mean, t interval of its logarithm (95 %; delta method)"
@@ -20,7 +21,11 @@ NO_MEAN = "mean; no interval: every count is 0, and the interval of the presence
 QUANTILE = "quantile, linear between counts (Hyndman and Fan 1996, type 7); no interval"
 MAXIMUM = "largest count; no interval"
 #: Quantiles by their name.
-_QUANTILES = (("lower quartile", 0.25), ("median", 0.5), ("upper quartile", 0.75))
+_QUANTILES: tuple[tuple[Average, float], ...] = (
+    ("lower quartile", 0.25),
+    ("median", 0.5),
+    ("upper quartile", 0.75),
+)
 
 
 def mean(counts: np.ndarray, measure: AverageCount) -> Row:
