@@ -211,6 +211,7 @@ def with_verdicts(changes: list[dict[str, Any]], places: pd.DataFrame) -> list[d
 
     A lesion that both sessions show has no row of its own: nothing of it is called new or lost.
     """
+    places = places.reindex(columns=["scan_id", "lesion_id", "microbleed"])  # of no review: empty
     settled = places[places["microbleed"].notna() & places["lesion_id"].notna()]
     keys = zip(settled["scan_id"], settled["lesion_id"].astype(int), strict=True)
     verdicts = dict(zip(keys, settled["microbleed"].astype(bool), strict=True))

@@ -108,16 +108,9 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
     people = participant_rows(scans, lesions, phenotypes, config)
 
     manifest = MANIFEST.read(layout.manifest)
-    tracks, visits = followed.gather(layout, manifest, config["buckets"])
-    pairs, changed = changes.of_cohort(
-        tracks[tracks["scan_id"].isin(ok)],
-        visits,
-        scans,
-        lesions,
-        phenotypes.sessions,
-        config["longitudinal"],
+    visits, pairs, changed = _changes(
+        layout, config, manifest, scans, lesions, phenotypes.sessions, verdicts.places
     )
-    changed = changes.with_verdicts(changed, verdicts.places)
     cohort = Cohort(
         scans=scans,
         lesions=lesions,
@@ -153,6 +146,26 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
             table.write(path, rows, note={"part": part} if part else None)
         _write_sidecars(folder, layout, people, phenotypes.described)
     write_json(layout.phenotype_problems, phenotypes.problems)
+
+
+def _changes(
+    layout: Layout,
+    config: dict[str, Any],
+    manifest: pd.DataFrame,
+    scans: pd.DataFrame,
+    lesions: pd.DataFrame,
+    sessions: pd.DataFrame,
+    places: pd.DataFrame,
+) -> tuple[pd.DataFrame, list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of `followed_sessions`, `pairs` and `changes`; ``sessions``: rows of sessions.tsv;
+    ``places``: rows of `reviewed`."""
+    tracks, visits = followed.gather(layout, manifest, config["buckets"])
+    ok = scans.loc[scans["status"] == "ok", "scan_id"]
+    tracks = tracks[tracks["scan_id"].isin(ok)]
+    pairs, changed = changes.of_cohort(
+        tracks, visits, scans, lesions, sessions, config["longitudinal"]
+    )
+    return visits, pairs, changes.with_verdicts(changed, places)
 
 
 def _part(

@@ -40,6 +40,7 @@ from cmburden.summary.measures import (
     Presence,
     PresenceInGroup,
 )
+from cmburden.summary.measures.people import BostonWhich
 from cmburden.summary.rows import Row, count, not_pooled, of_stratum, share, tally
 from cmburden.summary.strata import crossed_strata, strata
 
@@ -114,7 +115,7 @@ def _boston(usable: pd.DataFrame) -> Iterator[Row]:
     young = (usable["age"] < BOSTON_AGE).fillna(False).astype(bool)
     positive = int(usable.loc[judged, "boston_imaging"].astype(bool).sum())
     yield share(BostonImaging(), positive, int(judged.sum()))
-    numbers = {
+    numbers: dict[BostonWhich, pd.Series] = {
         "below 50, left out": young,
         "not classifiable, left out": ~judged & ~young,
         "of unknown age": judged & usable["age"].isna(),
