@@ -33,7 +33,7 @@ def rows(cohort: Cohort, config: dict[str, Any]) -> list[Row]:
     checks = reading_list.checks(cohort.scans, cohort.lesions, config)
     return [
         *_flow(cohort.scans, cohort.rejected),
-        *of_stratum(EVERYBODY, [_at_limit(cohort.scans, config["detect"]["max_candidates"])]),
+        *of_stratum(EVERYBODY, [at_limit(cohort.scans, config["detect"]["max_candidates"])]),
         *_images(cohort.scans),
         *of_stratum(EVERYBODY, _domain(checks)),
         *_outlying(cohort.scans, checks.z),
@@ -63,7 +63,7 @@ def _statuses(images: pd.DataFrame) -> Iterator[Row]:
             yield count(Scans(status, reason), number, len(images))
 
 
-def _at_limit(scans: pd.DataFrame, most: int) -> Row:
+def at_limit(scans: pd.DataFrame, most: int) -> Row:
     """Scans whose candidates were cut off: the counts of people with very many are censored."""
     numbers = scans.loc[scans["status"] == "ok", "n_candidates"].dropna()
     return count(ScansAtLimit(), int((numbers >= most).sum()), len(numbers))
