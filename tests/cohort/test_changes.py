@@ -329,6 +329,10 @@ def estimates_of(pairs, followed, people, changed=(), stratum="all") -> dict[str
         presence_errors={},
     )
     rows = changes_summary.estimates(cohort, config.load())
+    for row in rows:
+        nothing = row["estimate"] is None
+        assert nothing == row["method"].startswith("not estimated: "), row
+        assert row["ci_low"] is None or row["ci_low"] < row["ci_high"], row
     return {row["measure"]: row for row in rows if row["stratum"] == stratum}
 
 

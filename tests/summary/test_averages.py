@@ -42,7 +42,9 @@ def test_no_interval_of_width_zero(counts):
 
 
 def test_nobody_has_no_average():
-    assert all(row["estimate"] is None and row["n"] == 0 for row in rows().values())
+    for row in rows().values():
+        assert row["estimate"] is None and row["n"] == 0
+        assert row["method"].startswith("not estimated: ")
 
 
 def test_people_of_a_cluster_who_are_alike_count_once():

@@ -14,7 +14,7 @@ import pandas as pd
 from cmburden.stats.intervals import mean_count
 from cmburden.summary.measures import AverageCount
 from cmburden.summary.measures.people import Average
-from cmburden.summary.rows import Row, row
+from cmburden.summary.rows import NOBODY, Row, row
 
 MEAN = "mean, t interval of its logarithm (95 %; delta method)"
 NO_MEAN = "mean; no interval: every count is 0, and the interval of the presence says more"
@@ -31,9 +31,10 @@ _QUANTILES: tuple[tuple[Average, float], ...] = (
 def mean(counts: np.ndarray, measure: AverageCount) -> Row:
     """Mean of ``counts`` (n,) with its interval; null where there is nobody."""
     n = len(counts)
+    if not n:
+        return row(measure, None, 0, 0, NOBODY)
     low, high = mean_count(counts)
-    how = MEAN if n == 0 or counts.any() else NO_MEAN
-    return row(measure, counts.mean() if n else None, n, n, how, low, high)
+    return row(measure, counts.mean(), n, n, MEAN if counts.any() else NO_MEAN, low, high)
 
 
 def rows(usable: pd.DataFrame) -> Iterator[Row]:
@@ -44,9 +45,10 @@ def rows(usable: pd.DataFrame) -> Iterator[Row]:
     yield mean(counts, AverageCount("mean"))
     yield mean(positive, AverageCount("mean", of="those with a microbleed"))
     for name, share in _QUANTILES:
-        value = np.quantile(counts, share) if n else None
-        yield row(AverageCount(name), value, n, n, QUANTILE)
-    yield row(AverageCount("maximum"), counts.max() if n else None, n, n, MAXIMUM)
+        value, how = (np.quantile(counts, share), QUANTILE) if n else (None, NOBODY)
+        yield row(AverageCount(name), value, n, n, how)
+    largest, how = (counts.max(), MAXIMUM) if n else (None, NOBODY)
+    yield row(AverageCount("maximum"), largest, n, n, how)
 
 
 def counts_of(usable: pd.DataFrame) -> np.ndarray:

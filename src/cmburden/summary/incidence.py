@@ -111,7 +111,8 @@ def rows(incidence: Incidence) -> Iterator[Row]:
     n_untimed = len(compared) - len(timed)
     yield count(SessionPairs("without a time between"), n_untimed, len(compared))
     years = float(timed["years"].sum())
-    yield row(PersonYears(), years or None, len(timed), method="sum over pairs with a time")
+    how = "sum over pairs with a time" if years else NO_TIME
+    yield row(PersonYears(), years or None, len(timed), method=how)
     yield from _rates(timed, years)
     for group in GROUPS:
         yield _clustered(GroupRate(group), timed, timed[f"new_{group}"])
