@@ -46,8 +46,8 @@ _VOID, _CLOSING_MM, _LEAST_VOID_ML = 0.2, 15.0, 30.0
 #: Air begins this far from the head, whose signal is above this share of the brain's median.
 _FROM_HEAD_MM, _HEAD_COARSE = 12.0, 0.3
 #: Signal in the air beside the brain beyond that of the corners, as a share of the brain's median:
-#: sound scans have up to 0.005, a ghost of a twentieth 0.012 to 0.046, motion of 6 mm 0.004 to 0.036
-#: (0.006 and more in 38 of 40).
+#: sound scans have up to 0.005, a ghost of a twentieth 0.012 and more, motion of 6 mm 0.008
+#: and more in 38 of 40.
 _MOST_GHOST = 0.0075
 #: Of the voxels of air that are compared.
 _UPPER = 0.75
