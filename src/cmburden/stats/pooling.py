@@ -44,7 +44,8 @@ def pool(effects: np.ndarray, errors: np.ndarray) -> Pooled:
     from statsmodels.stats.meta_analysis import combine_effects
 
     k = len(effects)
-    result = combine_effects(effects, errors**2, method_re="iterated", use_t=True)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of equal effects
+        result = combine_effects(effects, errors**2, method_re="iterated", use_t=True)
     tau2 = max(float(result.tau2), 0.0)
     weights = 1 / (errors**2 + tau2)
     mean = float((weights * effects).sum() / weights.sum())

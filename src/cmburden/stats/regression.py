@@ -51,13 +51,13 @@ _EMPTY = np.empty(0)
 class Fit:
     """Log ratios and standard errors of the terms, (terms,) or (terms, outcomes).
 
-    ``llf``: log likelihood; ``aic``: Akaike's criterion; both NaN where participants
-    have weights or are clustered. ``alpha``: the dispersion of a negative binomial model with its 95 % interval, NaN for other
-    models. ``params`` (1 + terms,) and ``covariance``: with the constant, empty for a multinomial
-    model. ``freedom``: degrees of freedom of the t quantile; infinite: the normal one. ``limits``
-    (terms, 2): ends of profile intervals in the place of Wald's. ``correlation``: within a group,
-    of a model by estimating equations. ``problem``: a sentence why there is no fit; the arrays are
-    then empty and the numbers NaN. ``converged``: False where the search did not end.
+    ``llf``: log likelihood; ``aic``: Akaike's criterion; both NaN where participants have weights
+    or are clustered. ``alpha``: the dispersion of a negative binomial model with its 95 % interval,
+    NaN for other models. ``params`` (1 + terms,) and ``covariance``: with the constant, empty for a
+    multinomial model. ``freedom``: degrees of freedom of the t quantile; infinite: the normal one.
+    ``limits`` (terms, 2): ends of profile intervals in the place of Wald's. ``correlation``: within
+    a group, of a model by estimating equations. ``problem``: a sentence why there is no fit; the
+    arrays are then empty and the numbers NaN. ``converged``: False where the search did not end.
     """
 
     log_ratio: np.ndarray = dataclasses.field(default_factory=lambda: _EMPTY)
@@ -106,8 +106,8 @@ def penalised(
 ) -> Fit:
     """Firth's logistic regression, with profile intervals; a sandwich where the sample has one.
 
-    Wald intervals without ``profile``, and where the profiles would take minutes. ``y`` bool (n,), ``matrix``
-    (n, 1 + terms) with a constant first.
+    Wald intervals without ``profile``, and where the profiles would take minutes. ``y`` bool
+    (n,), ``matrix`` (n, 1 + terms) with a constant first.
     """
     try:
         profile = (

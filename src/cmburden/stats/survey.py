@@ -32,7 +32,7 @@ def share(
     >>> positive = np.repeat([1.0, 0.0], [30, 70])
     >>> plain, weighted = wilson(30, 100), share(positive, None, np.ones(100))
     >>> f"{plain[0]:.3f} {plain[1]:.3f}; {weighted[1]:.3f} {weighted[2]:.3f}"
-    '0.219 0.396; 0.218 0.397'
+    '0.219 0.396; 0.218 0.398'
     """
     n = len(positive)
     if not n:

@@ -49,14 +49,14 @@ class PatternRatio(Measure):
 
 @dataclasses.dataclass(frozen=True)
 class LevelPresence(Measure):
-    """Share with a definite microbleed at a level, of those in the presence model, or adjusted.
+    """People of a level with a definite microbleed, of those in the presence model; or adjusted.
 
-    >>> LevelPresence("adjusted", "sex", "M").name
-    'presence in model adjusted: sex=M'
+    >>> LevelPresence("adjusted prevalence", "sex", "M").name
+    'adjusted prevalence at level: sex=M'
     """
 
-    TEMPLATE = "presence in model {how}: {covariate}={level}"
-    how: Literal["observed", "adjusted"]
+    TEMPLATE = "{how} at level: {covariate}={level}"
+    how: Literal["positive", "adjusted prevalence"]
     covariate: str
     level: str
 

@@ -129,7 +129,7 @@ def _bend_of_age(outcome: _Outcome) -> Iterator[Row]:
             f"prevalence at the age, standardised to the other covariates of all participants of "
             f"the model; age as a restricted cubic spline of {len(at)} knots; {how}"
         )
-        measure = LevelPresence("adjusted", "age", str(year))
+        measure = LevelPresence("adjusted prevalence", "age", str(year))
         yield row(measure, estimate, int(positive.sum()), len(positive), method, *ends)
 
 

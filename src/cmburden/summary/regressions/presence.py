@@ -16,7 +16,7 @@ from cmburden.summary.covariates import Design
 from cmburden.summary.measures import LevelPresence, Ratio
 from cmburden.summary.regressions.model import WIDEST, Regression, not_estimated
 from cmburden.summary.regressions.people import People
-from cmburden.summary.rows import Row
+from cmburden.summary.rows import Row, count
 from cmburden.summary.terms import Block
 
 #: Participants of the smallest outcome a term below which maximum likelihood is biased away from 1.
@@ -111,11 +111,13 @@ def _by_equations(
 
 
 def _levels(people: People, model: Regression, fitted: PresenceFit) -> Iterator[Row]:
-    """Observed and adjusted prevalence at each level of each nominal covariate."""
+    """Positive people and adjusted prevalence at each level of each nominal covariate.
+
+    Their crude share would pool GRE and SWI.
+    """
     design = model.design
     if design.problem:
         return
-    table = people.table[design.used]
     positive = people.positive[design.used] > 0
     weights = people.sample.of(design.used).weights
     for block in design.blocks:
@@ -123,10 +125,9 @@ def _levels(people: People, model: Regression, fitted: PresenceFit) -> Iterator[
             continue
         for level in block.levels:
             members = block.values == level
-            observed = LevelPresence("observed", block.covariate, level)
-            yield people.sampling.share(observed, positive[members], table[members])
-            adjusted = LevelPresence("adjusted", block.covariate, level)
+            adjusted = LevelPresence("adjusted prevalence", block.covariate, level)
             n, of = int(positive[members].sum()), int(members.sum())
+            yield count(LevelPresence("positive", block.covariate, level), n, of)
             if why := _no_adjusted(design, block, fitted.fit):
                 estimate: tuple[float | None, ...] = (None, None, None)
                 method = not_estimated(why)
