@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from cmburden.report.charts import forest
 from cmburden.report.charts.chart import RATIO, Chart
@@ -35,7 +36,9 @@ def select(tables: ReportTables) -> list[Forest]:
         cohort = _cohort(row)
         if cohort is not None:
             by_cohort.setdefault((ratio.kind, ratio.term), {})[cohort] = row
-    pooled = {(m.kind, m.term, m.number): row for m, row in tables.of(Pooled, EVERYBODY)}
+    pooled: dict[tuple[RatioKind, str, str], Row] = {
+        (m.kind, m.term, m.number): row for m, row in tables.of(Pooled, EVERYBODY)
+    }
     forests = []
     for place, ((kind, term), rows) in enumerate(by_cohort.items()):
         if kind in _OUTCOMES and (kind, term, "mean") in pooled:
@@ -55,7 +58,7 @@ def _forest(
     kind: RatioKind,
     term: str,
     rows: dict[str, Row],
-    pooled: dict[tuple[RatioKind, str, str], Row],
+    pooled: Mapping[tuple[RatioKind, str, str], Row],
 ) -> Forest:
     what, axis = _OUTCOMES[kind]
     title = f"{term.replace('=', ' ')}: {what}, by cohort"

@@ -300,6 +300,7 @@ def _weighted(model: Any, flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
         return float(weights @ each)
 
     best = likelihood(flat)
+    value = best
     for _ in range(_NEWTON_STEPS):
         information = _information(model, flat, weights)
         step = np.linalg.solve(information, weights @ _scores(model, flat))

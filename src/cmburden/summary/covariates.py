@@ -147,31 +147,18 @@ class _Builder:
 
     def _take(self, block: Block, notes: tuple[LeftOut, ...]) -> None:
         """Add a block as far as the events allow, in the place of blocks that it determines."""
-        coarser = [one for one in self.blocks if _finer(block, one)]
         alike = next((one for one in self.blocks if _same(block, one)), None)
         if alike is not None:
-            self.left_out.append(
-                (block.covariate, f"collinear: {', '.join(alike.terms)} already tell(s) it")
-            )
+            why = f"collinear: {', '.join(alike.terms)} already tell(s) it"
+            self.left_out.append((block.covariate, why))
             self._coincide(alike, block)
             return
-        before = [one for one in self.blocks if one not in coarser]
-        if why := terms.redundant(block, before):
-            self.left_out.append(
-                (block.covariate if block.values is not None else block.terms[0], why)
-            )
-            return
-        smallest = self.outcome.of(self.used).events()
-        taken, budget = sum(one.size for one in before), smallest // EVENTS_PER_TERM
-        if taken + block.size > budget:
-            why = (
-                f"the smallest outcome has {smallest} participants, enough for "
-                f"{budget} term(s) at {EVENTS_PER_TERM} each"
-            )
-            if block.size > 1:
-                why += f", and it needs {block.size} beside {taken}"
+        coarser = [one for one in self.blocks if _finer(block, one)]
+        before = [one for one in self.blocks if not _finer(block, one)]
+        why_not = terms.redundant(block, before) or self._beyond_events(block, before)
+        if why_not:
             name = block.terms[0] if block.size == 1 else block.covariate
-            self.left_out.append((name, why))
+            self.left_out.append((name, why_not))
             return
         for one in coarser:
             fine = block.covariate
@@ -181,6 +168,18 @@ class _Builder:
         self.blocks = [*before, block]
         if block.references:
             self._name_contrast(block)
+
+    def _beyond_events(self, block: Block, before: list[Block]) -> str | None:
+        """The sentence where the events do not allow the terms of ``block``."""
+        smallest = self.outcome.of(self.used).events()
+        taken, budget = sum(one.size for one in before), smallest // EVENTS_PER_TERM
+        if taken + block.size <= budget:
+            return None
+        why = (
+            f"the smallest outcome has {smallest} participants, enough for "
+            f"{budget} term(s) at {EVENTS_PER_TERM} each"
+        )
+        return f"{why}, and it needs {block.size} beside {taken}" if block.size > 1 else why
 
     def _name_contrast(self, block: Block) -> None:
         """Say in the contrast's term which levels it compares."""

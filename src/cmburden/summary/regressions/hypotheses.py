@@ -57,16 +57,18 @@ class _Outcome:
     def test(self, hypothesis: str, fitted: tuple[Fit, str], places: np.ndarray) -> Iterator[Row]:
         fit, how = fitted
         n, of = int(self.people.positive[self.design.used].sum()), int(self.design.used.sum())
-        problem, numbers = fit.problem, (None, None)
+        problem = fit.problem
+        statistic: float | None = None
+        p: float | None = None
         if not problem:
             try:
-                numbers = wald(fit.params, fit.covariance, places, fit.freedom)
+                statistic, p = wald(fit.params, fit.covariance, places, fit.freedom)
             except np.linalg.LinAlgError:
                 problem = "the parameters cannot be told apart"
         degrees = f"{_WALD} of {len(places)} parameter(s); {how}"
         method = not_estimated(problem) if problem else degrees
-        for number, value in zip(("chi-squared", "p"), numbers, strict=True):
-            yield row(TermTest(self.model, hypothesis, number), value, n, of, method)
+        yield row(TermTest(self.model, hypothesis, "chi-squared"), statistic, n, of, method)
+        yield row(TermTest(self.model, hypothesis, "p"), p, n, of, method)
 
 
 def rows(people: People) -> Iterator[Row]:

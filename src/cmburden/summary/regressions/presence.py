@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def odds(people: People, design: Design, *, intervals: bool = True) -> PresenceF
     y = people.positive[design.used]
     sample = people.sample.of(design.used)
     if people.site == "gee" and sample.cluster is not None:
-        return _by_equations(y, design, sample, people, "logistic regression")
+        return _by_equations(y, design, sample, people, "presence")
     smallest = int(min(y.sum(), len(y) - y.sum()))
     if smallest >= FEW_EVENTS * len(design.terms):
         fit = logistic(y, design.matrix, sample)
@@ -92,21 +93,25 @@ def prevalence(people: People, design: Design) -> PresenceFit:
     y = people.positive[design.used]
     sample = people.sample.of(design.used)
     if people.site == "gee" and sample.cluster is not None:
-        return _by_equations(y, design, sample, people, "modified Poisson regression (Zou 2004)")
+        return _by_equations(y, design, sample, people, "count")
     return PresenceFit(poisson(y, design.matrix, sample), how)
 
 
 def _by_equations(
-    y: np.ndarray, design: Design, sample: Sample, people: People, what: str
+    y: np.ndarray,
+    design: Design,
+    sample: Sample,
+    people: People,
+    outcome: Literal["presence", "count"],
 ) -> PresenceFit:
     assert sample.cluster is not None
-    outcome = "presence" if what.startswith("logistic") else "count"
+    what = "logistic" if outcome == "presence" else "modified Poisson (Zou 2004)"
     fit = exchangeable(y, design.matrix, sample.cluster, outcome, sample.weights)
     errors = "sandwich errors (Mancl-DeRouen)" if sample.weights is None else "sandwich errors"
     return PresenceFit(
         fit,
-        f"{what} by estimating equations, exchangeable within site, 95 % interval with {errors} "
-        f"and t quantiles{people.sampling.words_of_weights}",
+        f"{what} regression by estimating equations, exchangeable within site, 95 % interval "
+        f"with {errors} and t quantiles{people.sampling.words_of_weights}",
     )
 
 
@@ -129,15 +134,15 @@ def _levels(people: People, model: Regression, fitted: PresenceFit) -> Iterator[
             n, of = int(positive[members].sum()), int(members.sum())
             yield count(LevelPresence("positive", block.covariate, level), n, of)
             if why := _no_adjusted(design, block, fitted.fit):
-                estimate: tuple[float | None, ...] = (None, None, None)
-                method = not_estimated(why)
+                row = model.row(adjusted, method=not_estimated(why))
             else:
                 matrix = design.matrix.copy()
                 matrix[:, design.places(block)] = block.at(level)
                 fit = fitted.fit
-                estimate = standardised(fit.params, fit.covariance, matrix, weights, fit.freedom)
-                method = _ADJUSTED + fitted.how
-            row = model.row(adjusted, *estimate, method=method)
+                value, low, high = standardised(
+                    fit.params, fit.covariance, matrix, weights, fit.freedom
+                )
+                row = model.row(adjusted, value, low, high, _ADJUSTED + fitted.how)
             yield row | {"n": n, "denominator": of}
 
 
