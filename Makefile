@@ -7,8 +7,9 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DEV := .venv/.installed-dev
 
-# Quick tests run side by side, a process a core with one thread each. Whole runs, SLURM and the
-# browser use all cores of the machine themselves, so that they run one after the other.
+# Quick tests run side by side, a process a core with one thread each. Of the slow ones two files run
+# side by side: whole runs use several cores for a part of their time only, and a file's tests share
+# what they began with, such as a SLURM.
 QUICK := -m "not slow and not browser and not endurance"
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK) \
 	-n logical --maxprocesses 8 --dist worksteal
@@ -47,7 +48,7 @@ quick: dev
 # sees nothing of the jobs of Snakemake that most slow tests start.
 test: dev
 	$(SIDE_BY_SIDE) --cov --cov-report=term
-	$(BIN)/python -m pytest -m "slow or browser"
+	$(BIN)/python -m pytest -m "slow or browser" -n 2 --dist loadfile
 
 # A cancelled job and a lost node on a real SLURM: five minutes (docs/scale.md).
 slurm-faults: dev

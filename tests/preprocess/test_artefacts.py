@@ -118,6 +118,17 @@ def test_a_head_that_wraps_around_is_warned_of(sound):
     assert any("wrap around" in text for text in faults.warnings())
 
 
+def test_a_dim_slice_at_the_end_of_a_slab_is_none_of_the_brain(sound):
+    """The mask reaches one slice too far, into the dim edge of the slab."""
+    volume, mask = sound
+    first = int(np.flatnonzero(mask.any((0, 1)))[0])
+    data, reaching = volume.data.copy(), mask.copy()
+    data[:, :, first] *= 0.05
+    reaching[:, :, first] = mask[:, :, first + 1]
+    faults = measured(volume, reaching, data)
+    assert faults.blank == 0 and faults.warnings() == []
+
+
 def test_a_void_is_warned_of(sound):
     volume, mask = sound
     centre = np.argwhere(mask).mean(0)
@@ -133,3 +144,13 @@ def test_ghosts_are_warned_of(sound):
     by = volume.data.shape[1] // 2
     faults = measured(volume, mask, volume.data + 0.1 * np.roll(volume.data, by, 1))
     assert any(text.startswith("Ghosts or motion") for text in faults.warnings())
+
+
+def test_a_few_bright_voxels_of_air_are_no_ghost(sound):
+    """A tenth of the air beside the brain as bright as the brain: a strap, an ear, a shoulder."""
+    volume, mask = sound
+    data = volume.data.copy()
+    across = np.flatnonzero(mask.any((1, 2)))
+    data[across[0] : across[-1], 2:4] = np.median(volume.data[mask])
+    faults = measured(volume, mask, data)
+    assert not any(text.startswith("Ghosts or motion") for text in faults.warnings())

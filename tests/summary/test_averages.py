@@ -7,10 +7,16 @@ import pytest
 from cmburden.stats.intervals import mean_count
 from cmburden.studies.averages import coverage
 from cmburden.summary import averages
+from cmburden.summary.sampling import Sampling
+
+
+def people_of(counts):
+    names = [f"sub-{k}" for k in range(len(counts))]
+    return pd.DataFrame({"participant_id": names, "n_cmb": pd.array(counts, dtype="Int64")})
 
 
 def rows(*counts):
-    people = pd.DataFrame({"n_cmb": pd.array(counts, dtype="Int64")})
+    people = people_of(counts)
     return {row["measure"]: row for row in averages.rows(people)}
 
 
@@ -52,3 +58,19 @@ def test_people_of_a_cluster_who_are_alike_count_once():
     twice, family = np.repeat(counts, 2), np.repeat(np.arange(10), 2)
     assert mean_count(twice, family) == pytest.approx(mean_count(counts))
     assert mean_count(twice)[0] > mean_count(counts)[0]
+
+
+def test_a_weight_of_2_is_two_people_and_a_person_without_a_weight_is_out():
+    counts = [0, 0, 0, 3, 1, 5]
+    people, twice = people_of(counts), people_of([0, 0, 0, 0, 3, 3, 1, 5])
+    names = people["participant_id"]
+    weights = pd.Series([2.0, 1.0, 1.0, 2.0, 1.0], index=names[:5])
+    made = {row["measure"]: row for row in averages.rows(people, Sampling(weights=weights))}
+    assert made["mean count"]["estimate"] == pytest.approx(np.mean([0, 0, 0, 0, 3, 3, 1]))
+    assert made["mean count"]["n"] == 5 and made["maximum count"]["estimate"] == 3
+    equal = Sampling(weights=pd.Series(7.0, index=twice["participant_id"]), weight_words="seven")
+    alike = {row["measure"]: row for row in averages.rows(twice, equal)}
+    plain = rows(0, 0, 0, 0, 3, 3, 1, 5)
+    for end in ("estimate", "ci_low", "ci_high"):
+        assert alike["mean count"][end] == pytest.approx(plain["mean count"][end])
+    assert alike["mean count"]["method"].endswith("; seven")

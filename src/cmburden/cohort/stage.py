@@ -192,7 +192,9 @@ def _wanted_columns(config: dict[str, Any]) -> Wanted:
     named = config["aggregate"]["phenotypes"]
     if named == "all":
         return "all"
-    return [*named, *config["report"]["covariates"], *config["report"]["strata"]]
+    report = config["report"]
+    sample = [name for name in (report["cluster"], report["weights"]) if name]
+    return [*named, *report["covariates"], *report["strata"], *report["nominal"], *sample]
 
 
 def check_failed_fraction(layout: Layout, config: dict[str, Any]) -> None:

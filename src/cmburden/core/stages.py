@@ -32,7 +32,7 @@ class Stage:
 
 
 INDEX = Stage("index", 3, "cohort")
-PREPROCESS = Stage("preprocess", 2, "scan")
+PREPROCESS = Stage("preprocess", 3, "scan")
 REGISTER = Stage("register", 2, "scan")
 DETECT = Stage("detect", 7, "bucket")
 VERIFY = Stage("verify", 9, "bucket")
@@ -54,6 +54,6 @@ def version_of(name: str) -> int:
     """Version of the stage called ``name``.
 
     >>> version_of("preprocess")
-    2
+    3
     """
     return {stage.name: stage.version for stage in STAGES}[name]

@@ -46,8 +46,11 @@ _VOID, _CLOSING_MM, _LEAST_VOID_ML = 0.2, 15.0, 30.0
 #: Air begins this far from the head, whose signal is above this share of the brain's median.
 _FROM_HEAD_MM, _HEAD_COARSE = 12.0, 0.3
 #: Signal in the air beside the brain beyond that of the corners, as a share of the brain's median:
-#: sound scans have up to 0.006, a ghost of a tenth 0.025 to 0.033, motion of 6 mm 0.010 to 0.019.
-_MOST_GHOST = 0.012
+#: sound scans have up to 0.005, a ghost of a twentieth 0.012 and more, motion of 6 mm 0.008
+#: and more in 38 of 40.
+_MOST_GHOST = 0.0075
+#: Of the voxels of air that are compared.
+_UPPER = 0.75
 #: Fewest voxels of air to compare.
 _FEWEST_AIR = 100
 
@@ -151,10 +154,8 @@ def measure(
     raw, bright, inside = (np.moveaxis(part, axis, 2) for part in (volume.data, corrected, mask))
     in_plane = volume.in_plane_mm
     areas = inside.sum((0, 1))
-    planes = np.flatnonzero(areas * np.prod(in_plane) > _LEAST_AREA_MM2)
-    first, last = (int(planes[0]), int(planes[-1])) if planes.size else (0, raw.shape[2] - 1)
+    first, last, blank = _of_brain(raw, areas, float(np.prod(in_plane)))
     brain = raw[:, :, first : last + 1]
-    blank = _blank(brain, max(1, round(_LEAST_AREA_MM2 / 2 / float(np.prod(in_plane)))))
     large = [
         plane
         for plane in range(first, last + 1)
@@ -185,6 +186,24 @@ def measure(
         void_ml=void_ml,
         ghost=ghost,
     )
+
+
+def _of_brain(raw: np.ndarray, areas: np.ndarray, voxel_mm2: float) -> tuple[int, int, np.ndarray]:
+    """First and last slice of the brain in ``raw`` (x, y, slice), and which from one to the other
+    are blank.
+
+    ``areas`` (slice,): voxels of the mask. A blank slice with little of the mask at either end is
+    no slice of the brain: there the mask reaches one too far, into a slice of a slab's dim edge.
+    """
+    planes = np.flatnonzero(areas * voxel_mm2 > _LEAST_AREA_MM2)
+    first, last = (int(planes[0]), int(planes[-1])) if planes.size else (0, raw.shape[2] - 1)
+    brightest = max(1, round(_LEAST_AREA_MM2 / 2 / voxel_mm2))
+    blank = _blank(raw[:, :, first : last + 1], brightest)
+    beyond = blank & (areas[first : last + 1] <= _LARGE_SHARE * areas.max())
+    kept = np.flatnonzero(~beyond)
+    if not kept.size:
+        return first, last, blank
+    return first + int(kept[0]), first + int(kept[-1]), blank[kept[0] : kept[-1] + 1]
 
 
 def _blank(brain: np.ndarray, brightest: int) -> np.ndarray:
@@ -270,7 +289,11 @@ def _closed(brain: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def _ghost(raw: np.ndarray, air: np.ndarray, brain: np.ndarray, slice_axis: int) -> float | None:
-    """Mean signal of air beside the brain along one axis in plane beyond that of the corners."""
+    """Signal of air beside the brain along one axis in plane beyond that of the corners.
+
+    Upper quartiles: a ghost covers much of the air, whereas a few bright voxels at the edge of a
+    sound head carry the mean.
+    """
     box = geometry.box(brain)
     beside = []
     corners = air.copy()
@@ -282,7 +305,7 @@ def _ghost(raw: np.ndarray, air: np.ndarray, brain: np.ndarray, slice_axis: int)
     rows = [slice(None)] * 3
     rows[slice_axis] = box[slice_axis]
     level = raw[tuple(rows)][corners[tuple(rows)]]
-    means = [float(raw[part].mean()) for part in beside if part.sum() > _FEWEST_AIR]
-    if level.size <= _FEWEST_AIR or not means:
+    levels = [float(np.quantile(raw[part], _UPPER)) for part in beside if part.sum() > _FEWEST_AIR]
+    if level.size <= _FEWEST_AIR or not levels:
         return None
-    return max(means) - float(level.mean())
+    return max(levels) - float(np.quantile(level, _UPPER))

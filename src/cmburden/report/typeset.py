@@ -14,6 +14,7 @@ from cmburden.core.rows import plain
 #: A row of `summary`, `curves` or `lesion_cells` by column, None for missing. The rows of the
 #: latter two have a ``stratum`` and a ``measure`` too (see ``tables.ReportTables``).
 Row = dict[str, Any]
+_LEAST_P = 0.001
 
 
 def number(row: Row, field: str = "n", digits: int = 0, scale: float = 1.0) -> Markup:
@@ -50,6 +51,18 @@ def share(row: Row) -> Markup:
 def of(row: Row) -> Markup:
     """Numerator and denominator."""
     return Markup("{}/{}").format(number(row), number(row, "denominator"))
+
+
+def p_value(row: Row) -> Markup:
+    """The estimate as a p value: three decimals, below 0.001 the bound and not a false 0.
+
+    >>> p_value({"stratum": "all", "measure": "test", "estimate": 1e-9})
+    Markup('<span data-source="summary.parquet">&lt;0.001</span>')
+    """
+    value = plain(row.get("estimate"))
+    if value is None or value >= _LEAST_P:
+        return number(row, "estimate", 3)
+    return Markup('<span data-source="summary.parquet">&lt;{}</span>').format(f"{_LEAST_P:g}")
 
 
 def coordinate(row: Row) -> Markup:

@@ -42,48 +42,62 @@ from cmburden.summary.measures import (
 )
 from cmburden.summary.measures.people import BostonWhich
 from cmburden.summary.rows import Row, count, not_pooled, of_stratum, share, tally
+from cmburden.summary.sampling import Sampling, sampling_of
 from cmburden.summary.strata import crossed_strata, strata
 
 
 def estimates(cohort: Cohort, config: dict[str, Any]) -> list[Row]:
     """Rows of `summary` of a cohort, except those about the review by readers."""
-    people, variables = cohort.participants, config["report"]["strata"]
+    people, settings = cohort.participants, config["report"]
+    variables = settings["strata"]
+    sampling = sampling_of(people, settings)
     contract, in_use = contract_of(config, "verify"), thresholds.in_use(config)
     background = correction.false_positives(contract, in_use)
     return [
-        *_by_stratum(cohort, config),
-        *_by_crossed_stratum(people, variables),
+        *_by_stratum(cohort, config, sampling),
+        *_by_crossed_stratum(people, variables, sampling),
+        *sampling.facts(people),
         *scans.rows(cohort, config),
         *contracts.rows(config),
         *contracts.published_rows(),
         *correction.rows(people, contract, in_use, cohort.presence_errors),
-        *regressions.rows(people, cohort.scans, config["report"]["covariates"], background),
+        *regressions.rows(
+            people,
+            cohort.scans,
+            settings["covariates"],
+            background,
+            sampling=sampling,
+            nominal=settings["nominal"],
+            site=settings["site"],
+        ),
         *changes.estimates(cohort, config),
     ]
 
 
-def _by_stratum(cohort: Cohort, config: dict[str, Any]) -> Iterator[Row]:
+def _by_stratum(cohort: Cohort, config: dict[str, Any], sampling: Sampling) -> Iterator[Row]:
     for stratum, members in strata(cohort.participants, config["report"]["strata"]):
         usable = members[members["scan_id"].notna()]
         pooled = usable["contrast"].nunique() > 1
         lesions = cohort.lesions[cohort.lesions["scan_id"].isin(usable["scan_id"])]
         yield from of_stratum(stratum, _flow(members, usable))
         burden = (
-            *_presence(usable),
-            *_shapes_of_burden(usable, config["report"]["bins"]),
-            *_counts(usable),
-            *_places(usable, lesions),
+            *_presence(usable, sampling),
+            *_shapes_of_burden(usable, config["report"]["bins"], sampling),
+            *_counts(usable, sampling),
+            *_places(usable, lesions, sampling),
         )
         if pooled:
             burden = tuple(map(not_pooled, burden))
         yield from of_stratum(stratum, burden)
 
 
-def _by_crossed_stratum(participants: pd.DataFrame, variables: list[str]) -> Iterator[Row]:
+def _by_crossed_stratum(
+    participants: pd.DataFrame, variables: list[str], sampling: Sampling
+) -> Iterator[Row]:
     for stratum, members in crossed_strata(participants, variables):
         usable = members[members["scan_id"].notna()]
-        mean = averages.mean(averages.counts_of(usable), AverageCount("mean"))
-        definite, definite_or_possible, *_ = _presence(usable)
+        mean = averages.mean(usable, sampling, AverageCount("mean"))
+        definite, definite_or_possible, *_ = _presence(usable, sampling)
         rows = (*_flow(members, usable), definite, definite_or_possible, mean)
         yield from of_stratum(stratum, rows)
 
@@ -96,25 +110,25 @@ def _flow(members: pd.DataFrame, usable: pd.DataFrame) -> Iterator[Row]:
         yield count(MissingReason(reason), number, len(members))
 
 
-def _presence(usable: pd.DataFrame) -> list[Row]:
+def _presence(usable: pd.DataFrame, sampling: Sampling) -> list[Row]:
     """Definite first, then definite or possible."""
     definite = usable["n_cmb"].fillna(0)
     either = definite + usable["n_possible"].fillna(0)
     large = usable["n_macrohaemorrhage"].fillna(0)
     return [
-        share(Presence("definite"), int((definite > 0).sum()), len(usable)),
-        share(Presence("definite or possible"), int((either > 0).sum()), len(usable)),
-        share(Presence("macrohaemorrhage"), int((large > 0).sum()), len(usable)),
-        *_boston(usable),
+        sampling.share(Presence("definite"), definite > 0, usable),
+        sampling.share(Presence("definite or possible"), either > 0, usable),
+        sampling.share(Presence("macrohaemorrhage"), large > 0, usable),
+        *_boston(usable, sampling),
     ]
 
 
-def _boston(usable: pd.DataFrame) -> Iterator[Row]:
+def _boston(usable: pd.DataFrame, sampling: Sampling) -> Iterator[Row]:
     """The item of the Boston criteria among those whom it applies to, and who these are not."""
     judged = usable["boston_imaging"].notna()
     young = (usable["age"] < BOSTON_AGE).fillna(False).astype(bool)
-    positive = int(usable.loc[judged, "boston_imaging"].astype(bool).sum())
-    yield share(BostonImaging(), positive, int(judged.sum()))
+    positive = usable.loc[judged, "boston_imaging"].astype(bool)
+    yield sampling.share(BostonImaging(), positive, usable[judged])
     numbers: dict[BostonWhich, pd.Series] = {
         "below 50, left out": young,
         "not classifiable, left out": ~judged & ~young,
@@ -124,37 +138,39 @@ def _boston(usable: pd.DataFrame) -> Iterator[Row]:
         yield count(BostonAge(which), int(members.sum()), len(usable))
 
 
-def _shapes_of_burden(usable: pd.DataFrame, edges: list[int]) -> Iterator[Row]:
-    patterns = usable["pattern"].value_counts()
-    positive = int((usable["n_cmb"].fillna(0) > 0).sum())
+def _shapes_of_burden(usable: pd.DataFrame, edges: list[int], sampling: Sampling) -> Iterator[Row]:
+    patterns, labels = (
+        usable[name].to_numpy(dtype=object, na_value=None) for name in ("pattern", "cmb_bin")
+    )
+    positive = (usable["n_cmb"].fillna(0) > 0).to_numpy(dtype=bool)
     for pattern in PATTERN_LEVELS:
-        yield share(PatternShare(pattern), int(patterns.get(pattern, 0)), len(usable))
+        yield sampling.share(PatternShare(pattern), patterns == pattern, usable)
     for pattern in PATTERN_LEVELS[1:]:
-        number = int(patterns.get(pattern, 0))
-        yield share(PatternShare(pattern, of="positive"), number, positive)
-    numbers = usable["cmb_bin"].value_counts()
+        of_pattern = patterns[positive] == pattern
+        yield sampling.share(PatternShare(pattern, of="positive"), of_pattern, usable[positive])
     for label in bins.bin_labels(edges):
-        yield share(CountBin(label), int(numbers.get(label, 0)), len(usable))
+        yield sampling.share(CountBin(label), labels == label, usable)
 
 
-def _counts(usable: pd.DataFrame) -> Iterator[Row]:
+def _counts(usable: pd.DataFrame, sampling: Sampling) -> Iterator[Row]:
     """Averages of the count, and the number of participants with each count."""
-    yield from averages.rows(usable)
+    yield from averages.rows(usable, sampling)
     # Counts that occur, rising, and the participants with each.
-    values, numbers = np.unique(averages.counts_of(usable), return_counts=True)
+    counts = usable["n_cmb"].dropna().to_numpy(dtype=np.int64)
+    values, numbers = np.unique(counts, return_counts=True)
     for value, number in zip(values, numbers, strict=True):
         yield count(ParticipantsByCount(int(value)), int(number), int(numbers.sum()))
 
 
-def _places(usable: pd.DataFrame, lesions: pd.DataFrame) -> Iterator[Row]:
+def _places(usable: pd.DataFrame, lesions: pd.DataFrame, sampling: Sampling) -> Iterator[Row]:
     small = lesions[~lesions["macrohaemorrhage"]]
     definite = small[small["label"] == "definite"]
     yield count(Lesions("definite"), len(definite))
     yield count(Lesions("possible"), int((small["label"] == "possible").sum()))
     yield count(Lesions("macrohaemorrhage"), int((lesions["macrohaemorrhage"]).sum()))
     for group in GROUPS[:3]:
-        of_group = definite[definite["group"] == group]
-        yield share(PresenceInGroup(group), of_group["scan_id"].nunique(), len(usable))
+        with_lesion = usable["scan_id"].isin(definite.loc[definite["group"] == group, "scan_id"])
+        yield sampling.share(PresenceInGroup(group), with_lesion, usable)
     numbers = definite.groupby(["region", "hemisphere"]).size().to_dict()
     places = [(region.name, side) for region in REGIONS for side in ("left", "right")]
     places.append((UNKNOWN.name, "unknown"))

@@ -49,12 +49,17 @@ from cmburden.summary.measures.images import ToCheckFirst as ToCheckFirst
 from cmburden.summary.measures.images import UnknownDomain as UnknownDomain
 from cmburden.summary.measures.lesions import Lesions as Lesions
 from cmburden.summary.measures.lesions import LesionsInRegion as LesionsInRegion
+from cmburden.summary.measures.models import CrudeRatio as CrudeRatio
 from cmburden.summary.measures.models import Fact as Fact
+from cmburden.summary.measures.models import LevelPresence as LevelPresence
 from cmburden.summary.measures.models import Model as Model
 from cmburden.summary.measures.models import ModelFact as ModelFact
 from cmburden.summary.measures.models import PatternRatio as PatternRatio
+from cmburden.summary.measures.models import Pooled as Pooled
 from cmburden.summary.measures.models import Ratio as Ratio
 from cmburden.summary.measures.models import RatioKind as RatioKind
+from cmburden.summary.measures.models import SampleFact as SampleFact
+from cmburden.summary.measures.models import TermTest as TermTest
 from cmburden.summary.measures.people import AverageCount as AverageCount
 from cmburden.summary.measures.people import BostonAge as BostonAge
 from cmburden.summary.measures.people import BostonImaging as BostonImaging
