@@ -7,6 +7,7 @@ microbleed and the maximum stand beside it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -57,10 +58,10 @@ def rows(usable: pd.DataFrame, sampling: Sampling = INDEPENDENT) -> Iterator[Row
     people, counts = _counted(usable, sampling)
     weights, n = sampling.weights_of(people), len(counts)
     how = QUANTILE if weights is None else f"{WEIGHTED}{sampling.words_of_weights}"
-    type_ = "linear" if weights is None else "inverted_cdf"
+    rule: Literal["linear", "inverted_cdf"] = "linear" if weights is None else "inverted_cdf"
     for name, share in _QUANTILES:
         if n:
-            value = np.quantile(counts, share, method=type_, weights=weights)
+            value = np.quantile(counts, share, method=rule, weights=weights)
             yield row(AverageCount(name), value, n, n, how)
         else:
             yield row(AverageCount(name), None, 0, 0, NOBODY)
