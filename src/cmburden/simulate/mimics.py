@@ -1,4 +1,4 @@
-"""How many mimics of microbleeds a scan holds: many, to tell networks apart, or as a population has.
+"""How many mimics of microbleeds a scan holds: many, as networks need them, or as people have them.
 
 Rates of a population are shares of people. Calcium is what CT shows: CT shows more of it than
 GRE does, so that the rates are rather too high than too low.
