@@ -19,6 +19,7 @@ IGNORED = (
     "/work",
     "/logs",
     "/evaluation",
+    "/export",
     "/reviews",
     "sub-*.html",
     "**/figures",

@@ -239,6 +239,16 @@ class Layout:
         return self.report_dir / "index.html"
 
     @property
+    def shareable(self) -> Path:
+        """The report for readers outside of the study."""
+        return self.report_dir / "shareable.html"
+
+    @property
+    def export(self) -> Path:
+        """Folder of the tables in other formats, unless a command names another."""
+        return self.root / "export"
+
+    @property
     def bibliography(self) -> Path:
         """References that the report's methods cite (BibTeX)."""
         return self.report_dir / "references.bib"
