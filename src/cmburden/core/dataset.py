@@ -20,6 +20,7 @@ IGNORED = (
     "/logs",
     "/evaluation",
     "/export",
+    "/export_shareable",
     "/reviews",
     "sub-*.html",
     "**/figures",

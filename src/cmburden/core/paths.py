@@ -249,6 +249,11 @@ class Layout:
         return self.root / "export"
 
     @property
+    def shareable_export(self) -> Path:
+        """Folder of the tables and figures without ids and small numbers."""
+        return self.root / "export_shareable"
+
+    @property
     def bibliography(self) -> Path:
         """References that the report's methods cite (BibTeX)."""
         return self.report_dir / "references.bib"

@@ -38,9 +38,7 @@ def form(scans: Exported, counts: Exported) -> tuple[list[str], list[list[Any]]]
             for region, side in places
             for label in _LABELS
         ]
-        rows.append(
-            [*(scan[name] for name in _OF_SCAN), *cells, scan["n_cmb"], scan["n_possible"]]
-        )
+        rows.append([*(scan[name] for name in _OF_SCAN), *cells, scan["n_cmb"], scan["n_possible"]])
     return header, rows
 
 

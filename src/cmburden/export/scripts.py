@@ -29,8 +29,10 @@ read_cmburden <- function(folder = ".") {
     for (i in which(book$table == name)) {
       column <- book$column[i]
       table[[column]] <- as[[book$type[i]]](table[[column]])
-      if (book$type[i] == "str" && !is.na(book$allowed[i]))
-        table[[column]] <- factor(table[[column]], strsplit(book$allowed[i], " | ", fixed = TRUE)[[1]])
+      if (book$type[i] == "str" && !is.na(book$allowed[i])) {
+        levels <- strsplit(book$allowed[i], " | ", fixed = TRUE)[[1]]
+        table[[column]] <- factor(table[[column]], levels)
+      }
       attr(table[[column]], "label") <- book$description[i]
       attr(table[[column]], "units") <- book$unit[i]
     }
@@ -88,9 +90,9 @@ def _of_table(table: Exported) -> str:
         'encoding("UTF-8") clear',
     ]
     pairs = list(zip(table.columns, stata_names(table.columns), strict=True))
-    for place, (_, name) in enumerate(pairs, start=1):
+    for place, column in enumerate(table.columns, start=1):
         lines.append(f"rename v{place} c{place}")
-        lines.append(f"label variable c{place} {_quoted(label(table.columns[place - 1]))}")
+        lines.append(f"label variable c{place} {_quoted(label(column))}")
     for place, (column, name) in enumerate(pairs, start=1):
         lines += _typed(place, name, column)
     lines.append(f'save "{table.name}.dta", replace')

@@ -90,8 +90,8 @@ def cell(value: Any, missing: str = "") -> str:
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     r"""Comma-separated values, a missing value as nothing, lines ended by a newline.
 
-    >>> csv_text(["a", "b"], [[None, 'x, "y"']])
-    'a,b\n,"x, ""y"""\n'
+    >>> csv_text(["a", "b"], [[None, "x, y"]])
+    'a,b\n,"x, y"\n'
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -109,11 +109,11 @@ def tsv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     'a\tb\nn/a\tx y\n'
     """
     lines = [list(header), *([cell(value, "n/a") for value in row] for row in rows)]
-    return "".join("\t".join(" ".join(text.split("\t")) for text in map(_one_line, line)) + "\n" for line in lines)
+    return "".join("\t".join(map(_one_line, line)) + "\n" for line in lines)
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.splitlines()) if text else text
+    return " ".join(text.replace("\t", " ").splitlines()) if text else text
 
 
 def cells(table: Exported) -> tuple[list[str], list[list[Any]]]:

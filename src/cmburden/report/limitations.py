@@ -91,9 +91,7 @@ def _selection(tables: ReportTables, part: str | None) -> Iterator[Limitation]:
         )
 
 
-def _detector(
-    tables: ReportTables, contracts: dict[str, dict[str, Any]]
-) -> Iterator[Limitation]:
+def _detector(tables: ReportTables, contracts: dict[str, dict[str, Any]]) -> Iterator[Limitation]:
     trained = {
         stage: str(contracts[stage].get("training_data", ""))
         for stage in _MODELS

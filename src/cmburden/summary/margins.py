@@ -29,6 +29,7 @@ from cmburden.summary.measures import (
     PresenceInGroup,
     Prevalence,
     PrevalenceAt,
+    Scans,
 )
 from cmburden.summary.names import Measure
 from cmburden.summary.rows import COUNTED, Row
@@ -37,8 +38,17 @@ from cmburden.summary.strata import Stratum
 #: Variables of strata that hold no participant of the cohort.
 _ELSEWHERE = {"published", "model"}
 _USABLE, _ALL = Participants("usable"), Participants()
-#: Measures that a small number of the flow hides in place of the usable participants.
-_FLOW = (Participants("usable"), Participants("without usable scan"))
+#: Measures whose number other rows of their stratum have as denominator.
+_TOTALS = (
+    _ALL,
+    Presence("definite"),
+    Lesions("definite"),
+    Scans(),
+    Scans("ok"),
+    Participants("with several sessions"),
+    Participants("compared"),
+)
+_WITHOUT = Participants("without usable scan")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +187,7 @@ class Margins:
             one = self.by_name.get((stratum, measure.name))
             return None if one is None else one.n
 
-        whole, usable, without = at(_ALL), at(_USABLE), at(_FLOW[1])
+        whole, usable, without = at(_ALL), at(_USABLE), at(_WITHOUT)
         if whole is not None and usable is not None and without is not None:
             self._margin(whole, [usable, without])
         reasons = [one.n for one in here if isinstance(one.measure, MissingReason)]
@@ -205,7 +215,10 @@ class Margins:
             (PresenceInGroup("lobar"), lobar, mixed),
         ):
             cells = [at(part) for part in parts]
-            if at(whole) is not None and None not in cells:
+            if at(whole) is None or None in cells:
+                continue
+            # The rest stands in no row: it gives nothing away unless it is small.
+            if 0 < self.values[at(whole)] - sum(self.values[one] for one in cells) < self.least:
                 self._margin(at(whole), cells)
 
     def _counts(self, here: list[Named], lesions: int | None) -> None:
@@ -301,9 +314,10 @@ def of_rows(rows: Iterable[Row], least: int) -> Iterator[Judged]:
     """Each row with what of it is to be hidden."""
     margins = Margins(rows, least)
     shut = margins.hidden()
+    lost: dict[str, set[int]] = defaultdict(set)
+    for one in margins.rows:
+        if one.n is not None and shut[one.n] and one.measure in _TOTALS:
+            lost[one.row["stratum"]].add(one.row["n"])
     for one in margins.rows:
         n = any(shut[cell] for cell in (one.n, one.total) if cell is not None)
-        whole = margins.by_name.get((one.row["stratum"], _ALL.name))
-        of_flow = one.measure in _FLOW or isinstance(one.measure, MissingReason)
-        lost = of_flow and whole is not None and whole.n is not None and bool(shut[whole.n])
-        yield Judged(one, bool(n), lost)
+        yield Judged(one, bool(n), one.row["denominator"] in lost[one.row["stratum"]])
