@@ -82,7 +82,7 @@ def test_stata_file_has_labels_and_values(made, folder):
         labels, values = reader.variable_labels(), reader.value_labels()
         table = reader.read(convert_categoricals=False)
     assert labels["age"].startswith("Age at the chosen session")
-    assert list(values["pattern"].values())[0] == "none"
+    assert next(iter(values["pattern"].values())) == "none"
     ages = participants["age"].astype(float)
     assert table["age"].equals(ages) or (table["age"] - ages).abs().max() == 0
     with pd.read_stata(folder / "participants.dta", iterator=True) as reader:
