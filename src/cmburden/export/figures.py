@@ -19,6 +19,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.image import imread
+from matplotlib.ticker import NullFormatter
 
 from cmburden.core.files import whole_file
 from cmburden.report.charts.chart import INK, MUTED, RULE, Chart
@@ -190,7 +192,7 @@ def _cells(axes: Axes, trace: dict[str, Any], layout: dict[str, Any]) -> None:
     for image in layout.get("images") or ():
         if image.get("xref") == f"x{_place(trace)}":
             picture = base64.b64decode(image["source"].partition(",")[2])
-            pixels = mpl.image.imread(io.BytesIO(picture), format="png")
+            pixels = imread(io.BytesIO(picture), format="png")
             left, top = image["x"], image["y"]
             extent = (left, left + image["sizex"], top - image["sizey"], top)
             axes.imshow(pixels, extent=extent, cmap="gray", zorder=0)
@@ -220,26 +222,8 @@ def _rgba(text: str) -> tuple[float, ...]:
 
 def _finish(axes: Axes, layout: dict[str, Any], place: str, panels: int) -> None:
     """Scales, ticks and titles of a panel, and lines across it."""
-    for letter, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
-        spec = _axis(layout, letter, place)
-        if spec.get("visible") is False:
-            axes.set_axis_off()
-        if spec.get("type") == "log":
-            axis._set_axes_scale("log")
-            axis.set_minor_formatter(mpl.ticker.NullFormatter())
-        title = spec.get("title") or {}
-        axis.set_label_text(_text(title.get("text", "") if isinstance(title, dict) else title))
-        if (ticks := spec.get("tickvals")) is not None:
-            labels = spec.get("ticktext")
-            axis.set_ticks(list(ticks), None if labels is None else [_text(one) for one in labels])
-        if spec.get("showgrid") is False:
-            axis.grid(False)
-        if (ends := spec.get("range")) is not None and spec.get("type") != "log":
-            (axes.set_xlim if letter == "x" else axes.set_ylim)(*ends)
-        if spec.get("autorange") == "reversed":
-            axis.set_inverted(True)
-        if spec.get("rangemode") == "tozero":
-            (axes.set_xlim if letter == "x" else axes.set_ylim)(0, None)
+    for letter in "xy":
+        _finish_axis(axes, letter, _axis(layout, letter, place))
     for shape in layout.get("shapes") or ():
         if shape["type"] == "line" and shape["x0"] == shape["x1"]:
             line = shape.get("line") or {}
@@ -249,6 +233,34 @@ def _finish(axes: Axes, layout: dict[str, Any], place: str, panels: int) -> None
     number = int(place or 1) - 1
     if panels > 1 and number < len(titles):
         axes.set_title(_text(titles[number]["text"]), fontsize=9)
+
+
+def _finish_axis(axes: Axes, letter: str, spec: dict[str, Any]) -> None:
+    """Scale, ticks, title and ends of one axis."""
+    axis = axes.xaxis if letter == "x" else axes.yaxis
+    if spec.get("visible") is False:
+        axes.set_axis_off()
+    if spec.get("type") == "log":
+        (axes.set_xscale if letter == "x" else axes.set_yscale)("log")
+        axis.set_minor_formatter(NullFormatter())
+    title = spec.get("title") or {}
+    axis.set_label_text(_text(title.get("text", "") if isinstance(title, dict) else title))
+    if (ticks := spec.get("tickvals")) is not None:
+        labels = spec.get("ticktext")
+        axis.set_ticks(list(ticks), None if labels is None else [_text(one) for one in labels])
+    if spec.get("showgrid") is False:
+        axis.grid(False)
+    _limits(axes, letter, spec)
+
+
+def _limits(axes: Axes, letter: str, spec: dict[str, Any]) -> None:
+    limits = axes.set_xlim if letter == "x" else axes.set_ylim
+    if spec.get("range") is not None and spec.get("type") != "log":
+        limits(*spec["range"])
+    if spec.get("autorange") == "reversed":
+        (axes.xaxis if letter == "x" else axes.yaxis).set_inverted(True)
+    if spec.get("rangemode") == "tozero":
+        limits(0, None)
 
 
 def _legend(figure: Figure, all_axes: dict[str, Axes], layout: dict[str, Any]) -> None:

@@ -11,11 +11,31 @@ from cmburden.export.tables import Exported
 #: Longest name of a variable, and longest label of one, in Stata.
 LONGEST_NAME, LONGEST_LABEL = 32, 80
 #: Words that Stata takes for its own.
-_RESERVED = {
-    "_all", "_b", "byte", "_coef", "_cons", "double", "float", "if", "in", "int", "long", "_n",
-    "_N", "_pi", "_pred", "_rc", "_skip", "strL", "using", "with",
-}  # fmt: skip
-#: Base R alone. The codebook names columns, types and levels, so that the script knows no table.
+_RESERVED = frozenset(
+    [
+        "_all",
+        "_b",
+        "byte",
+        "_coef",
+        "_cons",
+        "double",
+        "float",
+        "if",
+        "in",
+        "int",
+        "long",
+        "_n",
+        "_N",
+        "_pi",
+        "_pred",
+        "_rc",
+        "_skip",
+        "strL",
+        "using",
+        "with",
+    ]
+)
+#: Base R alone. The codebook names columns, types and levels: the script knows no table.
 R = """\
 # The tables of this folder in R, with labels and factor levels. Base R is enough:
 #   source("read_cmburden.R"); cohort <- read_cmburden("."); summary(cohort$participants)

@@ -184,6 +184,19 @@ def _determined(rows: list[dict[int, int]]) -> set[int]:
     A cell of one equation alone takes any value that the others ask for: the equation says nothing
     of the others. Such equations are set aside, one after the other. What is left is small.
     """
+    aside, core = _set_aside(rows)
+    single = _single_solutions(core)
+    within = {cell for row in core for cell in row}
+    for place in reversed(aside):
+        free = [cell for cell in rows[place] if cell not in within]
+        if len(free) == 1 and single.issuperset(rows[place].keys() & within):
+            single.add(free[0])
+        within.update(rows[place])
+    return single
+
+
+def _set_aside(rows: list[dict[int, int]]) -> tuple[list[int], list[dict[int, int]]]:
+    """Places of the equations that a cell of one equation frees, in turn, and the other ones."""
     places: dict[int, set[int]] = {}
     for place, row in enumerate(rows):
         for cell in row:
@@ -200,15 +213,8 @@ def _determined(rows: list[dict[int, int]]) -> set[int]:
             places[cell].discard(place)
             if len(places[cell]) == 1:
                 waiting.append(cell)
-    core = [rows[place] for place in sorted(set().union(*places.values()))] if places else []
-    single = _single_solutions(core)
-    within = {cell for row in core for cell in row}
-    for place in reversed(aside):
-        free = [cell for cell in rows[place] if cell not in within]
-        if len(free) == 1 and all(cell in single for cell in rows[place] if cell in within):
-            single.add(free[0])
-        within.update(rows[place])
-    return single
+    gone = set(aside)
+    return aside, [row for place, row in enumerate(rows) if place not in gone]
 
 
 def _single_solutions(rows: list[dict[int, int]]) -> set[int]:
@@ -244,16 +250,25 @@ def _bounded(rows: list[dict[int, int]], values: np.ndarray) -> list[int]:
             ends = [
                 sorted((weight * low[cell], weight * high[cell])) for cell, weight in row.items()
             ]
-            least, most = sum(end[0] for end in ends), sum(end[1] for end in ends)
-            n_low = sum(end[0] == -np.inf for end in ends)
-            n_high = sum(end[1] == np.inf for end in ends)
-            finite_low = sum(end[0] for end in ends if end[0] != -np.inf)
-            finite_high = sum(end[1] for end in ends if end[1] != np.inf)
-            for (cell, weight), end in zip(row.items(), ends, strict=True):
-                rest_low = finite_low if end[0] == -np.inf and n_low == 1 else least - end[0]
-                rest_high = finite_high if end[1] == np.inf and n_high == 1 else most - end[1]
-                bounds = sorted(((total - rest_high) / weight, (total - rest_low) / weight))
-                if not any(np.isnan(bounds)):
-                    low[cell] = max(low[cell], bounds[0])
-                    high[cell] = min(high[cell], bounds[1])
+            rest_low = _rests([end[0] for end in ends])
+            rest_high = _rests([end[1] for end in ends])
+            for (cell, weight), least, most in zip(row.items(), rest_low, rest_high, strict=True):
+                bounds = sorted(((total - most) / weight, (total - least) / weight))
+                low[cell] = max(low[cell], bounds[0])
+                high[cell] = min(high[cell], bounds[1])
     return [cell for cell in low if high[cell] - low[cell] < _STILL]
+
+
+def _rests(terms: list[float]) -> list[float]:
+    """For each of the terms the sum of the others. Infinite terms have one sign.
+
+    >>> _rests([1.0, 2.0, 4.0]), _rests([1.0, float("inf")])
+    ([6.0, 5.0, 3.0], [inf, 1.0])
+    """
+    finite = sum(term for term in terms if np.isfinite(term))
+    endless = [term for term in terms if np.isinf(term)]
+    if not endless:
+        return [finite - term for term in terms]
+    if len(endless) == 1:
+        return [finite if np.isinf(term) else endless[0] for term in terms]
+    return [endless[0]] * len(terms)

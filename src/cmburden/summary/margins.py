@@ -167,18 +167,23 @@ class Margins:
                 rest = tuple(pair for pair in fields.items() if pair[0] != name)
                 groups[type(one.measure), rest, name].append((fields[name], one))
         for members in groups.values():
-            whole = [one.n for value, one in members if value == "" and one.n is not None]
-            parts = [one for value, one in members if value != ""]
-            cells = [one.n for one in parts if one.n is not None]
-            number = sum(self.values[cell] for cell in cells)
-            of = {one.row["denominator"] for one in parts}
-            if len(cells) < 2:
-                continue
-            if of == {number}:
-                whole.append(self._cell(number, fixed=True))
-            for total in whole:
-                if self.values[total] == number:
-                    self._margin(total, cells)
+            self._of_family(
+                [one for value, one in members if value == ""],
+                [one for value, one in members if value != ""],
+            )
+
+    def _of_family(self, wholes: list[Named], parts: list[Named]) -> None:
+        """``parts`` add up to one of ``wholes``, to their denominator, or to nothing known."""
+        cells = [one.n for one in parts if one.n is not None]
+        if len(cells) < 2:
+            return
+        number = sum(self.values[cell] for cell in cells)
+        totals = [one.n for one in wholes if one.n is not None]
+        if {one.row["denominator"] for one in parts} == {number}:
+            totals.append(self._cell(number, fixed=True))
+        for total in totals:
+            if self.values[total] == number:
+                self._margin(total, cells)
 
     def _of_names(self, stratum: str, here: list[Named]) -> None:
         """What measures of one stratum say of each other by their definition."""
@@ -187,12 +192,7 @@ class Margins:
             one = self.by_name.get((stratum, measure.name))
             return None if one is None else one.n
 
-        whole, usable, without = at(_ALL), at(_USABLE), at(_WITHOUT)
-        if whole is not None and usable is not None and without is not None:
-            self._margin(whole, [usable, without])
-        reasons = [one.n for one in here if isinstance(one.measure, MissingReason)]
-        if without is not None and reasons:
-            self._margin(without, [cell for cell in reasons if cell is not None])
+        self._flow(here, at(_ALL), at(_USABLE), at(_WITHOUT))
         presence = at(Presence("definite"))
         for none in (PatternShare("none"), CountBin("0"), ParticipantsByCount(0)):
             self._same(presence, at(none))
@@ -205,6 +205,18 @@ class Margins:
             self._same(one.total, one.n if one.total is not None else None)
         self._nested(at)
         self._counts(here, at(Lesions("definite")))
+
+    def _flow(
+        self, here: list[Named], whole: int | None, usable: int | None, without: int | None
+    ) -> None:
+        """Participants with and without a usable scan, the latter by reason."""
+        if whole is not None and usable is not None and without is not None:
+            self._margin(whole, [usable, without])
+        reasons = [
+            one.n for one in here if isinstance(one.measure, MissingReason) and one.n is not None
+        ]
+        if without is not None and reasons:
+            self._margin(without, reasons)
 
     def _nested(self, at: Any) -> None:
         """Definite lies in definite or possible, the Boston item and mixed in their patterns."""
@@ -248,24 +260,28 @@ def _named(row: Row) -> Named:
 def _hidden_strata(rows: list[Named], least: int) -> set[Stratum]:
     """Strata of few people, and those that would give them away: none of their rows is shown."""
     people = [one for one in rows if one.measure in (_USABLE, _ALL) and one.row["n"] is not None]
+    values = [int(one.row["n"]) for one in people]
     cells = [dataclasses.replace(one, n=place) for place, one in enumerate(people)]
-    values = [int(one.row["n"]) for one in cells]
-    equations = []
-    together: dict[int, list[int]] = defaultdict(list)
+    small = [0 < value < least for value in values]
+    shut = hidden(values, small, _people_margins(cells, values), least, _of_one_stratum(cells))
+    return {one.stratum for place, one in enumerate(people) if shut[place]}
+
+
+def _people_margins(cells: list[Named], values: list[int]) -> list[Equation]:
+    margins = []
     for total, parts in _by_levels(cells):
         numbers = [one.n for one in parts if one.n is not None]
         if total.n is not None and sum(values[cell] for cell in numbers) == values[total.n]:
-            equations.append(Equation.margin(total.n, numbers))
+            margins.append(Equation.margin(total.n, numbers))
+    return margins
+
+
+def _of_one_stratum(cells: list[Named]) -> dict[int, list[int]]:
+    """Each cell with those of its stratum: they are hidden together."""
     by_stratum: dict[Stratum, list[int]] = defaultdict(list)
-    for one in cells:
-        if one.n is not None:
-            by_stratum[one.stratum].append(one.n)
-    for same in by_stratum.values():
-        for cell in same:
-            together[cell] = [other for other in same if other != cell]
-    small = [0 < value < least for value in values]
-    shut = hidden(values, small, equations, least, together)
-    return {one.stratum for one in cells if shut[one.n]}
+    for place, one in enumerate(cells):
+        by_stratum[one.stratum].append(place)
+    return {place: by_stratum[one.stratum] for place, one in enumerate(cells)}
 
 
 def _by_levels(rows: list[Named]) -> Iterator[tuple[Named, list[Named]]]:
