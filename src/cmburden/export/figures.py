@@ -37,7 +37,7 @@ _MARKERS = {
     "star-open": "*",
 }
 _LINES = {"solid": "-", "dash": "--", "dot": ":"}
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     # Names within the file are made of this word: equal figures have equal bytes.
     "svg.hashsalt": "cmburden",

@@ -7,7 +7,7 @@ The checklist asks where a paper says a thing. The run can answer for its own pa
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 from cmburden.summary.published import REFERENCES, Reference
@@ -181,19 +181,10 @@ class Strobe:
     source: Reference
 
 
-def select(titles: Mapping[str, str], left_out: Collection[str] = ()) -> Strobe:
-    """``titles`` of the sections of the page by id; those ``left_out`` get no link."""
-    return Strobe(
-        [
-            Answered(
-                item,
-                [
-                    (name, titles[name])
-                    for name in item.sections
-                    if name in titles and name not in left_out
-                ],
-            )
-            for item in ITEMS
-        ],
-        REFERENCES[SOURCE],
-    )
+def select(titles: Mapping[str, str]) -> Strobe:
+    """``titles`` of the sections of the page by id; a section that is not there gets no link."""
+    answered = [
+        Answered(item, [(name, titles[name]) for name in item.sections if name in titles])
+        for item in ITEMS
+    ]
+    return Strobe(answered, REFERENCES[SOURCE])

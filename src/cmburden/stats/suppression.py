@@ -9,7 +9,7 @@ a single solution, and until no sum of hidden cells is itself a small number.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -138,15 +138,17 @@ class _Table:
         wider = False
         for cell in exposed:
             near = self.of_cell.get(int(cell), ())
-            further = [self._next(self.equations[place]) for place in near]
-            if all(one is None for one in further):
+            cells = self._next_of(near)
+            if not cells:
                 reach = sorted(self._component(int(cell)), key=lambda at: (self._size(at), at))
-                further = [self._next(self.equations[place]) for place in reach]
-                further = [one for one in further if one is not None][:1]
-            cells = [one for one in further if one is not None]
+                cells = self._next_of(reach)[:1]
             wider = wider or bool(cells)
             self.hide(cells)
         return wider
+
+    def _next_of(self, places: Iterable[int]) -> list[int]:
+        further = (self._next(self.equations[place]) for place in places)
+        return [cell for cell in further if cell is not None]
 
     def _size(self, place: int) -> int:
         return len(self.equations[place].cells)
