@@ -73,6 +73,16 @@ def points_of(trace):
     return list(points(kept))
 
 
+def test_what_is_not_small_is_shown(page):
+    """A few people without a scan, or in one level, do not take the whole cohort with them."""
+    shown = {(row, field) for row, field, _, _, _ in page.numbers}
+    for contrast in ("GRE", "SWI"):
+        assert (f"contrast={contrast} | presence definite", "n") in shown
+    assert ("all | participants usable", "n") in shown
+    assert "No participant has a usable scan" not in page.words()
+    assert {"chart-prevalence", "chart-correction"} <= page.ids
+
+
 def test_the_mark_is_said_and_used(page):
     words = page.words()
     assert "s stands for a suppressed number: a count from 1 to 4" in words

@@ -258,12 +258,12 @@ def _named(row: Row) -> Named:
 
 
 def _hidden_strata(rows: list[Named], least: int) -> set[Stratum]:
-    """Strata of few people, and those that would give them away: none of their rows is shown."""
-    people = [one for one in rows if one.measure in (_USABLE, _ALL) and one.row["n"] is not None]
+    """Strata of few usable people, and those that would give them away: they show no row."""
+    people = [one for one in rows if one.measure == _USABLE and one.row["n"] is not None]
     values = [int(one.row["n"]) for one in people]
     cells = [dataclasses.replace(one, n=place) for place, one in enumerate(people)]
     small = [0 < value < least for value in values]
-    shut = hidden(values, small, _people_margins(cells, values), least, _of_one_stratum(cells))
+    shut = hidden(values, small, _people_margins(cells, values), least)
     return {one.stratum for place, one in enumerate(people) if shut[place]}
 
 
@@ -274,14 +274,6 @@ def _people_margins(cells: list[Named], values: list[int]) -> list[Equation]:
         if total.n is not None and sum(values[cell] for cell in numbers) == values[total.n]:
             margins.append(Equation.margin(total.n, numbers))
     return margins
-
-
-def _of_one_stratum(cells: list[Named]) -> dict[int, list[int]]:
-    """Each cell with those of its stratum: they are hidden together."""
-    by_stratum: dict[Stratum, list[int]] = defaultdict(list)
-    for place, one in enumerate(cells):
-        by_stratum[one.stratum].append(place)
-    return {place: by_stratum[one.stratum] for place, one in enumerate(cells)}
 
 
 def _by_levels(rows: list[Named]) -> Iterator[tuple[Named, list[Named]]]:
