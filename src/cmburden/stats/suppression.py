@@ -17,8 +17,8 @@ from scipy.sparse.linalg import lsmr
 
 #: Below this share of a random direction a cell does not move in the equations' null space.
 _STILL = 1e-6
-#: Most unknown cells of a dense solution, which is exact; a larger one is iterative.
-_DENSE = 1500
+#: Most unknown cells of a dense solution; a larger one is iterative.
+_DENSE = 300
 #: Passes of the propagation of bounds. A pass carries a bound over one more equation.
 _PASSES = 4
 
