@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from cmburden.stats.suppression import Equation, hidden
 from cmburden.summary import measures
 from cmburden.summary.measures import (
+    Attended,
     AverageCount,
     BostonImaging,
     CountBin,
@@ -184,6 +186,8 @@ class Margins:
         for total in totals:
             if self.values[total] == number:
                 self._margin(total, cells)
+        # Their sum may stand elsewhere: one of them is not hidden alone.
+        self.equations.append(Equation(tuple(cells), (1,) * len(cells), soft=True))
 
     def _of_names(self, stratum: str, here: list[Named]) -> None:
         """What measures of one stratum say of each other by their definition."""
@@ -204,6 +208,7 @@ class Margins:
             self._same(one.total, at(Lesions("definite")))
             self._same(one.total, one.n if one.total is not None else None)
         self._nested(at)
+        self._attended(here)
         self._counts(here, at(Lesions("definite")))
 
     def _flow(
@@ -232,6 +237,17 @@ class Margins:
             # The rest stands in no row: it gives nothing away unless it is small.
             if 0 < self.values[at(whole)] - sum(self.values[one] for one in cells) < self.least:
                 self._margin(at(whole), cells)
+
+    def _attended(self, here: list[Named]) -> None:
+        """Who came to three sessions came to two: the difference is the number who came to two."""
+        came = sorted(
+            (one.measure.number, one.n)
+            for one in here
+            if isinstance(one.measure, Attended) and one.n is not None
+        )
+        for (_, more), (_, fewer) in pairwise(came):
+            if 0 < self.values[more] - self.values[fewer] < self.least:
+                self._margin(more, [fewer])
 
     def _counts(self, here: list[Named], lesions: int | None) -> None:
         """Bins hold counts, and counts times their people are lesions."""
