@@ -11,7 +11,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -168,11 +168,14 @@ class Margins:
             for name in fields:
                 rest = tuple(pair for pair in fields.items() if pair[0] != name)
                 groups[type(one.measure), rest, name].append((fields[name], one))
-        for members in groups.values():
-            self._of_family(
-                [one for value, one in members if value == ""],
-                [one for value, one in members if value != ""],
-            )
+        for (family, _, name), members in groups.items():
+            parts = [one for value, one in members if value != ""]
+            self._of_family([one for value, one in members if value == ""], parts)
+            # Levels may add up to a sum that stands elsewhere: one is not hidden alone. Words that
+            # a type lists, as those of Presence, are other questions and no levels.
+            if get_type_hints(family)[name] is str:
+                cells = tuple(one.n for one in parts if one.n is not None)
+                self.equations.append(Equation(cells, (1,) * len(cells), soft=True))
 
     def _of_family(self, wholes: list[Named], parts: list[Named]) -> None:
         """``parts`` add up to one of ``wholes``, to their denominator, or to nothing known."""
@@ -186,8 +189,6 @@ class Margins:
         for total in totals:
             if self.values[total] == number:
                 self._margin(total, cells)
-        # Their sum may stand elsewhere: one of them is not hidden alone.
-        self.equations.append(Equation(tuple(cells), (1,) * len(cells), soft=True))
 
     def _of_names(self, stratum: str, here: list[Named]) -> None:
         """What measures of one stratum say of each other by their definition."""
