@@ -3,9 +3,11 @@
 import json
 import re
 
+import fabricate
 import pytest
-from test_report import Page, build, points
+from test_report import Page, points
 
+from cmburden.cohort import stage as aggregate
 from cmburden.core.tables import PARTICIPANTS, SCANS
 from cmburden.report import shareable, strobe
 from cmburden.report import stage as report
@@ -15,7 +17,8 @@ LEAST = 5
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    made = build(tmp_path_factory.mktemp("shareable"), participants=80)
+    made = fabricate.cohort(tmp_path_factory.mktemp("shareable"), participants=300)
+    aggregate.run(made.layout, made.bids_dir, made.config)
     made.layout.phenotype_problems.write_text(json.dumps(["sub-ADNI001 is odd"]))
     report.run_shareable(made.layout, made.config, LEAST)
     return made

@@ -104,6 +104,23 @@ def test_everybody_of_a_group_is_what_each_member_has():
     assert second["n"] == 20
 
 
+def test_levels_of_a_model_do_not_repeat_what_a_stratum_hides():
+    rows = [
+        share("sex=F", "presence definite", 40, 100),
+        share("sex=M", "presence definite", 3, 80),
+        share("all", "presence definite", 43, 180),
+        share("all", "positive at level: sex=F", 40, 100),
+        share("all", "positive at level: sex=M", 3, 80),
+    ]
+    shown = [row["n"] for row in disclosure.suppressed(rows, LEAST)]
+    assert shown == [None, None, 43, None, None] or shown == [None] * 5
+
+
+def test_numbers_of_people_by_sessions_do_not_differ_by_a_small_number():
+    rows = [count("all", f"participants with sessions>={k}", n) for k, n in ((2, 12), (3, 9))]
+    assert None in [row["n"] for row in disclosure.suppressed(rows, LEAST)]
+
+
 def test_sentences_lose_their_small_numbers_and_readers_their_names():
     refusal = count("all", "odds ratio presence: sex=M against F", 30, 60) | {
         "estimate": None,

@@ -211,7 +211,7 @@ def _sessions(tables: ReportTables) -> Iterator[Limitation]:
 
 
 def _clusters(tables: ReportTables, config: dict[str, Any]) -> Iterator[Limitation]:
-    if not config["report"].get("cluster"):
+    if not config["report"]["cluster"]:
         yield Limitation(
             "clusters",
             Markup(

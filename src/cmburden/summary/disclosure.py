@@ -50,10 +50,11 @@ def suppressed(rows: Iterable[Row], least: int = LEAST) -> list[Row]:
     """
     judged = list(of_rows(_of_anybody(rows), least))
     shut = {(one.named.row["stratum"], one.named.row["measure"]) for one in judged if one.n}
+    groups = _small_levels(judged, shut)
     shown = []
     for one in judged:
         row = one.named.row
-        if one.n or _follows(one, shut):
+        if one.n or _levels_of(one) in groups or _follows(one, shut):
             if not isinstance(one.named.measure, ParticipantsByCount):
                 shown.append(_without_numbers(row, least))
             continue
@@ -81,6 +82,32 @@ def _follows(judged: Judged, shut: set[tuple[str, str]]) -> bool:
     if isinstance(one.measure, AverageCount):
         on.append(AverageCount("mean"))
     return any((stratum, measure.name) in shut for measure in on)
+
+
+def _levels_of(judged: Judged) -> tuple[Any, ...] | None:
+    """Which levels the row is one of, of measures that name covariate and level; else None."""
+    named = judged.named
+    fields = {} if named.measure is None else dict(vars(named.measure))
+    if fields.pop("level", None) is None or "covariate" not in fields:
+        return None
+    return (named.row["stratum"], type(named.measure), *fields.items())
+
+
+def _small_levels(judged: list[Judged], shut: set[tuple[str, str]]) -> set[tuple[Any, ...]]:
+    """Groups of levels of which one is suppressed, or is a stratum that is: none is shown.
+
+    They repeat the numbers of strata, and add up to the whole.
+    """
+    presence = Presence("definite").name
+    groups = set()
+    for one in judged:
+        group = _levels_of(one)
+        if group is not None:
+            fields = vars(one.named.measure)
+            stratum = f"{fields['covariate']}={fields['level']}"
+            if one.n or (stratum, presence) in shut:
+                groups.add(group)
+    return groups
 
 
 def _without_numbers(row: Row, least: int) -> Row:

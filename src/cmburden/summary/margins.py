@@ -10,13 +10,15 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any
+from itertools import pairwise
+from typing import Any, get_type_hints
 
 import numpy as np
 
 from cmburden.stats.suppression import Equation, hidden
 from cmburden.summary import measures
 from cmburden.summary.measures import (
+    Attended,
     AverageCount,
     BostonImaging,
     CountBin,
@@ -166,11 +168,14 @@ class Margins:
             for name in fields:
                 rest = tuple(pair for pair in fields.items() if pair[0] != name)
                 groups[type(one.measure), rest, name].append((fields[name], one))
-        for members in groups.values():
-            self._of_family(
-                [one for value, one in members if value == ""],
-                [one for value, one in members if value != ""],
-            )
+        for (family, _, name), members in groups.items():
+            parts = [one for value, one in members if value != ""]
+            self._of_family([one for value, one in members if value == ""], parts)
+            # Levels may add up to a sum that stands elsewhere: one is not hidden alone. Words that
+            # a type lists, as those of Presence, are other questions and no levels.
+            if get_type_hints(family)[name] is str:
+                cells = tuple(one.n for one in parts if one.n is not None)
+                self.equations.append(Equation(cells, (1,) * len(cells), soft=True))
 
     def _of_family(self, wholes: list[Named], parts: list[Named]) -> None:
         """``parts`` add up to one of ``wholes``, to their denominator, or to nothing known."""
@@ -204,6 +209,7 @@ class Margins:
             self._same(one.total, at(Lesions("definite")))
             self._same(one.total, one.n if one.total is not None else None)
         self._nested(at)
+        self._attended(here)
         self._counts(here, at(Lesions("definite")))
 
     def _flow(
@@ -232,6 +238,17 @@ class Margins:
             # The rest stands in no row: it gives nothing away unless it is small.
             if 0 < self.values[at(whole)] - sum(self.values[one] for one in cells) < self.least:
                 self._margin(at(whole), cells)
+
+    def _attended(self, here: list[Named]) -> None:
+        """Who came to three sessions came to two: the difference is the number who came to two."""
+        came = sorted(
+            (one.measure.number, one.n)
+            for one in here
+            if isinstance(one.measure, Attended) and one.n is not None
+        )
+        for (_, more), (_, fewer) in pairwise(came):
+            if 0 < self.values[more] - self.values[fewer] < self.least:
+                self._margin(more, [fewer])
 
     def _counts(self, here: list[Named], lesions: int | None) -> None:
         """Bins hold counts, and counts times their people are lesions."""
