@@ -15,6 +15,7 @@ READERS = {
     "typeset.py": {"number"},
     "charts/chart.py": {"row_key"},
     "check.py": {"_listed"},
+    "limitations.py": {"_from"},
 }
 
 
