@@ -32,15 +32,15 @@ def _errors(of: dict[str, dict[str, Any]]) -> str:
     rows: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
         ("scans", lambda f: str(f["scans"])),
         ("without a microbleed: none called", _clean),
-        ("the same, definite or possible", lambda f: _clean(f["possible"])),
+        ("none called, definite or possible", lambda f: _clean(f["possible"])),
         ("with a microbleed: one called", _found),
         *((f"of {name}", _called(low, high)) for name, low, high in _COUNTS),
         ("microbleeds found", _sensitivity),
+        ("found, definite or possible", lambda f: _share(f["possible"], "found", "microbleeds")),
         *((f"{name} in diameter", _of_class(k)) for k, (name, *_) in enumerate(DIAMETERS)),
-        ("the same, definite or possible", lambda f: _share(f["possible"], "found", "microbleeds")),
         ("false positives a scan", _false_positives),
-        ("the same, definite or possible", lambda f: _false_positives(f["possible"])),
-        ("scans with 0, 1, 2 ... definite ones", _histogram),
+        ("a scan, definite or possible", lambda f: _false_positives(f["possible"])),
+        ("scans with 0, 1, 2 ... false positives", _histogram),
     ]
     return table(
         ["definite, with 95 % interval", *of],
