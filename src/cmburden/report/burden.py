@@ -168,7 +168,11 @@ def prevalence_lines(tables: ReportTables, variables: list[str]) -> list[forest.
                 name: tables.estimate(_crossed(variable, value, name), presence)
                 for name in tables.contrasts()
             }
-            rows = {name: row for name, row in rows.items() if row["denominator"]}
+            rows = {
+                name: row
+                for name, row in rows.items()
+                if row["denominator"] or row.get("suppressed")
+            }
             if rows:
                 lines.append(forest.ForestLine(f"{title}: {level(value)}", rows))
     return lines

@@ -144,7 +144,7 @@ def _shortest(row: Row) -> Markup:
 def _domain(tables: ReportTables) -> Domain | None:
     """The domain of the verifier's contract; None where the contract has none."""
     whole = tables.estimate(EVERYBODY, OutsideDomain())
-    if whole["estimate"] is None:
+    if whole["estimate"] is None and not whole.get("suppressed"):
         return None
     rows = []
     for key, (column, words) in image_checks.DOMAIN.items():

@@ -11,6 +11,8 @@ from markupsafe import Markup, escape
 
 from cmburden.core.rows import plain
 
+#: In the place of a number that a shareable page does not show (``summary.disclosure``).
+SUPPRESSED = Markup('<abbr title="suppressed">s</abbr>')
 #: A row of `summary`, `curves` or `lesion_cells` by column, None for missing. The rows of the
 #: latter two have a ``stratum`` and a ``measure`` too (see ``tables.ReportTables``).
 Row = dict[str, Any]
@@ -27,7 +29,7 @@ def number(row: Row, field: str = "n", digits: int = 0, scale: float = 1.0) -> M
     """
     value = plain(row.get(field))
     if value is None:
-        return Markup('<span class="muted">–</span>')
+        return SUPPRESSED if row.get("suppressed") else Markup('<span class="muted">–</span>')
     scaled = "" if scale == 1 else f' data-scale="{scale:g}"'
     name = escape(f"{row['stratum']} | {row['measure']} | {field}")
     text = decimal(value * scale, digits)
@@ -50,6 +52,8 @@ def share(row: Row) -> Markup:
 
 def of(row: Row) -> Markup:
     """Numerator and denominator."""
+    if row.get("suppressed"):
+        return SUPPRESSED
     return Markup("{}/{}").format(number(row), number(row, "denominator"))
 
 

@@ -189,6 +189,19 @@ REFERENCES = {
             doi="10.1080/01621459.1927.10502953",
         ),
         _reference(
+            "vonElm2007",
+            "von Elm et al. 2007",
+            "article",
+            author="von Elm, Erik and Altman, Douglas G. and Egger, Matthias and others",
+            title="The Strengthening the Reporting of Observational Studies in Epidemiology "
+            "(STROBE) statement: guidelines for reporting observational studies",
+            journal="PLoS Medicine",
+            year="2007",
+            volume="4",
+            pages="e296",
+            doi="10.1371/journal.pmed.0040296",
+        ),
+        _reference(
             "Rogan1978",
             "Rogan and Gladen 1978",
             "article",
