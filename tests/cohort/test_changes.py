@@ -482,6 +482,17 @@ def test_by_group_cumulative_and_attrition():
     assert found["participants not compared reason=sessions not registered"]["n"] == 1
 
 
+def test_a_visit_may_come_early():
+    """Visits after 1.95 years say what happened by 2 years, also where all had the event."""
+    tracks, followed, phenotypes, people = people_of(4, 1, 1, 1, 1, years=1.95)
+    pairs, changed = made(tracks, followed, phenotypes=phenotypes)
+    found = estimates_of(pairs, followed, people, changed)
+    row = found["cumulative incidence at 2 years"]
+    assert (row["estimate"], row["n"], row["denominator"]) == (1, 4, 4)
+    assert row["ci_low"] == pytest.approx(intervals.wilson(4, 4)[0]) and row["ci_high"] == 1
+    assert found["cumulative incidence at 3 years"]["estimate"] is None
+
+
 def test_ratios_of_rates_are_those_of_two_groups():
     """Without other differences the ratio is that of the two crude rates."""
     new = [1, 3, 1, 3, 1, 3, 0, 2, 2, 4]  # women 5, men 15

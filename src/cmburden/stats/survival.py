@@ -9,12 +9,16 @@ import numpy as np
 
 from cmburden.stats.intervals import wilson
 
+#: A visit may come this share of the time early: two-yearly visits are not two years apart.
+EARLY = 0.1
+
 
 @dataclasses.dataclass(frozen=True)
 class CumulativeIncidence:
     """Share with the event by a time, with its 95 % interval; NaN where nobody was followed so far.
 
-    ``events``: people with the event by then; ``at_risk``: people followed to that time or beyond.
+    ``events``: people with the event by then; ``at_risk``: people followed to that time, a tenth
+    less, or beyond.
     """
 
     estimate: float
@@ -39,7 +43,7 @@ def cumulative_incidence(time: np.ndarray, event: np.ndarray, at: float) -> Cumu
     >>> f"{1 - by_10.estimate:.3f}", by_10.events
     ('0.753', 5)
     """
-    at_risk = int((time >= at).sum())
+    at_risk = int((time >= (1 - EARLY) * at).sum())
     events = event & (time <= at)
     if not at_risk:
         return CumulativeIncidence(math.nan, math.nan, math.nan, int(events.sum()), 0)

@@ -194,7 +194,7 @@ def _cumulative(courses: pd.DataFrame) -> Iterator[Row]:
         made = cumulative_incidence(time, event, float(years))
         how = CUMULATIVE
         if math.isnan(made.estimate):
-            how = f"not estimated: nobody without a new lesion was followed for {years} years"
+            how = f"not estimated: nobody was followed for {years} years (or a tenth less)"
         yield row(
             CumulativeIncidence(years),
             made.estimate,
