@@ -22,8 +22,8 @@ def test_the_table_of_associations_has_a_line_a_level(tmp_path):
     lines = model_table.select(tables(tmp_path, rows))
     assert [line.label for line in lines] == [
         "age",
-        "70",
         "age per decade",
+        "70",
         "sex",
         "F",
         "M against F",
