@@ -29,7 +29,7 @@ COLUMNS = (
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """``label``, then cells for the other columns. ``head``: the line names a covariate."""
+    """``label``, then cells for the other columns. ``head``: a covariate's name across them."""
 
     label: str
     cells: list[Markup | str]
@@ -46,7 +46,7 @@ def select(tables: ReportTables) -> list[Line]:
         if not levels:
             lines += [rows.line(term, term, None, None) for term in terms]
             continue
-        lines.append(Line(covariate, [""] * (len(COLUMNS) - 1), head=True))
+        lines.append(Line(covariate, [], head=True))
         left = list(terms)
         if not any(rows.has_people(covariate, name) for name in levels):
             lines += [rows.line(term, term, None, None) for term in left]
