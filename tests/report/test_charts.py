@@ -197,7 +197,7 @@ def test_regressions_by_family_with_their_stratum(tmp_path):
     assert [(one.axis, [term for term, _ in one.rows]) for one in families] == [
         ("Odds ratio", ["age per decade", "sex M (contrast=GRE)"]),
         ("Rate ratio", ["sex M"]),
-        ("Relative risk ratio", ["mixed: sex M"]),
+        ("Relative risk ratio", ["sex M"]),
     ]
     section = models.select(tables(tmp_path, rows))
     assert section.regressions[0].refused == ["sex M (contrast=GRE): too few"]

@@ -173,3 +173,11 @@ def test_a_fit_that_did_not_converge_says_so():
     rows = pd.DataFrame(list(model.about(fit, 400))).set_index("measure")
     assert rows.loc["model count: converged", "estimate"] == 0
     assert not rows.loc["model count: converged", "method"].startswith("not estimated")
+
+
+def test_counts_that_are_all_alike_have_no_interval_of_width_nought():
+    """Audit A4: rate ratio 1.000 (1.000-1.000) for every term."""
+    rows = models(*tables(n_cmb=1), ["age", "sex"])
+    assert not (rows["ci_low"] == rows["ci_high"]).any()
+    method = rows.loc["rate ratio count poisson: age per decade", "method"]
+    assert method == "not estimated: all participants of the model have the same count, 1"

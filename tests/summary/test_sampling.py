@@ -1,10 +1,17 @@
 """Clusters and weights of the participants, and what is said of a bad column."""
 
+import dataclasses
+
 import numpy as np
+import pandas as pd
 import pytest
 from summary.test_regressions import tables
 
+from cmburden.core import config
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.tables import ALL, FOLLOWED_SESSIONS
+from cmburden.summary import estimates
+from cmburden.summary.cohort import Cohort
 from cmburden.summary.measures import Presence
 from cmburden.summary.sampling import sampling_of
 
@@ -18,7 +25,11 @@ def people(**columns):
 @pytest.mark.parametrize(
     ("settings", "columns", "words"),
     [
-        ({"cluster": "famly"}, {}, r"report\.cluster: no column 'famly' .* has participant_id"),
+        (
+            {"cluster": "household"},
+            {},
+            r"report\.cluster: no column 'household' .* has participant_id",
+        ),
         ({"cluster": "family"}, {"family": None}, "report.cluster: nobody has a value of 'family'"),
         ({"weights": "w"}, {}, "report.weights: no column 'w'"),
         (
@@ -80,3 +91,33 @@ def test_weights_of_a_usable_scan_take_selection_by_age_away():
     table["scan_id"] = "here"
     words = sampling_of(table, PLAIN | {"usable_weights": True}).weight_words
     assert words.startswith("not weighted by inverse probability of a usable scan: 0 participants")
+
+
+def test_all_estimates_take_the_sample_from_the_configuration():
+    """Audit A9: report.cluster and report.weights reach shares, means and models."""
+    table, scans = tables(200, contrast="SWI")
+    scans["contrast"] = "SWI"
+    table["pair"], table["w"] = np.arange(200) // 2, 1.0 + np.arange(200) % 2
+    named = {"scans": scans, "participants": table}
+    others = {"followed": FOLLOWED_SESSIONS, **ALL}
+    cohort = Cohort(
+        **{
+            field.name: named[field.name]
+            if field.name in named
+            else others[field.name].frame([])
+            if field.name in others
+            else {}
+            for field in dataclasses.fields(Cohort)
+        }
+    )
+    settings = {"report": {"cluster": "pair", "weights": "w", "covariates": ["age"], "strata": []}}
+    rows = pd.DataFrame(estimates.estimates(cohort, config.load(settings)))
+    rows = rows[rows["stratum"].isin(["all", "contrast=SWI"])]
+    rows = rows[rows["estimate"].notna()].set_index(["stratum", "measure"])["method"]
+    for measure in ("presence definite", "pattern=mixed", "bin=1", "presence group=lobar"):
+        assert "clusters: pair (Rao-Scott); weighted by w" in rows["contrast=SWI", measure]
+    assert "weighted by w" in rows["contrast=SWI", "mean count"]
+    for measure in ("odds ratio presence", "prevalence ratio presence", "rate ratio count"):
+        how = rows["all", f"{measure}: age per decade"]
+        assert "sandwich errors clustered by pair, t quantiles; weighted by w" in how
+    assert rows["all", "sample clusters"] == "counted"

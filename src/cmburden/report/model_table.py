@@ -29,7 +29,7 @@ COLUMNS = (
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """``label``, then cells for the other columns. ``head``: the line names a covariate."""
+    """``label``, then cells for the other columns. ``head``: a covariate's name across them."""
 
     label: str
     cells: list[Markup | str]
@@ -46,8 +46,11 @@ def select(tables: ReportTables) -> list[Line]:
         if not levels:
             lines += [rows.line(term, term, None, None) for term in terms]
             continue
-        lines.append(Line(covariate, [""] * (len(COLUMNS) - 1), head=True))
+        lines.append(Line(covariate, [], head=True))
         left = list(terms)
+        if not any(rows.has_people(covariate, name) for name in levels):
+            lines += [rows.line(term, term, None, None) for term in left]
+            left = []
         for name in levels:
             term = next((one for one in left if _is_of(one, covariate, name)), None)
             if term is not None:
@@ -98,6 +101,10 @@ class _Rows:
     def levels(self, covariate: str) -> list[str]:
         """Levels of a nominal covariate; ages, which have no observed prevalence, of age."""
         return list(dict.fromkeys(name for _, one, name in self._levels if one == covariate))
+
+    def has_people(self, covariate: str, name: str) -> bool:
+        """Whether the level has people; an age at which the curve is read has none."""
+        return ("positive", covariate, name) in self._levels
 
     def line(self, label: str, term: str | None, covariate: str | None, name: str | None) -> Line:
         cells: list[Markup | str] = ["", ""]

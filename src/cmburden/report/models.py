@@ -35,7 +35,8 @@ _TITLES: dict[RatioKind, tuple[str, str]] = {
         "Rate ratio",
     ),
 }
-_PATTERN_TITLE = ("Pattern (multinomial)", "Relative risk ratio")
+_PATTERN_TITLE = "Pattern {pattern} against none (multinomial)"
+_PATTERN_AXIS = "Relative risk ratio"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,11 +129,13 @@ def select_estimates(tables: ReportTables) -> list[Estimates]:
         )
         for kind, (title, axis) in _TITLES.items()
     ]
-    patterns = [
-        (_term(f"{measure.pattern}: {measure.term}", row), row)
-        for measure, row in tables.of(PatternRatio)
+    patterns: dict[str, list[tuple[str, Row]]] = {}
+    for measure, row in tables.of(PatternRatio):
+        patterns.setdefault(measure.pattern, []).append((_term(measure.term, row), row))
+    families += [
+        Estimates(_PATTERN_TITLE.format(pattern=pattern), _PATTERN_AXIS, rows)
+        for pattern, rows in patterns.items()
     ]
-    families.append(Estimates(*_PATTERN_TITLE, patterns))
     return [family for family in families if family.rows]
 
 

@@ -25,8 +25,8 @@ ONLY = ""
 _COLOURS = COLOURS | {ONLY: COLOURS["GRE"]}
 #: Distance between the first and the last series of a line, in lines. By eye, as the next ones.
 _SPREAD = 0.36
-_LINE_PX, _MARGINS_PX = 24, 120
-#: Letters of a label a line; a label has two lines, which are as high as a row.
+_LINE_PX, _WRAPPED_PX, _MARGINS_PX = 24, 34, 120
+#: Letters of a label a line; a label has two lines, for which rows are higher.
 _LABEL_LETTERS = 24
 #: Ends of a logarithmic axis: beyond, an interval is drawn to the edge.
 _LEAST, _MOST = 1e-6, 1e6
@@ -80,9 +80,11 @@ def draw(lines: list[ForestLine], axis: Axis) -> go.Figure:
     for series in select(lines):
         _add(figure, series, axis.scale)
     n_series = len({name for line in lines for name in line.rows})
+    wrapped = any(len(line.label) > _LABEL_LETTERS for line in lines)
+    line_px = _WRAPPED_PX if wrapped else _LINE_PX
     figure.update_layout(
         template=TEMPLATE,
-        height=_LINE_PX * len(lines) * max(1, n_series // 2) + _MARGINS_PX,
+        height=line_px * len(lines) * max(1, n_series // 2) + _MARGINS_PX,
         showlegend=n_series > 1,
     )
     figure.update_yaxes(
