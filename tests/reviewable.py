@@ -11,7 +11,7 @@ import numpy as np
 from cmburden.core.keys import seed_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
-from cmburden.core.tables import CANDIDATES, SCANS, SUMMARY
+from cmburden.core.tables import CANDIDATES, PARTICIPANTS, SCANS, SUMMARY
 from cmburden.images import volume as images
 
 Triple = tuple[float, float, float]
@@ -36,6 +36,16 @@ def cohort(tmp: Path, participants: int = 12) -> fabricate.Cohort:
     SCANS.write(
         made.layout.table("scans"),
         [{k: v for k, v in row.items() if k in SCANS.names} | {"status": "ok"} for row in rows],
+    )
+    # The last scan of a participant is the one chosen.
+    chosen = {row["participant_id"]: row for row in rows}
+    PARTICIPANTS.write(
+        made.layout.table("participants"),
+        [
+            {"participant_id": name, "scan_id": row["scan_id"], "contrast": row["contrast"]}
+            | {"n_scans": 1}
+            for name, row in chosen.items()
+        ],
     )
     CANDIDATES.write(made.layout.candidates, made.candidates)
     write_threshold(made.layout)

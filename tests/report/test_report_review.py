@@ -141,3 +141,24 @@ def test_the_section_names_a_readers_file_that_does_not_count(made):
     finally:
         made.layout.review_problems.unlink()
     assert report_review.select(ReportTables(made.layout), made.layout).problems == []
+
+
+# The last test of the file: the tables stay those of other counts.
+@pytest.mark.parametrize("counts", ["reviewed", "combined"])
+def test_the_page_is_of_the_counts_that_are_wanted(made, counts, tmp_path):
+    """Audit A8: burden of readers' counts, beside the software's; every row has a name."""
+    config = made.config | {"report": made.config["report"] | {"counts": counts}}
+    aggregate.run(made.layout, made.bids_dir, config)
+    tables = ReportTables(made.layout)
+    assert tables.counts == counts
+    report.run(made.layout, config)
+    words = " ".join(re.sub(r"<[^>]+>", " ", made.layout.report.read_text()).split())
+    assert ("readers’ counts (report.counts)" in words) == (counts == "reviewed")
+    compared = report_review.select(tables, made.layout).contrasts[0].compared
+    assert [line.words for line in compared][:2] == ["With a microbleed", "Mean count"]
+    by = [cell["estimate"] for cell in compared[0].cells]
+    assert len(by) == 3 and compared[0].cells[-1]["stratum"].startswith("counts=automatic")
+    summary = table(made.layout, "summary")
+    models = summary[summary["measure"].str.startswith("odds ratio presence")]
+    if counts == "combined":
+        assert models["estimate"].isna().all()

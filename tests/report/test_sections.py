@@ -106,12 +106,14 @@ def test_contract_gives_thresholds_metrics_and_words(tmp_path):
 def test_agreement_with_the_software_comes_last(tmp_path):
     rows = [
         estimate("all", f"review {statistic}: {pair}", 0.5)
-        for statistic in review.AGREEMENT
+        for titles in review.AGREEMENT.values()
+        for statistic in titles
         for pair in ("A / software", "B / software", "A / B")
     ]
     pairs = review.select_agreement(tables(tmp_path, rows))
     assert [pair.label for pair in pairs] == ["A / B", "A / software", "B / software"]
-    assert all(set(pair.statistics) == set(review.AGREEMENT) for pair in pairs)
+    kinds = {statistic for titles in review.AGREEMENT.values() for statistic in titles}
+    assert all(set(pair.statistics) == kinds for pair in pairs)
 
 
 def test_age_bands_site_and_sex_in_the_order_of_print(tmp_path):
@@ -127,12 +129,13 @@ def test_age_bands_site_and_sex_in_the_order_of_print(tmp_path):
 
 
 def test_a_sentence_for_each_thing_that_is_missing(tmp_path):
-    config = {"aggregate": {"macrohaemorrhage_mm": 10.0}}
+    config = {"aggregate": {"macrohaemorrhage_mm": 10.0}, "report": {"counts": "reviewed"}}
     contracts = {"verify": {"training_data": "600 scans."}}
     head = overview.select(tables(tmp_path, []), config, contracts, regressions=False)
     assert head.training == "What the networks were trained on: 600 scans."
     assert any("(model.json) of the detect stage" in sentence for sentence in head.missing)
     assert not any("of the verify stage" in sentence for sentence in head.missing)
+    assert head.missing[0].startswith("report.counts is reviewed, but readers have settled no")
     assert head.missing[-1] == "The tables hold no regression model."
     assert [arm.contrast for arm in head.arms] == ["GRE", "SWI"]
 

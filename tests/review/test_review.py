@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmburden.cohort import readers_counts
 from cmburden.cohort import reviewed as measures
 from cmburden.cohort import verdicts as settle
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
 from cmburden.core.schema import as_records
-from cmburden.core.tables import CANDIDATES, REVIEWED, REVIEWS
+from cmburden.core.tables import CANDIDATES, FREE_HAND_SAMPLE, PARTICIPANTS, REVIEWED, REVIEWS
 from cmburden.review import store
 from cmburden.review.store import Store
 from cmburden.stats.intervals import wilson
+from cmburden.summary.cohort import Cohort
 
 SCAN = "sub-01_T2starw"
 BASE = {
@@ -459,16 +461,39 @@ def cohort_of_readings():
     verdicts = settled(found, *rows, of=of)
     reviews = REVIEWS.frame([row | {"reader": r} for r, row in rows])
     of = of.merge(verdicts.counts, on="scan_id").assign(n_macrohaemorrhage=0)
-    lesions = found[["scan_id", "label"]]
-    config = {"report": {"bins": [0, 1, 2, 5]}}
     return (
         verdicts,
         of,
-        {
-            (row["stratum"], row["measure"]): row
-            for row in measures.rows(verdicts, reviews, of, lesions, config)
-        },
+        {(row["stratum"], row["measure"]): row for row in figures(verdicts, reviews, of, found)},
     )
+
+
+CONFIG = {"report": {"bins": [0, 1, 2, 5]}}
+
+
+def figures(verdicts, reviews, of, found, sample=None) -> list[dict]:
+    """Rows of `summary` of scans ``of``, each the chosen one of a participant."""
+    lesions = found[["scan_id", "label", "probability", "group"]].assign(
+        lesion_id=1, macrohaemorrhage=False, mni_x=0.0, mni_y=0.0, mni_z=0.0
+    )
+    names = ("scan_id", "participant_id", "contrast", "n_cmb", "n_possible")
+    counts = ("n_macrohaemorrhage", "n_readers", "n_reviewed", "n_review_open", "n_cmb_reviewed")
+    people = PARTICIPANTS.frame(of[[*names, *counts]].assign(n_scans=1))
+    people = readers_counts.with_pattern(people, verdicts)
+    sample = FREE_HAND_SAMPLE.frame([]) if sample is None else sample
+    none = pd.DataFrame()
+    cohort = Cohort(
+        scans=of,
+        lesions=lesions,
+        participants=people,
+        rejected=none,
+        pairs=none,
+        changes=none,
+        followed=none,
+        presence_errors={},
+        by_readers=readers_counts.by_readers(people, lesions, verdicts, sample, CONFIG),
+    )
+    return measures.rows(verdicts, [], reviews, cohort, CONFIG)
 
 
 def test_sensitivity_and_specificity_of_the_cohort_itself():
@@ -496,13 +521,7 @@ def test_ppv_says_when_it_is_no_fair_sample():
     verdicts = settled(candidates(*three), *rows)
     reviews = REVIEWS.frame([row | {"reader": r} for r, row in rows])
     of = scans(n_cmb=3).merge(verdicts.counts, on="scan_id").assign(n_macrohaemorrhage=0)
-    found = measures.rows(
-        verdicts,
-        reviews,
-        of,
-        candidates(*three)[["scan_id", "label"]],
-        {"report": {"bins": [0, 1]}},
-    )
-    ppv = next(r for r in found if r["measure"] == "review ppv" and r["stratum"] == "all")
+    rows_of = figures(verdicts, reviews, of, candidates(*three))
+    ppv = next(r for r in rows_of if r["measure"] == "review ppv" and r["stratum"] == "all")
     assert (ppv["n"], ppv["denominator"]) == (1, 1)
     assert "1 of 3" in ppv["method"] and "not a fair sample" in ppv["method"]

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import reviewable
 import uvicorn
@@ -21,8 +22,8 @@ import uvicorn
 from cmburden.cohort import verdicts
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.scan import LEFT_RIGHT, Outcome
-from cmburden.core.tables import CANDIDATES, REVIEWS, SUMMARY
-from cmburden.review import connections, server, store
+from cmburden.core.tables import CANDIDATES, FREE_HAND_SAMPLE, PARTICIPANTS, REVIEWS, SUMMARY
+from cmburden.review import connections, sample, server, store
 from cmburden.review.pictures import Pictures
 from cmburden.review.session import Refused, Sitting
 from cmburden.review.worklist import Options, Study, definite_threshold, worklist
@@ -96,6 +97,53 @@ def test_every_reader_reads_the_same_sample_and_a_larger_one_holds_it(study):
         for name, n in (("A", 2), ("B", 5))
     )
     assert len(few) == 2 and many[:2] == few
+
+
+def test_the_sample_is_drawn_once_by_class_and_kept(study):
+    """Audit A2: a sample stratified by the software's call, with what its fractions need."""
+    first = [i.scan_id for i in worklist(study, "A", Options(free_hand=4))][:4]
+    kept = FREE_HAND_SAMPLE.read(study.layout.free_hand_sample)
+    chosen = PARTICIPANTS.read(study.layout.table("participants"))["scan_id"]
+    assert set(kept["scan_id"]) == set(chosen) and set(first) <= set(chosen)
+    lesions = study.lesions.groupby("scan_id")["probability"]
+    expected = 1 - (1 - lesions.apply(list).map(np.array)).map(np.prod)
+    by_scan = kept.set_index("scan_id")["expected"]
+    expected = expected[expected.index.isin(by_scan.index)]
+    assert by_scan[expected.index].to_numpy() == pytest.approx(expected.to_numpy())
+    # Another seed changes nothing: what was read stays a sample of its class.
+    again = [i.scan_id for i in worklist(study, "A", Options(free_hand=4, seed=9))][:4]
+    assert again == first
+
+
+def test_a_plan_says_how_many_to_read_and_opens_nothing(study, capsys, monkeypatch):
+    """Audit section 4.16: how many scans to read for a given width."""
+    out = str(study.layout.root)
+    assert cli.main(["review", out, "--plan", "0.01"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["GRE", "SWI"]
+    assert all("no reading gives a width of 0.01" in line for line in lines)
+    assert cli.main(["review", out, "--plan", "7"]) == 2
+    assert "between 0 and 1" in capsys.readouterr().err
+    assert not study.layout.free_hand_sample.exists()
+    # The 1,000 people of the figures in docs/statistics.md, called or not.
+    many = pd.DataFrame(
+        {
+            "contrast": "GRE",
+            "reading_class": np.repeat([0, 4], [724, 276]),
+            "expected": np.repeat([0.04, 0.6], [724, 276]),
+        }
+    )
+    monkeypatch.setattr(sample, "_frame", lambda *_: many)
+    (line,) = sample.plan(study, 0.12)
+    assert "read 88 free-hand for a 95 % interval 0.12 wide (50 give 0.1" in line
+
+
+def test_a_second_reading_is_asked_for_not_named(study, capsys):
+    out = str(study.layout.root)
+    assert cli.main(["review", out, "--reader", "B1Again"]) == 2
+    assert "give --reader B1 --again" in capsys.readouterr().err
+    assert cli.main(["review", out, "--reader", "consensus", "--again"]) == 2
+    assert "no second reading" in capsys.readouterr().err
 
 
 def test_a_run_that_is_not_complete_is_one_sentence(tmp_path, capsys):

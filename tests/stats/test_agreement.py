@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import cohen_kappa_score
+from sklearn.metrics import cohen_kappa_score, f1_score
 
 from cmburden.stats import agreement, intervals
 
@@ -130,3 +130,82 @@ def test_calibration_error_by_chance_is_the_binomials_mean_deviation():
     assert mean < high < 3 * mean
     assert agreement.calibration_error_by_chance(p, seed=1)[0] == pytest.approx(mean, rel=0.1)
     assert math.isnan(agreement.calibration_error_by_chance(np.array([0.01]), seed=1)[0])
+
+
+def presences(table):
+    """Two readers' presences that give a 2 x 2 table."""
+    return ([bool(v) for v in reader] for reader in ratings(table))
+
+
+@pytest.mark.parametrize(
+    ("table", "low"),
+    [([[5, 0], [0, 5]], 0.446), ([[25, 0], [0, 5]], 0.633), ([[29, 0], [0, 1]], 0.220)],
+)
+def test_kappa_of_full_agreement_is_no_point(table, low):
+    """Audit B2: kappa of full agreement was 1.00 (1.00-1.00), also with one positive of 30.
+
+    ``low``: by the goodness-of-fit interval of Donner and Eliasziw 1992, of the same table.
+    """
+    result = agreement.kappa(*presences(table))
+    assert result.estimate == 1 and result.ci_high == 1
+    assert result.ci_low == pytest.approx(low, abs=0.1)
+    wide = agreement.kappa(["0", "1", "2"] * 4, ["0", "1", "2"] * 4, "quadratic")
+    # Wilson of 12 of 12 is 0.757, and a third agrees by chance.
+    assert wide.ci_low == pytest.approx((0.757 - 1 / 3) / (2 / 3), abs=1e-3)
+
+
+def test_kappa_of_a_reader_with_one_rating_has_no_interval():
+    result = agreement.kappa(["0", "0", "0"], ["0", "1", "2"], "quadratic")
+    assert abs(result.estimate) < 1e-9
+    assert math.isnan(result.ci_low) and math.isnan(result.ci_high)
+
+
+def test_kappa_interval_of_a_presence_covers():
+    """Audit B2: 95 % intervals of kappa, small samples and few positives."""
+    random = np.random.default_rng(4)
+    for n, p, kappa in ((30, 0.2, 0.9), (100, 0.15, 0.7)):
+        both = p * p + kappa * p * (1 - p)
+        inside = []
+        for _ in range(80):
+            cells = random.multinomial(n, [both, p - both, p - both, 1 - 2 * p + both])
+            result = agreement.kappa(*presences(cells.reshape(2, 2)), levels=[False, True])
+            if not math.isnan(result.estimate):
+                inside.append(result.ci_low <= kappa <= result.ci_high)
+        assert 0.89 <= np.mean(inside) <= 1
+
+
+def test_positive_and_negative_agreement_of_the_two_paradoxes():
+    """Audit section 4.11: Feinstein and Cicchetti 1990: equal agreement, kappa 0.70 and 0.32."""
+    for table, kappa, positive, negative in (
+        ([[40, 9], [6, 45]], 0.70, 0.84, 0.86),
+        ([[80, 10], [5, 5]], 0.32, 0.91, 0.40),
+    ):
+        flipped = [row[::-1] for row in table[::-1]]
+        first, second = map(list, presences(flipped))
+        result = agreement.binary(first, second)
+        assert round(agreement.kappa(first, second).estimate, 2) == kappa
+        assert round(result.positive.estimate, 2) == positive
+        assert round(result.negative.estimate, 2) == negative
+        assert result.pabak.estimate == pytest.approx(0.7)
+        assert f1_score(first, second) == pytest.approx(result.positive.estimate)
+        for one in (result.positive, result.negative, result.pabak):
+            assert one.ci_low < one.estimate < one.ci_high
+    nobody = agreement.binary([False] * 4, [False] * 4)
+    assert math.isnan(nobody.positive.estimate) and nobody.negative.ci_low < 1
+
+
+def test_agreement_of_lesions_is_clustered():
+    both = np.repeat([True, False], 50)
+    people = np.repeat([1, 2, 3, 4], 25)
+    alone = agreement.specific_agreement(np.ones(100, bool), both)
+    clustered = agreement.specific_agreement(np.ones(100, bool), both, people)
+    assert alone.estimate == clustered.estimate == pytest.approx(2 / 3)
+    assert clustered.ci_low < alone.ci_low and clustered.ci_high > alone.ci_high
+
+
+def test_log_counts_of_equal_readers_have_no_interval():
+    result = agreement.log_counts([0, 1, 5], [0, 1, 5])
+    assert result.ratio.estimate == 1 and math.isnan(result.ratio.ci_low)
+    twice = agreement.log_counts([1, 3, 7, 1], [0, 1, 3, 1])
+    assert twice.ratio.ci_low < twice.ratio.estimate == pytest.approx(2**0.75)
+    assert twice.lower < twice.ratio.ci_low

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import combinations
 from typing import Any
 
 import pandas as pd
 
+from cmburden.cohort import readers_agreement
+from cmburden.cohort.readers_counts import read_free_hand
 from cmburden.cohort.verdicts import Verdicts
 from cmburden.core.tables import LABELS
-from cmburden.stats import agreement, intervals
-from cmburden.summary import bins
+from cmburden.stats import intervals
+from cmburden.summary import read_part
+from cmburden.summary.cohort import ByReaders, Cohort
 from cmburden.summary.correction import presence_counts
-from cmburden.summary.measures import Review, ReviewAgreement
-from cmburden.summary.rows import Row, of_stratum, row, share
+from cmburden.summary.measures import Review
+from cmburden.summary.rows import WILSON, Row, count, of_stratum, row, share
 from cmburden.summary.strata import EVERYBODY, Stratum
 
-SOFTWARE = "software"
 _CLUSTERED = "Wilson 95 % interval at the effective number of lesions (Rao and Scott 1992)"
 _HAND = "scans read free-hand, without detections shown"
 _TRUTH = "first; truth is the readers' last word on them"
@@ -32,37 +33,44 @@ PresenceErrors = dict[str, int]
 
 def rows(
     verdicts: Verdicts,
+    again: list[Verdicts],
     reviews: pd.DataFrame,
-    scans: pd.DataFrame,
-    lesions: pd.DataFrame,
+    cohort: Cohort,
     config: dict[str, Any],
 ) -> list[Row]:
     """Rows of `summary` for all scans and each contrast; none if nobody reviewed.
 
-    ``reviews``, ``scans`` and ``lesions`` are the cohort's tables. Measures that depend on how well
+    ``again``: of second readings; ``reviews``: of the contract. Measures that depend on how well
     microbleeds show are not given for GRE and SWI together.
     """
     if not len(verdicts.counts):
         return []
-    read = scans[scans["status"] == "ok"]
-    strata = [(EVERYBODY, read)]
-    strata += [(Stratum(contrast=name), part) for name, part in read.groupby("contrast", sort=True)]
+    read = cohort.scans[cohort.scans["status"] == "ok"]
+    usable = cohort.participants[cohort.participants["scan_id"].notna()]
+    edges = config["report"]["bins"]
+    strata = [(EVERYBODY, read, usable)]
+    strata += [
+        (Stratum(contrast=name), part, usable[usable["contrast"] == name])
+        for name, part in read.groupby("contrast", sort=True)
+    ]
     result = []
-    for stratum, part in strata:
+    for stratum, part, people in strata:
         ids = set(part["scan_id"])
         places, detections, decisions, readings = (
             table[table["scan_id"].isin(ids)]
-            for table in (verdicts.places, lesions, reviews, verdicts.readings)
+            for table in (verdicts.places, cohort.lesions, reviews, verdicts.readings)
         )
         if not len(places) and not len(readings):
             continue
         estimates = [
             *_progress(part, places, detections),
-            *_agreement(part, readings, config["report"]["bins"]),
+            count(Review("participants settled"), int(_settled(people).sum()), len(people)),
+            *readers_agreement.rows(part, detections, verdicts, edges),
+            *readers_agreement.rows_again(part, detections, again, edges),
         ]
         if part["contrast"].nunique() == 1:
             estimates += _ppv(places, detections, decisions)
-            estimates += _presence(part)
+            estimates += _presence(people, cohort.by_readers)
             estimates += _errors(part, places, readings)
         result += of_stratum(stratum, estimates)
     return result
@@ -96,19 +104,33 @@ def _ppv(places: pd.DataFrame, lesions: pd.DataFrame, reviews: pd.DataFrame) -> 
         yield row(measure, mean, int(yes.sum()), total, method, low, high)
 
 
-def _presence(scans: pd.DataFrame) -> Iterator[Row]:
-    """Presence after review, over the scans whose number of microbleeds is settled."""
-    none = (scans["n_cmb"].fillna(0) + scans["n_possible"].fillna(0)) == 0
-    # A scan whose only lesions are macrohaemorrhages has lesions that readers must judge.
-    none &= scans["n_macrohaemorrhage"].fillna(0) == 0
-    unread = none & scans["n_cmb_reviewed"].isna() & ~(scans["n_review_open"] > 0)
-    settled = scans["n_cmb_reviewed"].notna() | unread
-    positive = int((scans.loc[settled, "n_cmb_reviewed"].fillna(0) > 0).sum())
-    method = (
-        f"scans with all lesions settled, of {len(scans)}; {int(unread.sum())} without a "
-        "definite or possible lesion count as without, unread; share, Wilson 95 % interval"
+def _settled(people: pd.DataFrame) -> pd.Series:
+    return people["n_cmb_reviewed"].notna()
+
+
+def _presence(people: pd.DataFrame, by_readers: ByReaders | None) -> Iterator[Row]:
+    """Presence by the readers, over the participants of a contrast by their chosen scan.
+
+    A scan that nobody read counts neither as with nor as without a microbleed.
+    """
+    settled = people[_settled(people)]
+    positive = int((settled["n_cmb_reviewed"] > 0).sum())
+    method = f"{len(settled)} of {len(people)} participants whose count is settled; {WILSON}" + (
+        "; the others are not like them" if len(settled) < len(people) else ""
     )
-    yield share(Review("presence"), positive, int(settled.sum()), method)
+    yield share(Review("presence settled"), positive, len(settled), method)
+    if by_readers is None or not len(people):
+        return
+    known = by_readers.part.loc[people["participant_id"]]
+    sample = people[known["read"].to_numpy(bool)]
+    positive = int((sample["n_cmb_reviewed"] > 0).sum())
+    if known["stratified"].any():
+        why = "not estimated: the sample is drawn by class of the software, not simply at random"
+        yield row(Review("presence sample"), None, positive, len(sample), why)
+    else:
+        method = f"{len(sample)} of {len(people)} participants read free-hand, alone; {WILSON}"
+        yield share(Review("presence sample"), positive, len(sample), method)
+    yield read_part.presence(people, by_readers, Review("presence"))
 
 
 def detector_errors(
@@ -127,14 +149,9 @@ def detector_errors(
     return result
 
 
-def _read_free_hand(readings: pd.DataFrame) -> set[str]:
-    """Scans that a reader read free-hand."""
-    return set(readings.loc[readings["free_hand"].astype(bool), "scan_id"])
-
-
 def _scan_errors(scans: pd.DataFrame, readings: pd.DataFrame) -> dict[str, PresenceErrors]:
     """By label, the errors of presence of the software over scans read free-hand and settled."""
-    is_sample = scans["scan_id"].isin(_read_free_hand(readings))
+    is_sample = scans["scan_id"].isin(read_free_hand(readings))
     sample = scans[is_sample & scans["n_cmb_reviewed"].notna()]
     real = (sample["n_cmb_reviewed"] > 0).to_numpy(bool)
     numbers = {
@@ -149,7 +166,7 @@ def _scan_errors(scans: pd.DataFrame, readings: pd.DataFrame) -> dict[str, Prese
 
 def _errors(scans: pd.DataFrame, places: pd.DataFrame, readings: pd.DataFrame) -> Iterator[Row]:
     """Errors of the software by scan and by lesion, over scans read free-hand."""
-    hand = _read_free_hand(readings)
+    hand = read_free_hand(readings)
     errors = _scan_errors(scans, readings)["definite"]
     method = f"presence (definite) by scan; {_HAND} {_TRUTH}; Wilson 95 % interval"
     yield share(Review("sensitivity"), errors["positive_found"], errors["positive_scans"], method)
@@ -167,37 +184,3 @@ def _errors(scans: pd.DataFrame, places: pd.DataFrame, readings: pd.DataFrame) -
     method = f"definite and not held for a microbleed; {_HAND}"
     rate = wrong / len(hand) if hand else None
     yield row(Review("false positives per scan"), rate, wrong, len(hand), method)
-
-
-def _agreement(scans: pd.DataFrame, readings: pd.DataFrame, edges: list[int]) -> Iterator[Row]:
-    """Kappa and ICC of each two readers, and of each reader and the software."""
-    counts = readings.pivot(index="scan_id", columns="reader", values="n_cmb")
-    names = sorted(counts.columns)
-    software = scans.set_index("scan_id")["n_cmb"].reindex(counts.index)
-    counts = counts.assign(**{SOFTWARE: software})
-    pairs = [*combinations(names, 2), *((name, SOFTWARE) for name in names)]
-    hand = readings.set_index(["scan_id", "reader"])["free_hand"].astype(bool)
-    labels = bins.bin_labels(edges)
-    for first, second in pairs:
-        both = counts[[first, second]].dropna().astype(int)
-        free = int(sum(hand.get((scan_id, first), False) for scan_id in both.index))
-        over = f"{len(both)} scans, {free} of them read free-hand by {first}"
-        if second == SOFTWARE and free < len(both):
-            over += "; who is shown detections agrees with them more"
-        a, b = both[first], both[second]
-        kappa = agreement.kappa((a > 0).tolist(), (b > 0).tolist(), levels=[False, True])
-        yield _with_interval(
-            ReviewAgreement("kappa presence", first, second), kappa, f"Cohen's kappa over {over}"
-        )
-        bins_a, bins_b = (bins.binned(v, edges, labels).tolist() for v in (a, b))
-        kappa = agreement.kappa(bins_a, bins_b, weights="quadratic", levels=labels)
-        method = f"Cohen's kappa, quadratic weights, bins {', '.join(labels)}, over {over}"
-        yield _with_interval(ReviewAgreement("weighted kappa bins", first, second), kappa, method)
-        icc = agreement.icc(both.to_numpy(float))
-        yield _with_interval(
-            ReviewAgreement("icc count", first, second), icc, f"ICC(2,1) over {over}"
-        )
-
-
-def _with_interval(measure: ReviewAgreement, result: agreement.Estimate, method: str) -> Row:
-    return row(measure, result.estimate, result.n, None, method, result.ci_low, result.ci_high)

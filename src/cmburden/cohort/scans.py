@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from cmburden.cohort.patterns import pattern_of
+from cmburden.cohort.second_readings import first_readings, settled_again
 from cmburden.cohort.verdicts import Verdicts, candidates_of, settle
 from cmburden.core.carry_out import read_record
 from cmburden.core.errors import with_advice
@@ -225,22 +226,24 @@ def with_counts(scans: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def read_verdicts(layout: Layout, reviews: pd.DataFrame, scans: pd.DataFrame) -> Verdicts:
-    """The readers' verdicts on the candidates in work/candidates.parquet.
+def read_verdicts(
+    layout: Layout, reviews: pd.DataFrame, scans: pd.DataFrame
+) -> tuple[Verdicts, list[Verdicts]]:
+    """The readers' verdicts on the candidates in work/candidates.parquet; those of second readings.
 
     Decisions on an image that changed since are left out, with a warning.
     """
     if not len(reviews):
-        return settle(reviews, CANDIDATES.frame([]), scans)
+        return settle(reviews, CANDIDATES.frame([]), scans), []
     candidates = candidates_of(layout, set(reviews["scan_id"]))
-    verdicts = settle(reviews, candidates, scans)
+    verdicts = settle(first_readings(reviews), candidates, scans)
     for scan_id in verdicts.outdated:
         _log.warning(
             "%s: its image or sidecar changed since it was reviewed; these decisions are left out, "
             "review it again",
             scan_id,
         )
-    return verdicts
+    return verdicts, settled_again(reviews, candidates, scans)
 
 
 def with_review(scans: pd.DataFrame, lesions: pd.DataFrame, verdicts: Verdicts) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from cmburden.cohort import changes, choose, followed, reviewed
+from cmburden.cohort import changes, choose, followed, readers_counts, reviewed
 from cmburden.cohort.candidates import gather_candidates, lesions_of
 from cmburden.cohort.columns import Wanted
 from cmburden.cohort.participants import participant_rows
@@ -27,6 +27,7 @@ from cmburden.cohort.scans import (
     with_counts,
     with_review,
 )
+from cmburden.cohort.second_readings import first_readings
 from cmburden.core import stages, table_set
 from cmburden.core.errors import ILL, CMBurdenError
 from cmburden.core.files import write_json
@@ -51,6 +52,7 @@ from cmburden.core.tables import (
     SUMMARY,
 )
 from cmburden.summary import bins, curves, estimates
+from cmburden.summary import counted as counted_views
 from cmburden.summary.cohort import Cohort
 
 STAGE, VERSION = stages.AGGREGATE.name, stages.AGGREGATE.version
@@ -98,7 +100,7 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
     lesions = records.lesions[records.lesions["scan_id"].isin(ok)]
     counted = with_counts(records.scans, lesions)
     reviews = REVIEWS.read(layout.reviews) if layout.reviews.exists() else REVIEWS.frame([])
-    verdicts = read_verdicts(layout, reviews, counted)
+    verdicts, again = read_verdicts(layout, reviews, counted)
     scans = SCANS.frame(with_review(counted, lesions, verdicts))
     lesions = LESIONS.frame(lesions)
     people_of_tree = sorted(set(scans["participant_id"]))
@@ -106,24 +108,29 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
     for problem in phenotypes.problems:
         _log.warning("%s", problem)
     people = participant_rows(scans, lesions, phenotypes, config)
+    people = readers_counts.with_pattern(people, verdicts)
 
     manifest = MANIFEST.read(layout.manifest)
     visits, pairs, changed = _changes(
         layout, config, manifest, scans, lesions, phenotypes.sessions, verdicts.places
     )
+    participants = PARTICIPANTS.frame(people)
+    sample = readers_counts.read_sample(layout)
     cohort = Cohort(
         scans=scans,
         lesions=lesions,
-        participants=PARTICIPANTS.frame(people),
+        participants=participants,
         rejected=records.rejected,
         pairs=PAIRS.frame(pairs),
         followed=visits,
         changes=CHANGES.frame(changed),
         presence_errors=reviewed.detector_errors(verdicts, scans),
+        by_readers=readers_counts.by_readers(participants, lesions, verdicts, sample, config),
     )
+    shown = counted_views.shown(cohort, config)
     summary = [
         *estimates.estimates(cohort, config),
-        *reviewed.rows(verdicts, reviews, scans, lesions, config),
+        *reviewed.rows(verdicts, again, first_readings(reviews), cohort, config),
     ]
     tables: list[tuple[Table, pd.DataFrame | list[dict[str, Any]]]] = [
         (SCANS, scans),
@@ -136,16 +143,28 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
         (RUNS, records.runs),
         (SUMMARY, summary),
         (CURVES, list(curves.curves(lesions, cohort.participants, config))),
-        (LESION_CELLS, list(curves.lesion_cells(lesions, cohort.participants))),
+        (LESION_CELLS, list(curves.lesion_cells(shown.lesions, shown.participants))),
     ]
     part = _part(bids_dir, config, manifest, records.rejected)
+    _write_set(layout, config, part, tables, phenotypes.described)
+    write_json(layout.phenotype_problems, phenotypes.problems)
+
+
+def _write_set(
+    layout: Layout,
+    config: dict[str, Any],
+    part: str | None,
+    tables: list[tuple[Table, pd.DataFrame | list[dict[str, Any]]]],
+    described: dict[str, str],
+) -> None:
+    """Replace the tables of the cohort and their sidecars together."""
     settings = hash_of(VERSION, *(config[name] for name in ("aggregate", "longitudinal", "report")))
     with table_set.replaced(layout, settings, table_set.selection_of(config), part) as folder:
         for table, rows in tables:
             path = folder / layout.table(table.name).name
             table.write(path, rows, note={"part": part} if part else None)
-        _write_sidecars(folder, layout, people, phenotypes.described)
-    write_json(layout.phenotype_problems, phenotypes.problems)
+        people = next(pd.DataFrame(rows) for table, rows in tables if table is PARTICIPANTS)
+        _write_sidecars(folder, layout, people, described)
 
 
 def _changes(

@@ -221,6 +221,11 @@ class Layout:
         return self.root / "reviews" / f"{reader}.sqlite"
 
     @property
+    def free_hand_sample(self) -> Path:
+        """The sample of free-hand readings. No run can make the file again."""
+        return self.root / "reviews" / "free_hand_sample.parquet"
+
+    @property
     def review_problems(self) -> Path:
         """Readers' files that cannot be used, and why: a list of sentences."""
         return self.work / "review_problems.json"

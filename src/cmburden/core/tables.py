@@ -361,6 +361,12 @@ PARTICIPANTS = Table(
             "below 50 years, and where a lesion outside of every region leaves it open; an unknown "
             "age is taken as 50 or above",
         ),
+        _c(
+            "pattern_reviewed",
+            "str",
+            "Anatomical pattern of the readers' microbleeds; null where n_cmb_reviewed is",
+            levels=PATTERN_LEVELS,
+        ),
     ),
     open=True,
 )
@@ -418,6 +424,27 @@ REVIEWS = Table(
         _c("blinded", "bool", "The software's probability and label were hidden", required=True),
         _c("ordering", "str", "Order of the detections shown", required=True, levels=ORDERS),
         _c("content_key", "str", "Content key of the scan as it was shown", required=True),
+    ),
+)
+
+#: The sample of scans that readers read free-hand: drawn once, and kept with the readers' files.
+FREE_HAND_SAMPLE = Table(
+    "free_hand_sample",
+    "a participant's chosen scan, which the sample of free-hand readings is drawn from",
+    ("scan_id",),
+    (
+        _c("scan_id", "str", "File name of the source image, without extension", required=True),
+        _c("participant_id", "str", "Participant label, with 'sub-'", required=True),
+        _c("contrast", "str", "GRE or SWI", levels=("GRE", "SWI")),
+        _c(
+            "reading_class",
+            "int",
+            "Class of the probability that the scan has a microbleed, when the sample was drawn: 0 "
+            "no lesion, then rising; scans of a class were equally likely to be drawn",
+            required=True,
+        ),
+        _c("expected", "float", "The probability itself", required=True),
+        _c("number", "float", "Random number of the scan; the smallest are read", required=True),
     ),
 )
 
@@ -863,6 +890,6 @@ ALL = {
     for table in (
         MANIFEST, REJECTED, SCANS, LESIONS, COUNTS, PARTICIPANTS, SUMMARY, CURVES, LESION_CELLS,
         CHANGES, PAIRS, RUNS, CANDIDATES, FOLLOWED_SESSIONS, TRACKS, TRUTH, READERS_TRUTH,
-        COUNTS_TRUTH, FOLDS, REVIEWS, REVIEWED,
+        COUNTS_TRUTH, FOLDS, REVIEWS, REVIEWED, FREE_HAND_SAMPLE,
     )
 }  # fmt: skip

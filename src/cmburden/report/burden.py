@@ -11,6 +11,7 @@ from cmburden.report.charts.chart import Chart
 from cmburden.report.tables import ReportTables
 from cmburden.report.typeset import Row, level, number, of, share
 from cmburden.summary import bins
+from cmburden.summary.counted import Counts
 from cmburden.summary.measures import (
     AverageCount,
     BostonAge,
@@ -25,6 +26,12 @@ from cmburden.summary.measures import (
 from cmburden.summary.names import Measure
 from cmburden.summary.strata import EVERYBODY, Stratum
 
+#: Whose counts the chart shows.
+_CAPTIONS: dict[Counts, str] = {
+    "automatic": "by Wilson, not corrected for detector error",
+    "reviewed": "by Wilson, of the readers’ counts",
+    "combined": "by double sampling, of the software’s counts and those of the part read",
+}
 #: Participants of ``BostonRows``, in their order.
 _BOSTON: tuple[people.BostonWhich, ...] = (
     "below 50, left out",
@@ -129,7 +136,7 @@ def _prevalence(tables: ReportTables, variables: list[str]) -> Chart:
         name="prevalence",
         alt="Dots with 95 % intervals: prevalence of definite microbleeds by stratum and contrast.",
         caption="Participants with at least one definite microbleed in the scan chosen for them, "
-        "with Wilson’s 95 % interval, not corrected for detector error.",
+        f"with 95 % interval; {_CAPTIONS[tables.counts]}.",
         figure=forest.draw(lines, forest.Axis("With a definite microbleed, %")),
         columns=[
             "Stratum",

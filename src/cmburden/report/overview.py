@@ -57,7 +57,10 @@ def select(
         cohorts=tables.cohorts(),
         macro_mm=f"{config['aggregate']['macrohaemorrhage_mm']:g}",
         training=_training(contracts),
-        missing=_missing(tables, contracts, regressions),
+        missing=[
+            *_not_reviewed(tables, config["report"]["counts"]),
+            *_missing(tables, contracts, regressions),
+        ],
     )
 
 
@@ -79,6 +82,16 @@ def _training(contracts: dict[str, dict[str, Any]]) -> str:
     if not statements:
         return "What the networks were trained on is not known: their contracts do not say."
     return f"What the networks were trained on: {'; '.join(statements).rstrip('.')}."
+
+
+def _not_reviewed(tables: ReportTables, wanted: str) -> list[str]:
+    """A sentence where the counts are not those that the configuration names."""
+    if wanted == tables.counts:
+        return []
+    return [
+        f"report.counts is {wanted}, but readers have settled no count that it needs: the counts "
+        "below are the software's. Review scans (cmburden review), then run again."
+    ]
 
 
 def _missing(

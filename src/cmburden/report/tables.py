@@ -25,6 +25,7 @@ from cmburden.core.tables import (
 )
 from cmburden.report.typeset import Row
 from cmburden.summary import disclosure, measures
+from cmburden.summary.counted import Counts
 from cmburden.summary.measures import Participants
 from cmburden.summary.names import Measure
 from cmburden.summary.strata import Stratum
@@ -146,6 +147,20 @@ class ReportTables:
             for row in self._cells
             if row["contrast"] == contrast
         }
+
+    @property
+    def counts(self) -> Counts:
+        """The counts that burden and models are of: those whose strata have no ``counts=``."""
+        beside = {one["counts"] for one in self.strata if one.variables[:1] == ("counts",)}
+        if "automatic" not in beside:
+            return "automatic"
+        return "combined" if "reviewed" in beside else "reviewed"
+
+    def stratum_of(self, counts: Counts, contrast: str) -> Stratum:
+        """The stratum of a contrast by a kind of count."""
+        if counts == self.counts:
+            return Stratum(contrast=contrast)
+        return Stratum(counts=counts, contrast=contrast)
 
     def cohorts(self) -> list[str]:
         """Cohorts with a scan whose contrast the index could tell."""

@@ -7,10 +7,11 @@ import secrets
 import sys
 from pathlib import Path
 
+from cmburden.cohort.second_readings import AGAIN, is_second
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
 from cmburden.core.tables import CONSENSUS, ORDERS
-from cmburden.review import export_labels, server, store
+from cmburden.review import export_labels, sample, server, store
 from cmburden.review.reader_file import NotKept
 from cmburden.review.session import Sitting
 from cmburden.review.worklist import Options, Study
@@ -49,8 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="first show N random scans without detections, to measure sensitivity",
+        help="first show N scans without detections, drawn by class of the software: for the "
+        "prevalence by double sampling, and for what was missed",
     )
+    _add_plan(parser)
     parser.add_argument(
         "--blind", action="store_true", help="hide the software's label, scores and size"
     )
@@ -65,6 +68,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--plan",
+        type=float,
+        metavar="WIDTH",
+        help="say how many scans to read free-hand for a 95 %% interval of the prevalence so wide "
+        "(0.10 is 10 percentage points), and end",
+    )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="read a second time: the decisions are kept apart and only say how the reader agrees "
+        "with the first reading",
+    )
+
+
 def main(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status.
 
@@ -76,15 +95,33 @@ def main(args: argparse.Namespace) -> int:
     layout = Layout(args.output_dir)
     if args.export_labels:
         return export_labels.main(Study.read(layout), args.export_labels)
+    if args.plan is not None:
+        print("\n".join(sample.plan(Study.read(layout), args.plan)))
+        return 0
     if not args.reader:
         raise CMBurdenError("review: give --reader ID, such as initials, or --export-labels FOLDER")
     if args.near_misses < 0 or args.free_hand < 0:
         raise CMBurdenError("review: --near-misses and --free-hand are numbers from 0")
     options = Options(args.order, args.seed, args.near_misses, args.free_hand, args.blind)
-    store.checked_reader(args.reader)
+    reader = _reader(args.reader, again=args.again)
     study = Study.read(layout)
-    with store.alone(layout, args.reader):
-        return serve(Sitting(study, args.reader, options), args.port)
+    with store.alone(layout, reader):
+        return serve(Sitting(study, reader, options), args.port)
+
+
+def _reader(name: str, *, again: bool) -> str:
+    """The name that decisions are kept under."""
+    store.checked_reader(name)
+    if is_second(name):
+        raise CMBurdenError(
+            f"--reader {name}: names that end with {AGAIN} are those of second readings; give "
+            f"--reader {name.removesuffix(AGAIN)} --again"
+        )
+    if not again:
+        return name
+    if name == CONSENSUS:
+        raise CMBurdenError("--again: the consensus has no second reading; name a reader")
+    return store.checked_reader(name + AGAIN)
 
 
 def serve(sitting: Sitting, port: int) -> int:

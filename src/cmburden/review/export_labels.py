@@ -11,8 +11,8 @@ from cmburden.cohort import verdicts
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.rows import grouped
-from cmburden.core.tables import CONSENSUS, REVIEWED, REVIEWS
-from cmburden.review import store
+from cmburden.core.tables import CONSENSUS, REVIEWED
+from cmburden.review.sample import first_decisions
 from cmburden.review.worklist import Study
 
 #: A reader's class -> kind of a labelled lesion. Borders are no labels: training finds borders.
@@ -65,8 +65,7 @@ def main(study: Study, folder: Path) -> int:
     CMBurdenError
         If nobody has reviewed the run, or no scan is settled.
     """
-    path = store.export(study.layout)
-    reviews = REVIEWS.frame([]) if path is None else REVIEWS.read(path)
+    reviews = first_decisions(study.layout)
     if not len(reviews):
         raise CMBurdenError(f"{study.layout.root}: nobody has reviewed it yet; cmburden review it")
     candidates = verdicts.candidates_of(study.layout, set(reviews["scan_id"]))

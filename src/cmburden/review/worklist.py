@@ -22,8 +22,8 @@ from cmburden.core.manifest import read_scans
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
 from cmburden.core.schema import as_records
-from cmburden.core.tables import CONSENSUS, LABELS, ORDERS, REVIEWS, SCANS, SUMMARY
-from cmburden.review import store
+from cmburden.core.tables import CONSENSUS, LABELS, ORDERS, SCANS, SUMMARY
+from cmburden.review import sample
 from cmburden.summary.measures import ContractNumber
 
 #: Scanner RAS mm.
@@ -138,9 +138,9 @@ def worklist(study: Study, reader: str, options: Options) -> list[Item]:
 
 def _free_hand(study: Study, options: Options) -> list[Item]:
     """The same random scans for every reader; a larger sample holds the smaller one."""
-    scans = sorted(study.scans)
-    chosen = np.random.default_rng(seed_of("free-hand", options.seed)).permutation(len(scans))
-    return [Item("free-hand", scans[k]) for k in chosen[: options.free_hand]]
+    if not options.free_hand:
+        return []
+    return [Item("free-hand", one) for one in sample.drawn(study, options.seed, options.free_hand)]
 
 
 def _candidates(study: Study, reader: str, options: Options) -> list[Item]:
@@ -181,8 +181,7 @@ def definite_threshold(layout: Layout) -> float:
 
 
 def _disputed(study: Study) -> list[Item]:
-    path = store.export(study.layout)
-    reviews = REVIEWS.read(path) if path else REVIEWS.frame([])
+    reviews = sample.first_decisions(study.layout)
     others = reviews[reviews["reader"] != CONSENSUS]
     candidates = verdicts.candidates_of(study.layout, set(others["scan_id"]))
     places = verdicts.settle(others, candidates, study.table).places

@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from cmburden.stats.intervals import QUANTILES
+from cmburden.stats.intervals import QUANTILES, clustered_wilson, wilson
 
 #: Limits of agreement lie so many standard deviations from the bias (Bland and Altman 1999, Stat
 #: Methods Med Res 8:135); rounded as there, so not ``intervals.Z95``.
 _LIMITS_SD = 1.96
+#: Levels of a presence.
+_TWO = 2
+#: Draws of a posterior.
+_DRAWS = 4000
 #: Error variance below this share of the variance between subjects is rounding.
 _NO_ERROR = 1e-12
 
@@ -100,12 +104,14 @@ def kappa(
     weights: str | None = None,
     levels: Sequence[Any] | None = None,
 ) -> Estimate:
-    """Cohen's kappa of two readers' ratings, with the large-sample interval.
+    """Cohen's kappa of two readers' ratings, with a 95 % interval.
 
     ``weights``: None, 'linear' or 'quadratic' over the ranks of ``levels`` (given in their order;
-    without them, the sorted values that occur). Cohen 1960, 1968; standard error by Fleiss, Cohen
-    and Everitt 1969, Psychol Bull 72:323 (statsmodels). NaN where chance alone agrees fully; the
-    interval is cut at -1 and 1.
+    without them, the sorted values that occur). Cohen 1960, 1968. The interval of two levels is
+    that of its posterior (``_drawn``). Of more levels it has the standard error of
+    Fleiss, Cohen and Everitt 1969, Psychol Bull 72:323 (statsmodels) and is cut at -1 and 1; where
+    all agree this error is 0, and the lower end is that of the agreement by Wilson
+    (``_all_agree``). NaN where chance alone agrees fully.
 
     Raises
     ------
@@ -126,13 +132,108 @@ def kappa(
     np.add.at(table, ([place[v] for v in first], [place[v] for v in second]), 1)
     if _chance_agrees_fully(table):
         return Estimate(math.nan, math.nan, math.nan, len(first))
-    result = cohens_kappa(table, wt=weights)
-    return Estimate(
-        float(result.kappa),
-        float(max(result.kappa_low, -1)),
-        float(min(result.kappa_upp, 1)),
-        len(first),
+    value = float(cohens_kappa(table, wt=weights, return_results=False))
+    if len(ordered) == _TWO:
+        low, high = _drawn(table, value)
+    elif np.trace(table) == table.sum():
+        low, high = _all_agree(table), 1.0
+    elif np.count_nonzero(table.sum(axis=0)) == 1 or np.count_nonzero(table.sum(axis=1)) == 1:
+        # A reader who gives one rating only has a kappa of 0, with an error of 0.
+        low = high = math.nan
+    else:
+        result = cohens_kappa(table, wt=weights)
+        low, high = float(max(result.kappa_low, -1)), float(min(result.kappa_upp, 1))
+    return Estimate(value, low, high, len(first))
+
+
+def _all_agree(table: np.ndarray) -> float:
+    """Lower end of kappa where all agree: Wilson's of the agreement, corrected for chance.
+
+    The disagreement that may have been missed has the weight that disagreement by chance has, so
+    that weights cancel.
+    """
+    n = table.sum()
+    by_chance = float((table.sum(axis=1) * table.sum(axis=0)).sum() / n**2)
+    low, _ = wilson(n, n)
+    return float((low - by_chance) / (1 - by_chance))
+
+
+def _drawn(table: np.ndarray, kappa: float) -> tuple[float, float]:
+    """Ends of the interval of ``kappa`` of a 2 x 2 table of counts, from its posterior.
+
+    The four shares have Jeffreys' prior (Dirichlet, 1/2 each; Basu, Banerjee and Sen 2000,
+    Biometrics 56:577). Where all agree the upper end is 1, as Brown, Cai and DasGupta (2001) have
+    that of a binomial share. Its ends lie within 0.06 of those of Donner and Eliasziw's
+    goodness-of-fit interval (1992, Stat Med 11:1511), and it needs no equal shares of both readers.
+    """
+    shares = np.random.default_rng(0).dirichlet(table.ravel() + 0.5, _DRAWS)
+    agree = shares[:, 0] + shares[:, 3]
+    first, second = shares[:, 0] + shares[:, 1], shares[:, 0] + shares[:, 2]
+    by_chance = first * second + (1 - first) * (1 - second)
+    low, high = np.quantile((agree - by_chance) / (1 - by_chance), QUANTILES)
+    n_agree = np.trace(table)
+    high = 1.0 if n_agree == table.sum() else max(float(high), kappa)
+    return (-1.0 if not n_agree else min(float(low), kappa)), high
+
+
+@dataclasses.dataclass(frozen=True)
+class Binary:
+    """Agreement of two readers on a presence, beside kappa.
+
+    ``positive`` and ``negative``: Cicchetti and Feinstein 1990 (J Clin Epidemiol 43:551).
+    ``pabak``: kappa at a prevalence of one half without bias (Byrt, Bishop and Carlin 1993, J Clin
+    Epidemiol 46:423). ``n`` of an estimate: subjects that it rests on.
+    """
+
+    positive: Estimate
+    negative: Estimate
+    pabak: Estimate
+
+
+def binary(first: Sequence[bool], second: Sequence[bool]) -> Binary:
+    """Positive and negative agreement, and PABAK; NaN where nobody is positive, or negative.
+
+    Feinstein and Cicchetti's paradox (1990): 0.85 agree, kappa is 0.70 or 0.32.
+
+    >>> yes, no = [True], [False]
+    >>> one = binary(yes * 80 + yes * 10 + no * 5 + no * 5, yes * 80 + no * 10 + yes * 5 + no * 5)
+    >>> [round(e.estimate, 2) for e in (one.positive, one.negative, one.pabak)]
+    [0.91, 0.4, 0.7]
+    """
+    a, b = np.asarray(first, bool), np.asarray(second, bool)
+    agree = int((a == b).sum())
+    low, high = wilson(agree, len(a))
+    middle = 2 * agree / len(a) - 1 if len(a) else math.nan
+    return Binary(
+        specific_agreement(a, b),
+        specific_agreement(~a, ~b),
+        Estimate(middle, 2 * low - 1, 2 * high - 1, len(a)),
     )
+
+
+def specific_agreement(
+    first: np.ndarray, second: np.ndarray, cluster: np.ndarray | None = None
+) -> Estimate:
+    """Of what either reader holds for positive, 2 both / (2 both + one): Dice's index, or F1.
+
+    ``first``, ``second`` (n,) bool; ``cluster`` (n,): the participant, where a participant has
+    several. The index rises with both / (both + one), a binomial share, so that Wilson's ends of
+    the share, clustered where there are clusters, are the ends.
+
+    >>> e = specific_agreement(np.array([True] * 10), np.array([True] * 10))
+    >>> f"{e.estimate:.2f} ({e.ci_low:.2f}-{e.ci_high:.2f}), {e.n}"
+    '1.00 (0.84-1.00), 10'
+    """
+    either = first | second
+    both = (first & second)[either]
+    if not len(both):
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    if cluster is None:
+        ends = wilson(int(both.sum()), len(both))
+    else:
+        ends = clustered_wilson(both.astype(float), cluster[either])
+    middle, low, high = (2 * s / (1 + s) for s in (float(both.mean()), *ends))
+    return Estimate(middle, low, high, len(both))
 
 
 def weighted_kappa(table: np.ndarray, weights: str = "quadratic") -> float:
@@ -160,6 +261,38 @@ def bland_altman(first: Sequence[float], second: Sequence[float]) -> dict[str, f
     bias = float(difference.mean()) if len(difference) else math.nan
     spread = float(difference.std(ddof=1)) if len(difference) > 1 else math.nan
     return {"bias": bias, "lower": bias - _LIMITS_SD * spread, "upper": bias + _LIMITS_SD * spread}
+
+
+@dataclasses.dataclass(frozen=True)
+class LogCounts:
+    """Ratio of two readers' counts plus one: the geometric mean with its interval, and the 95 %
+    limits of agreement of a scan."""
+
+    ratio: Estimate
+    lower: float
+    upper: float
+
+
+def log_counts(first: Sequence[int], second: Sequence[int]) -> LogCounts:
+    """Bland and Altman's comparison of log(count + 1), as ratios (1999; see ``bland_altman``).
+
+    Differences of counts grow with the count; those of logarithms do not. The interval of the mean
+    is that of t. NaN without two scans; no interval where no two scans differ.
+
+    >>> result = log_counts([1, 3, 0, 7], [0, 1, 0, 3])
+    >>> f"{result.ratio.estimate:.2f}, limits {result.lower:.2f} to {result.upper:.2f}"
+    '1.68, limits 0.85 to 3.32'
+    """
+    a, b = (np.log1p(np.asarray(v, float)) for v in (first, second))
+    limits = bland_altman(a.tolist(), b.tolist())
+    n, bias = len(a), limits["bias"]
+    low = high = math.nan
+    spread = (limits["upper"] - bias) / _LIMITS_SD
+    if n > 1 and spread > 0:
+        half = float(stats.t.ppf(QUANTILES[1], n - 1)) * spread / math.sqrt(n)
+        low, high = math.exp(bias - half), math.exp(bias + half)
+    ratio = Estimate(math.exp(bias), low, high, n)
+    return LogCounts(ratio, math.exp(limits["lower"]), math.exp(limits["upper"]))
 
 
 def rogan_gladen(apparent: float, sensitivity: float, specificity: float) -> float:

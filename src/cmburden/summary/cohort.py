@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+
+
+@dataclasses.dataclass(frozen=True)
+class ByReaders:
+    """The participants of a cohort by the counts of readers.
+
+    ``participants``: of the contract, with the readers' counts; those whose count is not settled
+    have no usable scan, and a reason. ``lesions``: the readers' microbleeds, with the columns of
+    `lesions` that the estimates read. ``part``: participants with a usable scan, by participant_id:
+    contrast, ``reading_class`` (int), ``expected`` (probability of a microbleed), ``read`` (read
+    free-hand, count settled), and ``stratified`` (the sample was drawn by the classes).
+    """
+
+    participants: pd.DataFrame
+    lesions: pd.DataFrame
+    part: pd.DataFrame
+
+    @functools.cached_property
+    def groups(self) -> dict[str, list[str]]:
+        """MARS groups of the readers' microbleeds, by scan_id."""
+        groups: dict[str, list[str]] = self.lesions.groupby("scan_id")["group"].agg(list).to_dict()
+        return groups
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,6 +38,7 @@ class Cohort:
 
     ``followed``: of `followed_sessions`. ``presence_errors``: errors of the detector on scans of
     the cohort that readers read, as ``correction.detector_errors`` takes ``reviews``.
+    ``by_readers``: None where readers settled no participant's count.
     """
 
     scans: pd.DataFrame
@@ -25,3 +49,4 @@ class Cohort:
     changes: pd.DataFrame
     followed: pd.DataFrame
     presence_errors: Mapping[str, Any]
+    by_readers: ByReaders | None = None

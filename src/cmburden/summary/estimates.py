@@ -6,7 +6,7 @@ each contrast has strata of its own. `measures` and `strata` name the rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from cmburden.summary import (
     changes,
     contracts,
     correction,
+    counted,
+    read_part,
     regressions,
     scans,
     thresholds,
@@ -41,48 +43,78 @@ from cmburden.summary.measures import (
     PresenceInGroup,
 )
 from cmburden.summary.measures.people import BostonWhich
-from cmburden.summary.rows import Row, count, not_pooled, of_stratum, share, tally
+from cmburden.summary.rows import COUNTED, Row, count, not_pooled, of_stratum, share, tally
 from cmburden.summary.sampling import Sampling, sampling_of
 from cmburden.summary.strata import crossed_strata, strata
 
 
 def estimates(cohort: Cohort, config: dict[str, Any]) -> list[Row]:
-    """Rows of `summary` of a cohort, except those about the review by readers."""
-    people, settings = cohort.participants, config["report"]
-    variables = settings["strata"]
-    sampling = sampling_of(people, settings)
+    """Rows of `summary` of a cohort, except those about the review by readers.
+
+    Burden and models are of the counts that ``report.counts`` names; the burden by the other counts
+    has strata that begin with ``counts=``.
+    """
+    people = cohort.participants
     contract, in_use = contract_of(config, "verify"), thresholds.in_use(config)
-    background = correction.false_positives(contract, in_use)
+    views = counted.views(cohort)
+    of_report = counted.chosen(views, config)
+    rows = _burden_of(views[of_report], config)
+    for name in views:
+        if name != of_report:
+            rows += counted.beside(name, _by_stratum(views[name], config))
     return [
-        *_by_stratum(cohort, config, sampling),
-        *_by_crossed_stratum(people, variables, sampling),
-        *sampling.facts(people),
+        *rows,
+        *sampling_of(views[of_report].cohort.participants, config["report"]).facts(
+            views[of_report].cohort.participants
+        ),
         *scans.rows(cohort, config),
         *contracts.rows(config),
         *contracts.published_rows(),
         *correction.rows(people, contract, in_use, cohort.presence_errors),
-        *regressions.rows(
-            people,
-            cohort.scans,
-            settings["covariates"],
-            background,
-            sampling=sampling,
-            nominal=settings["nominal"],
-            site=settings["site"],
-        ),
+        *_models(views[of_report], config, correction.false_positives(contract, in_use)),
         *changes.estimates(cohort, config),
     ]
 
 
-def _by_stratum(cohort: Cohort, config: dict[str, Any], sampling: Sampling) -> Iterator[Row]:
+def _burden_of(view: counted.View, config: dict[str, Any]) -> list[Row]:
+    return [*_by_stratum(view, config), *_by_crossed_stratum(view, config)]
+
+
+def _models(
+    view: counted.View, config: dict[str, Any], background: Mapping[str, float] | str
+) -> list[Row]:
+    people, settings = view.cohort.participants, config["report"]
+    if view.counts != "automatic":
+        background = "the counts are the readers', who call no false positives"
+    rows = regressions.rows(
+        people,
+        view.cohort.scans,
+        settings["covariates"],
+        background,
+        sampling=sampling_of(people, settings),
+        nominal=settings["nominal"],
+        site=settings["site"],
+    )
+    return [counted.not_modelled(one) for one in rows] if view.counts == "combined" else rows
+
+
+def _by_stratum(view: counted.View, config: dict[str, Any]) -> Iterator[Row]:
+    cohort, edges = view.cohort, config["report"]["bins"]
+    sampling = sampling_of(cohort.participants, config["report"])
     for stratum, members in strata(cohort.participants, config["report"]["strata"]):
         usable = members[members["scan_id"].notna()]
         pooled = usable["contrast"].nunique() > 1
         lesions = cohort.lesions[cohort.lesions["scan_id"].isin(usable["scan_id"])]
         yield from of_stratum(stratum, _flow(members, usable))
+        if view.part is not None:
+            by_part = _unweighted(read_part.burden(usable, view.part, edges), sampling)
+            if pooled:
+                by_part = list(map(not_pooled, by_part))
+            yield from of_stratum(stratum, [*by_part, *_of_software(usable, lesions, sampling)])
+            continue
         burden = (
-            *_presence(usable, sampling),
-            *_shapes_of_burden(usable, config["report"]["bins"], sampling),
+            *counted.of_view(view, _presence(usable, sampling)),
+            *_shapes_of_burden(usable, edges, sampling),
             *_counts(usable, sampling),
             *_places(usable, lesions, sampling),
         )
@@ -91,13 +123,32 @@ def _by_stratum(cohort: Cohort, config: dict[str, Any], sampling: Sampling) -> I
         yield from of_stratum(stratum, burden)
 
 
-def _by_crossed_stratum(
-    participants: pd.DataFrame, variables: list[str], sampling: Sampling
-) -> Iterator[Row]:
-    for stratum, members in crossed_strata(participants, variables):
+def _of_software(usable: pd.DataFrame, lesions: pd.DataFrame, sampling: Sampling) -> list[Row]:
+    """Numbers of lesions: those of the scans that nobody read are not known."""
+    method = "counted by the software; not corrected by the part read"
+    numbers = [one for one in _places(usable, lesions, sampling) if one["method"] == COUNTED]
+    return [one | {"method": method} for one in numbers]
+
+
+def _unweighted(rows: list[Row], sampling: Sampling) -> list[Row]:
+    """``rows`` by double sampling, which say where weights or clusters were asked for."""
+    if sampling.weights is None and sampling.cluster is None:
+        return rows
+    note = "; weights and clusters (report.weights, report.cluster) are not used"
+    return [one | {"method": one["method"] + note} for one in rows]
+
+
+def _by_crossed_stratum(view: counted.View, config: dict[str, Any]) -> Iterator[Row]:
+    people, settings = view.cohort.participants, config["report"]
+    sampling = sampling_of(people, settings)
+    for stratum, members in crossed_strata(people, settings["strata"]):
         usable = members[members["scan_id"].notna()]
+        if view.part is not None:
+            by_part = _unweighted(read_part.crossed(usable, view.part), sampling)
+            yield from of_stratum(stratum, [*_flow(members, usable), *by_part])
+            continue
         mean = averages.mean(usable, sampling, AverageCount("mean"))
-        definite, definite_or_possible, *_ = _presence(usable, sampling)
+        definite, definite_or_possible, *_ = counted.of_view(view, _presence(usable, sampling))
         rows = (*_flow(members, usable), definite, definite_or_possible, mean)
         yield from of_stratum(stratum, rows)
 

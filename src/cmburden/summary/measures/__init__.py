@@ -71,6 +71,7 @@ from cmburden.summary.measures.people import PatternShare as PatternShare
 from cmburden.summary.measures.people import Presence as Presence
 from cmburden.summary.measures.people import PresenceInGroup as PresenceInGroup
 from cmburden.summary.measures.people import Which as Which
+from cmburden.summary.measures.reading import AgreementKind as AgreementKind
 from cmburden.summary.measures.reading import Review as Review
 from cmburden.summary.measures.reading import ReviewAgreement as ReviewAgreement
 from cmburden.summary.measures.reading import ReviewKind as ReviewKind

@@ -14,11 +14,32 @@ ReviewKind = Literal[
     "lesions added",
     "ppv",
     "ppv possible",
+    "participants settled",
+    "presence settled",
+    "presence sample",
     "presence",
     "sensitivity",
     "specificity",
     "lesion sensitivity",
     "false positives per scan",
+]
+
+
+AgreementKind = Literal[
+    "kappa presence",
+    "positive agreement",
+    "negative agreement",
+    "pabak presence",
+    "weighted kappa bins",
+    "icc count",
+    "kappa pattern",
+    "kappa lobar",
+    "kappa deep",
+    "kappa infratentorial",
+    "lesion agreement",
+    "ratio of counts",
+    "lower limit of ratio",
+    "upper limit of ratio",
 ]
 
 
@@ -32,13 +53,13 @@ class Review(Measure):
 
 @dataclasses.dataclass(frozen=True)
 class ReviewAgreement(Measure):
-    """Agreement of two readers, or of a reader with the software.
+    """Agreement of two readers, of a reader's two readings, or of a reader with the software.
 
     >>> ReviewAgreement("icc count", "A", "software").name
     'review icc count: A / software'
     """
 
     TEMPLATE = "review {statistic}: {first} / {second}"
-    statistic: Literal["kappa presence", "weighted kappa bins", "icc count"]
+    statistic: AgreementKind
     first: str
     second: str
