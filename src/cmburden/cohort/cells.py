@@ -13,12 +13,17 @@ import pandas as pd
 from cmburden.cohort.columns import is_date
 
 _MISSING = frozenset(
-    "|n/a|na|nan|n.a.|null|.|-|--|#n/a|<na>|#value!|#ref!|#div/0!|#name?|#null!|#num!".split("|")
+    (
+        *("", "n/a", "na", "nan", "n.a.", "null", ".", "-", "--", "#n/a", "<na>"),
+        *("#value!", "#ref!", "#div/0!", "#name?", "#null!", "#num!"),
+    )
 )
 #: Words for a missing value among numbers. A site may have such a name.
 _NO_NUMBER = frozenset(
-    "missing|unknown|unk|?|none|not available|not done|not tested|nd|n.d.|nt|n.t.|refused|"
-    "no data|n.k.|nk|not known".split("|")
+    (
+        *("missing", "unknown", "unk", "?", "none", "not available", "not done", "not tested"),
+        *("nd", "n.d.", "nt", "n.t.", "refused", "no data", "n.k.", "nk", "not known"),
+    )
 )
 #: Most items that a sentence lists, and most characters of an item.
 _MOST_LISTED, _MOST_SHOWN = 5, 40

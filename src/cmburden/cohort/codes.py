@@ -31,7 +31,10 @@ _PLAIN = frozenset((999, 9999, 99999))
 _FAR = 3
 #: Words of names of columns whose whole numbers name something.
 _NOMINAL = frozenset(
-    "scanner site centre center arm group treatment race ethnicity language genotype cohort".split()
+    (
+        *("scanner", "site", "centre", "center", "arm", "group", "treatment"),
+        *("race", "ethnicity", "language", "genotype", "cohort"),
+    )
 )
 _WORD = re.compile(r"[a-z]+")
 _LONGEST_LABEL = 40

@@ -16,7 +16,7 @@ import pandas as pd
 from cmburden.cohort import changes, choose, reviewed
 from cmburden.cohort.candidates import gather_candidates, lesions_of
 from cmburden.cohort.columns import Wanted
-from cmburden.cohort.participants import participant_rows
+from cmburden.cohort.participants import ages_of_another_session, participant_rows
 from cmburden.cohort.phenotypes import read as read_phenotypes
 from cmburden.cohort.runs import stage_runs
 from cmburden.cohort.scans import (
@@ -103,9 +103,11 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
     lesions = LESIONS.frame(lesions)
     people_of_tree = sorted(set(scans["participant_id"]))
     phenotypes = read_phenotypes(Path(bids_dir), people_of_tree, _wanted_columns(config))
-    for problem in phenotypes.problems:
-        _log.warning("%s", problem)
     people = participant_rows(scans, lesions, phenotypes, config)
+    ages = ages_of_another_session(people, scans, phenotypes.sessions)
+    problems = [*phenotypes.problems, *([ages] if ages else [])]
+    for problem in problems:
+        _log.warning("%s", problem)
 
     manifest = MANIFEST.read(layout.manifest)
     tracks, followed = changes.gather(layout, manifest, config["buckets"])
@@ -150,7 +152,7 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
             path = folder / layout.table(table.name).name
             table.write(path, rows, note={"part": part} if part else None)
         _write_sidecars(folder, layout, people, phenotypes.described)
-    write_json(layout.phenotype_problems, phenotypes.problems)
+    write_json(layout.phenotype_problems, problems)
 
 
 def _part(
