@@ -65,18 +65,22 @@ def ages_of_another_session(
     of their contracts, ``sessions`` of the phenotypes. None where the age is that of the session.
     """
     when = _when(sessions)
-    of_person: dict[str, set[str]] = {}
+    of_person: dict[str, set[str | None]] = {}
     both = (scans[["participant_id", "session_id"]], sessions[["participant_id", "session_id"]])
     for person, session in pd.concat(both).dropna().itertuples(index=False):
         of_person.setdefault(person, set()).add(session)
     later = []
     for row in as_records(participants):
         person, chosen = row["participant_id"], row["session_id"]
-        there = {name: when.get((person, name), {}) for name in of_person.get(person, set())}
+        there: dict[str | None, dict[str, Any]] = {
+            name: when.get((person, str(name)), {}) for name in of_person.get(person, set())
+        }
         if row["age"] is None or chosen is None or there.get(chosen, {}).get("age") is not None:
             continue
         times = {name: parse_time(known.get("acq_time")) for name, known in there.items()}
-        years = {name: known.get("age") for name, known in there.items()}
+        years: dict[str | None, float | None] = {
+            name: known.get("age") for name, known in there.items()
+        }
         if len(there) > 1 and ordered(there, times, years)[0][0] != chosen:
             later.append(person)
     if not later:

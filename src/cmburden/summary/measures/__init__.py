@@ -37,6 +37,7 @@ from cmburden.summary.measures.images import FilesNotSearched as FilesNotSearche
 from cmburden.summary.measures.images import ImageMeasure as ImageMeasure
 from cmburden.summary.measures.images import OutsideDomain as OutsideDomain
 from cmburden.summary.measures.images import Scans as Scans
+from cmburden.summary.measures.images import ScansWith as ScansWith
 from cmburden.summary.measures.images import ToCheckFirst as ToCheckFirst
 from cmburden.summary.measures.images import UnknownDomain as UnknownDomain
 from cmburden.summary.measures.lesions import Lesions as Lesions
