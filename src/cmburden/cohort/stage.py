@@ -50,7 +50,7 @@ from cmburden.core.tables import (
     SCANS,
     SUMMARY,
 )
-from cmburden.summary import bins, curves, estimates
+from cmburden.summary import bins, curves, estimates, standards
 from cmburden.summary.cohort import Cohort
 
 STAGE, VERSION = stages.AGGREGATE.name, stages.AGGREGATE.version
@@ -70,6 +70,7 @@ def run(layout: Layout, bids_dir: Path, config: dict[str, Any]) -> None:
     choose.check_rules(settings["choose_scan"])
     bins.checked_edges(config["report"]["bins"], "report.bins")
     bins.checked_edges(config["report"]["age_bands"], "report.age_bands")
+    standards.standard_of(config["report"]["standard"])
     manifest = MANIFEST.read(layout.manifest)
     rejected = REJECTED.read(layout.rejected) if layout.rejected.exists() else REJECTED.frame([])
 

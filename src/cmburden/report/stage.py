@@ -29,6 +29,7 @@ from cmburden.report import (
     check,
     correction,
     flow,
+    included,
     methods,
     models,
     operating_point,
@@ -38,6 +39,7 @@ from cmburden.report import (
     quality,
     review,
     scans,
+    table_one,
     where,
     who,
 )
@@ -132,6 +134,8 @@ def _write_cohort(
     in_use = thresholds.in_use(config)
     sections = [
         Section("flow", "Participant flow", flow.select(tables, layout)),
+        Section("included", "Included and excluded", included.select(tables)),
+        Section("table-one", "Table 1", table_one.select(tables)),
         Section("acquisition", "Acquisition", acquisition.select(tables)),
         Section("operating-point", "Operating point", operating_point.select(tables, contracts)),
         Section("burden", "Burden", burden.select(tables, config)),

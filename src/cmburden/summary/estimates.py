@@ -17,7 +17,18 @@ from cmburden.core.tables import GROUPS, PATTERNS
 from cmburden.models.contract import contract_of
 from cmburden.space.regions import REGIONS, UNKNOWN
 from cmburden.stats.intervals import PERCENTILES
-from cmburden.summary import bins, changes, contracts, correction, regressions, scans, thresholds
+from cmburden.summary import (
+    bins,
+    changes,
+    contracts,
+    correction,
+    regressions,
+    scans,
+    standardised,
+    standards,
+    table_one,
+    thresholds,
+)
 from cmburden.summary.cohort import Cohort
 from cmburden.summary.measures import (
     AverageCount,
@@ -51,6 +62,12 @@ def estimates(cohort: Cohort, config: dict[str, Any]) -> list[Row]:
     return [
         *_by_stratum(cohort, config),
         *_by_crossed_stratum(people, variables),
+        *table_one.rows(people, cohort.scans, config["report"]["covariates"]),
+        *standardised.rows(
+            people,
+            standards.standard_of(config["report"]["standard"]),
+            config["report"]["age_bands"],
+        ),
         *scans.rows(cohort, config),
         *contracts.rows(config),
         *contracts.published_rows(),

@@ -50,6 +50,8 @@ from cmburden.summary.measures.models import Ratio as Ratio
 from cmburden.summary.measures.models import RatioKind as RatioKind
 from cmburden.summary.measures.people import AverageCount as AverageCount
 from cmburden.summary.measures.people import BostonImaging as BostonImaging
+from cmburden.summary.measures.people import Characteristic as Characteristic
+from cmburden.summary.measures.people import CharacteristicLevel as CharacteristicLevel
 from cmburden.summary.measures.people import CountBin as CountBin
 from cmburden.summary.measures.people import MissingReason as MissingReason
 from cmburden.summary.measures.people import Participants as Participants
@@ -57,6 +59,9 @@ from cmburden.summary.measures.people import ParticipantsByCount as Participants
 from cmburden.summary.measures.people import PatternShare as PatternShare
 from cmburden.summary.measures.people import Presence as Presence
 from cmburden.summary.measures.people import PresenceInGroup as PresenceInGroup
+from cmburden.summary.measures.people import StandardisedDifference as StandardisedDifference
+from cmburden.summary.measures.people import StandardisedPresence as StandardisedPresence
+from cmburden.summary.measures.people import TableOnePeople as TableOnePeople
 from cmburden.summary.measures.people import Which as Which
 from cmburden.summary.measures.reading import Review as Review
 from cmburden.summary.measures.reading import ReviewAgreement as ReviewAgreement
