@@ -21,32 +21,33 @@ def tables(chosen):
 
 
 def test_ages_beside_the_latest_session_are_counted():
-    said = ages_of_another_session(*tables(["ses-2"] * 5))
+    (said,) = ages_of_another_session(*tables(["ses-2"] * 5))
     assert "unknown of 2 participant(s)" in said and "sub-4, sub-5" in said
 
 
 def test_the_first_session_has_the_age_of_participants_tsv():
-    assert ages_of_another_session(*tables(["ses-1"] * 5)) is None
+    assert ages_of_another_session(*tables(["ses-1"] * 5)) == []
 
 
 def test_nobody_without_a_scan_or_an_age_is_counted():
     participants, scans, sessions = tables(["ses-2"] * 3 + [None, "ses-2"])
     participants.loc[4, "age"] = None
-    assert ages_of_another_session(participants, scans, sessions) is None
+    assert ages_of_another_session(participants, scans, sessions) == []
     participants, scans, sessions = tables(["ses-2"] * 5)
     nobody = sessions.iloc[:0]
-    said = ages_of_another_session(participants, scans, nobody)
+    (said,) = ages_of_another_session(participants, scans, nobody)
     assert "unknown of 5 participant(s)" in said
 
 
 def test_an_age_that_sessions_tsv_lacks_is_unknown():
     participants, scans, sessions = tables(["ses-2"] * 5)
     sessions.loc[sessions["session_id"] == "ses-2", "age"] = None
-    assert "unknown of 5" in ages_of_another_session(participants, scans, sessions)
+    (said,) = ages_of_another_session(participants, scans, sessions)
+    assert "unknown of 5" in said
 
 
 def test_the_time_of_sessions_says_which_is_the_first():
     participants, scans, _ = tables(["ses-2"] * 5)
     times = {"ses-1": "2020-05-01", "ses-2": "2014-05-01"}
     sessions = scans.assign(age=None, acq_time=scans["session_id"].map(times))
-    assert ages_of_another_session(participants, scans, sessions) is None
+    assert ages_of_another_session(participants, scans, sessions) == []

@@ -112,10 +112,12 @@ def cell(number, age, sex, positive, site="X"):
 def test_a_standardised_prevalence_by_hand():
     """Weights of the European standard: 13,500 of 50-59 years, 11,500 of 60-69; sexes alike."""
     table = people(
-        cell(20, 55.0, "F", 2) + cell(10, 55.0, "M", 3) + cell(5, 65.0, "F", 1)
+        cell(20, 55.0, "F", 2)
+        + cell(10, 55.0, "M", 3)
+        + cell(5, 65.0, "F", 1)
         + cell(10, 65.0, "M", 5)
         + cell(4, 75.0, "F", 4)  # no men of this age: the standard ends at 69
-    )  # fmt: skip
+    )
     made = by_name(standardised.rows(table, standards.standard_of("european2013"), EDGES))
     row = made["contrast=GRE", MEASURE]
     right = (13500 * (0.1 + 0.3) / 2 + 11500 * (0.2 + 0.5) / 2) / 25000
@@ -128,9 +130,11 @@ def test_a_standardised_prevalence_by_hand():
 def test_the_lowest_band_is_of_the_ages_that_the_cohort_has():
     """People of 45 to 49 stand for these ages (7,000), not for children."""
     table = people(
-        cell(10, 46.0, "F", 1) + cell(10, 48.0, "M", 1) + cell(10, 55.0, "F", 5)
+        cell(10, 46.0, "F", 1)
+        + cell(10, 48.0, "M", 1)
+        + cell(10, 55.0, "F", 5)
         + cell(10, 55.0, "M", 5)
-    )  # fmt: skip
+    )
     made = by_name(standardised.rows(table, standards.standard_of("european2013"), EDGES))
     right = (7000 * 0.1 + 13500 * 0.5) / 20500
     assert made["contrast=GRE", MEASURE]["estimate"] == pytest.approx(right)
@@ -138,9 +142,12 @@ def test_the_lowest_band_is_of_the_ages_that_the_cohort_has():
 
 def test_a_site_without_a_cell_is_not_estimated_and_others_have_the_same_bands():
     table = people(
-        cell(10, 55.0, "F", 1) + cell(10, 55.0, "M", 0) + cell(10, 65.0, "F", 2)
-        + cell(10, 65.0, "M", 2) + cell(6, 55.0, "F", 0, "Y")
-    )  # fmt: skip
+        cell(10, 55.0, "F", 1)
+        + cell(10, 55.0, "M", 0)
+        + cell(10, 65.0, "F", 2)
+        + cell(10, 65.0, "M", 2)
+        + cell(6, 55.0, "F", 0, "Y")
+    )
     made = by_name(standardised.rows(table, standards.standard_of("who2000"), EDGES))
     whole = made["contrast=GRE & site=X", MEASURE]
     assert whole["estimate"] == pytest.approx((9.92 * 0.05 + 6.68 * 0.2) / (9.92 + 6.68))

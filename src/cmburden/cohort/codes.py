@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -25,6 +25,8 @@ _SEXES = {
 #: Codes of missing values in use where nothing is declared.
 _BELOW = frozenset((-7, -8, -9, -77, -88, -99, -777, -888, -999, -9999, -99999))
 _ABOVE = frozenset((99, 777, 888, 999, 9999, 99999))
+#: Codes of missing values that are as often numbers.
+_FEW = frozenset((-1, -2, -4))
 #: Largest codes of missing values that a sentence names even where they are kept.
 _PLAIN = frozenset((999, 9999, 99999))
 #: A code is none of a column's values where it is more than this many times their largest.
@@ -84,28 +86,31 @@ def labelled(values: pd.Series, where: str, meaning: Meaning, problems: list[str
     """
     labels = meaning.levels
     used = set(values.dropna().map(code_of))
-    numbers = {code for code in used if code in labels and _is_number(code)}
-    if not numbers or all(_is_number(label) for label in labels.values()):
+    numbers = {code for code in used if _is_number(code)}
+    named = numbers & set(labels)
+    if not named or all(map(_is_number, labels.values())):
         return values
-    if 2 * len(numbers) < len(used):
+    if 2 * len(named) < len(used):
         problems.append(
-            f"{where}: Levels name {len(numbers)} of its {len(used)} values; they are not used"
+            f"{where}: Levels name {len(named)} of its {len(used)} values; they are not used"
         )
         return values
-    short = {c: text if len(text) <= _LONGEST_LABEL else c for c, text in labels.items()}
-    if len(set(short.values())) < len(short):
-        short = {code: f"{code}: {text}"[:_LONGEST_LABEL] for code, text in labels.items()}
-    unnamed = sorted(code for code in used - set(labels) if _is_number(code))
-    if unnamed:
+    if unnamed := sorted(numbers - named):
         problems.append(
             f"{where}: Levels do not name {some(unnamed)}; kept as level(s): name them in the "
             ".json beside the file, or write n/a"
         )
-    # A level that begins with a word is read as text, also where its label is a number.
-    return values.map(
-        lambda cell: short.get(code_of(cell), cell) if _is_number(code_of(cell)) else cell,
-        na_action="ignore",
-    )
+    words = _words_of(labels)
+    read_as = {cell: words.get(code_of(cell), cell) for cell in set(values.dropna())}
+    return values.map(lambda cell: read_as[cell] if _is_number(cell) else cell, na_action="ignore")
+
+
+def _words_of(labels: Mapping[str, str]) -> dict[str, str]:
+    """A word for each code: its label; the code where that is long; both where two are alike."""
+    short = {c: text if len(text) <= _LONGEST_LABEL else c for c, text in labels.items()}
+    if len(set(short.values())) == len(short):
+        return short
+    return {code: f"{code}: {text}"[:_LONGEST_LABEL] for code, text in labels.items()}
 
 
 def names_something(numbers: pd.Series, column: str, meaning: Meaning) -> bool:
@@ -124,11 +129,8 @@ def without_codes(
 ) -> pd.Series:
     """``numbers`` without usual codes of missing values (-9, 999) that are far from the others."""
     present = sorted(set(numbers.dropna().astype(float)))
-    others = [value for value in present if value not in _BELOW | _ABOVE]
-    low, high = min([*others, 0.0]), max([*others, 0.0])
     candidates = [value for value in present if not meaning.allows(value)]
-    gone = [v for v in candidates if v in _BELOW and v < _FAR * low]
-    gone += [v for v in candidates if v in _ABOVE and v > _FAR * high]
+    gone = _far(candidates, present)
     if gone:
         number = int(numbers.isin(gone).sum())
         problems.append(
@@ -137,16 +139,32 @@ def without_codes(
             ".json beside the file"
         )
         numbers = numbers.mask(numbers.isin(gone))
-    kept = [v for v in candidates if v not in gone and (v in _BELOW or (v in _PLAIN and v > high))]
-    negative = [v for v in present if v < 0 and v not in gone]
-    if not kept and len(negative) == 1 and negative == [v for v in candidates if v in (-1, -2, -4)]:
-        kept = negative if all(v.is_integer() for v in present) and len(present) > 2 else []
-    if kept:
+    left = [value for value in present if value not in gone]
+    if kept := [value for value in candidates if value in left and _doubtful(value, left)]:
         problems.append(
             f"{where}: {_listed(kept)} may be a code of missing values; kept as a number: write "
             "n/a if it is one"
         )
     return numbers
+
+
+def _far(candidates: list[float], present: list[float]) -> list[float]:
+    """Codes among ``candidates`` that are far from all values ``present`` that are no codes."""
+    others = [value for value in present if value not in _BELOW | _ABOVE]
+    low, high = min([*others, 0.0]), max([*others, 0.0])
+    below = [value for value in candidates if value in _BELOW and value < _FAR * low]
+    return below + [value for value in candidates if value in _ABOVE and value > _FAR * high]
+
+
+def _doubtful(value: float, present: list[float]) -> bool:
+    """True for a number that may be a code, though it is not far from the others ``present``."""
+    if value in _BELOW:
+        return True
+    if value in _PLAIN:
+        return value == max(present)
+    # Some cohorts have -4 and -1 for missing: the only negative one among whole numbers.
+    alone = [one for one in present if one < 0] == [value]
+    return alone and value in _FEW and len(present) > 2 and all(v.is_integer() for v in present)
 
 
 def without_codes_of_text(values: pd.Series, where: str, problems: list[str]) -> pd.Series:

@@ -58,11 +58,11 @@ def participant_rows(
 
 def ages_of_another_session(
     participants: pd.DataFrame, scans: pd.DataFrame, sessions: pd.DataFrame
-) -> str | None:
-    """The sentence on people whose age is that of participants.tsv, not of the session chosen.
+) -> list[str]:
+    """A sentence on people whose age is that of participants.tsv, not of the session chosen.
 
     participants.tsv is taken to hold the age at the first session. ``participants`` and ``scans``
-    of their contracts, ``sessions`` of the phenotypes. None where the age is that of the session.
+    of their contracts, ``sessions`` of the phenotypes. None where each age is that of the session.
     """
     when = _when(sessions)
     of_person: dict[str, set[str | None]] = {}
@@ -84,12 +84,12 @@ def ages_of_another_session(
         if len(there) > 1 and ordered(there, times, years)[0][0] != chosen:
             later.append(person)
     if not later:
-        return None
-    return (
+        return []
+    return [
         f"*_sessions.tsv: the age at the session chosen is unknown of {len(later)} participant(s); "
         f"the age in participants.tsv, which may be years lower, is used: {some(later)}; give age "
         "in *_sessions.tsv, or choose first_session in aggregate.choose_scan"
-    )
+    ]
 
 
 def _choice(

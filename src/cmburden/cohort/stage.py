@@ -105,8 +105,7 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
     people_of_tree = sorted(set(scans["participant_id"]))
     phenotypes = read_phenotypes(Path(bids_dir), people_of_tree, _wanted_columns(config))
     people = participant_rows(scans, lesions, phenotypes, config)
-    ages = ages_of_another_session(people, scans, phenotypes.sessions)
-    problems = [*phenotypes.problems, *([ages] if ages else [])]
+    problems = [*phenotypes.problems, *ages_of_another_session(people, scans, phenotypes.sessions)]
     for problem in problems:
         _log.warning("%s", problem)
 

@@ -79,39 +79,43 @@ def standard_of(choice: str) -> Standard:
     return Standard(Path(choice).name, _read(resources.root() / choice))
 
 
+def _fault(path: Path, words: str) -> CMBurdenError:
+    return CMBurdenError(
+        f"config report.standard: {path}: {words}; give {', '.join(_NAMED)} or a table with "
+        f"the columns {', '.join(_COLUMNS)} (sex M or F), a row a band of age and sex"
+    )
+
+
 def _read(path: Path) -> dict[str, tuple[tuple[float, float], ...]]:
     """Bands of each sex of the table ``path``, separated by tabs or commas."""
+    of_sex: dict[str, list[tuple[float, float]]] = {sex: [] for sex in SEXES}
+    for number, cells in enumerate(_rows(path), start=2):
+        sex = cells.get("sex", "").upper()[:1]
+        age, weight = (_number(cells.get(name, "")) for name in ("age_from", "weight"))
+        if sex not in of_sex or age is None or weight is None:
+            raise _fault(path, f"row {number} is no age, M or F, and weight of at least 0")
+        of_sex[sex].append((age, weight))
+    bands = {sex: tuple(sorted(rows)) for sex, rows in of_sex.items()}
+    for sex, rows in bands.items():
+        if not any(weight for _, weight in rows):
+            raise _fault(path, f"it has no weight of sex {sex}")
+        if any(one[0] == two[0] for one, two in pairwise(rows)):
+            raise _fault(path, f"it has an age_from of sex {sex} twice")
+    return bands
 
-    def fault(words: str) -> CMBurdenError:
-        return CMBurdenError(
-            f"config report.standard: {path}: {words}; give {', '.join(_NAMED)} or a table with "
-            f"the columns {', '.join(_COLUMNS)} (sex M or F), a row a band of age and sex"
-        )
 
+def _rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a table with the columns of a standard, by column."""
     try:
         lines = text_of(read_bytes(path)).removeprefix("\ufeff").splitlines()
     except UnreadableFile as error:
-        raise fault(str(error)) from error
+        raise _fault(path, str(error)) from error
     mark = "\t" if lines and "\t" in lines[0] else ","
     table = [row for row in csv.reader(lines, delimiter=mark) if any(map(str.strip, row))]
     names = [name.strip().lower() for name in table[0]] if table else []
     if missing := [name for name in _COLUMNS if name not in names]:
-        raise fault(f"it has no column {', '.join(missing)}")
-    of_sex: dict[str, list[tuple[float, float]]] = {sex: [] for sex in SEXES}
-    for number, row in enumerate(table[1:], start=2):
-        cells = dict(zip(names, map(str.strip, row), strict=False))
-        sex = cells.get("sex", "").upper()[:1]
-        numbers = [_number(cells.get(name, "")) for name in ("age_from", "weight")]
-        if sex not in of_sex or None in numbers:
-            raise fault(f"row {number} is no age, M or F, and weight of at least 0")
-        of_sex[sex].append((float(numbers[0] or 0), float(numbers[1] or 0)))
-    bands = {sex: tuple(sorted(rows)) for sex, rows in of_sex.items()}
-    for sex, rows in bands.items():
-        if not rows or not any(weight for _, weight in rows):
-            raise fault(f"it has no weight of sex {sex}")
-        if any(one[0] == two[0] for one, two in pairwise(rows)):
-            raise fault(f"it has an age_from of sex {sex} twice")
-    return bands
+        raise _fault(path, f"it has no column {', '.join(missing)}")
+    return [dict(zip(names, map(str.strip, row), strict=False)) for row in table[1:]]
 
 
 def _number(cell: str) -> float | None:
