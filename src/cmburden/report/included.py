@@ -54,10 +54,11 @@ def select(tables: ReportTables) -> Included | None:
     groups = [tables.estimate(stratum, TableOnePeople()) for stratum in (INCLUDED, EXCLUDED)]
     if not groups[1]["n"]:
         return None
-    of_variable = {block.variable: block for block in blocks(tables, [INCLUDED, EXCLUDED])}
+    rows = {one.variable: row for one, row in tables.of(StandardisedDifference, EVERYBODY)}
     compared = [
-        Compared(of_variable[measure.variable], interval(row), _why(row))
-        for measure, row in tables.of(StandardisedDifference, EVERYBODY)
+        Compared(block, interval(rows[block.variable]), _why(rows[block.variable]))
+        for block in blocks(tables, [INCLUDED, EXCLUDED])
+        if block.variable in rows
     ]
     reasons = [measure.reason for measure, _ in tables.of(MissingReason, EVERYBODY)]
     cohorts = [
