@@ -137,6 +137,19 @@ CASES = {
         {"age": [N, 71, 72, 73]},
         ["age(s) (a year)"],
     ),
+    "names of columns in other words": (
+        tsv(
+            "Participant ID|Age (years)|SEX|siteId",
+            *[f"{p}|7{n}|f|A" for n, p in enumerate(PEOPLE)],
+        ),
+        {},
+        {"age": [70, 71, 72, 73], "sex": ["F"] * 4, "site": ["A"] * 4},
+        [
+            "'Participant ID' is taken as participant_id",
+            "'Age (years)' is taken as age",
+            "'siteId'",
+        ],
+    ),
     # --- the file ---
     "semicolons and decimal commas": (
         tsv(

@@ -88,7 +88,7 @@ def ages_of_another_session(
     return [
         f"*_sessions.tsv: the age at the session chosen is unknown of {len(later)} participant(s); "
         f"the age in participants.tsv, which may be years lower, is used: {some(later)}; give age "
-        "in *_sessions.tsv, or choose first_session in aggregate.choose_scan"
+        "in *_sessions.tsv"
     ]
 
 

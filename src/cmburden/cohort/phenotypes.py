@@ -163,19 +163,21 @@ def _without_zeros(name: str) -> str:
 
 
 def _column(table: pd.DataFrame, options: tuple[str, ...]) -> str | None:
-    """The column of ``table`` with the first of the names ``options``, in any case of letters.
+    """The column of ``table`` with the first of the names ``options``, however its words are set.
 
     A name in the very letters comes before one in others.
     """
-    by_lower = {column.lower(): column for column in reversed(list(table.columns))}
+    by_name = {_in_words(column): column for column in reversed(list(table.columns))}
     return next(
-        (
-            option if option in table else by_lower[option]
-            for option in options
-            if option in by_lower
-        ),
+        (option if option in table else by_name[option] for option in options if option in by_name),
         None,
     )
+
+
+def _in_words(name: str) -> str:
+    """The name of a column as lower-case words: "Age (years)" and "ageYears" are age_years."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
 
 
 def _row_a_person(
@@ -252,7 +254,7 @@ def _say_rivals(
         column
         for column in table.columns
         if column != theirs
-        and column.lower() in variants
+        and _in_words(column) in variants
         and not table[column].equals(table[theirs])
     ]
     if rivals:
