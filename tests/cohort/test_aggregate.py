@@ -30,7 +30,6 @@ from cmburden.core.tables import (
     SCANS,
     SUMMARY,
 )
-from cmburden.summary.estimates import medians_of_counts
 
 TABLES = ("scans", "lesions", "counts", "participants", "summary", "curves", "lesion_cells", "runs")
 
@@ -440,12 +439,6 @@ def test_phenotype_names_that_are_ours_are_kept_apart(small):
     people = PARTICIPANTS.read(small.layout.table("participants"))
     assert set(people["phenotype_pattern"].dropna()) == {"x"}
     assert "x" not in set(people["pattern"].dropna())
-
-
-@pytest.mark.parametrize("values", [[0], [0, 0, 5], [1, 2, 2, 9], [3, 1, 4, 1, 5, 9, 2, 6]])
-def test_median_from_counts_is_the_median(values):
-    distinct, numbers = np.unique(values, return_counts=True)
-    assert medians_of_counts(distinct, numbers[None, :])[0] == np.median(values)
 
 
 def test_runs_of_scans_that_left_the_tree_are_left_out(done):

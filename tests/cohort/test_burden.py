@@ -11,6 +11,7 @@ from cmburden.cohort import patterns
 from cmburden.cohort.choose import choose_scan
 from cmburden.cohort.patterns import pattern_of
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.tables import PATTERN_LEVELS
 from cmburden.follow.sessions import ordered, parse_time
 from cmburden.stats import intervals
 from cmburden.summary import bins
@@ -64,20 +65,70 @@ def test_edges_must_rise():
 
 
 @pytest.mark.parametrize(
-    ("groups", "pattern", "boston"),
+    ("groups", "pattern"),
     [
-        ([], "none", False),
-        (["lobar"], "strictly lobar", False),
-        (["lobar", "lobar"], "strictly lobar", True),
-        (["lobar", "lobar", "infratentorial"], "mixed", False),
-        (["deep"], "strictly deep/infratentorial", False),
-        (["deep", "infratentorial"], "strictly deep/infratentorial", False),
-        (["unknown", "unknown"], "mixed", False),
+        ([], "none"),
+        (["lobar"], "strictly lobar"),
+        (["lobar", "lobar", "infratentorial"], "mixed"),
+        (["deep"], "strictly deep/infratentorial"),
+        (["deep", "infratentorial"], "strictly deep/infratentorial"),
+        (["unknown"], "not classifiable"),
+        (["unknown", "unknown"], "not classifiable"),
+        (["lobar", "unknown"], "not classifiable"),
+        (["deep", "unknown"], "not classifiable"),
+        (["lobar", "deep", "unknown"], "mixed"),
     ],
 )
-def test_pattern_and_boston_item(groups, pattern, boston):
+def test_a_microbleed_outside_of_every_region_leaves_the_pattern_open(groups, pattern):
+    """Audit A7: unknown was mixed, lobar with unknown strictly lobar."""
     assert pattern_of(groups) == pattern
-    assert patterns.is_boston_imaging(groups) is boston
+    assert pattern in PATTERN_LEVELS
+
+
+@pytest.mark.parametrize(
+    ("regions", "age", "item"),
+    [
+        ([], 70, False),
+        (["frontal"], 70, False),
+        (["frontal", "insula"], 70, True),
+        (["frontal", "insula", "cerebellum"], 70, True),
+        (["frontal", "cerebellum"], 70, False),
+        (["cerebellum", "cerebellum"], 70, False),
+        (["frontal", "insula", "brainstem"], 70, False),
+        (["frontal", "insula", "thalamus"], 70, False),
+        (["frontal", "insula"], 50, True),
+        (["frontal", "insula"], 49.9, None),
+        (["thalamus"], 49.9, None),
+        (["frontal", "insula"], None, True),
+        (["frontal", "insula", "unknown"], 70, None),
+        (["frontal", "unknown"], 70, None),
+        (["frontal", "thalamus", "unknown"], 70, False),
+        (["unknown"], 70, False),
+    ],
+)
+def test_boston_item_is_that_of_version_2(regions, age, item):
+    """Audit A6: the cerebellum counts as neither, the brainstem is deep, the age is 50 or above."""
+    assert patterns.boston_imaging(regions, age) is item
+
+
+@pytest.mark.parametrize(
+    ("region", "mm", "item"), [("thalamus", 25, False), ("frontal", 25, True), ("frontal", 3, True)]
+)
+def test_a_deep_macrohaemorrhage_excludes_and_a_lobar_one_counts(region, mm, item):
+    """Audit A6: a macrohaemorrhage of 25 mm in the thalamus beside two lobar microbleeds."""
+    lesions = pd.DataFrame(
+        {
+            "scan_id": ["a", "a", "a", "b"],
+            "label": ["definite", "definite", "definite", "possible"],
+            "region": ["frontal", "parietal", region, "thalamus"],
+            "macrohaemorrhage": [False, False, mm > 10, False],
+        }
+    )
+    people = pd.DataFrame({"scan_id": ["a", "b", None], "age": [70.0, None, 70.0]})
+    assert patterns.boston_column(people, lesions) == [item, False, None]
+    alone = lesions[lesions["region"] != "parietal"]
+    if region == "frontal":
+        assert patterns.boston_column(people, alone)[0] is True
 
 
 def scan(scan_id, **more):

@@ -22,6 +22,7 @@ from cmburden.core.tables import (
 )
 from cmburden.stats import intervals
 from cmburden.summary import changes as changes_summary
+from cmburden.summary.cohort import Cohort
 
 SETTINGS = config.load()["longitudinal"]
 GRE = {
@@ -303,12 +304,35 @@ def test_rows_in_any_order_give_equal_bytes(tmp_path):
 
 def estimates(pairs, followed, stratum="all") -> dict[str, dict]:
     names = sorted({row["participant_id"] for row in followed})
-    people = PARTICIPANTS.frame(
-        [{"participant_id": name, "cohort": "c", "contrast": "GRE", "n_scans": 2} for name in names]
+    people = [
+        {"participant_id": name, "cohort": "c", "contrast": "GRE", "n_scans": 2} for name in names
+    ]
+    return estimates_of(pairs, followed, people, stratum=stratum)
+
+
+def estimates_of(pairs, followed, people, changed=(), stratum="all") -> dict[str, dict]:
+    """Rows of a stratum by measure; ``people``: rows of participants."""
+    scans = [
+        {"scan_id": row["scan_id"] or row["session_id"], "cohort": "c", "status": "ok", "path": "p"}
+        | {name: row[name] for name in ("participant_id", "session_id")}
+        for row in followed
+    ]
+    frame = pd.DataFrame()
+    cohort = Cohort(
+        scans=SCANS.frame(scans),
+        lesions=frame,
+        participants=PARTICIPANTS.frame(people),
+        rejected=frame,
+        pairs=pairs,
+        changes=CHANGES.frame(list(changed)) if isinstance(changed, tuple | list) else changed,
+        followed=FOLLOWED_SESSIONS.frame(followed),
+        presence_errors={},
     )
-    rows = changes_summary.estimates(
-        pairs, FOLLOWED_SESSIONS.frame(followed), people, config.load()
-    )
+    rows = changes_summary.estimates(cohort, config.load())
+    for row in rows:
+        nothing = row["estimate"] is None
+        assert nothing == row["method"].startswith("not estimated: "), row
+        assert row["ci_low"] is None or row["ci_low"] < row["ci_high"], row
     return {row["measure"]: row for row in rows if row["stratum"] == stratum}
 
 
@@ -336,9 +360,144 @@ def test_rates_and_shares():
     assert 1 - poisson.cdf(2, rate["ci_low"] * 4) == pytest.approx(0.025)
     assert poisson.cdf(3, rate["ci_high"] * 4) == pytest.approx(0.025)
     clustered = found["new lesions per person-year, clustered"]
-    assert (clustered["ci_low"], clustered["ci_high"]) == (0.0, 1.5)
+    assert clustered["ci_low"] < rate["ci_low"] and clustered["ci_high"] > rate["ci_high"]
     shares = [found[f"aria-h-style new={label}"]["n"] for label in ("0", "1-4", "5-9", ">=10")]
     assert shares == [1, 2, 0, 0]
+
+
+def people_of(number: int, *new: int, contrast="GRE", first: int = 1, years: float = 2.0):
+    """Tracks, visits, ages and participants: ``number`` people, the first of whom have ``new``."""
+    tracks, followed, phenotypes, people = [], [], [], []
+    for k in range(number):
+        name = f"sub-{first + k}"
+        followed += visits(2, name)
+        for n in range(1, (new[k] if k < len(new) else 0) + 1):
+            tracks += track(n, False, True, participant=name)
+        for session, age in ((1, 60.0 + k % 20), (2, 60.0 + k % 20 + years)):
+            row = {"participant_id": name, "session_id": f"ses-{session}", "acq_time": None}
+            phenotypes.append(row | {"age": age})
+        person = {"participant_id": name, "cohort": "c", "contrast": contrast, "n_scans": 2}
+        people.append(person | {"age": 60.0 + k % 20, "sex": "FM"[k % 2]})
+    return tracks, followed, phenotypes, people
+
+
+def test_gre_and_swi_are_not_pooled():
+    """Audit A10: `all` had the rate of both contrasts together."""
+    gre = people_of(10, 1, 2)
+    swi = people_of(10, 4, 2, 3, contrast="SWI", first=20)
+    followed, people = gre[1] + swi[1], gre[3] + swi[3]
+    one, changed_one = made(gre[0], gre[1], phenotypes=gre[2])
+    sequence = {key: {"contrast": "SWI"} for key in ("ses-1", "ses-2")}
+    other, changed_other = made(swi[0], swi[1], sequence, phenotypes=swi[2])
+    pairs, changed = pd.concat([one, other]), pd.concat([changed_one, changed_other])
+    # The contrast is that of the pair: all chosen scans are GRE here.
+    chosen = [person | {"contrast": "GRE"} for person in people]
+    found = estimates_of(pairs, followed, chosen, changed)
+    assert found["lesions new"]["n"] == 12 and found["session pairs"]["n"] == 20
+    assert found["participants compared"]["n"] == 20
+    for measure in (
+        "new lesions per person-year",
+        "new lesions per person-year, clustered",
+        "new lesions per person-year group=lobar",
+        "new lesions per person-year at 0.01 false new lesions a pair",
+        "participants with a new lesion",
+        "aria-h-style new=1-4",
+        "cumulative incidence at 1 years",
+    ):
+        row = found[measure]
+        assert row["estimate"] is None and row["ci_high"] is None, measure
+        assert row["method"].startswith("not estimated: holds GRE and SWI"), measure
+    rates = [
+        estimates_of(pairs, followed, chosen, changed, f"contrast={contrast}")
+        for contrast in ("GRE", "SWI")
+    ]
+    expected = [pytest.approx(3 / 20), pytest.approx(9 / 20)]
+    assert [rate["new lesions per person-year"]["estimate"] for rate in rates] == expected
+
+
+@pytest.mark.parametrize("number", [1, 12])
+def test_no_event_has_an_interval_of_a_width(number):
+    """Audit B1: lesions lost 0.0 (0.0-0.0); C: no interval of how many were compared."""
+    tracks, followed, phenotypes, people = people_of(number)
+    pairs, changed = made(tracks, followed, phenotypes=phenotypes)
+    found = estimates_of(pairs, followed, people, changed)
+    for change in ("lost", "new"):
+        exact = found[f"{change} lesions per person-year"]
+        row = found[f"{change} lesions per person-year, clustered"]
+        assert (row["estimate"], row["ci_low"]) == (0, 0)
+        # -ln(0.025) events in the person-years.
+        assert row["ci_high"] == exact["ci_high"] == pytest.approx(3.689 / (2 * number), rel=1e-3)
+    compared = found["participants compared"]
+    assert (compared["estimate"], compared["ci_low"]) == (1, None)
+    cumulative = found["cumulative incidence at 2 years"]
+    assert cumulative["estimate"] == 0
+    assert cumulative["ci_high"] == pytest.approx(intervals.wilson(0, number)[1])
+
+
+def test_rate_without_the_false_new_ones():
+    """Audit section 4, 14: incidence corrected for false new lesions, by readers or assumption."""
+    tracks, followed, phenotypes, people = people_of(40, 1, 1, 2, 1, 3, 1, 1)
+    pairs, changed = made(tracks, followed, phenotypes=phenotypes)
+    found = estimates_of(pairs, followed, people, changed)
+    unread = found["new lesions per person-year, confirmed by readers"]
+    assert unread["estimate"] is None and "no reader judged" in unread["method"]
+    at = "new lesions per person-year at {} false new lesions a pair".format
+    assert found[at("0.1")]["estimate"] == pytest.approx((10 - 4) / 80)
+    assert found[at("0.1")]["ci_low"] >= 0
+    few = estimates_of(*(pairs.assign(n_new=[4] + [0] * 39), followed, people), changed)
+    assert few[at("0.1")]["estimate"] is None
+    assert "4 lesions are called new in 40 pairs" in few[at("0.1")]["method"]
+    places = pd.DataFrame(
+        {
+            "scan_id": changed["scan_id_2"],
+            "lesion_id": changed["lesion_id_2"],
+            "microbleed": [True] * 8 + [False, None],
+        }
+    )
+    judged = changes.with_verdicts(changed.to_dict("records"), places)
+    found = estimates_of(pairs, followed, people, CHANGES.frame(judged))
+    row = found["new lesions per person-year, confirmed by readers"]
+    assert row["estimate"] == pytest.approx(10 / 80 * 8 / 9) and (row["n"], row["denominator"]) == (
+        8,
+        9,
+    )
+    assert 0 < row["ci_low"] < row["estimate"] < row["ci_high"]
+
+
+def test_by_group_cumulative_and_attrition():
+    tracks, followed, phenotypes, people = people_of(20, 1, 2)
+    for row in tracks[:2]:
+        row["group"] = "deep"
+    extra = [visits(1, "sub-99")[0], visits(2, "sub-99")[1] | {"status": "not registered"}]
+    pairs, changed = made(tracks, [*followed, *extra], phenotypes=phenotypes)
+    outsider = people[0] | {"participant_id": "sub-99"}
+    found = estimates_of(pairs, [*followed, *extra], [*people, outsider], changed)
+    assert found["new lesions per person-year group=deep"]["estimate"] == pytest.approx(1 / 40)
+    assert found["new lesions per person-year group=lobar"]["n"] == 2
+    assert found["new lesions per person-year group=infratentorial"]["ci_high"] > 0
+    assert found["cumulative incidence at 1 years"]["estimate"] == 0  # dated at the session
+    assert found["cumulative incidence at 2 years"]["estimate"] == pytest.approx(2 / 20)
+    assert found["cumulative incidence at 3 years"]["estimate"] is None
+    assert found["participants with sessions>=2"]["n"] == 21
+    assert found["participants not compared reason=sessions not registered"]["n"] == 1
+
+
+def test_ratios_of_rates_are_those_of_two_groups():
+    """Without other differences the ratio is that of the two crude rates."""
+    new = [1, 3, 1, 3, 1, 3, 0, 2, 2, 4]  # women 5, men 15
+    tracks, followed, phenotypes, people = people_of(10, *new)
+    pairs, changed = made(tracks, followed, phenotypes=phenotypes)
+    same = [person | {"age": 70.0} for person in people]
+    found = estimates_of(pairs, followed, same, changed)
+    row = found["rate ratio new lesions: sex=M against F"]
+    assert row["estimate"] == pytest.approx(3.0)
+    age = found["rate ratio new lesions: age per decade"]
+    assert age["estimate"] is None and "one value" in age["method"]
+    few = estimates_of(pairs.assign(n_new=0), followed, people, changed)
+    assert (
+        "0 participants have a new lesion"
+        in few["rate ratio new lesions: age per decade"]["method"]
+    )
 
 
 @pytest.mark.parametrize("number", [0, 1, 7, 200])

@@ -11,6 +11,7 @@ from cmburden.evaluate import measures as evaluate_measures
 from cmburden.evaluate.cases import Cases
 from cmburden.evaluate.curves import FROC_GRID, OperatingPoint, Ranking
 from cmburden.evaluate.measures import by_stratum
+from cmburden.stats.intervals import wilson
 from cmburden.stats.matching import hits_by_score
 
 
@@ -144,7 +145,9 @@ def test_froc_is_unknown_without_microbleeds_and_zero_without_candidates():
     assert np.isnan(entry["estimate"]) and np.isnan(entry["ci_low"])
     empty = cases_of([("A", "GRE", 2)], [])
     entry = evaluate_curves.froc(empty, "all")["final"]["points"]["2"]
-    assert entry == {"estimate": 0, "ci_low": 0, "ci_high": 0}
+    # One participant, of whose 2 microbleeds none is found: Wilson of 0 of 1.
+    assert (entry["estimate"], entry["ci_low"]) == (0, 0)
+    assert entry["ci_high"] == pytest.approx(wilson(0, 1)[1])
 
 
 def test_intervals_are_over_participants():
@@ -152,7 +155,9 @@ def test_intervals_are_over_participants():
     rows = [(n, score, hit) for n in range(6) for score, hit in ((0.9, True), (0.2, False))]
     equal = cases_of([("A", "GRE", 2)] * 6, rows)
     for stage in evaluate_curves.froc(equal, "all").values():
-        assert stage["points"]["0.1"] == {"estimate": 0.5, "ci_low": 0.5, "ci_high": 0.5}
+        point = stage["points"]["0.1"]
+        # All draws are alike, which is no certainty: 6 of 12.
+        assert (point["ci_low"], point["ci_high"]) == pytest.approx(wilson(6, 12))
     found = evaluate_curves.calibration(equal, "all")["all"]
     error = found["expected_calibration_error"]
     assert error["ci_low"] == pytest.approx(error["ci_high"]) == pytest.approx(0.15)

@@ -1,5 +1,6 @@
 """The simulator: physics against analytic results, sources where and as large as they must be."""
 
+import argparse
 import dataclasses
 
 import numpy as np
@@ -10,7 +11,16 @@ from PIL import Image
 from cmburden.core.errors import CMBurdenError
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
-from cmburden.simulate import artefacts, cohort, pathology, physics, reader, sources, vessels
+from cmburden.simulate import (
+    artefacts,
+    cohort,
+    command,
+    pathology,
+    physics,
+    reader,
+    sources,
+    vessels,
+)
 from cmburden.simulate.placing import Drawing
 from cmburden.simulate.scan import simulate
 from cmburden.simulate.sources import Findings
@@ -170,6 +180,53 @@ def test_plans_stay_as_they_were_drawn():
     assert plans[0].seed == 822157685291296531
     none = cohort.plan_cohort(["MAS"], 4, [None], 4, positive_share=0.0, t1w_share=0.5)
     assert [plan.n_microbleeds for plan in none] == [0, 0, 0, 0]
+
+
+def test_findings_stay_as_they_were_drawn():
+    # Those of the commit before ``--mimics``: the option leaves existing cohorts as they are.
+    drawn = sources.usual_findings(np.random.default_rng(7), 3)
+    assert (drawn.pineal, drawn.parenchymal, drawn.crossing_vessels) == (1, 1, 15)
+    assert (drawn.pallidal, drawn.choroid, drawn.dural, drawn.lacunes) == (0, 0, 0, 0)
+    assert drawn.veins == pytest.approx(1.5929540341384472, rel=1e-12)
+    # A population's scan of the same seed has the same vessels and the same changes of tissue.
+    like = sources.population_findings(np.random.default_rng(7), 3, 70.0)
+    assert (like.microbleeds, like.crossing_vessels, like.veins) == (3, 15, drawn.veins)
+    assert like.white_matter == drawn.white_matter
+
+
+def test_a_population_has_mimics_as_published():
+    """Audit A1 (iv): the contract's presence figures come from scans like a population's."""
+    draws, rng = 3000, np.random.default_rng(3)
+    made = [sources.population_findings(rng, 0, 74.0) for _ in range(draws)]
+    published = {
+        "pallidal": 0.132,  # between 3 % at 50 and 20 % at 90
+        "choroid": 0.662,
+        "pineal": 0.710,
+        "dural": 0.073,
+        "parenchymal": 0.005,
+        "cavernomas": 0.004,
+        "macrohaemorrhages": 0.005,
+        "siderosis": 0.007,
+    }
+    for name, share in published.items():
+        numbers = np.array([getattr(one, name) for one in made])
+        assert numbers.max() == 1
+        # 99.9 % of samples lie within this.
+        allowed = 3.3 * np.sqrt(share * (1 - share) / draws)
+        assert numbers.mean() == pytest.approx(share, abs=allowed), name
+    old, young = (
+        np.mean([sources.population_findings(rng, 0, age).pallidal for _ in range(1000)])
+        for age in (90.0, 50.0)
+    )
+    assert old > 0.15 and young < 0.06
+
+
+def test_a_population_is_of_one_session(tmp_path):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    words = [str(tmp_path / "b"), "--mimics", "population", "--sessions", "2"]
+    with pytest.raises(CMBurdenError, match="--mimics population: is for one session"):
+        command.main(parser.parse_args(words))
 
 
 def test_microbleeds_lie_in_tissue_and_apart_with_published_sizes():

@@ -4,7 +4,7 @@ import pandas as pd
 
 from cmburden.core.tables import SCANS
 from cmburden.summary.covariates import design
-from cmburden.summary.regressions import table_of
+from cmburden.summary.regressions.people import table_of
 
 
 def test_the_maker_is_a_term_and_a_named_number_is_a_level():

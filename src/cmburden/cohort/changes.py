@@ -13,17 +13,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cmburden.core.keys import bucket_of
-from cmburden.core.paths import Layout
-from cmburden.core.rows import grouped, plain
+from cmburden.core.rows import grouped
 from cmburden.core.schema import as_records
-from cmburden.core.tables import FOLLOWED_SESSIONS, TRACKS
 from cmburden.follow import sessions
 from cmburden.summary.bins import bin_labels, binned
 
@@ -75,6 +71,7 @@ class Change:
     candidate_probability: float | None
     candidate_mm: float | None
     p_missed: float | None
+    confirmed: bool | None
     distance_mm: float | None
     x_mm_1: float
     y_mm_1: float
@@ -132,6 +129,7 @@ class Pair:
     order_from: str
     years: float | None
     years_from: str | None
+    contrast: str | None
     comparable: bool
     difference: str | None
     not_known: str | None
@@ -181,48 +179,6 @@ class Course:
     lesions: list[list[LesionPresence]]
 
 
-def gather(
-    layout: Layout, manifest: pd.DataFrame, buckets: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows of `tracks` and `followed_sessions` of participants with several sessions.
-
-    Sessions of a participant whose bucket was not run to the end have the status 'not read'.
-    """
-    several = with_several(manifest)
-    tracks, followed = [TRACKS.frame([])], [FOLLOWED_SESSIONS.frame([])]
-    for bucket in sorted({bucket_of(name, buckets) for name in several}):
-        for frames, table, path in (
-            (tracks, TRACKS, layout.bucket("longitudinal", bucket)),
-            (followed, FOLLOWED_SESSIONS, layout.followed(bucket)),
-        ):
-            if Path(path).exists():
-                frames.append(table.read(path))
-    scan_ids = set(manifest["scan_id"])
-    lesions, visits = pd.concat(tracks), pd.concat(followed)
-    lesions = lesions[lesions["scan_id"].isin(scan_ids)]
-    visits = visits[visits["participant_id"].isin(several)]
-    # The shards may hold sessions of an earlier run that are not in this manifest.
-    visits = visits[visits["scan_id"].isna() | visits["scan_id"].isin(scan_ids)]
-    in_shards = set(_sessions(visits))
-    missing = [
-        {"participant_id": participant, "session_id": session, "status": "not read"}
-        for participant, session in _sessions(manifest[manifest["participant_id"].isin(several)])
-        if (participant, session) not in in_shards
-    ]
-    return lesions, pd.concat([visits, FOLLOWED_SESSIONS.frame(missing)])
-
-
-def _sessions(table: pd.DataFrame) -> list[tuple[str, str | None]]:
-    """(participant, session) of each row, each once."""
-    every = zip(table["participant_id"], table["session_id"].map(plain), strict=True)
-    return list(dict.fromkeys(every))
-
-
-def with_several(manifest: pd.DataFrame) -> list[str]:
-    """Participants of the manifest with scans of several sessions."""
-    return sessions.with_several(_sessions(manifest))
-
-
 def of_cohort(
     tracks: pd.DataFrame,
     followed: pd.DataFrame,
@@ -233,8 +189,9 @@ def of_cohort(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of `pairs` and of `changes`.
 
-    ``tracks`` and ``followed`` as :func:`gather` gives them, ``scans`` and ``lesions`` the cohort's
-    tables, ``phenotypes`` the rows of sessions.tsv (acq_time, age), ``settings`` longitudinal.*.
+    ``tracks`` and ``followed`` as ``followed.gather`` gives them, ``scans`` and ``lesions`` the
+    cohort's tables, ``phenotypes`` the rows of sessions.tsv (acq_time, age), ``settings``
+    longitudinal.*.
     """
     large = lesions.loc[lesions["macrohaemorrhage"].astype(bool)]
     large_lesions = set(zip(large["scan_id"], large["lesion_id"], strict=True))
@@ -247,6 +204,25 @@ def of_cohort(
                 pairs.append(pair)
                 changes += of_pair
     return [dataclasses.asdict(pair) for pair in pairs], [dataclasses.asdict(c) for c in changes]
+
+
+def with_verdicts(changes: list[dict[str, Any]], places: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of `changes` with the readers' verdicts; ``places``: rows of `reviewed`.
+
+    A lesion that both sessions show has no row of its own: nothing of it is called new or lost.
+    """
+    places = places.reindex(columns=["scan_id", "lesion_id", "microbleed"])  # of no review: empty
+    settled = places[places["microbleed"].notna() & places["lesion_id"].notna()]
+    keys = zip(settled["scan_id"], settled["lesion_id"].astype(int), strict=True)
+    verdicts = dict(zip(keys, settled["microbleed"].astype(bool), strict=True))
+
+    def verdict(row: dict[str, Any]) -> bool | None:
+        one, other = ((row[f"scan_id_{k}"], row[f"lesion_id_{k}"]) for k in (1, 2))
+        if one[1] is not None and other[1] is not None:
+            return None
+        return verdicts.get(one if other[1] is None else other)
+
+    return [row | {"confirmed": verdict(row)} for row in changes]
 
 
 def _courses(
@@ -360,6 +336,7 @@ def _compared(
         order_from=course.order_from,
         years=years,
         years_from=years_from,
+        contrast=_contrast(course.scans[i], course.scans[j]),
         comparable=not differ,
         difference="; ".join(differ) or None,
         not_known=", ".join(unknown) or None,
@@ -367,6 +344,11 @@ def _compared(
         aria_h_style=_category(counts.n_new, settings["bins"]) if has_category else None,
     )
     return pair, changes
+
+
+def _contrast(one: Record, other: Record) -> str | None:
+    """Contrast of both scans."""
+    return one["contrast"] if one["contrast"] == other["contrast"] else None
 
 
 def call(first: LesionPresence, second: LesionPresence) -> tuple[str, str]:
@@ -408,6 +390,7 @@ def _change(
         candidate_probability=missing.get("candidate_probability"),
         candidate_mm=missing.get("candidate_mm"),
         p_missed=missing.get("p_there"),
+        confirmed=None,
         distance_mm=_distance_mm(one, other) if in_both else None,
         x_mm_1=one["x_mm"],
         y_mm_1=one["y_mm"],

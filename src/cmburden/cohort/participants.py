@@ -8,7 +8,7 @@ import pandas as pd
 
 from cmburden.cohort.cells import some
 from cmburden.cohort.choose import choose_scan
-from cmburden.cohort.patterns import is_boston_imaging
+from cmburden.cohort.patterns import boston_column
 from cmburden.cohort.phenotypes import SHARED, Phenotypes
 from cmburden.cohort.scans import REVIEWED_COUNTS
 from cmburden.core.rows import grouped
@@ -43,15 +43,10 @@ def participant_rows(
         for participant, of_person in sorted(grouped(scans, "participant_id").items())
     ]
     participants = pd.DataFrame(rows, columns=PARTICIPANTS.names)
-    definite = lesions[(lesions["label"] == "definite") & ~lesions["macrohaemorrhage"]]
-    groups = definite.groupby("scan_id")["group"].agg(list).to_dict()
-    participants["boston_imaging"] = [
-        None if pd.isna(scan_id) else is_boston_imaging(groups.get(scan_id, []))
-        for scan_id in participants["scan_id"]
-    ]
     edges, bands = config["report"]["bins"], config["report"]["age_bands"]
     participants["cmb_bin"] = bins.binned(participants["n_cmb"], edges, bins.bin_labels(edges))
     participants = _with_phenotypes(participants, phenotypes)
+    participants["boston_imaging"] = boston_column(participants, lesions)
     participants["age_band"] = bins.binned(participants["age"], bands, bins.age_band_labels(bands))
     return participants
 

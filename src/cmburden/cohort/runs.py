@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from cmburden.cohort import changes
+from cmburden.cohort import followed
 from cmburden.core import stages
 from cmburden.core.files import read_json
 from cmburden.core.keys import bucket_of
@@ -28,7 +28,7 @@ def stage_runs(layout: Layout, manifest: pd.DataFrame, buckets: int) -> list[dic
     of_unit = {
         "scan": set(manifest["scan_id"]),
         "bucket": {str(bucket) for bucket in manifest["bucket"]},
-        "participants": {str(bucket_of(name, buckets)) for name in changes.with_several(manifest)},
+        "participants": {str(bucket_of(name, buckets)) for name in followed.with_several(manifest)},
     }
     units = {stage.name: of_unit[stage.unit] for stage in stages.STAGES if stage.unit in of_unit}
     later = (stages.AGGREGATE.name, stages.REPORT.name)

@@ -26,7 +26,8 @@ from cmburden.space.regions import BY_NAME, REGIONS, UNKNOWN
 _log = logging.getLogger(__name__)
 #: Reasons for which a file that would have been a scan is one that failed.
 _FAULTS = ("unreadable", "empty_file", "truncated", "not_finite", "not_3d", "constant")
-#: Measures that stages leave in their records: the numbers of `scans` that are not counts.
+#: Measures that stages leave in their records: the numbers of `scans` that are not counts of
+#: lesions.
 _MEASURES = [
     *[
         column.name
@@ -34,6 +35,7 @@ _MEASURES = [
         if column.kind == "float" and column.name not in MANIFEST.names
     ],
     LEFT_RIGHT,
+    "n_candidates",
 ]
 #: Counts of the readers' verdicts, in `scans` and `participants`.
 REVIEWED_COUNTS = tuple(column.name for column in REVIEW_COUNTS)

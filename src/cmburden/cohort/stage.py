@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from cmburden.cohort import changes, choose, reviewed
+from cmburden.cohort import changes, choose, followed, reviewed
 from cmburden.cohort.candidates import gather_candidates, lesions_of
 from cmburden.cohort.columns import Wanted
 from cmburden.cohort.participants import ages_of_another_session, participant_rows
@@ -110,14 +110,8 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
         _log.warning("%s", problem)
 
     manifest = MANIFEST.read(layout.manifest)
-    tracks, followed = changes.gather(layout, manifest, config["buckets"])
-    pairs, changed = changes.of_cohort(
-        tracks[tracks["scan_id"].isin(ok)],
-        followed,
-        scans,
-        lesions,
-        phenotypes.sessions,
-        config["longitudinal"],
+    visits, pairs, changed = _changes(
+        layout, config, manifest, scans, lesions, phenotypes.sessions, verdicts.places
     )
     cohort = Cohort(
         scans=scans,
@@ -125,7 +119,8 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
         participants=PARTICIPANTS.frame(people),
         rejected=records.rejected,
         pairs=PAIRS.frame(pairs),
-        followed=followed,
+        followed=visits,
+        changes=CHANGES.frame(changed),
         presence_errors=reviewed.detector_errors(verdicts, scans),
     )
     summary = [
@@ -155,6 +150,26 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
     write_json(layout.phenotype_problems, problems)
 
 
+def _changes(
+    layout: Layout,
+    config: dict[str, Any],
+    manifest: pd.DataFrame,
+    scans: pd.DataFrame,
+    lesions: pd.DataFrame,
+    sessions: pd.DataFrame,
+    places: pd.DataFrame,
+) -> tuple[pd.DataFrame, list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of `followed_sessions`, `pairs` and `changes`; ``sessions``: rows of sessions.tsv;
+    ``places``: rows of `reviewed`."""
+    tracks, visits = followed.gather(layout, manifest, config["buckets"])
+    ok = scans.loc[scans["status"] == "ok", "scan_id"]
+    tracks = tracks[tracks["scan_id"].isin(ok)]
+    pairs, changed = changes.of_cohort(
+        tracks, visits, scans, lesions, sessions, config["longitudinal"]
+    )
+    return visits, pairs, changes.with_verdicts(changed, places)
+
+
 def _part(
     bids_dir: Path, config: dict[str, Any], manifest: pd.DataFrame, rejected: pd.DataFrame
 ) -> str | None:
@@ -179,7 +194,9 @@ def _wanted_columns(config: dict[str, Any]) -> Wanted:
     named = config["aggregate"]["phenotypes"]
     if named == "all":
         return "all"
-    return [*named, *config["report"]["covariates"], *config["report"]["strata"]]
+    report = config["report"]
+    sample = [name for name in (report["cluster"], report["weights"]) if name]
+    return [*named, *report["covariates"], *report["strata"], *report["nominal"], *sample]
 
 
 def check_failed_fraction(layout: Layout, config: dict[str, Any]) -> None:

@@ -19,6 +19,8 @@ IGNORED = (
     "/work",
     "/logs",
     "/evaluation",
+    "/export",
+    "/export_shareable",
     "/reviews",
     "sub-*.html",
     "**/figures",

@@ -239,6 +239,21 @@ class Layout:
         return self.report_dir / "index.html"
 
     @property
+    def shareable(self) -> Path:
+        """The report for readers outside of the study."""
+        return self.report_dir / "shareable.html"
+
+    @property
+    def export(self) -> Path:
+        """Folder of the tables in other formats, unless a command names another."""
+        return self.root / "export"
+
+    @property
+    def shareable_export(self) -> Path:
+        """Folder of the tables and figures without ids and small numbers."""
+        return self.root / "export_shareable"
+
+    @property
     def bibliography(self) -> Path:
         """References that the report's methods cite (BibTeX)."""
         return self.report_dir / "references.bib"

@@ -22,6 +22,12 @@ def _c(
 
 
 PATTERNS = ("none", "strictly lobar", "strictly deep/infratentorial", "mixed")
+#: Pattern of people with a microbleed outside of every region, unless the others make it mixed. It
+#: is no level of the models.
+NOT_CLASSIFIABLE = "not classifiable"
+PATTERN_LEVELS = (*PATTERNS, NOT_CLASSIFIABLE)
+#: Least age of the Boston criteria v2.0, years.
+BOSTON_AGE = 50
 GROUPS = ("lobar", "deep", "infratentorial", "unknown")
 STATUSES = ("ok", "failed", "excluded")
 LABELS = ("definite", "possible")
@@ -68,6 +74,14 @@ _PROTOCOL = (
         "tells",
         levels=IMAGE_KINDS,
     ),
+)
+
+_PATTERN = _c(
+    "pattern",
+    "str",
+    "Anatomical pattern of the definite microbleeds; macrohaemorrhages do not change it. Not "
+    "classifiable where a microbleed lies outside of every region, unless the others make it mixed",
+    levels=PATTERN_LEVELS,
 )
 
 _GEOMETRY = (
@@ -193,6 +207,12 @@ SCANS = Table(
             "False if the header has no orientation (neither sform nor qform): no table then says "
             "left or right of this scan; null before preprocess measured the scan",
         ),
+        _c(
+            "n_candidates",
+            "int",
+            "Number of candidates of the 3D CNN, at most detect.max_candidates: a scan that has as "
+            "many may hold more microbleeds than are counted; null before detect measured the scan",
+        ),
         _c("n_cmb", "int", "Number of definite microbleeds; null if the scan has no result"),
         _c("n_possible", "int", "Number of possible microbleeds; null if the scan has no result"),
         _c(
@@ -202,7 +222,7 @@ SCANS = Table(
             "n_cmb does not count them. The software looks for small spots: 0 does not say that "
             "there is no macrohaemorrhage",
         ),
-        _c("pattern", "str", "Anatomical pattern of the definite microbleeds", levels=PATTERNS),
+        _PATTERN,
         *REVIEW_COUNTS,
         _c(
             "warning",
@@ -358,12 +378,15 @@ PARTICIPANTS = Table(
         _c("n_macrohaemorrhage", "int", "n_macrohaemorrhage of the chosen scan, as in scans"),
         *REVIEW_COUNTS,
         _c("cmb_bin", "str", "Bin of n_cmb (report.bins)"),
-        _c("pattern", "str", "Anatomical pattern of the definite microbleeds", levels=PATTERNS),
+        _PATTERN,
         _c(
             "boston_imaging",
             "bool",
-            "Imaging item of the Boston criteria v2.0: at least 2 definite microbleeds, all of "
-            "them lobar",
+            "At least 2 strictly lobar haemorrhagic lesions (definite microbleeds and "
+            "macrohaemorrhages), the cerebellum not counted: part of the imaging item of the "
+            "Boston criteria v2.0. A lesion of a deep region or the brainstem makes it false. Null "
+            "below 50 years, and where a lesion outside of every region leaves it open; an unknown "
+            "age is taken as 50 or above",
         ),
     ),
     open=True,
@@ -630,6 +653,7 @@ PAIRS = Table(
         ),
         _c("years", "float", "Time between the two sessions; null if unknown", "year"),
         _c("years_from", "str", "Source of the time", levels=("acq_time", "age")),
+        _c("contrast", "str", "Contrast of both scans; null if different", levels=("GRE", "SWI")),
         _c("comparable", "bool", "Same sequence within longitudinal.tolerance", required=True),
         _c("difference", "str", "Differences between the two sequences; null without any"),
         _c("not_known", "str", "Parameters of the sequence that one of the scans lacks"),
@@ -704,6 +728,12 @@ CHANGES = Table(
             "float",
             "Probability that the lesion is present, and missed, in the "
             "session without it; null if found in both",
+        ),
+        _c(
+            "confirmed",
+            "bool",
+            "If the lesion was found in one scan only: the readers' verdict whether it is a "
+            "microbleed there; null without a verdict",
         ),
         _c("distance_mm", "float", "Distance of the two centres in the mid-space", "mm"),
         *(

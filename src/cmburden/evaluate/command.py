@@ -58,7 +58,12 @@ CONVENTIONS = {
     "count": "ICC(2,1), absolute agreement; Bland-Altman of log(1 + count), predicted - true",
     "prevalence": "Rogan-Gladen with sensitivity and specificity of the other cohorts' scans, "
     "since those of the same scans would give the truth back",
-    "interval": f"95 %, percentile bootstrap over participants, {DRAWS} draws, seeded",
+    "interval": "95 %; shares of microbleeds, lesions, candidates and scans: Wilson, participants "
+    "as clusters (Rao and Scott 1992); F1 and balanced accuracy: from these (MOVER, Zou and Donner "
+    "2008); AUC of scans, and of candidates where it is 1: Newcombe 2006, method 5; no false "
+    f"positive: Garwood 1936; all else: percentile bootstrap over participants, {DRAWS} draws, "
+    "seeded, and no interval where all draws are alike; FROC: the outer ends of bootstrap and "
+    "Wilson",
     "not read": "failed and excluded scans take no part; their number and that of their "
     "microbleeds is given",
 }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cmburden.core.keys import seed_of
+from cmburden.evaluate import shares
 from cmburden.evaluate.cases import STAGES, Cases
 from cmburden.evaluate.measures import Estimate, estimates, lesion, ratio
 from cmburden.stats import agreement
@@ -179,6 +180,12 @@ def _froc_of_stage(cases: Cases, name: str, stage: str) -> dict[str, Any]:
     # Over all scans the seed is the one of the releases before there were strata.
     seed = f"froc {stage}" if name == "all" else f"froc {stage} {name}"
     drawn = estimates(cases, seed, statistics)
+    whole = curve(_everybody(cases))
+    for name_of_point, point in zip((*points, *grid), where, strict=True):
+        passed = int(np.searchsorted(whole.fp_per_scan, point, side="right"))
+        threshold = float(whole.threshold[passed - 1]) if passed else math.inf
+        ends = _sensitivity_ends(cases, stage, threshold)
+        drawn[name_of_point] = shares.wider(drawn[name_of_point], ends)
     columns = {"sensitivity": "estimate", "ci_low": "ci_low", "ci_high": "ci_high"}
     return {
         "points": {point: drawn[point] for point in points},
@@ -188,6 +195,24 @@ def _froc_of_stage(cases: Cases, name: str, stage: str) -> dict[str, Any]:
             for column, key in columns.items()
         },
     }
+
+
+def _everybody(cases: Cases) -> np.ndarray:
+    """The sample (people,) with every participant once."""
+    sample = np.zeros(cases.people, int)
+    sample[np.unique(cases.scans["person"])] = 1
+    return sample
+
+
+def _sensitivity_ends(cases: Cases, stage: str, threshold: float) -> shares.Ends:
+    """Interval of the sensitivity at a fixed threshold of a stage's score."""
+    rows, scans = cases.candidates, cases.scans
+    passed = rows[stage].to_numpy(dtype=float) >= threshold
+    hits = rows[f"hit_{stage}"].to_numpy(dtype=bool) & passed
+    by_person = np.bincount(rows["person"].to_numpy(dtype=int)[hits], minlength=cases.people)
+    person = scans["person"].to_numpy(dtype=int)
+    real = np.bincount(person, scans["n_true"], minlength=cases.people).astype(int)
+    return shares.of_counts(by_person, real, np.arange(cases.people))
 
 
 # --- calibration ---
@@ -212,15 +237,11 @@ def _reliability(cases: Cases, name: str, subset: str, lowest: float) -> dict[st
 
     def statistics(sample: np.ndarray) -> dict[str, float]:
         w = sample[owner]
-        number, predicted, right = (
-            np.bincount(bins, weights=values, minlength=BINS) for values in (w, w * p, w * true)
-        )
-        shares = {f"{b}": ratio(right[b], number[b]) for b in range(BINS)}
-        return shares | {
+        return {
             "expected_calibration_error": agreement.expected_calibration_error(
                 p, true, lowest, BINS, w
             ),
-            "predicted_over_true": ratio(predicted.sum(), right.sum()),
+            "predicted_over_true": ratio((w * p).sum(), (w * true).sum()),
         }
 
     drawn = estimates(cases, f"calibration {subset} {name}", statistics)
@@ -232,19 +253,20 @@ def _reliability(cases: Cases, name: str, subset: str, lowest: float) -> dict[st
         "candidates": len(rows),
         "true_candidates": int(true.sum()),
         "by_chance": dict(zip(("mean", "p95"), chance, strict=True)),
-        "bins": [_bin(b, p[bins == b], drawn[f"{b}"]) for b in range(BINS)],
+        "bins": [_bin(b, p[bins == b], true[bins == b], owner[bins == b]) for b in range(BINS)],
     }
 
 
-def _bin(number: int, p: np.ndarray, share_true: Estimate) -> dict[str, Any]:
-    """One bin of the reliability, with its edges; ``p`` (n,) are the probabilities in it."""
+def _bin(number: int, p: np.ndarray, true: np.ndarray, owner: np.ndarray) -> dict[str, Any]:
+    """One bin of the reliability, with its edges; ``p``, ``true`` and ``owner`` (n,) are the
+    probabilities in it, whether they are right, and the participants."""
     edges = np.linspace(0, 1, BINS + 1)
     return {
         "from": round(float(edges[number]), 3),
         "to": round(float(edges[number + 1]), 3),
         "candidates": len(p),
         "mean_probability": float(p.mean()) if len(p) else None,
-        "share_true": share_true,
+        "share_true": shares.estimate(true, np.ones(len(true)), owner),
     }
 
 
@@ -258,8 +280,7 @@ def ablation(cases: Cases) -> dict[str, Any]:
         "cnn_yolo": f"3D CNN and YOLO ({_COMBINED[cases.combination is not None]})",
         "final": "with place and shape (calibrated probability)",
     }
-    everybody = np.zeros(cases.people, int)
-    everybody[np.unique(cases.scans["person"])] = 1
+    everybody = _everybody(cases)
     whole = lesion(cases, "all")
     target = whole["sensitivity"]["estimate"]
     curves = {stage: curve_of(cases, stage) for stage in STAGES}
@@ -281,12 +302,17 @@ def ablation(cases: Cases) -> dict[str, Any]:
         "sensitivity": target,
         "fp_per_scan": whole["fp_per_scan"]["estimate"],
     }
+    thresholds = {
+        "cnn": curves["cnn"](everybody).reaching(target).threshold,
+        "cnn_yolo": curves["cnn_yolo"](everybody).reaching(target - ALLOWED_LOSS).threshold,
+    }
+    for stage, threshold in thresholds.items():
+        if threshold is not None:
+            ends = _sensitivity_ends(cases, stage, threshold)
+            effect[f"{stage}_sensitivity"] = shares.wider(effect[f"{stage}_sensitivity"], ends)
     result["yolo_effect"] = effect | {
         "allowed_loss": ALLOWED_LOSS,
-        "cnn_threshold": curves["cnn"](everybody).reaching(target).threshold,
-        "cnn_yolo_threshold": curves["cnn_yolo"](everybody)
-        .reaching(target - ALLOWED_LOSS)
-        .threshold,
+        **{f"{stage}_threshold": threshold for stage, threshold in thresholds.items()},
     }
     return result
 

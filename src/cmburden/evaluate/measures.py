@@ -1,7 +1,8 @@
 """Measures of an evaluation: lesions, candidates, scans, counts, prevalence, with intervals.
 
 Each measure takes cases and a name that seeds its bootstrap. It returns plain numbers and
-estimates: ``{"estimate", "ci_low", "ci_high"}``, by percentile bootstrap over participants.
+estimates: ``{"estimate", "ci_low", "ci_high"}``. A bootstrap cannot leave 0 and 1: shares have
+intervals of `shares`, and other measures the percentile bootstrap over participants.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import numpy as np
 import pandas as pd
 
 from cmburden.core.keys import seed_of
+from cmburden.evaluate import shares
 from cmburden.evaluate.cases import Cases
 from cmburden.stats import agreement
+from cmburden.stats.intervals import auc_interval
 
 #: Bootstrap draws of each measure.
 DRAWS = 1000
@@ -57,9 +60,10 @@ def levels_of(strata: dict[str, Any], variable: str) -> dict[str, Any]:
 
 
 def estimates(cases: Cases, seed: str, statistics: Statistics) -> dict[str, Estimate]:
-    """Each statistic with its interval, NaN where no draw has a finite value.
+    """Each statistic with its interval by bootstrap.
 
-    ``statistics`` gives the estimate for a sample with every participant once.
+    ``statistics`` gives the estimate for a sample with every participant once. The ends are NaN
+    where no draw has a finite value, and where all draws are alike: that is no certainty.
     """
     there = np.unique(cases.scans["person"])
     ones = np.zeros(cases.people, int)
@@ -75,6 +79,8 @@ def estimates(cases: Cases, seed: str, statistics: Statistics) -> dict[str, Esti
     for number, (name, value) in enumerate(point.items()):
         column = table[:, number][np.isfinite(table[:, number])]
         low, high = np.percentile(column, _INTERVAL) if len(column) else (math.nan, math.nan)
+        if low == high:
+            low = high = math.nan
         result[name] = {"estimate": value, "ci_low": low, "ci_high": high}
     return result
 
@@ -112,7 +118,18 @@ def lesion(cases: Cases, seed: str) -> dict[str, Any]:
         "tp": int(tp.sum()),
         "fp": int(fp.sum()),
     }
-    return numbers | estimates(cases, f"lesion {seed}", statistics)
+    made = estimates(cases, f"lesion {seed}", statistics)
+    missed = real - tp
+    ends = {
+        "sensitivity": shares.of_counts(tp, real, person),
+        "precision": shares.of_counts(tp, tp + fp, person),
+        "f1": shares.f1(tp, fp, missed, person),
+    }
+    rates = {
+        "fp_per_scan": shares.rate(fp, person),
+        "fp_per_scan_without_microbleeds": shares.rate(fp[clean], person[clean]),
+    }
+    return numbers | shares.with_ends(made, ends) | shares.at_zero(made, rates)
 
 
 def parts(cases: Cases) -> dict[str, Any]:
@@ -120,14 +137,14 @@ def parts(cases: Cases) -> dict[str, Any]:
     real = cases.real
     by_place = {
         variable: {
-            level: _sensitivity(cases, real[real[variable] == level], level)
+            level: _sensitivity(real[real[variable] == level])
             for level in sorted(set(real[variable].dropna()))
         }
         for variable in ("group", "region")
     }
     diameter = real["diameter"]
     by_diameter = {
-        name: _sensitivity(cases, real[(diameter >= low) & (diameter < high)], name)
+        name: _sensitivity(real[(diameter >= low) & (diameter < high)])
         for name, low, high in DIAMETERS
     }
     wrong = cases.candidates[cases.candidates["decided"] & ~cases.candidates["right"]]
@@ -138,16 +155,11 @@ def parts(cases: Cases) -> dict[str, Any]:
     return by_place | {"diameter": by_diameter, "fp_group": fp_group}
 
 
-def _sensitivity(cases: Cases, microbleeds: pd.DataFrame, seed: str) -> dict[str, Any]:
+def _sensitivity(microbleeds: pd.DataFrame) -> dict[str, Any]:
     """Sensitivity for some rows of ``cases.real``."""
-    person, found = microbleeds["person"].to_numpy(), microbleeds["found"].to_numpy()
-
-    def statistics(sample: np.ndarray) -> dict[str, float]:
-        w = sample[person]
-        return {"sensitivity": ratio((w * found).sum(), w.sum())}
-
-    numbers = {"microbleeds": len(microbleeds), "tp": int(found.sum())}
-    return numbers | estimates(cases, seed, statistics)
+    person, found = microbleeds["person"].to_numpy(), microbleeds["found"].to_numpy(dtype=float)
+    sensitivity = shares.estimate(found, np.ones(len(found)), person)
+    return {"microbleeds": len(microbleeds), "tp": int(found.sum()), "sensitivity": sensitivity}
 
 
 def candidate(cases: Cases, seed: str) -> dict[str, Any]:
@@ -182,7 +194,38 @@ def candidate(cases: Cases, seed: str) -> dict[str, Any]:
         "true_candidates": int(true.sum()),
         "microbleeds_without_candidate": int(real.sum() - true.sum()),
     }
-    return numbers | estimates(cases, f"candidate {seed}", statistics)
+    made = estimates(cases, f"candidate {seed}", statistics)
+    return numbers | shares.with_ends(made, _candidate_ends(cases, made["auc"]["estimate"]))
+
+
+def _candidate_ends(cases: Cases, auc: float) -> dict[str, shares.Ends]:
+    """Intervals of the measures of :func:`candidate`. That of the AUC is the bootstrap's but where
+    the AUC is 1 or 0: there each participant counts as one positive and one negative."""
+    rows, scans = cases.candidates, cases.scans
+    person, people = rows["person"].to_numpy(), scans["person"].to_numpy()
+    true, decided = (rows[name].to_numpy(dtype=bool) for name in ("hit_final", "decided"))
+    real, size = scans["n_true"].to_numpy(), cases.people
+    tp = np.bincount(person[true & decided], minlength=size)
+    fp = np.bincount(person[~true & decided], minlength=size)
+    tn = np.bincount(person[~true & ~decided], minlength=size)
+    everybody = np.arange(size)
+    all_real = np.bincount(people, real, minlength=size).astype(int)
+    sensitivity = shares.of_counts(tp, all_real, everybody)
+    specificity = shares.of_counts(tn, tn + fp, everybody)
+    ends = {
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "precision": shares.of_counts(tp, tp + fp, everybody),
+        "f1": shares.f1(tp, fp, all_real - tp, everybody),
+        "balanced_accuracy": shares.mean_of_two(
+            (ratio(tp.sum(), all_real.sum()), *sensitivity),
+            (ratio(tn.sum(), (tn + fp).sum()), *specificity),
+        ),
+    }
+    if auc in (0.0, 1.0):
+        positive, negative = (len(np.unique(person[which])) for which in (true, ~true))
+        ends["auc"] = auc_interval(auc, positive, negative)
+    return ends
 
 
 def scan(cases: Cases, seed: str) -> dict[str, Any]:
@@ -206,7 +249,16 @@ def scan(cases: Cases, seed: str) -> dict[str, Any]:
         }
 
     numbers = {"scans": len(scans), "with_microbleeds": int((real > 0).sum())}
-    return numbers | estimates(cases, f"scan {seed}", statistics)
+    made = estimates(cases, f"scan {seed}", statistics)
+    positive = real > 0
+    # A participant with several scans counts as one.
+    people = [len(np.unique(person[which])) for which in (positive, ~positive)]
+    ends = {
+        "sensitivity": shares.of_counts(positive & (pred > 0), positive, person),
+        "specificity": shares.of_counts(~positive & (pred == 0), ~positive, person),
+        "auc": auc_interval(made["auc"]["estimate"], *people),
+    }
+    return numbers | shares.with_ends(made, ends)
 
 
 def count(cases: Cases, seed: str) -> dict[str, Any]:
@@ -252,7 +304,12 @@ def _prevalence(cases: Cases, cohort: str) -> dict[str, Any]:
         }
 
     # The draws are over all participants: the uncertainty includes the other cohorts' error.
-    return {"scans": int(inside.sum())} | estimates(cases, f"prevalence {cohort}", statistics)
+    made = estimates(cases, f"prevalence {cohort}", statistics)
+    ends = {
+        "true": shares.of_counts(inside & real, inside, person),
+        "apparent": shares.of_counts(inside & pred, inside, person),
+    }
+    return {"scans": int(inside.sum())} | shares.with_ends(made, ends)
 
 
 def per_scan(cases: Cases) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from cmburden.core.tables import GROUPS, PATTERNS
+from cmburden.core.tables import GROUPS, PATTERN_LEVELS
 from cmburden.report.charts import counts, forest
 from cmburden.report.charts.chart import Chart
 from cmburden.report.tables import ReportTables
@@ -13,27 +13,38 @@ from cmburden.report.typeset import Row, level, number, of, share
 from cmburden.summary import bins
 from cmburden.summary.measures import (
     AverageCount,
+    BostonAge,
     BostonImaging,
     CountBin,
     Participants,
     PatternShare,
     Presence,
     PresenceInGroup,
+    people,
 )
 from cmburden.summary.names import Measure
 from cmburden.summary.strata import EVERYBODY, Stratum
 
+#: Participants of ``BostonRows``, in their order.
+_BOSTON: tuple[people.BostonWhich, ...] = (
+    "below 50, left out",
+    "not classifiable, left out",
+    "of unknown age",
+)
 #: Variables of strata whose name is not their title.
 _TITLES = {"age_band": "Age", "cohort": "Cohort"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Average:
-    """Mean and median count of a contrast, rows of `summary`."""
+    """Averages of the count of a contrast, rows of `summary`; ``quartiles``: lower and upper."""
 
     contrast: str
     mean: Row
     median: Row
+    quartiles: tuple[Row, Row]
+    maximum: Row
+    mean_of_positive: Row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +64,17 @@ class Block:
 
 
 @dataclasses.dataclass(frozen=True)
+class BostonRows:
+    """Rows of a contrast: participants left out of the item of the Boston criteria, and those of
+    unknown age in it."""
+
+    contrast: str
+    young: Row
+    unplaced: Row
+    age_unknown: Row
+
+
+@dataclasses.dataclass(frozen=True)
 class Burden:
     """Content of _burden.html.j2.
 
@@ -64,6 +86,7 @@ class Burden:
     counts: Chart | None
     averages: list[Average]
     blocks: list[Block]
+    boston: list[BostonRows]
 
 
 def select(tables: ReportTables, config: dict[str, Any]) -> Burden:
@@ -75,15 +98,27 @@ def select(tables: ReportTables, config: dict[str, Any]) -> Burden:
         contrasts=contrasts,
         prevalence=_prevalence(tables, variables) if contrasts else None,
         counts=counts.draw(counts.select(tables)),
-        averages=[
-            Average(
-                name,
-                tables.estimate(stratum, AverageCount("mean")),
-                tables.estimate(stratum, AverageCount("median")),
-            )
+        averages=[_average(tables, name) for name in contrasts],
+        blocks=_blocks(tables, strata, config),
+        boston=[
+            BostonRows(name, *(tables.estimate(stratum, BostonAge(which)) for which in _BOSTON))
             for name, stratum in zip(contrasts, strata, strict=True)
         ],
-        blocks=_blocks(tables, strata, config),
+    )
+
+
+def _average(tables: ReportTables, contrast: str) -> Average:
+    def estimate(average: people.Average) -> Row:
+        return tables.estimate(Stratum(contrast=contrast), AverageCount(average))
+
+    positive = AverageCount("mean", of="those with a microbleed")
+    return Average(
+        contrast=contrast,
+        mean=estimate("mean"),
+        median=estimate("median"),
+        quartiles=(estimate("lower quartile"), estimate("upper quartile")),
+        maximum=estimate("maximum"),
+        mean_of_positive=tables.estimate(Stratum(contrast=contrast), positive),
     )
 
 
@@ -133,7 +168,11 @@ def prevalence_lines(tables: ReportTables, variables: list[str]) -> list[forest.
                 name: tables.estimate(_crossed(variable, value, name), presence)
                 for name in tables.contrasts()
             }
-            rows = {name: row for name, row in rows.items() if row["denominator"]}
+            rows = {
+                name: row
+                for name, row in rows.items()
+                if row["denominator"] or row.get("suppressed")
+            }
             if rows:
                 lines.append(forest.ForestLine(f"{title}: {level(value)}", rows))
     return lines
@@ -165,14 +204,16 @@ def _blocks(tables: ReportTables, strata: list[Stratum], config: dict[str, Any])
         return Shares(level(name), [tables.estimate(stratum, measure) for stratum in strata])
 
     labels = bins.bin_labels(config["report"]["bins"])
-    boston = "At least 2, strictly lobar (imaging item of Boston v2.0)"
+    patterns = [line(name, PatternShare(name)) for name in PATTERN_LEVELS]
+    boston = "At least 2 strictly lobar, cerebellum not counted"
+    boston += " (part of the imaging item of Boston v2.0)"
     largest = config["aggregate"]["macrohaemorrhage_mm"]
     return [
         Block("Count", [line(label, CountBin(label)) for label in labels]),
-        Block("Pattern, of all usable", [line(name, PatternShare(name)) for name in PATTERNS]),
+        Block("Pattern, of all usable", patterns),
         Block(
             "Pattern, of those with a definite microbleed",
-            [line(name, PatternShare(name, "positive")) for name in PATTERNS[1:]],
+            [line(name, PatternShare(name, "positive")) for name in PATTERN_LEVELS[1:]],
         ),
         Block(
             "Presence",

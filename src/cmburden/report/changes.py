@@ -16,16 +16,24 @@ from cmburden.core.files import whole_file
 from cmburden.core.paths import Layout
 from cmburden.core.rows import grouped
 from cmburden.core.schema import as_records
-from cmburden.core.tables import CHANGES, PAIRS
+from cmburden.core.tables import CHANGES, GROUPS, PAIRS
 from cmburden.report.tables import ReportTables
 from cmburden.report.typeset import Row, level
 from cmburden.summary.bins import bin_labels
+from cmburden.summary.incidence import FALSE_NEW, YEARS
 from cmburden.summary.measures import (
     AriaHStyle,
+    Attended,
     ChangedLesions,
+    ConfirmedNew,
+    CumulativeIncidence,
+    GroupRate,
+    IncidenceRatio,
     LesionRate,
+    NotCompared,
     Participants,
     PersonYears,
+    RateAtFalseNew,
     SessionPairs,
     Sessions,
 )
@@ -33,6 +41,7 @@ from cmburden.summary.names import Measure
 from cmburden.summary.strata import EVERYBODY, Stratum
 
 _PERCENT = 100
+_CONTRASTS = ("GRE", "SWI")
 #: Most rows of a table of the section; all stand in `pairs`.
 _MOST_ROWS = 200
 #: Order of changes on a page: the smaller, the more a reader wants to see the lesion.
@@ -72,6 +81,11 @@ class ChangeOf:
     clustered: Row
     weighted: Row
     categories: list[Row]
+    groups: list[Row]
+    share_confirmed: Row
+    confirmed: Row
+    at_false_new: list[Row]
+    cumulative: list[Row]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,13 +104,20 @@ class Changes:
 
     ``people``, ``pairs``, ``untimed``: rows of `summary`. ``gained`` and ``flagged``: rows of
     `pairs` with a new microbleed, and of different sequences; each with the number of rows left
-    out. ``links``: page by participant.
+    out. ``attended``: by number of sessions; ``not_compared``: by reason; ``ratios``: by term.
+    ``links``: page by participant.
     """
 
     people: Row
     sessions: list[SessionStatus]
     pairs: Row
     untimed: Row
+    attended: list[tuple[str, Row]]
+    not_compared: list[tuple[str, Row]]
+    ratios: list[tuple[str, Row]]
+    groups: tuple[str, ...]
+    false_new: tuple[str, ...]
+    years: tuple[str, ...]
     strata: list[ChangeOf]
     bins: list[str]
     flagged: list[Row]
@@ -113,9 +134,9 @@ def select(tables: ReportTables, layout: Layout, config: dict[str, Any]) -> Chan
     people = tables.estimate(EVERYBODY, several)
     if not people["n"]:
         return None
-    contrasts = tables.contrasts()
-    strata = [("All", EVERYBODY)] if len(contrasts) < 2 else []
-    strata += [(name, Stratum(contrast=name)) for name in contrasts]
+    # Contrasts of the pairs: nobody's chosen scan need have one of them.
+    of_pairs = [(name, Stratum(contrast=name)) for name in _CONTRASTS]
+    strata = [one for one in of_pairs if tables.count(one[1], several)] or [("All", EVERYBODY)]
     pairs = PAIRS.read(layout.table("pairs"))
     consecutive = pairs[pairs["consecutive"].astype(bool)]
     comparable = consecutive["comparable"].astype(bool)
@@ -129,11 +150,13 @@ def select(tables: ReportTables, layout: Layout, config: dict[str, Any]) -> Chan
         ],
         pairs=tables.estimate(EVERYBODY, SessionPairs()),
         untimed=tables.estimate(EVERYBODY, SessionPairs("without a time between")),
-        strata=[
-            _stratum(tables, name, stratum, labels)
-            for name, stratum in strata
-            if tables.count(stratum, several)
-        ],
+        attended=[(measure.number, row) for measure, row in tables.of(Attended, EVERYBODY)],
+        not_compared=[(measure.reason, row) for measure, row in tables.of(NotCompared, EVERYBODY)],
+        ratios=[(measure.term, row) for measure, row in tables.of(IncidenceRatio, EVERYBODY)],
+        groups=GROUPS,
+        false_new=FALSE_NEW,
+        years=YEARS,
+        strata=[_stratum(tables, name, stratum, labels) for name, stratum in strata],
         bins=[level(label) for label in labels],
         flagged=as_records(flagged.head(_MOST_ROWS)),
         flagged_left=max(0, len(flagged) - _MOST_ROWS),
@@ -172,6 +195,11 @@ def _stratum(tables: ReportTables, name: str, stratum: Stratum, labels: list[str
         clustered=estimate(LesionRate("new", "clustered")),
         weighted=estimate(LesionRate("new", "weighted by 1 - p_missed")),
         categories=[estimate(AriaHStyle(label)) for label in labels],
+        groups=[estimate(GroupRate(group)) for group in GROUPS],
+        share_confirmed=estimate(ConfirmedNew()),
+        confirmed=estimate(LesionRate("new", "confirmed by readers")),
+        at_false_new=[estimate(RateAtFalseNew(assumed)) for assumed in FALSE_NEW],
+        cumulative=[estimate(CumulativeIncidence(years)) for years in YEARS],
     )
 
 

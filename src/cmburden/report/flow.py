@@ -94,7 +94,7 @@ def select(tables: ReportTables, layout: Layout) -> Flow:
         missing=_in_words([(measure.reason, row) for measure, row in missing]),
         scans=tables.estimate(EVERYBODY, Scans()),
         ok=tables.estimate(EVERYBODY, Scans("ok")),
-        not_ok=[one for one in statuses if one.row["n"]],
+        not_ok=[one for one in statuses if one.row["n"] or one.row.get("suppressed")],
         files=_in_words([(measure.reason, row) for measure, row in files]),
         arms=arms(tables),
         problems=[str(one) for one in problems] if isinstance(problems, list) else [],
@@ -112,7 +112,7 @@ def _not_ok(tables: ReportTables, status: str) -> NotOk:
 
 def _in_words(rows: list[tuple[str, Row]]) -> list[FlowReason]:
     """Rows by reason code, the most frequent first."""
-    ordered = sorted(rows, key=lambda pair: (-pair[1]["n"], pair[0]))
+    ordered = sorted(rows, key=lambda pair: (-(pair[1]["n"] or 0), pair[0]))
     return [
         FlowReason(REASON_WORDS.get(code, code.replace("_", " ")), row) for code, row in ordered
     ]

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 import cmburden
 from cmburden.cohort import choose
+from cmburden.report import strobe
 from cmburden.summary import bins, image_checks, thresholds
 from cmburden.summary.published import ANCHORS, REFERENCES, Reference
 
@@ -58,7 +59,7 @@ def select(
         outlying=image_checks.OUTLYING,
         models=models,
     )
-    cited += [anchor.reference for anchor in ANCHORS]
+    cited += [*(anchor.reference for anchor in ANCHORS), strobe.SOURCE]
     return Methods(Markup(text), [REFERENCES[key] for key in dict.fromkeys(cited)])
 
 

@@ -6,16 +6,28 @@ import dataclasses
 
 from markupsafe import Markup
 
+from cmburden.report import model_table, pooled
 from cmburden.report.charts import forest
 from cmburden.report.charts.chart import RATIO, Chart
 from cmburden.report.tables import ReportTables
-from cmburden.report.typeset import Row, interval, number, of
-from cmburden.summary.measures import ModelFact, PatternRatio, Ratio, RatioKind
+from cmburden.report.typeset import Row, first_upper, interval, number, of, p_value
+from cmburden.summary.measures import (
+    ModelFact,
+    PatternRatio,
+    Ratio,
+    RatioKind,
+    SampleFact,
+    TermTest,
+)
 from cmburden.summary.strata import EVERYBODY
 
 #: Families of ratios: heading, and title of the axis.
 _TITLES: dict[RatioKind, tuple[str, str]] = {
     "odds ratio presence": ("Presence of a definite microbleed (logistic)", "Odds ratio"),
+    "prevalence ratio presence": (
+        "Presence of a definite microbleed (modified Poisson)",
+        "Prevalence ratio",
+    ),
     "rate ratio count": ("Number of definite microbleeds (negative binomial)", "Rate ratio"),
     "rate ratio count poisson": ("Number of definite microbleeds (Poisson)", "Rate ratio"),
     "rate ratio count corrected": (
@@ -57,23 +69,57 @@ class FitRow:
 
 
 @dataclasses.dataclass(frozen=True)
+class TestRow:
+    """A test of several parameters: outcome, hypothesis, chi-squared, p value, method."""
+
+    outcome: str
+    hypothesis: str
+    statistic: Markup
+    p: Markup
+    method: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Models:
-    """Content of _models.html.j2."""
+    """Content of _models.html.j2. ``sample``: name and row of a number about the participants."""
 
     regressions: list[Regression]
     fits: list[FitRow]
+    columns: tuple[str, ...]
+    lines: list[model_table.Line]
+    forests: list[pooled.Forest]
+    tests: list[TestRow]
+    sample: list[tuple[str, Row]]
 
 
 def select(tables: ReportTables) -> Models:
     """The models that `summary` holds rows of."""
     estimates = select_estimates(tables)
     regressions = [_regression(place, one) for place, one in enumerate(estimates)]
-    return Models(regressions, [_fit(measure, row) for measure, row in tables.of(ModelFact)])
+    return Models(
+        regressions,
+        [_fit(measure, row) for measure, row in tables.of(ModelFact)],
+        model_table.COLUMNS,
+        model_table.select(tables),
+        pooled.select(tables),
+        _tests(tables),
+        [(first_upper(measure.fact), row) for measure, row in tables.of(SampleFact)],
+    )
+
+
+def _tests(tables: ReportTables) -> list[TestRow]:
+    rows = {(m.model, m.hypothesis, m.number): row for m, row in tables.of(TermTest)}
+    return [
+        TestRow(model, hypothesis, number(row, "estimate", 1), p_value(p), row["method"])
+        for (model, hypothesis, name), row in rows.items()
+        if name == "chi-squared" and (p := rows.get((model, hypothesis, "p"))) is not None
+    ]
 
 
 def select_estimates(tables: ReportTables) -> list[Estimates]:
     """Ratios by family, in the order of the page; a family without rows is left out."""
-    ratios = tables.of(Ratio)
+    # The models of single cohorts have charts of their own.
+    ratios = [(m, row) for m, row in tables.of(Ratio) if not row["stratum"].startswith("cohort=")]
     families = [
         Estimates(
             title,
@@ -127,10 +173,11 @@ def _chart(name: str, family: Estimates, estimated: list[tuple[str, Row]]) -> Ch
 
 def _fit(measure: ModelFact, row: Row) -> FitRow:
     whole = row["estimate"] is not None and float(row["estimate"]).is_integer()
+    value = number(row, "estimate", 0 if whole else 3)
     return FitRow(
         name=measure.model + _stratum(row),
         what=measure.fact,
-        value=number(row, "estimate", 0 if whole else 3),
+        value=p_value(row) if measure.fact.endswith(" p") else value,
         bad=measure.fact == "converged" and row["estimate"] == 0,
         method=row["method"],
     )

@@ -20,6 +20,7 @@ from cmburden.summary.measures import (
     ContractPart,
     DomainLimit,
     OutsideDomain,
+    ScansAtLimit,
     UnknownDomain,
 )
 from cmburden.summary.strata import EVERYBODY, Stratum
@@ -69,11 +70,15 @@ class Domain:
 
 @dataclasses.dataclass(frozen=True)
 class OperatingPointSection:
-    """Content of _operating_point.html.j2; None: no contract says it."""
+    """Content of _operating_point.html.j2; None: no contract says it.
+
+    ``at_limit``: row of the scans that have as many candidates as the settings allow.
+    """
 
     models: list[ModelRow]
     domain: Domain | None
     froc: Chart | None
+    at_limit: Row
 
 
 def select(tables: ReportTables, contracts: dict[str, dict[str, Any]]) -> OperatingPointSection:
@@ -83,6 +88,7 @@ def select(tables: ReportTables, contracts: dict[str, dict[str, Any]]) -> Operat
         models=[_model(tables, stage, contract) for stage, contract in contracts.items()],
         domain=_domain(tables),
         froc=froc.draw(froc.select(tables, _id(verifier, "verify"))) if verifier else None,
+        at_limit=tables.estimate(EVERYBODY, ScansAtLimit()),
     )
 
 
@@ -138,7 +144,7 @@ def _shortest(row: Row) -> Markup:
 def _domain(tables: ReportTables) -> Domain | None:
     """The domain of the verifier's contract; None where the contract has none."""
     whole = tables.estimate(EVERYBODY, OutsideDomain())
-    if whole["estimate"] is None:
+    if whole["estimate"] is None and not whole.get("suppressed"):
         return None
     rows = []
     for key, (column, words) in image_checks.DOMAIN.items():

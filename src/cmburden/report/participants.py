@@ -17,6 +17,7 @@ from cmburden.core import remarks
 from cmburden.core.paths import Layout
 from cmburden.core.rows import grouped
 from cmburden.register import figure as quality_figure
+from cmburden.report import forms
 from cmburden.report.tables import ACQUISITION, QUALITY, ReportTables, Title
 from cmburden.report.typeset import Row, decimal, first_upper, shortest
 from cmburden.space import regions as mars
@@ -83,6 +84,7 @@ class ScanPart:
     warnings: list[str]
     files: Files
     lesions: list[LesionRow]
+    forms: list[forms.Form]
     marks: str
     measures: list[MeasureOfScan]
 
@@ -150,6 +152,7 @@ class People:
             warnings=remarks.split(row["warning"]),
             files=files,
             lesions=lesions,
+            forms=forms.of_scan(rows) if read else [],
             marks=json.dumps([_mark(lesion.row) for lesion in lesions]),
             measures=self._measures(row),
         )

@@ -30,6 +30,7 @@ from cmburden.report import (
     correction,
     flow,
     included,
+    limitations,
     methods,
     models,
     operating_point,
@@ -39,6 +40,8 @@ from cmburden.report import (
     quality,
     review,
     scans,
+    shareable,
+    strobe,
     table_one,
     where,
     who,
@@ -80,7 +83,7 @@ def run(layout: Layout, config: dict[str, Any]) -> None:
         "part": mark.part if mark else None,
         "tables_key": mark.key if mark else "",
     }
-    _write_cohort(tables, checks, layout, config, pages, shared)
+    _write_cohort(tables, layout, config, pages, shared)
     with whole_file(layout.viewer_script) as temporary:
         shutil.copyfile(Path(__file__).parent / "static" / "niivue.umd.js", temporary)
     followed = set(changes.write_pages(pages, shared, layout, config))
@@ -93,6 +96,28 @@ def run(layout: Layout, config: dict[str, Any]) -> None:
             "changes_page": layout.changes_page(name).name if name in followed else None,
         }
         _write(layout.subject_page(name), template.render(shared | content))
+
+
+def run_shareable(layout: Layout, config: dict[str, Any], least: int) -> Path:
+    """Write the page to share: no participant, and no count below ``least``; returns its path."""
+    mark = table_set.check(layout)
+    shared = {
+        "version": cmburden.__version__,
+        "title": config["report"]["title"],
+        "part": shareable.PART if mark and mark.part else None,
+        "tables_key": mark.key if mark else "",
+    }
+    tables = ReportTables(layout, least)
+    content = shared | cohort_content(tables, layout, config, environment(), least)
+    template = environment().get_template("index.html.j2")
+    _write(layout.shareable, template.render(content))
+    return layout.shareable
+
+
+def part_of(layout: Layout) -> str | None:
+    """The sentence that names the part of the cohort in the tables; None for the whole cohort."""
+    mark = table_set.read(layout)
+    return mark.part if mark else None
 
 
 def tables_key(layout: Layout) -> str | None:
@@ -120,13 +145,31 @@ def environment() -> jinja2.Environment:
 
 def _write_cohort(
     tables: ReportTables,
-    checks: reading_list.Checks,
     layout: Layout,
     config: dict[str, Any],
     pages: jinja2.Environment,
     shared: dict[str, Any],
 ) -> None:
     """Write index.html and references.bib."""
+    content = shared | cohort_content(tables, layout, config, pages)
+    _write(layout.report, pages.get_template("index.html.j2").render(content))
+    references = next(one.content.references for one in content["sections"] if one.id == "methods")
+    _write(layout.bibliography, published.bibtex([reference.key for reference in references]))
+
+
+def cohort_content(
+    tables: ReportTables,
+    layout: Layout,
+    config: dict[str, Any],
+    pages: jinja2.Environment,
+    least: int | None = None,
+) -> dict[str, Any]:
+    """Variables of index.html.j2.
+
+    ``least``: the smallest count of a page to share, for which ``tables`` were read; None for the
+    whole page.
+    """
+    checks = reading_list.checks(tables.scans, tables.lesions, config)
     contracts = {stage: contract for stage, _, contract in model_contracts(config)}
     regressions = models.select(tables)
     any_models = bool(regressions.regressions)
@@ -150,17 +193,29 @@ def _write_cohort(
         Section("not-used", "Scans not read", scans.select_not_used(tables)),
         Section("every-scan", "All scans", scans.select_every(tables)),
         Section("methods", "Methods", text),
+        Section(
+            "limitations",
+            "Limitations",
+            limitations.select(tables, config, contracts, part_of(layout)),
+        ),
         Section("provenance", "Provenance", provenance.select(tables)),
     ]
-    content = shared | {
+    sections = [section for section in sections if section.content is not None]
+    if least is not None:
+        sections = [
+            dataclasses.replace(section, content=shareable.stripped(section.content))
+            for section in sections
+            if section.id in shareable.SECTIONS
+        ]
+    titles = {section.id: section.title for section in sections}
+    sections.append(Section("strobe", "STROBE checklist", strobe.select(titles)))
+    return {
         "overview": overview.select(tables, config, contracts, any_models),
-        "sections": [section for section in sections if section.content is not None],
+        "sections": sections,
+        "shareable": None if least is None else shareable.Shareable(least - 1),
         "palette": script_json(PALETTE),
         "plotly": Markup(_plotly()),
     }
-    _write(layout.report, pages.get_template("index.html.j2").render(content))
-    keys = [reference.key for reference in text.references]
-    _write(layout.bibliography, published.bibtex(keys))
 
 
 @functools.cache

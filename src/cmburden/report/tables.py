@@ -24,7 +24,7 @@ from cmburden.core.tables import (
     SUMMARY,
 )
 from cmburden.report.typeset import Row
-from cmburden.summary import measures
+from cmburden.summary import disclosure, measures
 from cmburden.summary.measures import Participants
 from cmburden.summary.names import Measure
 from cmburden.summary.strata import Stratum
@@ -83,8 +83,11 @@ class ReportTables:
     row's key, so that their numbers are named as those of `summary` are.
     """
 
-    def __init__(self, layout: Layout):
+    def __init__(self, layout: Layout, least: int | None = None):
         """Read ``layout.cohort`` and the manifest.
+
+        ``least``: the smallest count to show; smaller ones are suppressed with their complements.
+        The frames of scans, lesions and participants stay as they are.
 
         Raises ``UnknownEstimateError`` for a row of `summary` of unknown name.
         """
@@ -97,10 +100,15 @@ class ReportTables:
         scans = (scan_of(row, Path()) for row in as_records(MANIFEST.read(layout.manifest)))
         self.sources = {scan.scan_id: scan for scan in scans}
         rows = as_records(SUMMARY.read(layout.table("summary")))
+        if least is not None:
+            rows = disclosure.suppressed(rows, least)
         self._estimates = {(row["stratum"], row["measure"]): row for row in rows}
         self._named = [(*_names(row), row) for row in rows]
         self._curves = _with_names(CURVES, layout)
         self._cells = _with_names(LESION_CELLS, layout)
+        if least is not None:
+            self._curves = disclosure.of_curve(self._curves, self._estimates, least)
+            self._cells = disclosure.of_cells(self._cells, self._estimates, least)
         self.strata = list(dict.fromkeys(stratum for stratum, _, _ in self._named))
 
     def estimate(self, stratum: Stratum, measure: Measure) -> Row:
@@ -109,8 +117,8 @@ class ReportTables:
         return self._estimates.get((stratum.name, measure.name), nothing)
 
     def count(self, stratum: Stratum, measure: Measure) -> int:
-        """``n`` of the row of `summary`; 0 where there is none."""
-        return self.estimate(stratum, measure)["n"]
+        """``n`` of the row of `summary`; 0 where there is none, and where it is suppressed."""
+        return self.estimate(stratum, measure)["n"] or 0
 
     def of(
         self, family: type[AnyMeasure], stratum: Stratum | None = None

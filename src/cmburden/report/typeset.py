@@ -11,9 +11,12 @@ from markupsafe import Markup, escape
 
 from cmburden.core.rows import plain
 
+#: In the place of a number that a shareable page does not show (``summary.disclosure``).
+SUPPRESSED = Markup('<abbr title="suppressed">s</abbr>')
 #: A row of `summary`, `curves` or `lesion_cells` by column, None for missing. The rows of the
 #: latter two have a ``stratum`` and a ``measure`` too (see ``tables.ReportTables``).
 Row = dict[str, Any]
+_LEAST_P = 0.001
 
 
 def number(row: Row, field: str = "n", digits: int = 0, scale: float = 1.0) -> Markup:
@@ -26,7 +29,7 @@ def number(row: Row, field: str = "n", digits: int = 0, scale: float = 1.0) -> M
     """
     value = plain(row.get(field))
     if value is None:
-        return Markup('<span class="muted">–</span>')
+        return SUPPRESSED if row.get("suppressed") else Markup('<span class="muted">–</span>')
     scaled = "" if scale == 1 else f' data-scale="{scale:g}"'
     name = escape(f"{row['stratum']} | {row['measure']} | {field}")
     text = decimal(value * scale, digits)
@@ -49,7 +52,21 @@ def share(row: Row) -> Markup:
 
 def of(row: Row) -> Markup:
     """Numerator and denominator."""
+    if row.get("suppressed"):
+        return SUPPRESSED
     return Markup("{}/{}").format(number(row), number(row, "denominator"))
+
+
+def p_value(row: Row) -> Markup:
+    """The estimate as a p value: three decimals, below 0.001 the bound and not a false 0.
+
+    >>> p_value({"stratum": "all", "measure": "test", "estimate": 1e-9})
+    Markup('<span data-source="summary.parquet">&lt;0.001</span>')
+    """
+    value = plain(row.get("estimate"))
+    if value is None or value >= _LEAST_P:
+        return number(row, "estimate", 3)
+    return Markup('<span data-source="summary.parquet">&lt;{}</span>').format(f"{_LEAST_P:g}")
 
 
 def coordinate(row: Row) -> Markup:

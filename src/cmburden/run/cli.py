@@ -116,6 +116,18 @@ def _forget() -> Any:
     return forget
 
 
+def _export() -> Any:
+    from cmburden.run import export
+
+    return export
+
+
+def _report() -> Any:
+    from cmburden.run import report
+
+    return report
+
+
 def _onboard() -> Any:
     from cmburden.run import onboard
 
@@ -135,6 +147,8 @@ COMMANDS: dict[str, tuple[str, Callable[[], Any]]] = {
         "show the candidates to a reader in the browser; the next run uses the decisions",
         _review,
     ),
+    "report": ("make the pages again, or one to share: no ids, no small numbers", _report),
+    "export": ("write tables, codebook and figures for R, Stata, REDCap and papers", _export),
     "pilot": ("run some scans, then estimate the cost of all scans", _pilot),
     "forget": ("remove a participant who has withdrawn from the output folder", _forget),
     "timings": ("show seconds a scan by stage, and bytes a scan by kind of file", _timings),

@@ -138,8 +138,17 @@ def _shards(layout: Layout) -> Iterator[Path]:
 def _remade(layout: Layout) -> Iterator[Path]:
     """Files that count all participants and that a run makes again."""
     yield from (path for path in map(layout.table, COHORT_TABLES) if path.exists())
-    pages = (layout.report, layout.candidates, layout.checked, layout.phenotype_problems)
+    pages = (
+        layout.report,
+        layout.shareable,
+        layout.candidates,
+        layout.checked,
+        layout.phenotype_problems,
+    )
     yield from (path for path in pages if path.exists())
+    # An export elsewhere is a copy that left the folder.
+    exports = (layout.export, layout.shareable_export)
+    yield from (path for path in exports if path.exists())
 
 
 def _caches(layout: Layout, participant: str, traces: Traces) -> set[Path]:

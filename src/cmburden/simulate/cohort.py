@@ -29,8 +29,9 @@ from cmburden.core.keys import seed_of
 from cmburden.images import volume as images
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
+from cmburden.simulate.mimics import MANY, POPULATION
 from cmburden.simulate.scan import Simulated, simulate
-from cmburden.simulate.sources import usual_findings
+from cmburden.simulate.sources import population_findings, usual_findings
 
 #: Microbleeds of a scan with some: lognormal, mean and deviation of its logarithm (957 microbleeds
 #: of five published sets: median 2, 90 % 11); and the most that a scan gets.
@@ -68,6 +69,10 @@ _T1W_SMOOTHING, _T1W_NOISE = 0.5, 0.03
 
 #: Images are stored as int16: this percentile gets this value, and no voxel more than the last.
 _STORED_PERCENTILE, _STORED_LEVEL, _STORED_MOST = 99, 2000, 32000
+
+#: What the statement beside a truth table says.
+_DESCRIBED = "Simulated microbleeds and mimics."
+_DESCRIBED_POPULATION = "Simulated microbleeds, and mimics as a population of that age has them."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,11 +162,12 @@ def write_participant(
     root: Path,
     painted: float = 0.0,
     preset: aq.Acquisition | None = None,
+    mimics: str = MANY,
 ) -> list[dict[str, Any]]:
     """Simulate one participant's scan (and T1w) below ``root``; returns its truth rows.
 
     ``painted``: share of the microbleeds that are ``sources.Paint``. ``preset`` is the acquisition
-    of a cohort that is none of ``acquisition.PRESETS``.
+    of a cohort that is none of ``acquisition.PRESETS``. ``mimics`` is MANY or POPULATION.
     """
     rng = np.random.default_rng(plan.seed)
     person = an.load(plan.anatomy)
@@ -170,7 +176,11 @@ def write_participant(
         acquisition = aq.random_acquisition(rng, tuple(aq.PRESETS.values()))
     else:
         acquisition = aq.vary(preset or aq.PRESETS[plan.cohort], rng)
-    findings = dataclasses.replace(usual_findings(rng, plan.n_microbleeds), painted=painted)
+    if mimics == POPULATION:
+        findings = population_findings(rng, plan.n_microbleeds, plan.age)
+    else:
+        findings = usual_findings(rng, plan.n_microbleeds)
+    findings = dataclasses.replace(findings, painted=painted)
     scan = simulate(person, deform, acquisition, rng, findings)
     folder = root / plan.participant_id / "anat"
     stem = f"{plan.participant_id}_{acquisition.suffix}"
@@ -266,11 +276,12 @@ def run(
     positive_share: float | None = None,
     t1w_share: float = 0.5,
     painted: float = 0.0,
+    mimics: str = MANY,
     jobs: int = 2,
 ) -> pd.DataFrame:
     """Write a cohort to ``out`` (a new BIDS folder) and its truth to ``out``/../truth.tsv.
 
-    Returns the truth (``tables.TRUTH``).
+    Returns the truth (``tables.TRUTH``). ``mimics`` is MANY or POPULATION.
 
     Raises
     ------
@@ -295,8 +306,9 @@ def run(
         positive_share=positive_share,
         t1w_share=t1w_share,
     )
-    work = [(plan, out, painted) for plan in plans]
-    return write_all(write_participant, work, out, tables.TRUTH, jobs)
+    work = [(plan, out, painted, None, mimics) for plan in plans]
+    described = _DESCRIBED_POPULATION if mimics == POPULATION else _DESCRIBED
+    return write_all(write_participant, work, out, tables.TRUTH, jobs, described)
 
 
 def truth_of(out: Path) -> Path:
@@ -310,11 +322,12 @@ def write_all(
     out: Path,
     table: schema.Table,
     jobs: int,
+    described: str = _DESCRIBED,
 ) -> pd.DataFrame:
     """Call ``write(*arguments)`` for each of ``work``, ``jobs`` at a time in processes.
 
     ``write`` returns rows of the truth. All rows go to ``out``/../truth.tsv in the columns of
-    ``table``, and are returned.
+    ``table``, and are returned. The statement beside the table says ``described``.
     """
     rows: list[dict[str, Any]] = []
     with ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker, (jobs,)) as pool:
@@ -324,7 +337,7 @@ def write_all(
     truth = table.frame(rows)
     with whole_file(truth_of(out)) as temporary:
         truth.to_csv(temporary, sep="\t", index=False, na_rep="n/a")
-    truth_origin.state(truth_of(out), truth_origin.SIMULATED, "Simulated microbleeds and mimics.")
+    truth_origin.state(truth_of(out), truth_origin.SIMULATED, described)
     return truth
 
 

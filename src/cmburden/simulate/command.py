@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cmburden.core.errors import CMBurdenError
 from cmburden.simulate.acquisition import PRESETS, RANDOM
+from cmburden.simulate.mimics import MANY, POPULATION
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of the microbleeds drawn as dark ellipsoids, without physics: "
         "to calibrate on (default 0)",
     )
+    add(
+        "--mimics",
+        choices=[MANY, POPULATION],
+        default=MANY,
+        help="calcium, cavernomas and the like: many, as networks need them, or as rare and as "
+        f"frequent as in a population of the participants' age (default {MANY})",
+    )
     add("--seed", type=int, default=0)
     add("--jobs", type=int, default=2)
     add(
@@ -53,6 +62,10 @@ def main(args: argparse.Namespace) -> int:
     from cmburden.simulate import cohort
     from cmburden.simulate import courses as longitudinal
 
+    if args.sessions != 1 and args.mimics != MANY:
+        raise CMBurdenError(
+            f"--mimics {args.mimics}: is for one session; leave out --sessions {args.sessions}"
+        )
     shared = {
         "presets": args.presets,
         "participants": args.participants,
@@ -68,6 +81,7 @@ def main(args: argparse.Namespace) -> int:
             positive_share=args.positive_share,
             t1w_share=args.t1w_share,
             painted=args.painted,
+            mimics=args.mimics,
         )
         number = f"{(truth['kind'] == 'microbleed').sum()} microbleeds"
     else:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import nibabel as nib
 import numpy as np
 
-from cmburden.simulate import physics
+from cmburden.simulate import mimics, physics
 from cmburden.simulate.acquisition import Acquisition
 
 #: Where microbleeds lie (957 of five published sets): place -> share.
@@ -183,6 +183,28 @@ def usual_findings(rng: np.random.Generator, microbleeds: int) -> Findings:
         perivascular=int(rng.integers(3, 25)) * (some() < 0.5),
         infarcts=int(some() < 0.05),
         veins=log_uniform(rng, 0.6, 1.6),
+    )
+
+
+def population_findings(rng: np.random.Generator, microbleeds: int, age: float) -> Findings:
+    """Findings of a scan with mimics as rare or as frequent as in people of ``age``, years.
+
+    There is one of each mimic that there is (``mimics`` has the rates). Veins and changes of tissue
+    are the usual ones, as every brain has them. Draws: those of :func:`usual_findings`, then of
+    each mimic whether it is there, in the order of the fields below.
+    """
+    usual = usual_findings(rng, microbleeds)
+    some = rng.random
+    return dataclasses.replace(
+        usual,
+        pallidal=int(some() < mimics.pallidal_share(age)),
+        choroid=int(some() < mimics.CHOROID),
+        pineal=int(some() < mimics.PINEAL),
+        dural=int(some() < mimics.DURAL),
+        parenchymal=int(some() < mimics.PARENCHYMAL),
+        cavernomas=int(some() < mimics.CAVERNOMAS),
+        macrohaemorrhages=int(some() < mimics.MACROHAEMORRHAGES),
+        siderosis=int(some() < mimics.SIDEROSIS),
     )
 
 

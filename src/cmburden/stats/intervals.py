@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.optimize import brentq
+from scipy.stats import chi2, t
 
 #: 97.5th percentile of the standard normal: distance of an end of the 95 % interval from the
 #: estimate, in standard errors.
@@ -13,6 +14,8 @@ Z95 = 1.959963984540054
 #: Probabilities of the ends of a 95 % interval, and the same in per cent.
 QUANTILES = (0.025, 0.975)
 PERCENTILES = (2.5, 97.5)
+#: Least degrees of freedom of the interval of a mean count: with fewer the ends say nothing.
+_LEAST_FREEDOM = 4
 
 
 def wilson(positive: float, total: float) -> tuple[float, float]:
@@ -59,7 +62,7 @@ def clustered_wilson(positive: np.ndarray, cluster: np.ndarray) -> tuple[float, 
     _, index = np.unique(cluster.astype(str), return_inverse=True)
     m = int(index.max()) + 1
     effect = n / m
-    if m > 1 and 0 < fraction < 1:
+    if 1 < m < n and 0 < fraction < 1:
         residual = np.bincount(index, positive - fraction)
         variance = m / (m - 1) * float((residual**2).sum()) / n**2
         effect = max(1.0, variance / (fraction * (1 - fraction) / n))
@@ -84,3 +87,97 @@ def poisson_interval(number: int, exposure: float) -> tuple[float, float]:
     below, above = QUANTILES
     low = chi2.ppf(below, 2 * number) / 2 if number else 0.0
     return float(low / exposure), float(chi2.ppf(above, 2 * number + 2) / 2 / exposure)
+
+
+def mean_count(counts: np.ndarray, cluster: np.ndarray | None = None) -> tuple[float, float]:
+    """95 % interval of the mean of skewed counts (n,) of people: that of ``clustered_rate``, a
+    person an exposure of 1.
+
+    >>> low, high = mean_count(np.array([0, 0, 0, 0, 0, 0, 1, 1, 2, 6]))
+    >>> f"{low:.2f} {high:.2f}"  # residuals of variance 3.56
+    '0.19 5.24'
+    """
+    return clustered_rate(counts, np.ones(len(counts)), cluster)
+
+
+def clustered_rate(
+    counts: np.ndarray, exposure: np.ndarray, cluster: np.ndarray | None = None
+) -> tuple[float, float]:
+    """95 % interval of sum(counts) / sum(exposure): t interval of its logarithm (delta method).
+
+    ``counts`` (n,) and ``exposure`` (n,) of people; ``cluster`` (n,) their cluster, each person's
+    own without it. The variance is that of the clusters' residuals, and no less than Poisson's:
+    equal counts are no certainty. The degrees of freedom are the clusters with a count above 0,
+    less 1, since zeros say next to nothing of the variance (``python -m cmburden.studies.averages``
+    has the coverage). NaN where every count is 0: the rate then has no logarithm.
+    """
+    total, whole = float(np.sum(counts)), float(np.sum(exposure))
+    if not total or not whole:
+        return math.nan, math.nan
+    rate = total / whole
+    names = np.arange(len(counts)) if cluster is None else cluster.astype(str)
+    _, index = np.unique(names, return_inverse=True)
+    m = int(index.max()) + 1
+    variance = total / whole**2
+    if m > 1:
+        residual = np.bincount(index, counts - rate * exposure)
+        variance = max(variance, m / (m - 1) * float((residual**2).sum()) / whole**2)
+    positive = int((np.bincount(index, counts) > 0).sum())
+    far = t.ppf(QUANTILES[1], max(positive - 1, _LEAST_FREEDOM)) * math.sqrt(variance) / rate
+    return rate * math.exp(-far), rate * math.exp(far)
+
+
+def product_interval(
+    first: tuple[float, float, float], second: tuple[float, float, float]
+) -> tuple[float, float]:
+    """95 % interval of the product of two independent estimates, each (estimate, low, high).
+
+    Estimates are at least 0. Method of variance estimates recovery on logarithms (Zou and Donner,
+    Stat Med 2008;27:1693). An estimate of 0 gives 0 and the product of the upper ends. NaN where an
+    end is missing.
+
+    >>> low, high = product_interval((0.3, 0.2, 0.45), (0.8, 0.7, 0.88))
+    >>> f"{low:.3f} {high:.3f}"
+    '0.157 0.364'
+    """
+    ends = np.array([first, second], dtype=float)
+    if not np.isfinite(ends).all():
+        return math.nan, math.nan
+    if (ends[:, 0] <= 0).any():
+        return 0.0, float(ends[:, 2].prod())
+    with np.errstate(divide="ignore"):  # a lower end of 0 is far away
+        logs = np.log(ends)
+    estimate = float(logs[:, 0].sum())
+    low = estimate - float(np.hypot(*(logs[:, 0] - logs[:, 1])))
+    high = estimate + float(np.hypot(*(logs[:, 2] - logs[:, 0])))
+    return math.exp(low), math.exp(high)
+
+
+def auc_interval(auc: float, positive: int, negative: int) -> tuple[float, float]:
+    """95 % interval of an area under the ROC curve of ``positive`` and ``negative`` cases.
+
+    Score interval of Newcombe (Stat Med 2006;25:559, method 5): the areas whose standard error by
+    Hanley and McNeil, with the mean of both numbers in place of each, reaches ``auc``. It has a
+    width at 0 and 1. NaN where a kind of case is missing.
+
+    >>> low, high = auc_interval(1.0, 13, 17)
+    >>> 0.8 < low < 0.95 and high == 1
+    True
+    >>> low, high = auc_interval(0.8, 40, 60)
+    >>> low < 0.8 < high
+    True
+    """
+    if math.isnan(auc) or min(positive, negative) < 1:
+        return math.nan, math.nan
+    mean = (positive + negative) / 2 - 1
+
+    def distance(theta: float) -> float:
+        spread = 1 + mean * (1 - theta) / (2 - theta) + mean * theta / (1 + theta)
+        variance = theta * (1 - theta) * spread / (positive * negative)
+        return (auc - theta) ** 2 - Z95**2 * variance
+
+    tiny = 1e-12
+    inner = min(max(auc, tiny), 1 - tiny)
+    low = brentq(distance, tiny, inner) if distance(tiny) > 0 else 0.0
+    high = brentq(distance, inner, 1 - tiny) if distance(1 - tiny) > 0 else 1.0
+    return float(low), float(high)

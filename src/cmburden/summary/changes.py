@@ -1,40 +1,36 @@
-"""Estimates of change by stratum: lesions new, persisting and lost, rates per person-year, and
-ARIA-H-style categories.
+"""Estimates of change by stratum: lesions new, persisting and lost, and ARIA-H-style categories.
 
 Only pairs of sessions with the same sequence are compared. Pairs with different sequences are
-counted.
+counted. A pair is of the contrast of its scans, not of the scan that stands for the participant.
+GRE and SWI are not pooled: a stratum that holds pairs of both has counts only. `incidence` has the
+rates, `incidence_ratios` their regression, with contrast as a term, and `attendance` who came and
+who was not compared.
 """
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from cmburden.core.keys import seed_of
-from cmburden.stats.intervals import PERCENTILES, poisson_interval
+from cmburden.summary import attendance, incidence, incidence_ratios
 from cmburden.summary.bins import bin_labels
+from cmburden.summary.cohort import Cohort
+from cmburden.summary.incidence import Incidence
 from cmburden.summary.measures import (
     AriaHStyle,
     ChangedLesions,
-    LesionRate,
     Participants,
-    PersonYears,
     SessionPairs,
     Sessions,
 )
-from cmburden.summary.rows import Row, count, of_stratum, row, share
-from cmburden.summary.strata import strata
+from cmburden.summary.rows import COUNTED, Row, count, not_pooled, of_stratum, row, share
+from cmburden.summary.strata import EVERYBODY, Stratum, strata
 
-#: Of the bootstrap.
-_DRAWS = 1000
-COUNTED = "counted, definite microbleeds in pairs of consecutive comparable sessions"
-GARWOOD = "number over person-years, exact Poisson 95 % interval (Garwood 1936)"
-CLUSTERED = f"number over person-years, percentile bootstrap over participants, {_DRAWS} draws"
-EXPECTED = f"sum of 1 - p_missed over person-years, bootstrap over participants, {_DRAWS} draws"
+CALLED = f"{COUNTED}, definite microbleeds in pairs of consecutive comparable sessions"
+COMPARED = f"{COUNTED}, as a share; no interval: the study's design decides who is compared"
 
 #: Measure of `summary` and the column of `pairs` that it sums up.
 _SUMS = {
@@ -45,44 +41,79 @@ _SUMS = {
     ChangedLesions("not comparable"): "n_not_comparable",
     ChangedLesions("new", "possible"): "n_new_possible",
 }
-#: Changes that have a rate, and their column of `pairs`.
-_RATED: tuple[tuple[Literal["new", "lost"], str], ...] = (("new", "n_new"), ("lost", "n_lost"))
 
 
-def estimates(
-    pairs: pd.DataFrame, followed: pd.DataFrame, participants: pd.DataFrame, config: dict[str, Any]
-) -> list[Row]:
-    """Rows of `summary`; none if nobody has several sessions.
+@dataclasses.dataclass(frozen=True)
+class _Followed:
+    """What was followed of a stratum's people.
 
-    ``pairs`` and ``participants`` are the cohort's tables, ``followed`` rows of
-    `followed_sessions`.
+    ``pairs``: all of theirs; ``consecutive``: those of consecutive sessions; ``compared``: these
+    where comparable, by `incidence`. ``visits``: rows of `followed_sessions`.
     """
-    if followed.empty:
+
+    pairs: pd.DataFrame
+    consecutive: pd.DataFrame
+    incidence: Incidence
+    visits: pd.DataFrame
+
+    @property
+    def compared(self) -> pd.DataFrame:
+        return self.incidence.compared
+
+    @property
+    def pooled(self) -> bool:
+        """Pairs of both contrasts are compared."""
+        return self.compared["contrast"].nunique() > 1
+
+
+def estimates(cohort: Cohort, config: dict[str, Any]) -> list[Row]:
+    """Rows of `summary`; none if nobody has several sessions."""
+    if cohort.followed.empty:
         return []
-    bins = bin_labels(config["longitudinal"]["bins"])
+    labels = bin_labels(config["longitudinal"]["bins"])
+    people = _by_contrast_of_pairs(cohort.participants, cohort.pairs)
+    whole = Incidence.of(cohort.pairs, cohort.changes)
     rows = []
-    for stratum, members in strata(participants, config["report"]["strata"]):
+    for stratum, members in strata(people, config["report"]["strata"]):
         names = set(members["participant_id"])
-        of_members = pairs[pairs["participant_id"].isin(names)]
-        visits = followed[followed["participant_id"].isin(names)]
-        if visits.empty:
+        followed = _followed(cohort, whole, stratum, names)
+        if followed.visits.empty:
             continue
-        consecutive = of_members[of_members["consecutive"].astype(bool)]
-        compared = consecutive[consecutive["comparable"].astype(bool)]
-        rows += of_stratum(
-            stratum,
-            (
-                *_sessions(visits, consecutive),
-                *_numbers(visits, compared),
-                *_rates(stratum.name, compared),
-                *_categories(of_members, bins),
-            ),
+        of_people = (
+            *_sessions(followed),
+            *attendance.rows(cohort.scans, followed.visits, followed.consecutive, names),
+            *_numbers(followed),
+            *incidence.rows(followed.incidence),
+            *_categories(followed.pairs, labels),
         )
-    return rows
+        if followed.pooled:
+            of_people = tuple(map(not_pooled, of_people))
+        rows += of_stratum(stratum, of_people)
+    ratios = incidence_ratios.rows(whole.timed, cohort.participants)
+    return [*rows, *of_stratum(EVERYBODY, ratios)]
 
 
-def _sessions(visits: pd.DataFrame, consecutive: pd.DataFrame) -> Iterator[Row]:
+def _by_contrast_of_pairs(participants: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """A row a participant and contrast of the pairs; that of the chosen scan without a pair."""
+    of_pairs = pairs.loc[pairs["contrast"].notna(), ["participant_id", "contrast"]]
+    others = participants[~participants["participant_id"].isin(of_pairs["participant_id"])]
+    contrasts = pd.concat([of_pairs.drop_duplicates(), others[["participant_id", "contrast"]]])
+    return participants.drop(columns="contrast").merge(contrasts, on="participant_id")
+
+
+def _followed(cohort: Cohort, whole: Incidence, stratum: Stratum, names: set[str]) -> _Followed:
+    contrast = stratum["contrast"] if "contrast" in stratum.variables else None
+    pairs = cohort.pairs[cohort.pairs["participant_id"].isin(names)]
+    if contrast:
+        pairs = pairs[pairs["contrast"].isna() | (pairs["contrast"] == contrast)]
+    visits = cohort.followed[cohort.followed["participant_id"].isin(names)]
+    consecutive = pairs[pairs["consecutive"].astype(bool)]
+    return _Followed(pairs, consecutive, whole.only(names, contrast), visits)
+
+
+def _sessions(followed: _Followed) -> Iterator[Row]:
     """How many sessions were followed, and how many pairs of them can be compared."""
+    visits, consecutive = followed.visits, followed.consecutive
     yield count(Participants("with several sessions"), visits["participant_id"].nunique())
     for status, number in visits["status"].value_counts().sort_index().items():
         yield count(Sessions(str(status)), int(number), len(visits))
@@ -92,63 +123,23 @@ def _sessions(visits: pd.DataFrame, consecutive: pd.DataFrame) -> Iterator[Row]:
     yield count(unlike, n_other, len(consecutive))
 
 
-def _numbers(visits: pd.DataFrame, compared: pd.DataFrame) -> Iterator[Row]:
+def _numbers(followed: _Followed) -> Iterator[Row]:
     """Lesions by change, and participants with a new one, over consecutive comparable pairs."""
+    compared = followed.compared
     n_compared = compared["participant_id"].nunique()
-    yield share(Participants("compared"), n_compared, visits["participant_id"].nunique())
+    n_followed = followed.visits["participant_id"].nunique()
+    yield row(Participants("compared"), n_compared / n_followed, n_compared, n_followed, COMPARED)
     for measure, column in _SUMS.items():
         number = int(compared[column].sum())
-        yield row(measure, number, number, method=COUNTED)
+        yield row(measure, number, number, method=CALLED)
     n_new = compared.groupby("participant_id")["n_new"].sum()
     yield share(Participants("with a new lesion"), int((n_new > 0).sum()), n_compared)
 
 
-def _rates(stratum: str, compared: pd.DataFrame) -> Iterator[Row]:
-    """Lesions per person-year, over consecutive comparable pairs with a time between."""
-    timed = compared[compared["years"].notna()]
-    n_untimed = len(compared) - len(timed)
-    yield count(SessionPairs("without a time between"), n_untimed, len(compared))
-    years = float(timed["years"].sum())
-    yield row(PersonYears(), years or None, len(timed), method="sum over pairs with a time")
-    for change, column in _RATED:
-        number = int(timed[column].sum())
-        rate = number / years if years else None
-        low, high = poisson_interval(number, years)
-        yield row(LesionRate(change), rate, number, None, GARWOOD, low, high)
-        low, high = _bootstrap(f"{stratum} {column}", timed, column)
-        yield row(LesionRate(change, "clustered"), rate, number, None, CLUSTERED, low, high)
-    low, high = _bootstrap(f"{stratum} expected", timed, "expected_new")
-    yield row(
-        LesionRate("new", "weighted by 1 - p_missed"),
-        float(timed["expected_new"].sum()) / years if years else None,
-        int(timed["n_new"].sum()),
-        method=EXPECTED,
-        low=low,
-        high=high,
-    )
-
-
-def _categories(pairs: pd.DataFrame, bins: list[str]) -> Iterator[Row]:
+def _categories(pairs: pd.DataFrame, labels: list[str]) -> Iterator[Row]:
     """Participants by ARIA-H-style category, from the first to the last session."""
     whole = pairs[pairs["since_baseline"].astype(bool) & pairs["last"].astype(bool)]
     whole = whole[whole["comparable"].astype(bool)]
-    for label in bins:
+    for label in labels:
         number = int((whole["aria_h_style"] == label).sum())
         yield share(AriaHStyle(label), number, len(whole))
-
-
-def _bootstrap(seed: str, pairs: pd.DataFrame, column: str) -> tuple[float, float]:
-    """Percentile interval of the sum of ``column`` over the sum of years.
-
-    Participants are drawn, each with all pairs. NaN without pairs.
-    """
-    if pairs.empty:
-        return math.nan, math.nan
-    sums = pairs.groupby("participant_id")[[column, "years"]].sum().to_numpy(dtype=float)
-    random = np.random.default_rng(seed_of("changes", seed))
-    rates = []
-    for _ in range(_DRAWS):
-        number, years = sums[random.integers(len(sums), size=len(sums))].sum(axis=0)
-        rates.append(number / years)
-    low, high = np.percentile(rates, PERCENTILES)
-    return float(low), float(high)

@@ -22,5 +22,6 @@ class Cohort:
     participants: pd.DataFrame
     rejected: pd.DataFrame
     pairs: pd.DataFrame
+    changes: pd.DataFrame
     followed: pd.DataFrame
     presence_errors: Mapping[str, Any]

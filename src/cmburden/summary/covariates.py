@@ -1,49 +1,24 @@
 """The terms of a regression, chosen by plain rules; a sentence says why a term is left out.
 
-A model takes the covariates in their order, as many as its events allow. Contrast comes first. If
-both contrasts occur, contrast is never left out: GRE and SWI are not pooled unadjusted.
+A model takes the covariates in their order, as many as its events allow; a nominal covariate whole
+or not at all. Contrast comes first. If both contrasts occur, contrast is never left out: GRE and
+SWI are not pooled unadjusted.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
-from cmburden.core.text import natural
+from cmburden.summary import terms
+from cmburden.summary.terms import EVENTS_PER_TERM, Block, LeftOut, Levels, Outcome
 
-#: Events a term needs (Vittinghoff and McCulloch 2007, Am J Epidemiol 165:710: 5 to 9 do), and
-#: participants of each outcome that a level needs to be one of its own.
-EVENTS_PER_TERM = 5
 #: A covariate that more than this share has no value of would cost too many participants.
 MOST_MISSING = 0.5
-#: Numeric covariates: how many of their units a ratio is for, and its name.
-STEPS = {
-    "age": (10.0, "decade"),
-    "slice_mm": (1.0, "mm"),
-    "voxel_x_mm": (0.1, "0.1 mm"),
-    "voxel_y_mm": (0.1, "0.1 mm"),
-    "field_strength_t": (1.0, "T"),
-    "echo_time_s": (0.001, "ms"),
-    "repetition_time_s": (0.01, "10 ms"),
-    "flip_angle_deg": (1.0, "degree"),
-    "slice_gap_mm": (1.0, "mm"),
-}
-#: Levels that others are compared with; else the most frequent one.
-_REFERENCES = {"contrast": "GRE", "sex": "F"}
-_OTHER = "other levels"
-
-
-#: Levels that a sentence lists before it says how many more there are.
-_MOST_LISTED = 5
-#: A column that varies less than this share of its largest value is constant but for rounding.
-_CONSTANT = 1e-9
-#: A column of which the others leave less than this share is a combination of them.
-_COLLINEAR = 1e-6
-#: A term that is no column, or a covariate that is none, and the reason.
-_LeftOut = tuple[str, str]
+#: Rare levels of more than this share of the participants cost the covariate, not the people.
+_MOST_DROPPED = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,110 +28,208 @@ class Design:
     ``used``: whether each row of the table is in the model, bool (n,). ``matrix``: (used rows,
     1 + terms), the constant first. ``terms``: their names. ``left_out``: names of terms and
     covariates that are not in the model, each with the reason. ``problem``: the sentence why there
-    can be no model.
+    can be no model. ``blocks``: the terms by covariate, in the order of the columns.
     """
 
     used: np.ndarray
     matrix: np.ndarray
     terms: tuple[str, ...]
-    left_out: tuple[_LeftOut, ...]
+    left_out: tuple[LeftOut, ...]
     problem: str | None = None
+    blocks: tuple[Block, ...] = ()
 
+    def places(self, block: Block) -> np.ndarray:
+        """Columns of ``matrix`` of a block, int (terms,)."""
+        first = 1
+        for one in self.blocks:
+            if one is block:
+                break
+            first += one.size
+        return np.arange(first, first + block.size)
 
-@dataclasses.dataclass(frozen=True)
-class _Outcome:
-    """``codes`` (n,) from 0 to below ``classes``. ``two_sided``: whether code 0 is an event too."""
-
-    codes: np.ndarray
-    classes: int
-    two_sided: bool
-
-    def events(self, rows: np.ndarray | slice = slice(None)) -> int:
-        """Participants of the rarest outcome among ``rows``."""
-        numbers = np.bincount(self.codes[rows], minlength=self.classes)
-        return int((numbers if self.two_sided else numbers[1:]).min())
-
-    def of(self, rows: np.ndarray) -> _Outcome:
-        return dataclasses.replace(self, codes=self.codes[rows])
-
-
-@dataclasses.dataclass(frozen=True)
-class _Terms:
-    """Columns of one covariate by the name of the term, and levels without a column."""
-
-    columns: tuple[tuple[str, np.ndarray], ...] = ()
-    left_out: tuple[_LeftOut, ...] = ()
+    def block(self, covariate: str) -> Block | None:
+        return next((one for one in self.blocks if one.covariate == covariate), None)
 
 
 def design(
-    table: pd.DataFrame, outcome: np.ndarray, covariates: list[str], *, two_sided: bool = True
+    table: pd.DataFrame,
+    outcome: np.ndarray,
+    covariates: list[str],
+    *,
+    two_sided: bool = True,
+    nominal: tuple[str, ...] = (),
 ) -> Design:
     """Terms for a model of ``outcome`` (int codes (n,), 0: no microbleed) over rows of ``table``.
 
     ``two_sided``: whether rows with code 0 are as much needed as the others (for counts they are
-    not).
+    not). ``nominal``: covariates whose numbers are codes of levels.
     """
-    left_out: list[_LeftOut] = []
+    left_out: list[LeftOut] = []
     names = []
     for name in dict.fromkeys(["contrast", *covariates]):
         if why := _unusable(table, name):
             left_out.append((name, why))
         else:
             names.append(name)
-    everybody = _Outcome(outcome, max(int(outcome.max(initial=1)) + 1, 2), two_sided)
-    used = table[names].notna().all(axis=1).to_numpy(dtype=bool)
-    used, alone = _one_contrast(table, everybody, used)
+    everybody = Outcome(outcome, max(int(outcome.max(initial=1)) + 1, 2), two_sided)
+    complete = table[names].notna().all(axis=1).to_numpy(dtype=bool)
+    problem = _too_few(everybody, complete)
+    used, alone = _one_contrast(table, everybody, complete)
     if alone:
         left_out.append(("contrast", alone))
         names.remove("contrast")
-    of_used = everybody.of(used)
-    taken = _Columns(int(used.sum()))
-    smallest = of_used.events()
-    problem = _too_few(of_used.codes, smallest)
+    if problem is None:
+        problem = _too_few_of_each(table, everybody, complete, used)
+    builder = _Builder(table, everybody, used, nominal)
     if problem is None:
         for name in names:
-            terms = _columns(table[used], of_used, name)
-            left_out += [*terms.left_out, *_add(terms, taken, smallest)]
-    matrix = np.column_stack(taken.columns)
-    return Design(used, matrix, tuple(taken.terms), tuple(left_out), problem)
+            builder.consider(name)
+    return builder.design([*left_out, *builder.left_out], problem)
 
 
-def _add(terms: _Terms, taken: _Columns, smallest: int) -> Iterator[_LeftOut]:
-    """Add columns to ``taken`` as far as ``smallest`` events allow; yield those that are not."""
-    budget = smallest // EVENTS_PER_TERM
-    for term, column in terms.columns:
-        if why := _redundant(column, taken):
-            yield term, why
-        elif len(taken.terms) >= budget:
-            yield (
-                term,
-                f"the smallest outcome has {smallest} participants, enough for "
-                f"{budget} term(s) at {EVENTS_PER_TERM} each",
-            )
+class _Builder:
+    """A design as it grows. ``used`` shrinks by the people of rare levels."""
+
+    def __init__(
+        self, table: pd.DataFrame, outcome: Outcome, used: np.ndarray, nominal: tuple[str, ...]
+    ):
+        self.table, self.outcome, self.used, self.nominal = table, outcome, used, nominal
+        self.left_out: list[LeftOut] = []
+        self.blocks: list[Block] = []
+        self._considered: list[str] = []
+        self._stands_for: dict[str, list[str]] = {}
+
+    def consider(self, name: str) -> None:
+        """Take a covariate, or note why not."""
+        self._considered.append(name)
+        rows = self.table[self.used]
+        values = rows[name]
+        if not terms.is_nominal(values, name, self.nominal):
+            self._take(terms.of_numbers(values, name), ())
+            return
+        outcome = self.outcome.of(self.used)
+        levels = terms.levels_of(terms.text_of(values), outcome, name)
+        if not levels.common:
+            why = f"no level has {EVENTS_PER_TERM} participants of each outcome"
+            self.left_out.append((name, why))
+        elif levels.drop.any():
+            self._without_rare(name, levels)
         else:
-            taken.add(term, column)
+            self._take(terms.of_levels(levels, name, self._contrast(name)), levels.left_out)
+
+    def _contrast(self, name: str) -> np.ndarray | None:
+        """Contrast of the participants (rows,), where contrast is another term of the model."""
+        block = next((one for one in self.blocks if one.covariate == "contrast"), None)
+        return None if block is None or name == "contrast" else block.values
+
+    def _without_rare(self, name: str, levels: Levels) -> None:
+        """Drop the people of rare levels and begin again; or leave the covariate out."""
+        rare = int(levels.drop.sum())
+        if len(levels.all) < 2 or rare > _MOST_DROPPED * len(levels.drop):
+            label, why = levels.left_out[0]
+            few, _, _ = why.partition(";")
+            why = f"{label}: {few}, {rare} participants; without them " + (
+                "one level is left" if len(levels.all) < 2 else "too many would be lost"
+            )
+            self.left_out.append((name, why))
+            return
+        used = self.used.copy()
+        used[np.flatnonzero(used)[levels.drop]] = False
+        smaller = _Builder(self.table, self.outcome, used, self.nominal)
+        for one in self._considered:
+            smaller.consider(one)
+        if not any(block.covariate == name for block in smaller.blocks):
+            # The covariate does not come in anyway: nobody is dropped for it.
+            self.left_out.append((name, dict(smaller.left_out).get(name, levels.left_out[0][1])))
+            return
+        self.__dict__.update(smaller.__dict__)
+        self.left_out.extend(levels.left_out)
+
+    def _take(self, block: Block, notes: tuple[LeftOut, ...]) -> None:
+        """Add a block as far as the events allow, in the place of blocks that it determines."""
+        alike = next((one for one in self.blocks if _same(block, one)), None)
+        if alike is not None:
+            why = f"collinear: {', '.join(alike.terms)} already tell(s) it"
+            self.left_out.append((block.covariate, why))
+            self._coincide(alike, block)
+            return
+        coarser = [one for one in self.blocks if _finer(block, one)]
+        before = [one for one in self.blocks if not _finer(block, one)]
+        why_not = terms.redundant(block, before) or self._beyond_events(block, before)
+        if why_not:
+            name = block.terms[0] if block.size == 1 else block.covariate
+            self.left_out.append((name, why_not))
+            return
+        for one in coarser:
+            fine = block.covariate
+            why = f"each level of {fine} lies in one of {one.covariate}: see {fine}"
+            self.left_out.append((one.covariate, why))
+        self.left_out.extend(notes)
+        self.blocks = [*before, block]
+        if block.references:
+            self._name_contrast(block)
+
+    def _beyond_events(self, block: Block, before: list[Block]) -> str | None:
+        """The sentence where the events do not allow the terms of ``block``."""
+        smallest = self.outcome.of(self.used).events()
+        taken, budget = sum(one.size for one in before), smallest // EVENTS_PER_TERM
+        if taken + block.size <= budget:
+            return None
+        why = (
+            f"the smallest outcome has {smallest} participants, enough for "
+            f"{budget} term(s) at {EVENTS_PER_TERM} each"
+        )
+        return f"{why}, and it needs {block.size} beside {taken}" if block.size > 1 else why
+
+    def _name_contrast(self, block: Block) -> None:
+        """Say in the contrast's term which levels it compares."""
+        self._rename({contrast: f"{block.covariate} {one}" for contrast, one in block.references})
+
+    def _coincide(self, block: Block, other: Block) -> None:
+        """Say in the terms of ``block`` that ``other`` has the same levels by other names."""
+        if block.covariate != "contrast" or other.values is None or block.values is None:
+            return
+        pairs = dict(zip(block.values, other.values, strict=True))
+        self._rename({level: f"{other.covariate} {name}" for level, name in pairs.items()})
+
+    def _rename(self, by_level: dict[str, str]) -> None:
+        """Add what stands for each contrast to the name of its term."""
+
+        def renamed(block: Block) -> Block:
+            if block.covariate != "contrast" or block.size != 1:
+                return block
+            level, reference = block.level_of(0), block.reference
+            for one in (level, reference):
+                self._stands_for.setdefault(one, []).append(by_level[one])
+            above, below = (", ".join(self._stands_for[one]) for one in (level, reference))
+            name = f"contrast={level} ({above}) against {reference} ({below})"
+            return dataclasses.replace(block, terms=(name,))
+
+        self.blocks = [renamed(block) for block in self.blocks]
+
+    def design(self, left_out: list[LeftOut], problem: str | None) -> Design:
+        columns = [np.ones((int(self.used.sum()), 1)), *(one.columns for one in self.blocks)]
+        names = tuple(term for one in self.blocks for term in one.terms)
+        return Design(
+            self.used, np.column_stack(columns), names, tuple(left_out), problem, tuple(self.blocks)
+        )
 
 
-class _Columns:
-    """Columns taken so far, the constant first, with an orthonormal basis of them."""
+def _finer(block: Block, other: Block) -> bool:
+    """Whether ``block`` tells the levels of ``other``, which may then go (a contrast may not)."""
+    if block.values is None or other.values is None or other.covariate == "contrast":
+        return False
+    return len(block.levels) > len(other.levels) and terms.determines(block.values, other.values)
 
-    def __init__(self, rows: int):
-        self.terms: list[str] = []
-        self.columns = [np.ones(rows)]
-        self._basis = [self.columns[0] / np.sqrt(max(rows, 1))]
 
-    def rest(self, column: np.ndarray) -> np.ndarray:
-        """The part of ``column`` orthogonal to the columns; projected twice, for rounding."""
-        basis = np.array(self._basis)
-        for _ in range(2):
-            column = column - (basis @ column) @ basis
-        return column
-
-    def add(self, term: str, column: np.ndarray) -> None:
-        rest = self.rest(column)
-        self._basis.append(rest / np.linalg.norm(rest))
-        self.terms.append(term)
-        self.columns.append(column)
+def _same(block: Block, other: Block) -> bool:
+    """Whether two nominal covariates have the same levels by other names."""
+    return (
+        block.values is not None
+        and other.values is not None
+        and len(block.levels) == len(other.levels)
+        and terms.determines(block.values, other.values)
+    )
 
 
 def _unusable(table: pd.DataFrame, name: str) -> str | None:
@@ -173,17 +246,43 @@ def _unusable(table: pd.DataFrame, name: str) -> str | None:
     return None
 
 
-def _too_few(codes: np.ndarray, smallest: int) -> str | None:
-    if smallest >= EVENTS_PER_TERM:
+def _too_few(outcome: Outcome, complete: np.ndarray) -> str | None:
+    """The sentence where the participants with every covariate are too few, of an outcome."""
+    if outcome.events(complete) >= EVENTS_PER_TERM:
         return None
+    codes = outcome.codes[complete]
+    return _sentence(int((codes > 0).sum()), len(codes), len(complete) - len(codes))
+
+
+def _sentence(positive: int, number: int, incomplete: int) -> str:
+    who = "participants"
+    if incomplete:
+        who += f" with a value of every covariate ({incomplete} more have none of one)"
     return (
-        f"{int((codes > 0).sum())} of {len(codes)} participants have a definite microbleed; a "
+        f"{positive} of {number} {who} have a definite microbleed; a "
         f"model needs at least {EVENTS_PER_TERM} of each outcome"
     )
 
 
+def _too_few_of_each(
+    table: pd.DataFrame, outcome: Outcome, complete: np.ndarray, used: np.ndarray
+) -> str | None:
+    """The sentence where no contrast has events enough, though both together have."""
+    if outcome.events(used) >= EVENTS_PER_TERM:
+        return None
+    contrast = table["contrast"].to_numpy(dtype=object)
+    numbers = []
+    for level in sorted(set(contrast[complete])):
+        codes = outcome.codes[complete & (contrast == level)]
+        numbers.append(f"{int((codes > 0).sum())} of {len(codes)} with {level}")
+    return (
+        f"{_sentence(int((outcome.codes[complete] > 0).sum()), int(complete.sum()), 0)} of one "
+        f"contrast, and has {', '.join(numbers)}"
+    )
+
+
 def _one_contrast(
-    table: pd.DataFrame, outcome: _Outcome, used: np.ndarray
+    table: pd.DataFrame, outcome: Outcome, used: np.ndarray
 ) -> tuple[np.ndarray, str | None]:
     """``used`` without the contrast that has too few events to be adjusted for, and why."""
     if "contrast" not in table:
@@ -202,65 +301,3 @@ def _one_contrast(
         f"{dropped} has {min(small)} participants of the smallest "
         f"outcome, too few to adjust for: the model is of {largest} alone"
     )
-
-
-def _columns(rows: pd.DataFrame, outcome: _Outcome, name: str) -> _Terms:
-    """Columns of one covariate: one where it is numeric, else one a level but the reference."""
-    values = rows[name]
-    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
-        return _levels(values.astype("string").to_numpy(dtype=object).astype(str), outcome, name)
-    step, unit = STEPS.get(name, (1.0, "unit"))
-    numbers = values.to_numpy(dtype=float)
-    if not len(numbers):
-        return _Terms()
-    return _Terms(((f"{name} per {unit}", (numbers - numbers.mean()) / step),))
-
-
-def _levels(values: np.ndarray, outcome: _Outcome, name: str) -> _Terms:
-    """Indicators of the levels of a covariate against the reference; rare levels are merged."""
-    names, place = np.unique(values, return_inverse=True)
-    people = dict(zip(names, np.bincount(place), strict=True))
-    events = {
-        level: outcome.events(place == number)
-        for number, level in sorted(enumerate(names), key=lambda pair: natural(pair[1]))
-    }
-    levels = values.astype(object)
-    common = [level for level, number in events.items() if number >= EVENTS_PER_TERM]
-    if not common:
-        why = f"no level has {EVENTS_PER_TERM} participants of each outcome"
-        return _Terms(left_out=((name, why),))
-    reference = _REFERENCES.get(name, "")
-    if reference not in common:
-        reference = max(common, key=lambda level: people[level])
-    left_out: tuple[tuple[str, str], ...] = ()
-    if rare := [level for level in events if level not in common]:
-        together = np.isin(values, rare)
-        into = _OTHER if outcome.events(together) >= EVENTS_PER_TERM else reference
-        levels = np.where(together, into, levels)
-        listed = ", ".join(rare[:_MOST_LISTED])
-        if len(rare) > _MOST_LISTED:
-            listed += f" and {len(rare) - _MOST_LISTED} more"
-        why = f"fewer than {EVENTS_PER_TERM} participants of an outcome; taken together with {into}"
-        left_out = ((f"{name}={listed}", why),)
-    against = [level for level in sorted(set(levels), key=natural) if level != reference]
-    columns = [
-        (f"{name}={level} against {reference}", (levels == level) * 1.0) for level in against
-    ]
-    return _Terms(tuple(columns), left_out)
-
-
-def _redundant(column: np.ndarray, before: _Columns) -> str | None:
-    """Why ``column`` adds nothing to the columns before it."""
-    centred = column - column.mean()
-    size = np.linalg.norm(centred)
-    if size < _CONSTANT * max(1.0, np.abs(column).max()) * np.sqrt(len(column)):
-        return "all participants of the model have the same value"
-    if np.linalg.norm(before.rest(centred)) > _COLLINEAR * size:
-        return None
-    weights, *_ = np.linalg.lstsq(np.column_stack(before.columns), centred, rcond=None)
-    others = [
-        term
-        for term, weight, other in zip(before.terms, weights[1:], before.columns[1:], strict=True)
-        if abs(weight) * np.linalg.norm(other - other.mean()) > _COLLINEAR * size
-    ]
-    return f"collinear: {', '.join(others)} already tell(s) it"

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmburden.core.keys import seed_of
-from cmburden.core.tables import GROUPS, PATTERNS
+from cmburden.core.tables import BOSTON_AGE, GROUPS, PATTERN_LEVELS
 from cmburden.models.contract import contract_of
 from cmburden.space.regions import REGIONS, UNKNOWN
-from cmburden.stats.intervals import PERCENTILES
 from cmburden.summary import (
+    averages,
     bins,
     changes,
     contracts,
@@ -32,6 +31,7 @@ from cmburden.summary import (
 from cmburden.summary.cohort import Cohort
 from cmburden.summary.measures import (
     AverageCount,
+    BostonAge,
     BostonImaging,
     CountBin,
     Lesions,
@@ -43,25 +43,23 @@ from cmburden.summary.measures import (
     Presence,
     PresenceInGroup,
 )
-from cmburden.summary.rows import COUNTED, Row, count, of_stratum, row, share, tally
-from cmburden.summary.strata import Stratum, crossed_strata, strata
-
-#: Draws of the bootstrap: the ends of an interval are then stable to about 1 % of its width.
-_DRAWS = 1000
-BOOTSTRAP = f"percentile bootstrap over participants, {_DRAWS} draws"
-#: Method of an estimate that would pool both contrasts without adjustment.
-POOLED = "not estimated: holds GRE and SWI, which show microbleeds to different degrees; see the "
-POOLED += "strata of one contrast"
+from cmburden.summary.measures.people import BostonWhich
+from cmburden.summary.rows import Row, count, not_pooled, of_stratum, share, tally
+from cmburden.summary.sampling import Sampling, sampling_of
+from cmburden.summary.strata import crossed_strata, strata
 
 
 def estimates(cohort: Cohort, config: dict[str, Any]) -> list[Row]:
     """Rows of `summary` of a cohort, except those about the review by readers."""
-    people, variables = cohort.participants, config["report"]["strata"]
+    people, settings = cohort.participants, config["report"]
+    variables = settings["strata"]
+    sampling = sampling_of(people, settings)
     contract, in_use = contract_of(config, "verify"), thresholds.in_use(config)
     background = correction.false_positives(contract, in_use)
     return [
-        *_by_stratum(cohort, config),
-        *_by_crossed_stratum(people, variables),
+        *_by_stratum(cohort, config, sampling),
+        *_by_crossed_stratum(people, variables, sampling),
+        *sampling.facts(people),
         *table_one.rows(people, cohort.scans, config["report"]["covariates"]),
         *standardised.rows(
             people,
@@ -72,40 +70,43 @@ def estimates(cohort: Cohort, config: dict[str, Any]) -> list[Row]:
         *contracts.rows(config),
         *contracts.published_rows(),
         *correction.rows(people, contract, in_use, cohort.presence_errors),
-        *regressions.rows(people, cohort.scans, config["report"]["covariates"], background),
-        *changes.estimates(cohort.pairs, cohort.followed, people, config),
+        *regressions.rows(
+            people,
+            cohort.scans,
+            settings["covariates"],
+            background,
+            sampling=sampling,
+            nominal=settings["nominal"],
+            site=settings["site"],
+        ),
+        *changes.estimates(cohort, config),
     ]
 
 
-def _by_stratum(cohort: Cohort, config: dict[str, Any]) -> Iterator[Row]:
+def _by_stratum(cohort: Cohort, config: dict[str, Any], sampling: Sampling) -> Iterator[Row]:
     for stratum, members in strata(cohort.participants, config["report"]["strata"]):
         usable = members[members["scan_id"].notna()]
         pooled = usable["contrast"].nunique() > 1
         lesions = cohort.lesions[cohort.lesions["scan_id"].isin(usable["scan_id"])]
         yield from of_stratum(stratum, _flow(members, usable))
         burden = (
-            *_presence(usable),
-            *_shapes_of_burden(usable, config["report"]["bins"]),
-            *_counts(stratum, usable),
-            *_places(usable, lesions),
+            *_presence(usable, sampling),
+            *_shapes_of_burden(usable, config["report"]["bins"], sampling),
+            *_counts(usable, sampling),
+            *_places(usable, lesions, sampling),
         )
         if pooled:
-            burden = tuple(map(_not_pooled, burden))
+            burden = tuple(map(not_pooled, burden))
         yield from of_stratum(stratum, burden)
 
 
-def _not_pooled(estimate: Row) -> Row:
-    """The row without its estimate, unless a count."""
-    if estimate["method"] == COUNTED:
-        return estimate
-    return estimate | {"estimate": None, "ci_low": None, "ci_high": None, "method": POOLED}
-
-
-def _by_crossed_stratum(participants: pd.DataFrame, variables: list[str]) -> Iterator[Row]:
+def _by_crossed_stratum(
+    participants: pd.DataFrame, variables: list[str], sampling: Sampling
+) -> Iterator[Row]:
     for stratum, members in crossed_strata(participants, variables):
         usable = members[members["scan_id"].notna()]
-        mean, _ = _averages(stratum, usable)
-        definite, definite_or_possible, *_ = _presence(usable)
+        mean = averages.mean(usable, sampling, AverageCount("mean"))
+        definite, definite_or_possible, *_ = _presence(usable, sampling)
         rows = (*_flow(members, usable), definite, definite_or_possible, mean)
         yield from of_stratum(stratum, rows)
 
@@ -118,89 +119,67 @@ def _flow(members: pd.DataFrame, usable: pd.DataFrame) -> Iterator[Row]:
         yield count(MissingReason(reason), number, len(members))
 
 
-def _presence(usable: pd.DataFrame) -> list[Row]:
+def _presence(usable: pd.DataFrame, sampling: Sampling) -> list[Row]:
     """Definite first, then definite or possible."""
     definite = usable["n_cmb"].fillna(0)
     either = definite + usable["n_possible"].fillna(0)
-    lobar = usable["boston_imaging"].fillna(False)
     large = usable["n_macrohaemorrhage"].fillna(0)
     return [
-        share(Presence("definite"), int((definite > 0).sum()), len(usable)),
-        share(Presence("definite or possible"), int((either > 0).sum()), len(usable)),
-        share(BostonImaging(), int(lobar.sum()), len(usable)),
-        share(Presence("macrohaemorrhage"), int((large > 0).sum()), len(usable)),
+        sampling.share(Presence("definite"), definite > 0, usable),
+        sampling.share(Presence("definite or possible"), either > 0, usable),
+        sampling.share(Presence("macrohaemorrhage"), large > 0, usable),
+        *_boston(usable, sampling),
     ]
 
 
-def _shapes_of_burden(usable: pd.DataFrame, edges: list[int]) -> Iterator[Row]:
-    patterns = usable["pattern"].value_counts()
-    positive = int((usable["n_cmb"].fillna(0) > 0).sum())
-    for pattern in PATTERNS:
-        yield share(PatternShare(pattern), int(patterns.get(pattern, 0)), len(usable))
-    for pattern in PATTERNS[1:]:
-        number = int(patterns.get(pattern, 0))
-        yield share(PatternShare(pattern, of="positive"), number, positive)
-    numbers = usable["cmb_bin"].value_counts()
+def _boston(usable: pd.DataFrame, sampling: Sampling) -> Iterator[Row]:
+    """The item of the Boston criteria among those whom it applies to, and who these are not."""
+    judged = usable["boston_imaging"].notna()
+    young = (usable["age"] < BOSTON_AGE).fillna(False).astype(bool)
+    positive = usable.loc[judged, "boston_imaging"].astype(bool)
+    yield sampling.share(BostonImaging(), positive, usable[judged])
+    numbers: dict[BostonWhich, pd.Series] = {
+        "below 50, left out": young,
+        "not classifiable, left out": ~judged & ~young,
+        "of unknown age": judged & usable["age"].isna(),
+    }
+    for which, members in numbers.items():
+        yield count(BostonAge(which), int(members.sum()), len(usable))
+
+
+def _shapes_of_burden(usable: pd.DataFrame, edges: list[int], sampling: Sampling) -> Iterator[Row]:
+    patterns, labels = (
+        usable[name].to_numpy(dtype=object, na_value=None) for name in ("pattern", "cmb_bin")
+    )
+    positive = (usable["n_cmb"].fillna(0) > 0).to_numpy(dtype=bool)
+    for pattern in PATTERN_LEVELS:
+        yield sampling.share(PatternShare(pattern), patterns == pattern, usable)
+    for pattern in PATTERN_LEVELS[1:]:
+        of_pattern = patterns[positive] == pattern
+        yield sampling.share(PatternShare(pattern, of="positive"), of_pattern, usable[positive])
     for label in bins.bin_labels(edges):
-        yield share(CountBin(label), int(numbers.get(label, 0)), len(usable))
+        yield sampling.share(CountBin(label), labels == label, usable)
 
 
-def _counts(stratum: Stratum, usable: pd.DataFrame) -> Iterator[Row]:
-    """Mean and median count, and the number of participants with each count."""
-    yield from _averages(stratum, usable)
-    values, numbers = _tallied(usable)
+def _counts(usable: pd.DataFrame, sampling: Sampling) -> Iterator[Row]:
+    """Averages of the count, and the number of participants with each count."""
+    yield from averages.rows(usable, sampling)
+    # Counts that occur, rising, and the participants with each.
+    counts = usable["n_cmb"].dropna().to_numpy(dtype=np.int64)
+    values, numbers = np.unique(counts, return_counts=True)
     for value, number in zip(values, numbers, strict=True):
         yield count(ParticipantsByCount(int(value)), int(number), int(numbers.sum()))
 
 
-def _tallied(usable: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Counts that occur, rising, and the participants with each."""
-    counts = usable["n_cmb"].dropna().to_numpy(dtype=np.int64)
-    return np.unique(counts, return_counts=True)
-
-
-def _averages(stratum: Stratum, usable: pd.DataFrame) -> tuple[Row, Row]:
-    """Mean and median count with their intervals."""
-    mean, median = AverageCount("mean"), AverageCount("median")
-    values, numbers = _tallied(usable)
-    total = int(numbers.sum())
-    if not total:
-        return row(mean, None, 0, 0, BOOTSTRAP), row(median, None, 0, 0, BOOTSTRAP)
-    # Drawing people with replacement is drawing how often each count occurs. 20,000 people then
-    # cost no more than 20.
-    random = np.random.default_rng(seed_of("summary", stratum.name))
-    drawn = random.multinomial(total, numbers / total, size=_DRAWS)
-    means = np.percentile(drawn @ values / total, PERCENTILES)
-    medians = np.percentile(medians_of_counts(values, drawn), PERCENTILES)
-    middle = medians_of_counts(values, numbers[None, :])[0]
-    return (
-        row(mean, values @ numbers / total, total, total, BOOTSTRAP, *means),
-        row(median, middle, total, total, BOOTSTRAP, *medians),
-    )
-
-
-def medians_of_counts(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Medians (draws,) of samples given as counts (draws, values) of rising ``values``.
-
-    >>> medians_of_counts(np.array([0, 1, 4]), np.array([[3, 0, 1], [1, 1, 0]])).tolist()
-    [0.0, 0.5]
-    """
-    below = drawn.cumsum(axis=1)
-    total = below[:, -1]
-    low = values[(below >= ((total + 1) // 2)[:, None]).argmax(axis=1)]
-    high = values[(below >= (total // 2 + 1)[:, None]).argmax(axis=1)]
-    return (low + high) / 2
-
-
-def _places(usable: pd.DataFrame, lesions: pd.DataFrame) -> Iterator[Row]:
+def _places(usable: pd.DataFrame, lesions: pd.DataFrame, sampling: Sampling) -> Iterator[Row]:
     small = lesions[~lesions["macrohaemorrhage"]]
     definite = small[small["label"] == "definite"]
     yield count(Lesions("definite"), len(definite))
     yield count(Lesions("possible"), int((small["label"] == "possible").sum()))
     yield count(Lesions("macrohaemorrhage"), int((lesions["macrohaemorrhage"]).sum()))
     for group in GROUPS[:3]:
-        of_group = definite[definite["group"] == group]
-        yield share(PresenceInGroup(group), of_group["scan_id"].nunique(), len(usable))
+        with_lesion = usable["scan_id"].isin(definite.loc[definite["group"] == group, "scan_id"])
+        yield sampling.share(PresenceInGroup(group), with_lesion, usable)
     numbers = definite.groupby(["region", "hemisphere"]).size().to_dict()
     places = [(region.name, side) for region in REGIONS for side in ("left", "right")]
     places.append((UNKNOWN.name, "unknown"))

@@ -13,6 +13,12 @@ from cmburden.summary.strata import Stratum
 
 WILSON = "share, Wilson 95 % interval"
 COUNTED = "counted"
+NOBODY = "not estimated: the denominator is 0"
+#: Method of an estimate that would pool both contrasts without adjustment.
+POOLED = (
+    "not estimated: holds GRE and SWI, which show microbleeds to different degrees; see the "
+    "strata of one contrast"
+)
 #: A row by column of `summary`.
 Row = dict[str, Any]
 
@@ -43,14 +49,23 @@ def _number(value: float | None) -> float | None:
 
 
 def share(measure: Measure, positive: int, total: int, method: str = WILSON) -> Row:
-    """A share with Wilson's 95 % interval; null where there is nobody."""
+    """A share with Wilson's 95 % interval; not estimated where there is nobody."""
+    if not total:
+        return row(measure, None, positive, total, NOBODY)
     low, high = intervals.wilson(positive, total)
-    return row(measure, positive / total if total else None, positive, total, method, low, high)
+    return row(measure, positive / total, positive, total, method, low, high)
 
 
 def count(measure: Measure, number: int, denominator: int | None = None) -> Row:
     """A number of people, scans or lesions; estimate and ``n`` are the same."""
     return row(measure, number, number, denominator)
+
+
+def not_pooled(estimate: Row) -> Row:
+    """The row without its estimate, unless a count or without one already."""
+    if estimate["method"].startswith((COUNTED, "not estimated")):
+        return estimate
+    return estimate | {"estimate": None, "ci_low": None, "ci_high": None, "method": POOLED}
 
 
 def of_stratum(stratum: Stratum, rows: Iterable[Row]) -> list[Row]:

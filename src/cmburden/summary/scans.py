@@ -17,6 +17,7 @@ from cmburden.summary.measures import (
     ImageMeasure,
     OutsideDomain,
     Scans,
+    ScansAtLimit,
     ScansWith,
     ToCheckFirst,
     UnknownDomain,
@@ -36,6 +37,7 @@ def rows(cohort: Cohort, config: dict[str, Any]) -> list[Row]:
     checks = reading_list.checks(cohort.scans, cohort.lesions, config)
     return [
         *_flow(cohort.scans, cohort.rejected),
+        *of_stratum(EVERYBODY, [at_limit(cohort.scans, config["detect"]["max_candidates"])]),
         *_images(cohort.scans),
         *of_stratum(EVERYBODY, _domain(checks)),
         *_outlying(cohort.scans, checks.z),
@@ -63,6 +65,12 @@ def _statuses(images: pd.DataFrame) -> Iterator[Row]:
         yield count(Scans(status), len(of_status), len(images))
         for reason, number in tally(of_status["reason"]):
             yield count(Scans(status, reason), number, len(images))
+
+
+def at_limit(scans: pd.DataFrame, most: int) -> Row:
+    """Scans whose candidates were cut off: the counts of people with very many are censored."""
+    numbers = scans.loc[scans["status"] == "ok", "n_candidates"].dropna()
+    return count(ScansAtLimit(), int((numbers >= most).sum()), len(numbers))
 
 
 def _images(scans: pd.DataFrame) -> Iterator[Row]:

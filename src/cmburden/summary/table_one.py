@@ -25,7 +25,7 @@ from cmburden.summary.measures import (
     StandardisedDifference,
     TableOnePeople,
 )
-from cmburden.summary.regressions import table_of
+from cmburden.summary.regressions.people import table_of
 from cmburden.summary.rows import Row, count, of_stratum, row
 from cmburden.summary.strata import EVERYBODY, Stratum
 

@@ -60,7 +60,7 @@ def draw(contrasts: list[Sides]) -> Chart | None:
     figure.update_layout(
         template=TEMPLATE, height=420, barmode="relative", bargap=0.25, showlegend=False
     )
-    most = max(row["n"] for one, side in _columns(contrasts) for row in one.rows[side]) or 1
+    most = max(row["n"] or 0 for one, side in _columns(contrasts) for row in one.rows[side]) or 1
     ticks = sorted({0, -most, most})
     figure.update_xaxes(
         tickvals=ticks,
@@ -96,10 +96,10 @@ def _columns(contrasts: list[Sides]) -> list[tuple[Sides, str]]:
 def _bars(one: Sides, side: str, sign: int, opacity: float) -> go.Bar:
     rows = one.rows[side]
     return go.Bar(
-        x=[sign * row["n"] for row in rows],
+        x=[row["n"] and sign * row["n"] for row in rows],
         y=_NAMES,
         customdata=[row_key(row) for row in rows],
-        text=[f"{row['n']} {side}" for row in rows],
+        text=[f"{'suppressed' if row['n'] is None else row['n']} {side}" for row in rows],
         textposition="none",
         hovertemplate="%{y}: %{text}<extra></extra>",
         orientation="h",

@@ -21,9 +21,16 @@ from __future__ import annotations
 import functools
 
 from cmburden.summary.measures.change import AriaHStyle as AriaHStyle
+from cmburden.summary.measures.change import Attended as Attended
 from cmburden.summary.measures.change import ChangedLesions as ChangedLesions
+from cmburden.summary.measures.change import ConfirmedNew as ConfirmedNew
+from cmburden.summary.measures.change import CumulativeIncidence as CumulativeIncidence
+from cmburden.summary.measures.change import GroupRate as GroupRate
+from cmburden.summary.measures.change import IncidenceRatio as IncidenceRatio
 from cmburden.summary.measures.change import LesionRate as LesionRate
+from cmburden.summary.measures.change import NotCompared as NotCompared
 from cmburden.summary.measures.change import PersonYears as PersonYears
+from cmburden.summary.measures.change import RateAtFalseNew as RateAtFalseNew
 from cmburden.summary.measures.change import SessionPairs as SessionPairs
 from cmburden.summary.measures.change import Sessions as Sessions
 from cmburden.summary.measures.detector import ContractNumber as ContractNumber
@@ -37,18 +44,25 @@ from cmburden.summary.measures.images import FilesNotSearched as FilesNotSearche
 from cmburden.summary.measures.images import ImageMeasure as ImageMeasure
 from cmburden.summary.measures.images import OutsideDomain as OutsideDomain
 from cmburden.summary.measures.images import Scans as Scans
+from cmburden.summary.measures.images import ScansAtLimit as ScansAtLimit
 from cmburden.summary.measures.images import ScansWith as ScansWith
 from cmburden.summary.measures.images import ToCheckFirst as ToCheckFirst
 from cmburden.summary.measures.images import UnknownDomain as UnknownDomain
 from cmburden.summary.measures.lesions import Lesions as Lesions
 from cmburden.summary.measures.lesions import LesionsInRegion as LesionsInRegion
+from cmburden.summary.measures.models import CrudeRatio as CrudeRatio
 from cmburden.summary.measures.models import Fact as Fact
+from cmburden.summary.measures.models import LevelPresence as LevelPresence
 from cmburden.summary.measures.models import Model as Model
 from cmburden.summary.measures.models import ModelFact as ModelFact
 from cmburden.summary.measures.models import PatternRatio as PatternRatio
+from cmburden.summary.measures.models import Pooled as Pooled
 from cmburden.summary.measures.models import Ratio as Ratio
 from cmburden.summary.measures.models import RatioKind as RatioKind
+from cmburden.summary.measures.models import SampleFact as SampleFact
+from cmburden.summary.measures.models import TermTest as TermTest
 from cmburden.summary.measures.people import AverageCount as AverageCount
+from cmburden.summary.measures.people import BostonAge as BostonAge
 from cmburden.summary.measures.people import BostonImaging as BostonImaging
 from cmburden.summary.measures.people import Characteristic as Characteristic
 from cmburden.summary.measures.people import CharacteristicLevel as CharacteristicLevel

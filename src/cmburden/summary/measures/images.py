@@ -22,6 +22,14 @@ class Scans(Measure):
 
 
 @dataclasses.dataclass(frozen=True)
+class ScansAtLimit(Measure):
+    """Number of scans read that have as many candidates as ``detect.max_candidates`` allows: their
+    counts may be too low."""
+
+    TEMPLATE = "scans at the limit of candidates"
+
+
+@dataclasses.dataclass(frozen=True)
 class FilesNotSearched(Measure):
     """Number of files that are no scan, by reason code."""
 

@@ -10,6 +10,8 @@ from cmburden.summary.names import Measure
 Which = Literal[
     "", "usable", "without usable scan", "with several sessions", "compared", "with a new lesion"
 ]
+BostonWhich = Literal["below 50, left out", "not classifiable, left out", "of unknown age"]
+Average = Literal["mean", "lower quartile", "median", "upper quartile", "maximum"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +68,19 @@ class PresenceInGroup(Measure):
 
 @dataclasses.dataclass(frozen=True)
 class BostonImaging(Measure):
-    """Share of participants with the imaging item of the Boston criteria 2.0."""
+    """Share of participants with at least 2 strictly lobar haemorrhagic lesions, the cerebellum not
+    counted: part of the imaging item of the Boston criteria v2.0."""
 
-    TEMPLATE = "boston imaging"
+    TEMPLATE = "at least 2 strictly lobar, cerebellum not counted"
+
+
+@dataclasses.dataclass(frozen=True)
+class BostonAge(Measure):
+    """Number of participants in that item by what their age, or a lesion without region, makes of
+    it."""
+
+    TEMPLATE = "at least 2 strictly lobar: participants {which}"
+    which: BostonWhich
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,10 +106,15 @@ class CountBin(Measure):
 
 @dataclasses.dataclass(frozen=True)
 class AverageCount(Measure):
-    """Mean or median number of definite microbleeds a participant."""
+    """Average or largest number of definite microbleeds a participant.
 
-    TEMPLATE = "{average} count"
-    average: Literal["mean", "median"]
+    >>> AverageCount("mean").name, AverageCount("mean", of="those with a microbleed").name
+    ('mean count', 'mean count of those with a microbleed')
+    """
+
+    TEMPLATE = "{average} count[ of {of}]"
+    average: Average
+    of: Literal["", "those with a microbleed"] = ""
 
 
 @dataclasses.dataclass(frozen=True)
