@@ -354,8 +354,8 @@ def test_no_date_and_no_name_is_in_a_table(small):
     tsv.write_text("\n".join(lines))
     aggregate.run(small.layout, small.bids_dir, small.config)
     people = PARTICIPANTS.read(small.layout.table("participants")).set_index("participant_id")
-    assert people.loc["sub-OATS007", "session_id"] == "ses-1"
-    assert people.loc["sub-OATS007", "age"] == 70
+    assert people.loc["sub-OATS007", "session_id"] == "ses-2"
+    assert people.loc["sub-OATS007", "age"] == 74
     for name in aggregate.COHORT_TABLES:
         table = pq.read_table(small.layout.table(name)).to_pandas().to_csv()
         for text in ("2016-05-04", "2014-03-02", "1951-03-02", "Example", "surname", "acq_time"):
