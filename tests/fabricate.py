@@ -112,6 +112,13 @@ def _scan(name: str, participant: str, session: str | None) -> dict:
         "entities": json.dumps(entities),
         "echo_time_s": echo,
         "field_strength_t": field,
+        "manufacturer": "SIEMENS" if contrast == "SWI" else None,
+        "scanner_model": "Prisma 3T" if contrast == "SWI" else None,
+        "repetition_time_s": 0.027 if contrast == "SWI" else 0.65,
+        "flip_angle_deg": 15.0,
+        "dimension": "3D" if contrast == "SWI" else "2D",
+        "slice_gap_mm": None if contrast == "SWI" else 0.4,
+        "image_kind": "processed SWI" if contrast == "SWI" else "magnitude",
         "bucket": bucket_of(scan_id, BUCKETS),
         "content_key": scan_id.encode().hex()[:16],
     }

@@ -320,10 +320,16 @@ def test_wrong_settings_are_told_before_anything_is_written(small):
 
 
 @pytest.mark.slow
-def test_most_recent_session_is_chosen_and_its_age_used(small):
+def test_the_session_chosen_gives_the_age(small):
+    """Audit B3: the first session is chosen by default, the latest one on demand."""
     sessions = small.bids_dir / "sub-OATS007" / "sub-OATS007_sessions.tsv"
     sessions.parent.mkdir()
     sessions.write_text("session_id\tage\tgds\nses-1\t70\t3\nses-2\t74\tn/a\n")
+    aggregate.run(small.layout, small.bids_dir, small.config)
+    people = PARTICIPANTS.read(small.layout.table("participants")).set_index("participant_id")
+    row = people.loc["sub-OATS007"]
+    assert (row["session_id"], row["chosen_because"], row["age"]) == ("ses-1", "first_session", 70)
+    small.config["aggregate"]["choose_scan"] = ["most_recent_session"]
     aggregate.run(small.layout, small.bids_dir, small.config)
     people = PARTICIPANTS.read(small.layout.table("participants")).set_index("participant_id")
     row = people.loc["sub-OATS007"]
@@ -348,8 +354,8 @@ def test_no_date_and_no_name_is_in_a_table(small):
     tsv.write_text("\n".join(lines))
     aggregate.run(small.layout, small.bids_dir, small.config)
     people = PARTICIPANTS.read(small.layout.table("participants")).set_index("participant_id")
-    assert people.loc["sub-OATS007", "session_id"] == "ses-1"
-    assert people.loc["sub-OATS007", "age"] == 70
+    assert people.loc["sub-OATS007", "session_id"] == "ses-2"
+    assert people.loc["sub-OATS007", "age"] == 74
     for name in aggregate.COHORT_TABLES:
         table = pq.read_table(small.layout.table(name)).to_pandas().to_csv()
         for text in ("2016-05-04", "2014-03-02", "1951-03-02", "Example", "surname", "acq_time"):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from cmburden.cohort import columns, phenotypes
+from cmburden.cohort.ages import parse_age
 from cmburden.cohort.cells import typed
 
 PEOPLE = ["sub-01", "sub-02", "sub-03"]
@@ -162,7 +163,7 @@ def test_no_cell_takes_long(tmp_path, cell):
     ],
 )
 def test_ages(text, age):
-    assert phenotypes.parse_age(text) == age
+    assert parse_age(text) == age
 
 
 def test_a_date_of_birth_is_not_repeated_in_a_sentence(tmp_path):

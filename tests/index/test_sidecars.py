@@ -6,7 +6,7 @@ import os
 import pytest
 from small_trees import SOUND, index_of, tree
 
-from cmburden.index.values import echo_time, field_strength, manufacturer
+from cmburden.index.values import echo_time, field_strength, text
 
 GOOD = "sub-01/anat/sub-01_T2starw.nii.gz"
 MINE = "sub-01/anat/sub-01_T2starw.json"
@@ -149,10 +149,10 @@ def test_field_strengths(value, tesla):
 
 
 def test_a_manufacturer_is_text_that_can_be_stored():
-    assert manufacturer("Siemens") == ("Siemens", None)
-    assert manufacturer(None) == manufacturer("") == (None, None)
-    assert manufacturer("\ud800") == ("\\ud800", None)
-    assert manufacturer(["GE"]) == (None, "Manufacturer ['GE'] is no name.")
+    assert text("Manufacturer", "Siemens") == ("Siemens", None)
+    assert text("Manufacturer", None) == text("Manufacturer", "") == (None, None)
+    assert text("Manufacturer", "\ud800") == ("\\ud800", None)
+    assert text("Manufacturer", ["GE"]) == (None, "Manufacturer ['GE'] is no name.")
 
 
 def test_values_that_are_no_values_are_null_with_a_remark_in_the_manifest(tmp_path):

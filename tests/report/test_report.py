@@ -288,7 +288,7 @@ def test_what_to_check_first_links_to_its_scan(made, page):
 
 def test_methods_say_what_the_run_was_configured_to(made, page):
     words = page.words()
-    assert "the latest session" in words and "definite from 0.6, possible from 0.3" in words
+    assert "the earliest session" in words and "definite from 0.6, possible from 0.3" in words
     detect = made.config["detect"]
     least, most = detect["min_probability"], detect["max_candidates"]
     assert f"at least {least}, at most {most} a scan" in words
@@ -306,7 +306,7 @@ def test_a_page_for_every_participant(made):
             assert (made.layout.root / source).exists()
     page = Page(made.layout.subject_page("sub-OATS007"))
     words = page.words()
-    assert "sub-OATS007_ses-2_swi (chosen)" in words and "most_recent_session" in words
+    assert "sub-OATS007_ses-1_swi (chosen)" in words and "first_session" in words
     assert "No usable scan: no_scan" in Page(made.layout.subject_page("sub-MAS902")).words()
 
 

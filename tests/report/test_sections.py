@@ -8,7 +8,17 @@ from test_charts import estimate, tables
 import cmburden.report
 from cmburden.core.errors import REASONS
 from cmburden.core.paths import Layout
-from cmburden.report import acquisition, flow, operating_point, overview, quality, review, who
+from cmburden.report import (
+    acquisition,
+    flow,
+    included,
+    operating_point,
+    overview,
+    quality,
+    review,
+    table_one,
+    who,
+)
 from cmburden.report import stage as report
 
 
@@ -152,3 +162,64 @@ def test_every_section_s_template_names_its_content(template):
     imported = vars(report)[module]
     fields = vars(imported)[name].__dataclass_fields__
     assert fields
+
+
+def test_a_site_with_an_and_is_printed_whole(tmp_path):
+    """Audit B6: "A & B" was printed as "A" in the table by age, sex and site."""
+    stratum = "contrast=GRE & age_band=70-79 & sex=F & site=A & B"
+    section = who.select(
+        tables(tmp_path, [estimate(stratum, "presence definite", 0.5)]),
+        {"report": {"age_bands": [0, 70, 80]}},
+    )
+    assert [cell.names for cell in section.cells] == [("GRE", "70–79", "F", "A & B")]
+
+
+def test_standardised_prevalences_stand_beside_the_crude_ones(tmp_path):
+    measure = "presence definite, age-sex standardised"
+    null = estimate("contrast=GRE & site=A & B", measure, None) | {"method": "not estimated: few"}
+    rows = [
+        estimate("contrast=GRE", measure, 0.25),
+        estimate("contrast=GRE", "presence definite", 0.5),
+        estimate("cohort=C & contrast=GRE", measure, 0.125),
+        null,
+    ]
+    made = tables(tmp_path, rows)
+    section = who.select(made, {"report": {"age_bands": [0, 70, 80]}})
+    groups = {one.who: (one.standardised["estimate"], one.why) for one in section.standardised}
+    assert groups == {
+        "All": (0.25, ""),
+        "Cohort C": (0.125, ""),
+        "Site A & B": (None, "not estimated: few"),
+    }
+    assert section.standardised[0].crude["estimate"] == 0.5
+    assert section.methods == ["GRE: by hand"]
+
+
+def test_table_one_has_a_column_a_group_and_a_dash_for_what_is_not_there(tmp_path):
+    def age(stratum: str, **values: float) -> list[dict]:
+        return [estimate(stratum, f"characteristic {name} of age", v) for name, v in values.items()]
+
+    everybody, positive = "included=yes", "included=yes & contrast=GRE & microbleed=yes"
+    rows = [
+        estimate(everybody, "characteristic participants", 3, 3),
+        estimate(positive, "characteristic participants", 1, 1),
+        *age(everybody, mean=70, sd=10, median=71, q1=65, q3=76, min=60, max=80, missing=0),
+        *age(positive, mean=70, median=70, q1=70, q3=70, min=70, max=70, missing=0),
+        *(estimate(everybody, f"characteristic share with site=s{n}", 0.5, 1, 2) for n in (10, 9)),
+        *(estimate(one, "characteristic missing of site", 1, 1) for one in (everybody, positive)),
+    ]
+    section = table_one.select(tables(tmp_path, rows))
+    assert section is not None and section.columns == ["All", "GRE, with microbleed"]
+    assert [(block.title, [line.name for line in block.lines]) for block in section.blocks] == [
+        ("Age, years", ["mean (SD)", "median (quartiles)", "range", "not known"]),
+        ("Site", ["s9", "s10", "not known"]),
+    ]
+    mean, median, *_ = section.blocks[0].lines
+    assert list(map(text, mean.cells)) == ["70.0 (10.0)", "70.0 (–)"]
+    assert text(median.cells[0]) == "71.0 (65.0–76.0)"
+    assert list(map(text, section.blocks[1].lines[0].cells)) == ["1 (50.0 %)", "–"]
+
+
+def test_nobody_excluded_leaves_the_comparison_out(tmp_path):
+    made = tables(tmp_path, [estimate("included=yes", "characteristic participants", 3, 3)])
+    assert included.select(made) is None

@@ -115,7 +115,11 @@ def touched(study, monkeypatch):
 
 
 def unused_key(study, monkeypatch):
-    study.sidecar(NAMES[0], EchoTime=0.02, RepetitionTime=0.03)
+    study.sidecar(NAMES[0], EchoTime=0.02, PatientPosition="HFS")
+
+
+def flip_angle(study, monkeypatch):
+    study.sidecar(NAMES[0], EchoTime=0.02, FlipAngle=15)
 
 
 def echo_time(study, monkeypatch):
@@ -149,6 +153,7 @@ CHANGES = {
     "nothing": (lambda study, monkeypatch: None, {}),
     "a scan is touched": (touched, {}),
     "a sidecar's unused key": (unused_key, {}),
+    "a sidecar's FlipAngle": (flip_angle, {"aggregate": 1}),
     "a sidecar's EchoTime": (echo_time, ONE | {"aggregate": 1}),
     "a replaced scan": (replaced, ONE | {"longitudinal": 1, "aggregate": 1}),
     "an added session": (added, ONE | {"longitudinal": 1, "aggregate": 1}),

@@ -24,6 +24,11 @@ VALUES = {
     float: st.integers(0, 100).map(lambda hundredths: hundredths / 100),
 }
 NAMES = {
+    "characteristic mean of age": measures.Characteristic("mean", "age"),
+    "characteristic share with sex=F": measures.CharacteristicLevel("sex", "F"),
+    "presence definite, age-sex standardised": measures.StandardisedPresence(),
+    "standardised difference of age": measures.StandardisedDifference("age"),
+    "scans with dimension=3D": measures.ScansWith("dimension", "3D"),
     "participants": measures.Participants(),
     "participants without usable scan": measures.Participants("without usable scan"),
     "presence": measures.Presence(),

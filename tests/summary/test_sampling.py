@@ -106,7 +106,7 @@ def test_all_estimates_take_the_sample_from_the_configuration():
             if field.name in named
             else others[field.name].frame([])
             if field.name in others
-            else {}
+            else None
             for field in dataclasses.fields(Cohort)
         }
     )

@@ -147,6 +147,11 @@ def unused_key(study):
     yield from _sidecar(study, PatientPosition="FFS")
 
 
+@change("a sidecar's FlipAngle")
+def flip_angle(study):
+    yield from _sidecar(study, FlipAngle=12)
+
+
 @change("a sidecar's EchoTime")
 def echo_time(study):
     yield from _sidecar(study, EchoTime=0.03)

@@ -10,7 +10,21 @@ from typing import Any
 
 import pandas as pd
 
-_MISSING = {"", "n/a", "na", "nan", "null", ".", "-", "#n/a", "<na>"}
+from cmburden.cohort.columns import is_date
+
+_MISSING = frozenset(
+    (
+        *("", "n/a", "na", "nan", "n.a.", "null", ".", "-", "--", "#n/a", "<na>"),
+        *("#value!", "#ref!", "#div/0!", "#name?", "#null!", "#num!"),
+    )
+)
+#: Words for a missing value among numbers. A site may have such a name.
+_NO_NUMBER = frozenset(
+    (
+        *("missing", "unknown", "unk", "?", "none", "not available", "not done", "not tested"),
+        *("nd", "n.d.", "nt", "n.t.", "refused", "no data", "n.k.", "nk", "not known"),
+    )
+)
 #: Most items that a sentence lists, and most characters of an item.
 _MOST_LISTED, _MOST_SHOWN = 5, 40
 #: Byte order marks and the encodings that they stand for; that of UTF-32 begins with UTF-16's.
@@ -141,6 +155,9 @@ def _cell(value: str) -> str | None:
 #: A number as people write one. Each letter has one place in the pattern: a search takes linear
 #: time.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
+_YEAR = re.compile(r"(?:19|20)[0-9]{2}")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 #: Zeros before a number make a code of it, such as a postcode: the number would lose them.
 _CODE = re.compile(r"[+-]?0[0-9]")
@@ -153,10 +170,13 @@ _EXACT = 2**53
 def typed(values: pd.Series, name: str, problems: list[str]) -> pd.Series:
     """``values`` (text or None) as Int64 or Float64 where that changes no number, else as text.
 
-    ``name`` is that of file and column, for the sentence in ``problems``.
+    Among numbers, a word for a missing value is n/a, and a comma is that of decimals. ``name`` is
+    that of file and column, for the sentence in ``problems``.
     """
+    values = _with_points(_without_words(values, name, problems), name, problems)
     cells = [cell for cell in values if cell is not None and not pd.isna(cell)]
     if not cells or not all(map(_NUMBER.fullmatch, cells)):
+        _say_mixed(cells, name, problems)
         return values.astype("string")
     if any(map(_CODE.match, cells)):
         problems.append(f"{name}: its numbers begin with zeros; kept as text")
@@ -171,6 +191,64 @@ def typed(values: pd.Series, name: str, problems: list[str]) -> pd.Series:
             return numbers.astype("Int64") if whole else numbers
     problems.append(f"{name}: some numbers are too long to stay exact; kept as text")
     return values.astype("string")
+
+
+def _without_words(values: pd.Series, name: str, problems: list[str]) -> pd.Series:
+    """``values`` without words such as "missing", where at least half of the cells are numbers."""
+    words = values.map(lambda cell: cell.lower() in _NO_NUMBER, na_action="ignore").eq(True)
+    if not words.any() or 2 * sum(map(_looks_a_number, values.dropna())) < values.notna().sum():
+        return values
+    problems.append(
+        f"{name}: {int(words.sum())} cell(s) {some(sorted(set(values[words])))} among numbers are "
+        "taken as n/a"
+    )
+    return values.mask(words, None)
+
+
+def _with_points(values: pd.Series, name: str, problems: list[str]) -> pd.Series:
+    """``values`` with points for the commas of decimals, where all cells are then numbers.
+
+    1,500 may be 1.5 or 1500: where every comma has three digits behind it, the cells stay text.
+    """
+    cells = list(values.dropna())
+    commas = [cell for cell in cells if "," in cell]
+    if not commas or not all(map(_looks_a_number, cells)):
+        return values
+    if all(_THOUSANDS.fullmatch(cell) for cell in commas):
+        problems.append(
+            f"{name}: {some(commas)}: the comma may be that of decimals or of thousands; kept as "
+            "text: write numbers with a point"
+        )
+        return values
+    problems.append(f"{name}: {len(commas)} number(s) have a comma for decimals; read as a point")
+    return values.map(lambda cell: cell.replace(",", "."), na_action="ignore")
+
+
+def _looks_a_number(cell: str) -> bool:
+    return bool(_NUMBER.fullmatch(cell) or _DECIMAL_COMMA.fullmatch(cell))
+
+
+def _say_mixed(cells: list[str], name: str, problems: list[str]) -> None:
+    """A sentence where most cells are numbers and some are not: a model takes each as a level."""
+    others = [cell for cell in cells if not _looks_a_number(cell)]
+    if others and 2 * len(others) < len(cells):
+        problems.append(
+            f"{name}: {len(others)} cell(s) are no numbers ({some(sorted(map(shown, set(others))))}"
+            "); the column is kept as text, each value a level: write numbers, or n/a"
+        )
+
+
+def shown(text: str, longest: int = 20) -> str:
+    """A cell in a sentence: not when somebody was born, nor what may be a note.
+
+    >>> shown("1951-03-02"), shown("1951"), shown("AD")
+    ('(a date)', '(a year)', 'AD')
+    """
+    if is_date(text):
+        return "(a date)"
+    if _YEAR.fullmatch(text):
+        return "(a year)"
+    return text if len(text) <= longest else "(a long text)"
 
 
 def some(items: list[Any]) -> str:

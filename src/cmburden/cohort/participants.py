@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from cmburden.cohort.cells import some
 from cmburden.cohort.choose import choose_scan
 from cmburden.cohort.patterns import boston_column
 from cmburden.cohort.phenotypes import SHARED, Phenotypes
@@ -14,6 +15,7 @@ from cmburden.core.rows import grouped
 from cmburden.core.schema import as_records
 from cmburden.core.stages import RECORDED_STAGES
 from cmburden.core.tables import PARTICIPANTS
+from cmburden.follow.sessions import ordered, parse_time
 from cmburden.summary import bins
 
 #: Columns of the scan chosen that a participant takes over.
@@ -47,6 +49,42 @@ def participant_rows(
     participants["boston_imaging"] = boston_column(participants, lesions)
     participants["age_band"] = bins.binned(participants["age"], bands, bins.age_band_labels(bands))
     return participants
+
+
+def ages_of_another_session(
+    participants: pd.DataFrame, scans: pd.DataFrame, sessions: pd.DataFrame
+) -> list[str]:
+    """A sentence on people whose age is that of participants.tsv, not of the session chosen.
+
+    participants.tsv is taken to hold the age at the first session. ``participants`` and ``scans``
+    of their contracts, ``sessions`` of the phenotypes. None where each age is that of the session.
+    """
+    when = _when(sessions)
+    of_person: dict[str, set[str | None]] = {}
+    both = (scans[["participant_id", "session_id"]], sessions[["participant_id", "session_id"]])
+    for person, session in pd.concat(both).dropna().itertuples(index=False):
+        of_person.setdefault(person, set()).add(session)
+    later = []
+    for row in as_records(participants):
+        person, chosen = row["participant_id"], row["session_id"]
+        there: dict[str | None, dict[str, Any]] = {
+            name: when.get((person, str(name)), {}) for name in of_person.get(person, set())
+        }
+        if row["age"] is None or chosen is None or there.get(chosen, {}).get("age") is not None:
+            continue
+        times = {name: parse_time(known.get("acq_time")) for name, known in there.items()}
+        years: dict[str | None, float | None] = {
+            name: known.get("age") for name, known in there.items()
+        }
+        if len(there) > 1 and ordered(there, times, years)[0][0] != chosen:
+            later.append(person)
+    if not later:
+        return []
+    return [
+        f"*_sessions.tsv: the age at the session chosen is unknown of {len(later)} participant(s); "
+        f"the age in participants.tsv, which may be years lower, is used: {some(later)}; give age "
+        "in *_sessions.tsv"
+    ]
 
 
 def _choice(

@@ -6,14 +6,15 @@ An oddity with a plain meaning is corrected. Each kind of oddity is reported onc
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from pathlib import Path
 
 import pandas as pd
 
+from cmburden.cohort import ages, codes, dictionary
 from cmburden.cohort.cells import read_tsv, some, typed
-from cmburden.cohort.columns import Wanted, is_date, kept
+from cmburden.cohort.columns import Wanted, kept
+from cmburden.cohort.dictionary import Dictionary
 from cmburden.follow.sessions import parse_time
 
 _IDS = ("participant_id", "participant", "subject_id", "subject", "sub", "bids_id", "id")
@@ -21,18 +22,16 @@ _IDS = ("participant_id", "participant", "subject_id", "subject", "sub", "bids_i
 _SESSIONS = ("session_id", "session", "ses")
 #: Our name of a column: names in the user's file by preference, without regard to case.
 _VARIANTS = {
-    "age": ("age", "age_years", "age_at_scan", "age_at_session", "age_at_baseline", "age_mri"),
+    "age": (
+        *("age", "age_years", "age_at_scan", "age_at_session", "age_at_visit", "age_at_mri"),
+        *("age_mri", "age_at_baseline", "age_baseline", "age_months", "age_in_months", "age_days"),
+    ),
     "sex": ("sex", "gender"),
     "site": ("site", "site_id", "centre", "center", "scanner_site"),
     "diagnosis": ("diagnosis", "dx", "diagnostic_group", "clinical_status", "group"),
 }
 #: Columns that participants.tsv and sessions.tsv share.
 SHARED = tuple(_VARIANTS)
-_SEXES = {"m": "M", "male": "M", "man": "M", "f": "F", "female": "F", "woman": "F"}
-#: A number above this is no age in years.
-_MAX_AGE = 120
-#: A longer text is no age.
-_LONGEST_AGE = 20
 #: Columns of text whatever they hold, and the time that orders sessions.
 _TEXT = ("participant_id", "session_id", "sex", "site", "diagnosis", "acq_time")
 
@@ -59,54 +58,57 @@ def read(bids_dir: Path, participants: list[str], wanted: Wanted = ()) -> Phenot
     Rows of people who have no folder are left out and counted in ``problems``. ``wanted`` names
     columns to take over besides the usual ones, or is "all".
     """
-    bids_dir = Path(bids_dir)
+    bids_dir, name = Path(bids_dir), "participants.tsv"
     problems: list[str] = []
+    meanings = dictionary.read(bids_dir / "participants.json", problems)
+    of_sessions = dictionary.read(bids_dir / "sessions.json", problems)
+    both = Dictionary({**meanings.meanings, **of_sessions.meanings})
+    table = _standardised(_table(bids_dir, participants, problems), name, meanings, problems)
+    table = _with_plausible_ages(table, name, meanings, problems)
+    table, rows = _row_a_person(table, problems)
+    table = table[table["participant_id"].isin(participants)].reset_index(drop=True)
+    table = _without_identity(table, name, wanted, problems)
+    by_session = _sessions(bids_dir, participants, both, problems)
+    if rows is not None:
+        by_session.append(_by_session(rows[rows["participant_id"].isin(participants)]))
+    sessions = _joined(by_session, wanted, problems)
+    sessions = _with_plausible_ages(sessions, "*_sessions.tsv", both, problems)
+    table, sessions = _one_spelling(table, sessions, problems)
+    return Phenotypes(
+        participants=_typed(table, name, meanings, problems),
+        sessions=_typed(sessions, "*_sessions.tsv", both, problems),
+        problems=list(dict.fromkeys(problems)),
+        described=meanings.descriptions,
+    )
+
+
+def _with_plausible_ages(
+    table: pd.DataFrame, name: str, meanings: Dictionary, problems: list[str]
+) -> pd.DataFrame:
+    if "age" not in table:
+        return table
+    years = table["age"].astype("Float64")
+    return table.assign(age=ages.plausible(years, name, meanings.of("age"), problems))
+
+
+def _table(bids_dir: Path, participants: list[str], problems: list[str]) -> pd.DataFrame:
+    """Rows of participants.tsv, with a participant_id each; who is missing, and who is surplus."""
     table = read_tsv(bids_dir / "participants.tsv", problems)
-    has_table = table is not None
     if table is None:
         problems.append("no participants.tsv with rows: age, sex, site and diagnosis are unknown")
-        table = pd.DataFrame({"participant_id": []}, dtype=object)
+        return pd.DataFrame({"participant_id": []}, dtype=object)
     table = _identified(table, participants, problems)
-    table, of_sessions = _row_a_person(table, problems)
-    table = _standardised(table, "participants.tsv", problems)
-    in_tree = set(participants)
-    strangers = sorted(set(table["participant_id"]) - in_tree)
-    if strangers:
+    in_tree, listed = set(participants), set(table["participant_id"])
+    if strangers := sorted(listed - in_tree):
         problems.append(
             f"participants.tsv lists {len(strangers)} participant(s) of whom the tree holds no "
             f"scan folder that was indexed: {some(strangers)}"
         )
-    absent = sorted(in_tree - set(table["participant_id"]))
-    if absent and has_table:
+    if absent := sorted(in_tree - listed):
         problems.append(
             f"participants.tsv lacks {len(absent)} participant(s) of the tree: {some(absent)}"
         )
-    table = table[table["participant_id"].isin(in_tree)].reset_index(drop=True)
-    table = _without_identity(table, "participants.tsv", wanted, problems)
-    if of_sessions is not None:
-        of_sessions = of_sessions[of_sessions["participant_id"].isin(in_tree)]
-    return Phenotypes(
-        participants=_typed(table, "participants.tsv", problems),
-        sessions=_sessions(bids_dir, participants, of_sessions, wanted, problems),
-        problems=problems,
-        described=_descriptions(bids_dir / "participants.json"),
-    )
-
-
-def parse_age(text: str) -> float | None:
-    """Age in years; '90+' and '>89' are read as their number.
-
-    >>> parse_age("90+"), parse_age("71.5"), parse_age("n/a"), parse_age("n.k.")
-    (90.0, 71.5, None, None)
-    """
-    text = text.strip()
-    if len(text) > _LONGEST_AGE:
-        return None
-    match = re.fullmatch(r"[>≥]?=? *(\d+(?:[.,]\d+)?) *(?:\+|y|yrs?|years?)?", text, re.I)
-    if not match:
-        return None
-    age = float(match[1].replace(",", "."))
-    return age if age <= _MAX_AGE else None
+    return table
 
 
 def _identified(table: pd.DataFrame, participants: list[str], problems: list[str]) -> pd.DataFrame:
@@ -133,31 +135,49 @@ def _identified(table: pd.DataFrame, participants: list[str], problems: list[str
 
 
 def _with_zeros(ids: pd.Series, participants: list[str], problems: list[str]) -> pd.Series:
-    """``ids`` with the zeros that spreadsheets cut away: sub-1 where the tree has sub-01 alone."""
-    known = set(participants)
+    """``ids`` as the tree writes them: sub-1, sub-1.0 and sub-sub_01 where it has sub-01 alone."""
+    known, given = set(participants), set(ids)
     by_number: dict[str, list[str]] = {}
     for name in participants:
         by_number.setdefault(_without_zeros(name), []).append(name)
     renamed = {}
-    for name in set(ids) - known:
+    for name in given - known:
         like = by_number.get(_without_zeros(name), [])
-        if len(like) == 1 and not known.intersection(ids) & set(like):
+        if len(like) == 1 and like[0] not in given:
             renamed[name] = like[0]
-    if renamed:
-        pairs = [f"{old} as {new}" for old, new in sorted(renamed.items())]
-        problems.append(f"participants.tsv: {some(pairs)}: zeros were cut away and are put back")
+    pairs = [f"{old} as {new}" for old, new in sorted(renamed.items())]
+    cut = [pair for pair in pairs if re.match(r"sub-[0-9]+ ", pair)]
+    if cut:
+        problems.append(f"participants.tsv: {some(cut)}: zeros were cut away and are put back")
+    if others := [pair for pair in pairs if pair not in cut]:
+        problems.append(f"participants.tsv: {some(others)}: taken as the tree writes them")
     return ids.replace(renamed)
 
 
 def _without_zeros(name: str) -> str:
-    label = name.removeprefix("sub-")
+    """A participant's label without what spreadsheets and people change in it."""
+    label = name.removeprefix("sub-").casefold()
+    label = re.sub(r"^sub[-_ \u2010-\u2013]?(?=.)", "", label)
+    label = re.sub(r"^([0-9]+)\.0+$", r"\1", label)
     return label.lstrip("0") or "0" if label.isdecimal() else label
 
 
 def _column(table: pd.DataFrame, options: tuple[str, ...]) -> str | None:
-    """The column of ``table`` with the first of the names ``options``, in any case of letters."""
-    by_lower = {column.lower(): column for column in reversed(list(table.columns))}
-    return next((by_lower[option] for option in options if option in by_lower), None)
+    """The column of ``table`` with the first of the names ``options``, however its words are set.
+
+    A name in the very letters comes before one in others.
+    """
+    by_name = {_in_words(column): column for column in reversed(list(table.columns))}
+    return next(
+        (option if option in table else by_name[option] for option in options if option in by_name),
+        None,
+    )
+
+
+def _in_words(name: str) -> str:
+    """The name of a column as lower-case words: "Age (years)" and "ageYears" are age_years."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
 
 
 def _row_a_person(
@@ -169,10 +189,10 @@ def _row_a_person(
     """
     name = "participants.tsv"
     again = table["participant_id"].duplicated()
-    if not again.any():
+    session = _column(table, _SESSIONS)
+    if not again.any() and session is None:
         return table, None
     twice = sorted(set(table.loc[again, "participant_id"]))
-    session = _column(table, _SESSIONS)
     if session is None:
         problems.append(
             f"{name}: {len(twice)} participant(s) have several different rows, the first is used: "
@@ -185,6 +205,8 @@ def _row_a_person(
     )
     rows = table.rename(columns={session: "session_id"})
     people = rows.drop(columns="session_id")
+    if not again.any():
+        return people, rows
     one_value = people.groupby("participant_id", sort=False).transform("nunique") <= 1
     people = people.assign(
         **{
@@ -197,40 +219,49 @@ def _row_a_person(
     return people[~again], rows
 
 
-def _standardised(table: pd.DataFrame, name: str, problems: list[str]) -> pd.DataFrame:
+def _standardised(
+    table: pd.DataFrame, name: str, meanings: Dictionary, problems: list[str]
+) -> pd.DataFrame:
     """``table`` with age (float), sex, site and diagnosis where a variant of them is there."""
     table = table.copy()
     for ours, variants in _VARIANTS.items():
         theirs = _column(table, variants)
         if theirs is None:
             continue
-        values = table[theirs]
         if theirs != ours:
             problems.append(f"{name}: column {theirs!r} is taken as {ours}")
+        _say_rivals(table, name, ours, theirs, problems)
+        meaning = meanings.of(theirs)
+        values = codes.without_declared(table[theirs], meaning)
         if ours == "age":
-            values = _ages(values, name, problems)
+            values = ages.ages(values, name, theirs, meaning, problems)
         elif ours == "sex":
-            values = values.map(lambda text: _SEXES.get(text.lower(), text), na_action="ignore")
+            values = codes.sexes(values, name, theirs, meaning, problems)
+        else:
+            where = f"{name}: column {theirs!r}"
+            values = codes.without_codes_of_text(values, where, problems)
+            values = codes.labelled(values, where, meaning, problems)
         table[ours] = values
     return table
 
 
-def _ages(values: pd.Series, name: str, problems: list[str]) -> pd.Series:
-    ages = values.map(parse_age, na_action="ignore").astype("Float64")
-    capped = sorted({text for text in values[ages.notna()] if re.search(r"[+>≥]", text)})
-    if capped:
-        problems.append(f"{name}: age(s) {some(capped)} are read as the number they hold")
-    lost = sorted({_shown(text) for text in values[ages.isna() & values.notna()]})
-    if lost:
-        problems.append(f"{name}: age(s) {some(lost)} are no age in years and taken as n/a")
-    return ages
-
-
-def _shown(text: str) -> str:
-    """A cell in a sentence: not the day on which somebody was born, nor what may be a note."""
-    if is_date(text):
-        return "(a date)"
-    return text if len(text) <= _LONGEST_AGE else "(a long text)"
+def _say_rivals(
+    table: pd.DataFrame, name: str, ours: str, theirs: str, problems: list[str]
+) -> None:
+    """Name columns that could have been ``ours`` as well and hold other values than ``theirs``."""
+    variants = _VARIANTS["age"] if ours == "age" else (ours,)
+    rivals = [
+        column
+        for column in table.columns
+        if column != theirs
+        and _in_words(column) in variants
+        and not table[column].equals(table[theirs])
+    ]
+    if rivals:
+        problems.append(
+            f"{name}: column(s) {some(rivals)} could be {ours} too; {theirs!r} is used: rename or "
+            "remove what is wrong"
+        )
 
 
 def _without_identity(
@@ -248,14 +279,9 @@ def _without_identity(
 
 
 def _sessions(
-    bids_dir: Path,
-    participants: list[str],
-    of_participants: pd.DataFrame | None,
-    wanted: Wanted,
-    problems: list[str],
-) -> pd.DataFrame:
-    """Rows of sub-*/sub-*_sessions.tsv, then of ``of_participants`` (rows of participants.tsv by
-    session) where the former have none; empty where the tree has neither."""
+    bids_dir: Path, participants: list[str], meanings: Dictionary, problems: list[str]
+) -> list[pd.DataFrame]:
+    """Rows of each sub-*/sub-*_sessions.tsv."""
     tables: list[pd.DataFrame] = []
     oddities: dict[str, list[str]] = {}
     for participant in participants:
@@ -266,22 +292,25 @@ def _sessions(
             if "session_id" not in table:
                 here.append("*_sessions.tsv has no column session_id: it is not used")
             else:
-                table.insert(0, "participant_id", participant)
-                tables.append(_standardised(_by_session(table), "*_sessions.tsv", here))
+                table["participant_id"] = participant
+                rows = _by_session(table)
+                tables.append(_standardised(rows, "*_sessions.tsv", meanings, here))
         for oddity in here:
             text = oddity.replace(path.name, "*_sessions.tsv")
             oddities.setdefault(text, []).append(participant)
     problems += [f"{text} ({some(who)})" for text, who in oddities.items()]
-    if of_participants is not None:
-        tables.append(_standardised(_by_session(of_participants), "participants.tsv", []))
+    return tables
+
+
+def _joined(tables: list[pd.DataFrame], wanted: Wanted, problems: list[str]) -> pd.DataFrame:
+    """``tables`` of sessions below each other, of a session that several have the first row."""
     if not tables:
         return pd.DataFrame({"participant_id": [], "session_id": []}, dtype=object)
     joined = pd.concat(tables, ignore_index=True).astype(object)
     joined = joined.where(joined.notna(), None)
     joined = joined.drop_duplicates(["participant_id", "session_id"], ignore_index=True)
     _say_unreadable_times(joined, problems)
-    joined = _without_identity(joined, "*_sessions.tsv", wanted, problems, ("acq_time",))
-    return _typed(joined, "*_sessions.tsv", problems)
+    return _without_identity(joined, "*_sessions.tsv", wanted, problems, ("acq_time",))
 
 
 def _say_unreadable_times(sessions: pd.DataFrame, problems: list[str]) -> None:
@@ -306,7 +335,30 @@ def _by_session(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(session_id=ids).drop_duplicates(["participant_id", "session_id"])
 
 
-def _typed(table: pd.DataFrame, name: str, problems: list[str]) -> pd.DataFrame:
+def _one_spelling(
+    table: pd.DataFrame, sessions: pd.DataFrame, problems: list[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables with one spelling of each level of a column: AD for ad and Ad."""
+    frames = [table.copy(), sessions.copy()]
+    for column in dict.fromkeys([*table.columns, *sessions.columns]):
+        if column in ("participant_id", "session_id", "acq_time", "age"):
+            continue
+        having = [frame for frame in frames if column in frame]
+        renamed, spellings = codes.one_spelling(frame[column] for frame in having)
+        for frame in having if renamed else ():
+            frame[column] = frame[column].replace(renamed)
+        if renamed:
+            listed = some([f"{', '.join(one[1:])} as {one[0]}" for one in spellings])
+            problems.append(
+                f"participants.tsv, *_sessions.tsv: column {column!r}: {listed}: spellings of one "
+                "level, taken together"
+            )
+    return frames[0], frames[1]
+
+
+def _typed(
+    table: pd.DataFrame, name: str, meanings: Dictionary, problems: list[str]
+) -> pd.DataFrame:
     """Columns of numbers as Int64 or Float64, the others as text; ids stay text."""
     columns = {}
     for column in table.columns:
@@ -315,20 +367,25 @@ def _typed(table: pd.DataFrame, name: str, problems: list[str]) -> pd.DataFrame:
         elif column in _TEXT:
             columns[column] = table[column].astype("string")
         else:
-            columns[column] = typed(table[column], f"{name}: column {column!r}", problems)
+            columns[column] = _covariate(table[column], name, meanings, problems)
     return pd.DataFrame(columns, index=table.index)
 
 
-def _descriptions(path: Path) -> dict[str, str]:
-    """Column descriptions of participants.json; none where it is absent or unreadable."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(content, dict):
-        return {}
-    return {
-        name: str(entry["Description"])
-        for name, entry in content.items()
-        if isinstance(entry, dict) and entry.get("Description")
-    }
+def _covariate(
+    values: pd.Series, name: str, meanings: Dictionary, problems: list[str]
+) -> pd.Series:
+    """A further column of the user's: numbers, or levels where its numbers name something."""
+    column, where = str(values.name), f"{name}: column {values.name!r}"
+    meaning = meanings.of(column)
+    known = codes.without_declared(values, meaning)
+    labels = codes.labelled(known, where, meaning, problems)
+    if not labels.equals(known):
+        return labels.astype("string")
+    numbers = typed(known, where, problems)
+    if not pd.api.types.is_numeric_dtype(numbers):
+        return numbers
+    numbers = codes.without_codes(numbers, where, meaning, problems)
+    if not codes.names_something(numbers, column, meaning):
+        return numbers
+    problems.append(f"{where}: its whole numbers name something; taken as levels, not as a number")
+    return numbers.map(lambda value: f"{value:g}", na_action="ignore").astype("string")

@@ -14,12 +14,13 @@ from cmburden.cohort.second_readings import first_readings, settled_again
 from cmburden.cohort.verdicts import Verdicts, candidates_of, settle
 from cmburden.core.carry_out import read_record
 from cmburden.core.errors import with_advice
+from cmburden.core.makers import maker_of
 from cmburden.core.paths import Layout
 from cmburden.core.remarks import join
 from cmburden.core.rows import plain
 from cmburden.core.scan import LEFT_RIGHT, Outcome
 from cmburden.core.stages import RECORDED_STAGES
-from cmburden.core.tables import CANDIDATES, COUNTS, REVIEW_COUNTS, SCANS
+from cmburden.core.tables import CANDIDATES, COUNTS, MANIFEST, REVIEW_COUNTS, SCANS
 from cmburden.models.contract import contract_of
 from cmburden.space.regions import BY_NAME, REGIONS, UNKNOWN
 
@@ -29,7 +30,11 @@ _FAULTS = ("unreadable", "empty_file", "truncated", "not_finite", "not_3d", "con
 #: Measures that stages leave in their records: the numbers of `scans` that are not counts of
 #: lesions.
 _MEASURES = [
-    *[column.name for column in SCANS.columns if column.kind == "float"],
+    *[
+        column.name
+        for column in SCANS.columns
+        if column.kind == "float" and column.name not in MANIFEST.names
+    ],
     LEFT_RIGHT,
     "n_candidates",
 ]
@@ -67,8 +72,7 @@ def scan_rows(
         row["warning"] = join([plain(scan["warning"]), *remarks])
         row["detector_id"] = models["detect"] if "detect" in finished else None
         row["verifier_id"] = models["verify"] if "verify" in finished else None
-        # The sidecar's values are the manifest's; a stage gives only measures of its own.
-        row |= {name: scan[name] for name in ("echo_time_s", "field_strength_t")}
+        row["manufacturer"] = maker_of(plain(scan["manufacturer"]))
         rows.append(row)
     cohorts = dict(zip(manifest["participant_id"], manifest["cohort"], strict=True))
     rows += _without_scan(rejected, {row["scan_id"] for row in rows}, cohorts)

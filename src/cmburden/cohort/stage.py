@@ -16,7 +16,7 @@ import pandas as pd
 from cmburden.cohort import changes, choose, followed, readers_counts, reviewed
 from cmburden.cohort.candidates import gather_candidates, lesions_of
 from cmburden.cohort.columns import Wanted
-from cmburden.cohort.participants import participant_rows
+from cmburden.cohort.participants import ages_of_another_session, participant_rows
 from cmburden.cohort.phenotypes import read as read_phenotypes
 from cmburden.cohort.runs import stage_runs
 from cmburden.cohort.scans import (
@@ -51,7 +51,7 @@ from cmburden.core.tables import (
     SCANS,
     SUMMARY,
 )
-from cmburden.summary import bins, curves, estimates
+from cmburden.summary import bins, curves, estimates, standards
 from cmburden.summary import counted as counted_views
 from cmburden.summary.cohort import Cohort
 
@@ -72,6 +72,7 @@ def run(layout: Layout, bids_dir: Path, config: dict[str, Any]) -> None:
     choose.check_rules(settings["choose_scan"])
     bins.checked_edges(config["report"]["bins"], "report.bins")
     bins.checked_edges(config["report"]["age_bands"], "report.age_bands")
+    standards.standard_of(config["report"]["standard"])
     manifest = MANIFEST.read(layout.manifest)
     rejected = REJECTED.read(layout.rejected) if layout.rejected.exists() else REJECTED.frame([])
 
@@ -105,9 +106,10 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
     lesions = LESIONS.frame(lesions)
     people_of_tree = sorted(set(scans["participant_id"]))
     phenotypes = read_phenotypes(Path(bids_dir), people_of_tree, _wanted_columns(config))
-    for problem in phenotypes.problems:
-        _log.warning("%s", problem)
     people = participant_rows(scans, lesions, phenotypes, config)
+    problems = [*phenotypes.problems, *ages_of_another_session(people, scans, phenotypes.sessions)]
+    for problem in problems:
+        _log.warning("%s", problem)
     people = readers_counts.with_pattern(people, verdicts)
 
     manifest = MANIFEST.read(layout.manifest)
@@ -147,7 +149,7 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
     ]
     part = _part(bids_dir, config, manifest, records.rejected)
     _write_set(layout, config, part, tables, phenotypes.described)
-    write_json(layout.phenotype_problems, phenotypes.problems)
+    write_json(layout.phenotype_problems, problems)
 
 
 def _write_set(

@@ -22,7 +22,10 @@ from cmburden.core.numbers import not_finite
 #: Characters of a message that may quote a whole value.
 _MOST_OF_MESSAGE = 500
 #: Keys that hold a path, or a list of paths.
-_PATHS = (("cohorts",), ("bids_filter_file",), ("detect", "model"), ("verify", "model"))
+_PATHS = (
+    *(("cohorts",), ("bids_filter_file",)),
+    *(("detect", "model"), ("verify", "model"), ("report", "standard")),
+)
 
 
 def load(overrides: dict | None = None, path: Path | None = None, base: dict | None = None) -> dict:

@@ -31,7 +31,7 @@ class Stage:
     unit: Literal["cohort", "scan", "bucket", "participants"]
 
 
-INDEX = Stage("index", 3, "cohort")
+INDEX = Stage("index", 4, "cohort")
 PREPROCESS = Stage("preprocess", 3, "scan")
 REGISTER = Stage("register", 2, "scan")
 DETECT = Stage("detect", 7, "bucket")

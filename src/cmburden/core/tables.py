@@ -31,6 +31,8 @@ BOSTON_AGE = 50
 GROUPS = ("lobar", "deep", "infratentorial", "unknown")
 STATUSES = ("ok", "failed", "excluded")
 LABELS = ("definite", "possible")
+IMAGE_KINDS = ("magnitude", "processed SWI")
+DIMENSIONS = ("2D", "3D")
 CHANGES_OF_A_LESION = ("new", "persisting", "lost", "not comparable")
 HEMISPHERES = ("left", "right", "unknown")
 _SIDE = (
@@ -50,6 +52,28 @@ _SCAN = (
     _c("cohort", "str", "First cohort whose participant_pattern matches", required=True),
     _c("participant_id", "str", "Name of the participant's folder", required=True),
     _c("session_id", "str", "Session label, with 'ses-'; null for a file in no session"),
+)
+
+#: The protocol, by the sidecar: what HARNESS asks to report of it.
+_PROTOCOL = (
+    _c("scanner_model", "str", "ManufacturersModelName of the sidecar"),
+    _c("repetition_time_s", "float", "RepetitionTime of the sidecar", "s"),
+    _c("flip_angle_deg", "float", "FlipAngle of the sidecar", "degree"),
+    _c("dimension", "str", "MRAcquisitionType of the sidecar", levels=DIMENSIONS),
+    _c(
+        "slice_gap_mm",
+        "float",
+        "Gap between slices: SpacingBetweenSlices without SliceThickness of the sidecar; null for "
+        "3D and where slices overlap",
+        "mm",
+    ),
+    _c(
+        "image_kind",
+        "str",
+        "Magnitude, or SWI multiplied with the phase mask, by name and sidecar; null where neither "
+        "tells",
+        levels=IMAGE_KINDS,
+    ),
 )
 
 _PATTERN = _c(
@@ -107,6 +131,7 @@ MANIFEST = Table(
         _c("echo_time_s", "float", "EchoTime of the sidecar", "s"),
         _c("field_strength_t", "float", "MagneticFieldStrength of the sidecar", "T"),
         _c("manufacturer", "str", "Manufacturer of the sidecar"),
+        *_PROTOCOL,
         _c("skull_stripped", "bool", "True where the sidecar says SkullStripped; null without it"),
         _c("bucket", "int", "Bucket in detect and verify, a hash of scan_id", required=True),
         _c("content_key", "str", "sha256 of image, T1w and used sidecar fields", required=True),
@@ -173,6 +198,8 @@ SCANS = Table(
         _c("stage", "str", "Stage in which the scan failed or was excluded"),
         _c("log", "str", "Path of the log of that stage, relative to the output folder"),
         *_GEOMETRY,
+        _c("manufacturer", "str", "Maker of the scanner by Manufacturer of the sidecar"),
+        *_PROTOCOL,
         *QC,
         _c(
             "left_right_known",

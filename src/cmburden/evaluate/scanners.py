@@ -11,39 +11,12 @@ import pandas as pd
 import yaml
 
 from cmburden.core.foreign import UnreadableFile, read_json_object
+from cmburden.core.makers import maker_of
 from cmburden.core.paths import Layout
 
 #: Variables of a scanner among the columns of ``Cases.scans``.
 VARIABLES = ("maker", "field")
-#: Beginning of a maker's name in a sidecar, in small letters -> the maker.
-_MAKERS = {
-    "siemens": "Siemens",
-    "philips": "Philips",
-    "ge": "GE",
-    "general electric": "GE",
-    "canon": "Canon",
-    "toshiba": "Canon",
-    "fuji": "Fujifilm",
-    "hitachi": "Fujifilm",
-    "uih": "United Imaging",
-    "united imaging": "United Imaging",
-}
 _ENDING = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
-
-
-def maker_of(text: object) -> str | None:
-    """The maker by ``Manufacturer`` of a sidecar; None where there is none.
-
-    >>> maker_of("SIEMENS Healthineers"), maker_of("GE MEDICAL SYSTEMS"), maker_of("Gemini 7")
-    ('Siemens', 'GE', 'Gemini 7')
-    """
-    if not isinstance(text, str) or not text.strip():
-        return None
-    small = text.strip().lower()
-    for begins, maker in _MAKERS.items():
-        if re.match(rf"{begins}\b" if begins == "ge" else begins, small):
-            return maker
-    return text.strip()
 
 
 def field_of(tesla: object) -> str | None:

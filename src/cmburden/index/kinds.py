@@ -185,6 +185,17 @@ def verdict_by_sidecar(image: BidsFile, fields: Fields) -> Verdict | None:
     return "part_phase", f"{word}{', although its sidecar says magnitude' * (told == 'mag')}."
 
 
+def is_processed_swi(fields: Fields) -> bool:
+    """Whether ``ImageType`` says SWI: a scanner that processes SWI writes so."""
+    return bool(image_types(fields) & _SWI_TYPES)
+
+
+def is_magnitude_series(fields: Fields) -> bool:
+    """Whether ``SeriesDescription`` says magnitude."""
+    described = fields.get("SeriesDescription")
+    return isinstance(described, str) and _part_in([described]) == "mag"
+
+
 def contradiction(image: BidsFile, fields: Fields) -> str | None:
     """A remark where the name says magnitude and the sidecar another part."""
     told = part_by_sidecar(fields)

@@ -28,6 +28,13 @@ FIELDS = (
     "ProtocolName",
     "BodyPartExamined",
     "SkullStripped",
+    "ManufacturersModelName",
+    "RepetitionTime",
+    "RepetitionTimeExcitation",
+    "FlipAngle",
+    "MRAcquisitionType",
+    "SliceThickness",
+    "SpacingBetweenSlices",
 )
 _JSON = re.compile(r"\.json$", re.IGNORECASE)
 

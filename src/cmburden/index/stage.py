@@ -31,6 +31,7 @@ from cmburden.index.choose import ChosenScan, Rules
 from cmburden.index.digests import Digests
 from cmburden.index.filters import check_labels, labels_of
 from cmburden.index.names import BidsFile, Rejection
+from cmburden.index.protocol import protocol_of
 from cmburden.index.sidecars import Sidecars
 from cmburden.index.tree import (
     BidsTree,
@@ -201,8 +202,9 @@ def _row(scan: ChosenScan, participant: Participant, study: Study) -> Row | Reje
     t1w, t1w_digest, t1w_note = _t1w_of(scan, study)
     seconds, echo_note = values.echo_time(fields.get("EchoTime"))
     tesla, field_note = values.field_strength(fields.get("MagneticFieldStrength"))
-    maker, maker_note = values.manufacturer(fields.get("Manufacturer"))
+    maker, maker_note = values.text("Manufacturer", fields.get("Manufacturer"))
     contrast, contrast_note = kinds.contrast_of(image, fields, study.rules.suffixes[image.suffix])
+    protocol, protocol_notes = protocol_of(image, fields, contrast)
     phase = _phase_of(image, participant.images)
     stripped, stripped_note = values.yes_or_no("SkullStripped", fields.get("SkullStripped"))
     notes = [
@@ -211,6 +213,7 @@ def _row(scan: ChosenScan, participant: Participant, study: Study) -> Row | Reje
         echo_note,
         field_note,
         maker_note,
+        *protocol_notes,
         stripped_note,
         kinds.contradiction(image, fields),
         contrast_note,
@@ -231,6 +234,7 @@ def _row(scan: ChosenScan, participant: Participant, study: Study) -> Row | Reje
         "echo_time_s": seconds,
         "field_strength_t": tesla,
         "manufacturer": maker,
+        **protocol,
         "skull_stripped": stripped,
         "bucket": bucket_of(image.scan_id, study.config["buckets"]),
         "content_key": hash_of(

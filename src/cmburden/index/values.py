@@ -1,4 +1,4 @@
-"""Values of sidecars: an echo time, a field strength or a manufacturer, or a remark why not."""
+"""Values of sidecars: an echo time, a field strength or a name, or a remark why not."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def echo_time(value: Any) -> tuple[float | None, str | None]:
         return None, None
     seconds = number(value)
     if seconds is None:
-        return None, f"EchoTime {_shown(value)} is no number of seconds."
+        return None, f"EchoTime {shown(value)} is no number of seconds."
     if _ECHO_S[0] <= seconds <= _ECHO_S[1]:
         return seconds, None
     if _ECHO_MS[0] <= seconds <= _ECHO_MS[1]:
-        return seconds / 1000, f"EchoTime {_shown(value)} was taken as milliseconds."
-    return None, f"EchoTime {_shown(value)} is no echo time of GRE or SWI in seconds."
+        return seconds / 1000, f"EchoTime {shown(value)} was taken as milliseconds."
+    return None, f"EchoTime {shown(value)} is no echo time of GRE or SWI in seconds."
 
 
 def field_strength(value: Any) -> tuple[float | None, str | None]:
@@ -49,17 +49,17 @@ def field_strength(value: Any) -> tuple[float | None, str | None]:
         return None, None
     tesla = number(value)
     if tesla is None or not _FIELD_T[0] <= tesla <= _FIELD_T[1]:
-        return None, f"MagneticFieldStrength {_shown(value)} is no field strength in tesla."
+        return None, f"MagneticFieldStrength {shown(value)} is no field strength in tesla."
     return tesla, None
 
 
-def manufacturer(value: Any) -> tuple[str | None, str | None]:
-    """``Manufacturer`` as text, and a remark in a sentence."""
+def text(field: str, value: Any) -> tuple[str | None, str | None]:
+    """A ``field`` such as Manufacturer as text, and a remark in a sentence."""
     if value is None or value == "":
         return None, None
     if isinstance(value, str):
         return printable(value), None
-    return None, f"Manufacturer {_shown(value)} is no name."
+    return None, f"{field} {shown(value)} is no name."
 
 
 def yes_or_no(field: str, value: Any) -> tuple[bool | None, str | None]:
@@ -70,7 +70,7 @@ def yes_or_no(field: str, value: Any) -> tuple[bool | None, str | None]:
     """
     if value is None or isinstance(value, bool):
         return value, None
-    return None, f"{field} {_shown(value)} is neither true nor false."
+    return None, f"{field} {shown(value)} is neither true nor false."
 
 
 def number(value: Any) -> float | None:
@@ -88,7 +88,7 @@ def number(value: Any) -> float | None:
     return result if math.isfinite(result) else None
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """``value`` as a remark repeats it."""
     try:
         text = repr(value)

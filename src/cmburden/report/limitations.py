@@ -24,7 +24,7 @@ from cmburden.summary.measures import (
     Review,
     Scans,
 )
-from cmburden.summary.strata import EVERYBODY, Stratum
+from cmburden.summary.strata import EVERYBODY, MISSING, Stratum
 
 _MODELS = ("detect", "verify")
 
@@ -201,7 +201,7 @@ def _sessions(tables: ReportTables) -> Iterator[Limitation]:
         )
     ages = tables.participants["age"]
     if len(ages) and ages.isna().any() and not ages.isna().all():
-        missing = tables.estimate(Stratum(age_band="missing"), Participants())
+        missing = tables.estimate(Stratum(age_band=MISSING), Participants())
         yield _from(
             "ages",
             "The age of {} participants is not known; they are in no estimate by age.",

@@ -29,6 +29,7 @@ from cmburden.report import (
     check,
     correction,
     flow,
+    included,
     limitations,
     methods,
     models,
@@ -41,6 +42,7 @@ from cmburden.report import (
     scans,
     shareable,
     strobe,
+    table_one,
     where,
     who,
 )
@@ -175,6 +177,8 @@ def cohort_content(
     in_use = thresholds.in_use(config)
     sections = [
         Section("flow", "Participant flow", flow.select(tables, layout)),
+        Section("included", "Included and excluded", included.select(tables)),
+        Section("table-one", "Table 1", table_one.select(tables)),
         Section("acquisition", "Acquisition", acquisition.select(tables)),
         Section("operating-point", "Operating point", operating_point.select(tables, contracts)),
         Section("burden", "Burden", burden.select(tables, config)),

@@ -50,6 +50,9 @@ ACQUISITION = {
     "field_strength_t": Title("Field, T", 1),
     "voxel_x_mm": Title("In plane, mm", 2),
     "slice_mm": Title("Slice, mm", 2),
+    "slice_gap_mm": Title("Gap, mm", 2),
+    "repetition_time_s": Title("Repetition time, ms", 0, 1000.0),
+    "flip_angle_deg": Title("Flip angle, °", 0),
 }
 #: QC measures.
 QUALITY = {

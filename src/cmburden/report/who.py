@@ -11,7 +11,7 @@ from cmburden.report.charts.chart import Chart
 from cmburden.report.tables import ReportTables
 from cmburden.report.typeset import Row, level
 from cmburden.summary import bins
-from cmburden.summary.measures import Presence
+from cmburden.summary.measures import Presence, StandardisedPresence
 from cmburden.summary.published import ANCHORS, REFERENCES, Reference
 from cmburden.summary.strata import MISSING, Stratum
 
@@ -39,11 +39,27 @@ class Published:
 
 
 @dataclasses.dataclass(frozen=True)
+class Standardised:
+    """Crude and standardised prevalence of a stratum, rows of `summary`; why there is none."""
+
+    contrast: str
+    who: str
+    crude: Row
+    standardised: Row
+    why: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Who:
-    """Content of _who.html.j2; no chart where no participant has an age."""
+    """Content of _who.html.j2; no chart where no participant has an age.
+
+    ``methods``: how each contrast was standardised.
+    """
 
     chart: Chart | None
     cells: list[WhoCell]
+    standardised: list[Standardised]
+    methods: list[str]
     anchors: list[Published]
 
 
@@ -56,6 +72,13 @@ def select(tables: ReportTables, config: dict[str, Any]) -> Who:
     return Who(
         chart=age.draw(age.select(tables, bands, sexes), age.select_published(tables)),
         cells=_cells(tables),
+        standardised=[_standardised(tables, stratum) for stratum in _with_standard(tables)],
+        methods=[
+            f"{stratum['contrast']}: {row['method']}"
+            for stratum in _with_standard(tables)
+            if stratum.variables == ("contrast",)
+            and (row := tables.estimate(stratum, StandardisedPresence()))["estimate"] is not None
+        ],
         anchors=[
             Published(
                 anchor.study,
@@ -67,6 +90,25 @@ def select(tables: ReportTables, config: dict[str, Any]) -> Who:
             for anchor in ANCHORS
         ],
     )
+
+
+def _with_standard(tables: ReportTables) -> list[Stratum]:
+    """Strata with a row of the standardised prevalence: contrast, then cohorts, then sites."""
+    strata = [Stratum.parse(row["stratum"]) for _, row in tables.of(StandardisedPresence)]
+    known = [stratum for stratum in strata if stratum is not None]
+    return sorted(known, key=lambda one: (one["contrast"], len(one.variables) > 1))
+
+
+def _standardised(tables: ReportTables, stratum: Stratum) -> Standardised:
+    row = tables.estimate(stratum, StandardisedPresence())
+    names = [
+        f"{variable.capitalize()} {name}"
+        for variable, name in stratum.levels
+        if variable != "contrast"
+    ]
+    why = row["method"] if row["estimate"] is None else ""
+    crude = tables.estimate(stratum, Presence("definite"))
+    return Standardised(stratum["contrast"], ", ".join(names) or "All", crude, row, why)
 
 
 def _cells(tables: ReportTables) -> list[WhoCell]:

@@ -153,10 +153,12 @@ class Plan:
     def of_cohort(self) -> dict:
         """Checksums of manifest, readers' decisions and phenotypes, and settings of the tables."""
         files = [self.layout.manifest, self.layout.rejected, self.layout.reviews]
-        files.append(self.layout.review_problems)
+        files += [self.layout.review_problems, resources.root() / self.config["report"]["standard"]]
         if self.bids is not None:
             files += [
                 self.bids / "participants.tsv",
+                self.bids / "participants.json",
+                self.bids / "sessions.json",
                 *sorted(self.bids.glob("sub-*/*_sessions.tsv")),
             ]
         return {

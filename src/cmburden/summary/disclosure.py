@@ -17,11 +17,16 @@ from cmburden.summary import measures
 from cmburden.summary.margins import Judged, of_rows
 from cmburden.summary.measures import (
     AverageCount,
+    Characteristic,
+    CharacteristicLevel,
     ImageMeasure,
     Lesions,
     ParticipantsByCount,
     Presence,
     ReviewAgreement,
+    StandardisedDifference,
+    StandardisedPresence,
+    TableOnePeople,
 )
 from cmburden.summary.rows import Row
 
@@ -32,6 +37,14 @@ _NUMBERS = ("estimate", "ci_low", "ci_high", "n", "denominator")
 _EXTREMES = {"min", "max", "minimum", "maximum"}
 #: A count in a sentence: no decimal, no per cent, no part of a word.
 _COUNT = re.compile(r"(?<![\w.,=-])(\d+)(?![\w%-]|[.,]\d| ?%)")
+#: Families that are left out: their groups overlap with other strata, of which they differ by few.
+_LEFT_OUT = (
+    Characteristic,
+    CharacteristicLevel,
+    StandardisedDifference,
+    StandardisedPresence,
+    TableOnePeople,
+)
 #: Readers who are no persons.
 _NOBODY = {"software", "consensus"}
 
@@ -45,9 +58,11 @@ def suppressed(rows: Iterable[Row], least: int = LEAST) -> list[Row]:
     """Rows of `summary` with the numbers of small cells, and of what gives them away, null.
 
     Suppressed rows have ``suppressed`` true. Numbers of participants by count that are suppressed
-    are left out, since their name is a person's count. Readers are numbered. Sentences lose their
+    are left out, since their name is a person's count; so are Table 1 and standardised prevalences,
+    whose groups other strata overlap with. Readers are numbered. Sentences lose their
     small numbers.
     """
+    rows = [row for row in rows if not isinstance(measures.parse(row["measure"]), _LEFT_OUT)]
     judged = list(of_rows(_of_anybody(rows), least))
     shut = {(one.named.row["stratum"], one.named.row["measure"]) for one in judged if one.n}
     groups = _small_levels(judged, shut)

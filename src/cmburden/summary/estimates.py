@@ -25,6 +25,9 @@ from cmburden.summary import (
     read_part,
     regressions,
     scans,
+    standardised,
+    standards,
+    table_one,
     thresholds,
 )
 from cmburden.summary.cohort import Cohort
@@ -58,14 +61,17 @@ def estimates(cohort: Cohort, config: dict[str, Any]) -> list[Row]:
     contract, in_use = contract_of(config, "verify"), thresholds.in_use(config)
     views = counted.views(cohort)
     of_report = counted.chosen(views, config)
+    shown, settings = views[of_report].cohort.participants, config["report"]
     rows = _burden_of(views[of_report], config)
     for name in views:
         if name != of_report:
             rows += counted.beside(name, _by_stratum(views[name], config))
     return [
         *rows,
-        *sampling_of(views[of_report].cohort.participants, config["report"]).facts(
-            views[of_report].cohort.participants
+        *sampling_of(shown, settings).facts(shown),
+        *table_one.rows(shown, cohort.scans, settings["covariates"]),
+        *standardised.rows(
+            shown, standards.standard_of(settings["standard"]), settings["age_bands"]
         ),
         *scans.rows(cohort, config),
         *contracts.rows(config),

@@ -18,13 +18,17 @@ from cmburden.summary.measures import (
     OutsideDomain,
     Scans,
     ScansAtLimit,
+    ScansWith,
     ToCheckFirst,
     UnknownDomain,
 )
 from cmburden.summary.rows import Row, count, of_stratum, row, tally
-from cmburden.summary.strata import EVERYBODY, Stratum
+from cmburden.summary.strata import EVERYBODY, MISSING, Stratum
 
-_ACQUISITION = ("echo_time_s", "field_strength_t", "voxel_x_mm", "voxel_y_mm", "slice_mm")
+_ACQUISITION = (
+    *("echo_time_s", "field_strength_t", "voxel_x_mm", "voxel_y_mm", "slice_mm"),
+    *("repetition_time_s", "flip_angle_deg", "slice_gap_mm"),
+)
 _QUALITY = tuple(column.name for column in QC)
 
 
@@ -79,9 +83,24 @@ def _images(scans: pd.DataFrame) -> Iterator[Row]:
             (
                 count(Scans(), len(members)),
                 *_ranges("acquisition", _ACQUISITION, members),
+                *_levels(members),
                 *_ranges("qc", _QUALITY, read),
             ),
         )
+
+
+def _levels(scans: pd.DataFrame) -> Iterator[Row]:
+    """Number of scans by maker and model, by 2D or 3D, by magnitude or processed SWI."""
+    both = scans[["manufacturer", "scanner_model"]].astype("string").fillna("")
+    scanner = (both["manufacturer"] + " " + both["scanner_model"]).str.strip()
+    columns: tuple[tuple[Literal["scanner", "dimension", "image_kind"], pd.Series], ...] = (
+        ("scanner", scanner.mask(scanner == "")),
+        ("dimension", scans["dimension"].astype("string")),
+        ("image_kind", scans["image_kind"].astype("string")),
+    )
+    for name, values in columns:
+        for level, number in tally(values.fillna(MISSING)):
+            yield count(ScansWith(name, level), number, len(scans))
 
 
 def _ranges(

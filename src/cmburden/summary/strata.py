@@ -11,11 +11,15 @@ import pandas as pd
 
 from cmburden.core.text import natural
 
-#: Level of a stratum for people whose value is missing: the levels then add up to all.
-MISSING = "missing"
+#: Level of a stratum for people whose value is missing: the levels then add up to all. No level of
+#: a user's column has this name: tables that are read take the cell for a missing one.
+MISSING = "n/a"
 _EVERYBODY = "all"
-#: Between two levels. A level may hold ' & ' itself, if no '=' follows.
+#: Between two levels. A level may hold ' & ' itself; where a name and '=' follow, a backslash
+#: stands before the '&'.
 _AND = re.compile(" & (?=[^=&]+=)")
+_ESCAPE = "\\"
+_HELD = re.compile(r" (\\*)& (?=[^=&]+=)")
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -28,6 +32,8 @@ class Stratum:
     ('all', 'contrast=GRE & site=X')
     >>> Stratum.parse("cohort=ADNI & contrast=SWI")["contrast"]
     'SWI'
+    >>> Stratum.parse(Stratum(site="A & sex=F", sex="M").name).levels
+    (('site', 'A & sex=F'), ('sex', 'M'))
     """
 
     levels: tuple[tuple[str, str], ...]
@@ -37,7 +43,10 @@ class Stratum:
 
     @property
     def name(self) -> str:
-        parts = [f"{variable}={level}" for variable, level in self.levels]
+        parts = [
+            f"{variable}={_HELD.sub(lambda match: f' {match[1]}{_ESCAPE}& ', level)}"
+            for variable, level in self.levels
+        ]
         return " & ".join(parts) or _EVERYBODY
 
     @classmethod
@@ -48,7 +57,12 @@ class Stratum:
         parts = [part.partition("=") for part in _AND.split(name)]
         if not all(variable and equals for variable, equals, _ in parts):
             return None
-        return cls(**{variable: level for variable, _, level in parts})
+        return cls(
+            **{
+                variable: _HELD.sub(lambda match: f" {match[1][1:]}& ", level)
+                for variable, _, level in parts
+            }
+        )
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -62,10 +76,10 @@ class Stratum:
     def order(self) -> tuple[tuple[Any, ...], ...]:
         """Sort key of strata by the same variables.
 
-        >>> bands = ["missing", ">=90", "50-59", "<50"]
+        >>> bands = ["n/a", ">=90", "50-59", "<50"]
         >>> strata = sorted((Stratum(age_band=band) for band in bands), key=lambda one: one.order)
         >>> [stratum["age_band"] for stratum in strata]
-        ['<50', '50-59', '>=90', 'missing']
+        ['<50', '50-59', '>=90', 'n/a']
         """
         return tuple(_level_order(level) for _, level in self.levels)
 

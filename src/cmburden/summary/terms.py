@@ -24,6 +24,9 @@ STEPS = {
     "voxel_y_mm": (0.1, "0.1 mm"),
     "field_strength_t": (1.0, "T"),
     "echo_time_s": (0.001, "ms"),
+    "repetition_time_s": (0.01, "10 ms"),
+    "flip_angle_deg": (1.0, "degree"),
+    "slice_gap_mm": (1.0, "mm"),
 }
 #: Levels that others are compared with; else the most frequent one.
 _REFERENCES = {"contrast": "GRE", "sex": "F"}

@@ -45,6 +45,7 @@ from cmburden.summary.measures.images import ImageMeasure as ImageMeasure
 from cmburden.summary.measures.images import OutsideDomain as OutsideDomain
 from cmburden.summary.measures.images import Scans as Scans
 from cmburden.summary.measures.images import ScansAtLimit as ScansAtLimit
+from cmburden.summary.measures.images import ScansWith as ScansWith
 from cmburden.summary.measures.images import ToCheckFirst as ToCheckFirst
 from cmburden.summary.measures.images import UnknownDomain as UnknownDomain
 from cmburden.summary.measures.lesions import Lesions as Lesions
@@ -63,6 +64,8 @@ from cmburden.summary.measures.models import TermTest as TermTest
 from cmburden.summary.measures.people import AverageCount as AverageCount
 from cmburden.summary.measures.people import BostonAge as BostonAge
 from cmburden.summary.measures.people import BostonImaging as BostonImaging
+from cmburden.summary.measures.people import Characteristic as Characteristic
+from cmburden.summary.measures.people import CharacteristicLevel as CharacteristicLevel
 from cmburden.summary.measures.people import CountBin as CountBin
 from cmburden.summary.measures.people import MissingReason as MissingReason
 from cmburden.summary.measures.people import Participants as Participants
@@ -70,6 +73,9 @@ from cmburden.summary.measures.people import ParticipantsByCount as Participants
 from cmburden.summary.measures.people import PatternShare as PatternShare
 from cmburden.summary.measures.people import Presence as Presence
 from cmburden.summary.measures.people import PresenceInGroup as PresenceInGroup
+from cmburden.summary.measures.people import StandardisedDifference as StandardisedDifference
+from cmburden.summary.measures.people import StandardisedPresence as StandardisedPresence
+from cmburden.summary.measures.people import TableOnePeople as TableOnePeople
 from cmburden.summary.measures.people import Which as Which
 from cmburden.summary.measures.reading import AgreementKind as AgreementKind
 from cmburden.summary.measures.reading import Review as Review

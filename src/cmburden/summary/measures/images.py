@@ -52,6 +52,19 @@ class ImageMeasure(Measure):
 
 
 @dataclasses.dataclass(frozen=True)
+class ScansWith(Measure):
+    """Number of scans with a level of the acquisition, such as a scanner; n/a: not known.
+
+    >>> ScansWith("dimension", "3D").name
+    'scans with dimension=3D'
+    """
+
+    TEMPLATE = "scans with {column}={level}"
+    column: Literal["scanner", "dimension", "image_kind"]
+    level: str
+
+
+@dataclasses.dataclass(frozen=True)
 class OutsideDomain(Measure):
     """Number of scans outside the validated domain, by one key of the domain or by any."""
 

@@ -115,3 +115,51 @@ class AverageCount(Measure):
     TEMPLATE = "{average} count[ of {of}]"
     average: Average
     of: Literal["", "those with a microbleed"] = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class StandardisedPresence(Measure):
+    """Share of participants with a definite microbleed, standardised by age and sex."""
+
+    TEMPLATE = "presence definite, age-sex standardised"
+
+
+@dataclasses.dataclass(frozen=True)
+class Characteristic(Measure):
+    """A statistic of a numeric variable in Table 1, of the participants of the stratum.
+
+    >>> Characteristic("mean", "age").name
+    'characteristic mean of age'
+    """
+
+    TEMPLATE = "characteristic {statistic} of {variable}"
+    statistic: Literal["mean", "sd", "median", "q1", "q3", "min", "max", "missing"]
+    variable: str
+
+
+@dataclasses.dataclass(frozen=True)
+class CharacteristicLevel(Measure):
+    """Share of participants with a level of a variable in Table 1, of those with a value.
+
+    >>> CharacteristicLevel("sex", "F").name
+    'characteristic share with sex=F'
+    """
+
+    TEMPLATE = "characteristic share with {variable}={level}"
+    variable: str
+    level: str
+
+
+@dataclasses.dataclass(frozen=True)
+class TableOnePeople(Measure):
+    """Number of participants in a column of Table 1."""
+
+    TEMPLATE = "characteristic participants"
+
+
+@dataclasses.dataclass(frozen=True)
+class StandardisedDifference(Measure):
+    """Standardised difference of a variable between included and excluded participants."""
+
+    TEMPLATE = "standardised difference of {variable}"
+    variable: str
