@@ -110,7 +110,9 @@ def test_all_estimates_take_the_sample_from_the_configuration():
             for field in dataclasses.fields(Cohort)
         }
     )
-    settings = {"report": {"cluster": "pair", "weights": "w", "covariates": ["age"], "strata": []}}
+    settings = {
+        "report": {"cluster": "pair", "weights": "w", "covariates": ["age"], "strata": ["contrast"]}
+    }
     rows = pd.DataFrame(estimates.estimates(cohort, config.load(settings)))
     rows = rows[rows["stratum"].isin(["all", "contrast=SWI"])]
     rows = rows[rows["estimate"].notna()].set_index(["stratum", "measure"])["method"]
