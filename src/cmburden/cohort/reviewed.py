@@ -111,22 +111,6 @@ def _presence(scans: pd.DataFrame) -> Iterator[Row]:
     yield share(Review("presence"), positive, int(settled.sum()), method)
 
 
-def detector_errors(
-    verdicts: Verdicts, scans: pd.DataFrame
-) -> dict[str, dict[str, PresenceErrors]]:
-    """The software's errors of presence in this cohort, as `correction.rows` takes them.
-
-    By threshold and contrast, over scans read free-hand without an open dispute.
-    """
-    result: dict[str, dict[str, PresenceErrors]] = {"presence": {}, "presence_possible": {}}
-    for contrast, part in scans.groupby("contrast", sort=True):
-        errors = _scan_errors(part, verdicts.readings)
-        for name, key in (("definite", "presence"), ("possible", "presence_possible")):
-            if errors[name]["positive_scans"] + errors[name]["negative_scans"]:
-                result[key][str(contrast)] = errors[name]
-    return result
-
-
 def _read_free_hand(readings: pd.DataFrame) -> set[str]:
     """Scans that a reader read free-hand."""
     return set(readings.loc[readings["free_hand"].astype(bool), "scan_id"])

@@ -119,7 +119,6 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
         pairs=PAIRS.frame(pairs),
         followed=visits,
         changes=CHANGES.frame(changed),
-        presence_errors=reviewed.detector_errors(verdicts, scans),
     )
     summary = [
         *estimates.estimates(cohort, config),

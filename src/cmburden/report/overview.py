@@ -7,7 +7,14 @@ from typing import Any
 
 from cmburden.report.tables import ReportTables
 from cmburden.report.typeset import Row
-from cmburden.summary.measures import Lesions, Participants, Presence, Scans
+from cmburden.summary.measures import (
+    DetectorRate,
+    Lesions,
+    Participants,
+    Presence,
+    Prevalence,
+    Scans,
+)
 from cmburden.summary.strata import EVERYBODY, Stratum
 
 _PHENOTYPES = ("age", "sex", "site")
@@ -16,10 +23,18 @@ _STAGES = ("detect", "verify")
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """Participants with a scan of a contrast, and the share of them with a microbleed."""
+    """Participants with a scan of a contrast, and the share of them with a microbleed.
+
+    ``corrected`` for the detector's error, None where it cannot be. ``floor``: share of scans
+    without a microbleed in which one is called, None where nobody measured it. ``why``: why the
+    prevalence was not corrected, as far as a sentence is needed.
+    """
 
     contrast: str
     presence: Row
+    corrected: Row | None
+    floor: Row | None
+    why: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,10 +78,27 @@ def select(
 
 def arms(tables: ReportTables) -> list[Arm]:
     """An arm for each contrast with a usable scan."""
-    return [
-        Arm(name, tables.estimate(Stratum(contrast=name), Presence("definite")))
-        for name in tables.contrasts()
-    ]
+    result = []
+    for name in tables.contrasts():
+        stratum = Stratum(contrast=name)
+        corrected = tables.estimate(stratum, Prevalence("corrected"))
+        floor = floor_of(tables, name)
+        result.append(
+            Arm(
+                name,
+                tables.estimate(stratum, Presence("definite")),
+                None if corrected["estimate"] is None else corrected,
+                floor,
+                corrected["method"] if floor and corrected["estimate"] is None else "",
+            )
+        )
+    return result
+
+
+def floor_of(tables: ReportTables, contrast: str) -> Row | None:
+    """The row of the false-positive floor of a contrast; None where nobody measured it."""
+    row = tables.estimate(Stratum(contrast=contrast), DetectorRate("false-positive floor"))
+    return None if row["estimate"] is None else row
 
 
 def _training(contracts: dict[str, dict[str, Any]]) -> str:

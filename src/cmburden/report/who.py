@@ -54,7 +54,11 @@ def select(tables: ReportTables, config: dict[str, Any]) -> Who:
     bands = [(band, middles[band]) for band in tables.levels("age_band") if band in middles]
     sexes = [sex for sex in tables.levels("sex") if sex != MISSING]
     return Who(
-        chart=age.draw(age.select(tables, bands, sexes), age.select_published(tables)),
+        chart=age.draw(
+            age.select(tables, bands, sexes),
+            age.select_published(tables),
+            age.select_floors(tables),
+        ),
         cells=_cells(tables),
         anchors=[
             Published(

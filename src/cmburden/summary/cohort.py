@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -13,8 +11,7 @@ import pandas as pd
 class Cohort:
     """Frames of the contracts of the same names, of one cohort.
 
-    ``followed``: of `followed_sessions`. ``presence_errors``: errors of the detector on scans of
-    the cohort that readers read, as ``correction.detector_errors`` takes ``reviews``.
+    ``followed``: of `followed_sessions`.
     """
 
     scans: pd.DataFrame
@@ -24,4 +21,3 @@ class Cohort:
     pairs: pd.DataFrame
     changes: pd.DataFrame
     followed: pd.DataFrame
-    presence_errors: Mapping[str, Any]

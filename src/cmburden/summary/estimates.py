@@ -52,7 +52,7 @@ def estimates(cohort: Cohort, config: dict[str, Any]) -> list[Row]:
     variables = settings["strata"]
     sampling = sampling_of(people, settings)
     contract, in_use = contract_of(config, "verify"), thresholds.in_use(config)
-    background = correction.false_positives(contract, in_use)
+    errors = correction.detector_errors(people, cohort.scans, contract, in_use)
     return [
         *_by_stratum(cohort, config, sampling),
         *_by_crossed_stratum(people, variables, sampling),
@@ -60,12 +60,12 @@ def estimates(cohort: Cohort, config: dict[str, Any]) -> list[Row]:
         *scans.rows(cohort, config),
         *contracts.rows(config),
         *contracts.published_rows(),
-        *correction.rows(people, contract, in_use, cohort.presence_errors),
+        *correction.rows(people, errors, variables, sampling.cluster, sampling.weights),
         *regressions.rows(
             people,
             cohort.scans,
             settings["covariates"],
-            background,
+            errors,
             sampling=sampling,
             nominal=settings["nominal"],
             site=settings["site"],
