@@ -20,6 +20,9 @@ from cmburden.report.charts import age, counts, forest, froc, lesion_map, region
 from cmburden.report.charts.chart import PALETTE, PERCENT, TEMPLATE
 from cmburden.report.tables import ReportTables, UnknownEstimateError
 from cmburden.space.regions import REGIONS
+from cmburden.summary.published import ANCHORS
+
+NO_INTERVAL = {"ci_low": None, "ci_high": None}
 
 
 def estimate(stratum: str, measure: str, value: float | None, n: int = 1, of: int | None = 10):
@@ -256,7 +259,7 @@ def test_published_figures_stand_beside_a_floor_only(tmp_path):
     rows = [estimate(band, "presence definite", 0.23, 3)]
     made = tables(tmp_path / "without", rows)
     lines = age.select(made, [("50-59", 55.0)], [])
-    published = age.select_published(made)
+    published = [(ANCHORS[0], estimate("published=AGES", "presence", 0.11) | NO_INTERVAL)]
     chart = age.draw(lines, published, age.select_floors(made))
     assert chart is not None and len(chart.figure.data) == 1
     assert "published figures of readers are not drawn" in chart.caption

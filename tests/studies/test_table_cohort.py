@@ -42,12 +42,12 @@ def test_equal_seeds_give_equal_bytes_and_the_report_reads_them(made, tmp_path):
     assert again.layout.report.exists()
 
 
-def test_the_contract_holds_the_presence_that_the_detector_has(made):
+def test_the_contract_holds_the_specificity_that_the_detector_has(made):
     rows = SUMMARY.read(made.layout.table("summary")).set_index(["stratum", "measure"])
-    clean = rows.loc[
-        ("model=simulated-verifier", "metrics presence GRE negative_clean"), "estimate"
-    ]
-    assert clean / 100 == pytest.approx(DetectorModel().specificity(False), abs=0.12)
+    clean = rows.loc[("contrast=GRE", "detector specificity"), "estimate"]
+    assert clean == pytest.approx(DetectorModel().specificity(False), abs=0.06)
+    corrected = rows.loc[("contrast=GRE", "prevalence corrected")]
+    assert corrected["ci_low"] < Population().prevalence(False) < corrected["ci_high"]
 
 
 @pytest.mark.parametrize("swi", [False, True])

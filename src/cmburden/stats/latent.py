@@ -28,7 +28,7 @@ from scipy import special
 #: (counts of microbleeds have an alpha of 1 to 10); of the logarithm of phi; of a log ratio of
 #: false positives where one is free.
 RATIO_SD = 2.0
-_LOG_ALPHA = (np.log(3.0), 1.0)
+_LOG_ALPHA = (np.log(3.0), 1.5)
 _LOG_PHI = (np.log(0.5), 1.0)
 _SHIFT_SD = 2.0
 #: Jeffreys' priors: exponents of s and 1 - s on the scale of the logit, of f on that of the log.

@@ -24,6 +24,9 @@ _HOW = (
     "plus negative binomial false positives that do not depend on the terms; posterior median and "
     "95 % interval"
 )
+#: Draws of the posterior, and values that a numeric column has at most.
+_DRAWS = 1000
+_LEVELS = 50
 _ratio = functools.partial(Ratio, "rate ratio count corrected")
 
 
@@ -113,9 +116,22 @@ def _draws(
     names = list(checked)
     group = np.array([names.index(name) for name in contrast], dtype=int)
     validations = [one.figures.validation for one in checked.values() if one.figures is not None]
-    observed = latent.Observed(counts, model.design.matrix, group, cluster=cluster)
+    observed = latent.Observed(counts, _coarse(model.design.matrix), group, cluster=cluster)
     random = np.random.default_rng(seed_of("rate ratio count corrected"))
     try:
-        return latent_fit.posterior(latent.Model(observed, validations), random)
+        return latent_fit.posterior(latent.Model(observed, validations), random, number=_DRAWS)
     except latent_fit.FitError as error:
         return str(error)
+
+
+def _coarse(matrix: np.ndarray) -> np.ndarray:
+    """``matrix`` with its numeric columns rounded to some ``_LEVELS`` values.
+
+    The likelihood is one of distinct rows. Ages are then whole years.
+    """
+    result = matrix.copy()
+    for column in result.T:
+        if len(np.unique(column)) > _LEVELS:
+            step = float(np.ptp(column)) / _LEVELS
+            column[:] = np.round(column / step) * step
+    return result
