@@ -203,8 +203,8 @@ def strata_lines(tables: ReportTables) -> list[forest.ForestLine]:
     lines: dict[str, dict[str, Row]] = {}
     strata = [
         stratum
-        for stratum, _, row in tables.rows_of((Prevalence,))
-        if row["measure"] == measure.name and row["estimate"] is not None
+        for stratum, name, row in tables.rows_of((Prevalence,))
+        if name == measure and row["estimate"] is not None
     ]
     order = {"age_band": 0, "sex": 1}
     strata.sort(key=lambda one: [order.get(variable, 2) for variable in one.variables])

@@ -31,7 +31,7 @@ def rows(config: dict[str, Any]) -> Iterator[Row]:
 
 def _numbers(stage: str, contract: dict[str, Any], config: dict[str, Any]) -> Iterator[Row]:
     for part in _PARTS:
-        # Figures of scans like a population's are rows of `correction`, and tables of the model card.
+        # The population's figures are rows of `correction`, and tables of the model card.
         stated = {k: v for k, v in (contract.get(part) or {}).items() if k != "population"}
         for key, value in _leaves(stated):
             yield row(ContractNumber(part, key), value, 0, method=OF_CONTRACT)
