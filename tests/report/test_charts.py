@@ -244,12 +244,15 @@ def test_a_headline_has_its_false_positive_floor_and_a_corrected_figure_first(tm
         estimate("contrast=GRE", "presence definite", 0.3),
         estimate("contrast=GRE", "prevalence corrected", 0.2),
         estimate("contrast=GRE", "detector false-positive floor", 0.1),
+        estimate("contrast=GRE", "check of correction floor", 0) | {"method": "holds: high"},
+        estimate("contrast=GRE", "check of correction mean", 2) | {"method": "warning: low"},
         estimate("contrast=SWI", "presence definite", 0.3),
         estimate("contrast=SWI", "prevalence corrected", None) | {"method": "not estimated: x"},
     ]
     gre, swi = overview.arms(tables(tmp_path / "one", rows))
     assert gre.corrected is not None and gre.corrected["estimate"] == 0.2
     assert gre.floor is not None and gre.floor["estimate"] == 0.1
+    assert gre.sentences == ["warning: low"] and swi.sentences == []
     assert swi.corrected is None and swi.floor is None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from cmburden.report.tables import ReportTables
 from cmburden.report.typeset import Row
 from cmburden.summary.measures import (
+    CorrectionCheck,
     DetectorRate,
     Lesions,
     Participants,
@@ -26,15 +27,15 @@ class Arm:
     """Participants with a scan of a contrast, and the share of them with a microbleed.
 
     ``corrected`` for the detector's error, None where it cannot be. ``floor``: share of scans
-    without a microbleed in which one is called, None where nobody measured it. ``why``: why the
-    prevalence was not corrected, as far as a sentence is needed.
+    without a microbleed in which one is called, None where nobody measured it. ``sentences``: why
+    the prevalence was not corrected, or what the counts say against the correction.
     """
 
     contrast: str
     presence: Row
     corrected: Row | None
     floor: Row | None
-    why: str
+    sentences: list[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,10 +90,20 @@ def arms(tables: ReportTables) -> list[Arm]:
                 tables.estimate(stratum, Presence("definite")),
                 None if corrected["estimate"] is None else corrected,
                 floor,
-                corrected["method"] if floor and corrected["estimate"] is None else "",
+                _sentences(tables, stratum, corrected) if floor else [],
             )
         )
     return result
+
+
+def _sentences(tables: ReportTables, stratum: Stratum, corrected: Row) -> list[str]:
+    if corrected["estimate"] is None:
+        return [corrected["method"]]
+    return [
+        row["method"]
+        for check, row in tables.of(CorrectionCheck, stratum)
+        if not check.of and row["estimate"]
+    ]
 
 
 def floor_of(tables: ReportTables, contrast: str) -> Row | None:
