@@ -326,7 +326,6 @@ def estimates_of(pairs, followed, people, changed=(), stratum="all") -> dict[str
         pairs=pairs,
         changes=CHANGES.frame(list(changed)) if isinstance(changed, tuple | list) else changed,
         followed=FOLLOWED_SESSIONS.frame(followed),
-        presence_errors={},
     )
     rows = changes_summary.estimates(cohort, config.load())
     for row in rows:

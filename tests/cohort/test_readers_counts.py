@@ -94,7 +94,7 @@ def cohort_of(participants, lesions, verdicts, sample=NOTHING):
     participants = readers_counts.with_pattern(participants, verdicts)
     none = pd.DataFrame()
     by = readers_counts.by_readers(participants, lesions, verdicts, sample, CONFIG)
-    return Cohort(none, lesions, participants, *[none] * 4, {}, by)
+    return Cohort(none, lesions, participants, *[none] * 4, by)
 
 
 def rows_of(cohort, counts):

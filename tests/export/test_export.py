@@ -20,6 +20,8 @@ from cmburden.report import stage as report
 from cmburden.report.tables import ReportTables
 from cmburden.summary import measures
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):

@@ -15,11 +15,14 @@ from cmburden.core.tables import (
     SCANS,
     SUMMARY,
 )
-from cmburden.report import burden, correction, models
+from cmburden.report import burden, correction, models, overview
 from cmburden.report.charts import age, counts, forest, froc, lesion_map, regions, thresholds
 from cmburden.report.charts.chart import PALETTE, PERCENT, TEMPLATE
 from cmburden.report.tables import ReportTables, UnknownEstimateError
 from cmburden.space.regions import REGIONS
+from cmburden.summary.published import ANCHORS
+
+NO_INTERVAL = {"ci_low": None, "ci_high": None}
 
 
 def estimate(stratum: str, measure: str, value: float | None, n: int = 1, of: int | None = 10):
@@ -128,7 +131,7 @@ def test_age_has_a_line_a_contrast_and_sex_with_people(tmp_path):
         ("GRE, F", [(55.0, "50-59")]),
         ("SWI, M", [(55.0, "50-59")]),
     ]
-    assert age.draw([], []) is None
+    assert age.draw([], [], []) is None
 
 
 def test_thresholds_rise_and_the_one_in_use_is_marked(tmp_path):
@@ -203,26 +206,74 @@ def test_regressions_by_family_with_their_stratum(tmp_path):
     assert section.regressions[0].refused == ["sex M (contrast=GRE): too few"]
 
 
-def test_corrected_prevalences_apart_from_those_at_a_fixed_error(tmp_path):
-    fixed = "at sensitivity 0.80 specificity 0.95"
+def test_corrected_prevalences_by_contrast_and_stratum(tmp_path):
     rows = [
         estimate("contrast=GRE", "prevalence apparent", 0.3),
+        estimate("contrast=GRE", "prevalence corrected", 0.2),
         estimate("contrast=GRE", "prevalence corrected definite or possible", 0.2),
-        estimate("contrast=GRE", f"prevalence corrected {fixed}", 0.25),
-        estimate("contrast=GRE", f"prevalence corrected definite or possible {fixed}", 0.1),
+        estimate("contrast=GRE", "prevalence corrected at 0.250 false positives per scan", 0.25),
+        estimate("contrast=GRE", "relative likelihood of 0.250 false positives per scan", 0.5),
         estimate("contrast=SWI", "prevalence corrected", None) | {"method": "too few"},
+        estimate("contrast=SWI & sex=F", "prevalence corrected", None) | {"method": "too few"},
         estimate("contrast=GRE", "detector sensitivity", 0.9),
+        estimate("contrast=GRE", "check of correction floor", 2) | {"method": "warning: low"},
+        estimate("contrast=GRE", "check of correction mean", 0) | {"method": "holds: high"},
+        estimate("contrast=GRE & sex=M", "prevalence corrected", 0.25),
+        estimate("contrast=GRE & age_band=50-59", "prevalence corrected", 0.1),
+        estimate("contrast=GRE", "corrected pattern=mixed", 0.1),
     ]
     made = tables(tmp_path, rows)
     assert [(one.contrast, one.label) for one in correction.select_prevalences(made)] == [
         ("GRE", "Apparent"),
+        ("GRE", "Corrected"),
         ("GRE", "Corrected definite or possible"),
         ("SWI", "Corrected"),
     ]
-    assert [one.label for one in correction.select_fixed(made)] == ["Se 0.80, Sp 0.95"]
     section = correction.select(made, None)
-    assert section.refused == ["SWI, corrected: too few"]
+    assert section.refused == ["SWI, corrected; SWI F, corrected: too few"]
     assert [one.name for one in section.errors] == ["GRE, sensitivity"]
+    assert section.checks == ["GRE: warning: low"]
+    assert [line.label for line in correction.strata_lines(made)] == ["Age: 50–59", "Sex: M"]
+    assert section.profile is not None and len(section.profile.rows) == 1
+    assert section.patterns is not None and section.patterns.rows[0][0].startswith("mixed, of all")
+
+
+def test_a_headline_has_its_false_positive_floor_and_a_corrected_figure_first(tmp_path):
+    """Audit C: the figure on top of the page was the apparent prevalence, without its floor."""
+    rows = [
+        estimate("contrast=GRE", "presence definite", 0.3),
+        estimate("contrast=GRE", "prevalence corrected", 0.2),
+        estimate("contrast=GRE", "detector false-positive floor", 0.1),
+        estimate("contrast=GRE", "check of correction floor", 0) | {"method": "holds: high"},
+        estimate("contrast=GRE", "check of correction mean", 2) | {"method": "warning: low"},
+        estimate("contrast=SWI", "presence definite", 0.3),
+        estimate("contrast=SWI", "prevalence corrected", None) | {"method": "not estimated: x"},
+    ]
+    gre, swi = overview.arms(tables(tmp_path / "one", rows))
+    assert gre.corrected is not None and gre.corrected["estimate"] == 0.2
+    assert gre.floor is not None and gre.floor["estimate"] == 0.1
+    assert gre.sentences == ["warning: low"] and swi.sentences == []
+    assert swi.corrected is None and swi.floor is None
+
+
+def test_published_figures_stand_beside_a_floor_only(tmp_path):
+    """Audit C: readers' prevalences were drawn beside uncorrected ones."""
+    band = "contrast=GRE & age_band=50-59"
+    rows = [estimate(band, "presence definite", 0.23, 3)]
+    made = tables(tmp_path / "without", rows)
+    lines = age.select(made, [("50-59", 55.0)], [])
+    published = [(ANCHORS[0], estimate("published=AGES", "presence", 0.11) | NO_INTERVAL)]
+    chart = age.draw(lines, published, age.select_floors(made))
+    assert chart is not None and len(chart.figure.data) == 1
+    assert "published figures of readers are not drawn" in chart.caption
+    rows.append(estimate("contrast=GRE", "detector false-positive floor", 0.1))
+    made = tables(tmp_path / "with", rows)
+    chart = age.draw(lines, published, age.select_floors(made))
+    assert chart is not None and [trace.name for trace in chart.figure.data] == [
+        "GRE",
+        "GRE, floor",
+        "published",
+    ]
 
 
 def test_every_colour_of_a_chart_has_one_for_dark_paper(tmp_path):

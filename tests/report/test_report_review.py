@@ -1,4 +1,4 @@
-"""A reviewed cohort through aggregate: columns, corrected prevalence, and the report's section."""
+"""A reviewed cohort through aggregate: columns, and the report's section."""
 
 import re
 
@@ -86,20 +86,6 @@ def test_reviewed_counts_stand_beside_and_failed_scans_have_none(made):
     assert counted[counted > 0].to_dict() == yes[yes.index.isin(counted.index)].to_dict()
     people = table(made.layout, "participants").set_index("scan_id")["n_cmb_reviewed"].dropna()
     assert people.to_dict() == counted[people.index].to_dict()
-
-
-def test_the_cohorts_own_error_corrects_its_prevalence(made):
-    summary = table(made.layout, "summary").set_index(["stratum", "measure"])
-    methods = [
-        summary.loc[(f"contrast={name}", "detector sensitivity"), "method"]
-        for name in ("GRE", "SWI")
-        if (f"contrast={name}", "detector sensitivity") in summary.index
-    ]
-    assert methods and all("readers' review of this cohort" in method for method in methods)
-    for name in ("GRE", "SWI"):
-        mine = summary.loc[(f"contrast={name}", "review sensitivity")]
-        theirs = summary.loc[(f"contrast={name}", "detector sensitivity")]
-        assert (mine["n"], mine["denominator"]) == (theirs["n"], theirs["denominator"])
 
 
 @pytest.mark.slow

@@ -42,18 +42,3 @@ def test_multinomial_of_one_binary_covariate_is_ratios_of_odds():
     fit = regression.multinomial(codes, np.column_stack([np.ones(len(x)), x]))
     expected = [30 * 40 / (30 * 20), 15 * 40 / (30 * 10)]
     assert np.exp(fit.log_ratio[0]) == pytest.approx(expected, rel=1e-4)
-
-
-def test_background_of_nought_is_poisson_and_a_known_one_is_taken_off():
-    random = np.random.default_rng(4)
-    x = random.normal(size=4000)
-    matrix = np.column_stack([np.ones(4000), x])
-    real = random.poisson(np.exp(-1 + 0.7 * x))
-    none = regression.background_poisson(real, matrix, np.zeros(4000))
-    plain = regression.poisson(real, matrix)
-    assert none.log_ratio == pytest.approx(plain.log_ratio, rel=1e-5)
-    assert none.error == pytest.approx(plain.error, rel=0.01)
-    seen = random.binomial(real, 0.7) + random.poisson(0.3, size=4000)
-    found = regression.background_poisson(seen, matrix, np.full(4000, 0.3))
-    assert abs(found.log_ratio[0] - 0.7) < 2.5 * found.error[0]
-    assert abs(regression.poisson(seen, matrix).log_ratio[0] - 0.7) > 0.15

@@ -42,12 +42,12 @@ def test_equal_seeds_give_equal_bytes_and_the_report_reads_them(made, tmp_path):
     assert again.layout.report.exists()
 
 
-def test_the_contract_holds_the_presence_that_the_detector_has(made):
+def test_the_contract_holds_the_specificity_that_the_detector_has(made):
     rows = SUMMARY.read(made.layout.table("summary")).set_index(["stratum", "measure"])
-    clean = rows.loc[
-        ("model=simulated-verifier", "metrics presence GRE negative_clean"), "estimate"
-    ]
-    assert clean / 100 == pytest.approx(DetectorModel().specificity(False), abs=0.12)
+    clean = rows.loc[("contrast=GRE", "detector specificity"), "estimate"]
+    assert clean == pytest.approx(DetectorModel().specificity(False), abs=0.06)
+    corrected = rows.loc[("contrast=GRE", "prevalence corrected")]
+    assert corrected["ci_low"] < Population().prevalence(False) < corrected["ci_high"]
 
 
 @pytest.mark.parametrize("swi", [False, True])
@@ -62,11 +62,11 @@ def test_prevalence_by_quadrature_is_that_of_many_people(swi):
 
 def test_a_validation_has_the_scans_it_says():
     metrics = validate(np.random.default_rng(1), Population(), DetectorModel(), 5000)
-    definite = metrics["presence"]["SWI"]
-    assert definite["positive_scans"] == definite["negative_scans"] == 5000
-    assert definite["negative_clean"] / 5000 == pytest.approx(
+    definite = metrics["SWI"]
+    assert definite["positive_scans"] + definite["negative_scans"] == 5000
+    assert definite["negative_clean"] / definite["negative_scans"] == pytest.approx(
         DetectorModel().specificity(True), abs=0.02
     )
-    either = metrics["presence_possible"]["SWI"]
+    either = definite["possible"]
     assert either["positive_found"] > definite["positive_found"]
     assert either["negative_clean"] < definite["negative_clean"]

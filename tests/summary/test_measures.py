@@ -40,8 +40,17 @@ NAMES = {
     "scans status=failed reason=not_brain": measures.Scans("failed", "not_brain"),
     "scans outside domain": measures.OutsideDomain(),
     "thresholds in use definite": measures.ContractNumber("thresholds in use", "definite"),
-    "prevalence corrected definite or possible at sensitivity 0.80 specificity 0.95": (
-        measures.PrevalenceAt(0.8, 0.95, "definite or possible")
+    "prevalence corrected definite or possible at 0.250 false positives per scan": (
+        measures.PrevalenceAt(0.25, "definite or possible")
+    ),
+    "detector presence sensitivity definite or possible": measures.DetectorRate(
+        "presence sensitivity", "definite or possible"
+    ),
+    "corrected pattern of positive=strictly lobar": measures.CorrectedPattern(
+        "strictly lobar", "positive"
+    ),
+    "check of correction false positives by age": measures.CorrectionCheck(
+        "false positives by age"
     ),
     "rate ratio count corrected: sex=M against F": measures.Ratio(
         "rate ratio count corrected", "sex=M against F"

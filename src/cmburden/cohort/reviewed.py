@@ -133,22 +133,6 @@ def _presence(people: pd.DataFrame, by_readers: ByReaders | None) -> Iterator[Ro
     yield read_part.presence(people, by_readers, Review("presence"))
 
 
-def detector_errors(
-    verdicts: Verdicts, scans: pd.DataFrame
-) -> dict[str, dict[str, PresenceErrors]]:
-    """The software's errors of presence in this cohort, as `correction.rows` takes them.
-
-    By threshold and contrast, over scans read free-hand without an open dispute.
-    """
-    result: dict[str, dict[str, PresenceErrors]] = {"presence": {}, "presence_possible": {}}
-    for contrast, part in scans.groupby("contrast", sort=True):
-        errors = _scan_errors(part, verdicts.readings)
-        for name, key in (("definite", "presence"), ("possible", "presence_possible")):
-            if errors[name]["positive_scans"] + errors[name]["negative_scans"]:
-                result[key][str(contrast)] = errors[name]
-    return result
-
-
 def _scan_errors(scans: pd.DataFrame, readings: pd.DataFrame) -> dict[str, PresenceErrors]:
     """By label, the errors of presence of the software over scans read free-hand and settled."""
     is_sample = scans["scan_id"].isin(read_free_hand(readings))

@@ -126,7 +126,6 @@ def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records
         pairs=PAIRS.frame(pairs),
         followed=visits,
         changes=CHANGES.frame(changed),
-        presence_errors=reviewed.detector_errors(verdicts, scans),
         by_readers=readers_counts.by_readers(participants, lesions, verdicts, sample, config),
     )
     shown = counted_views.shown(cohort, config)

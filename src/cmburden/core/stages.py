@@ -37,8 +37,8 @@ REGISTER = Stage("register", 2, "scan")
 DETECT = Stage("detect", 7, "bucket")
 VERIFY = Stage("verify", 9, "bucket")
 LONGITUDINAL = Stage("longitudinal", 1, "participants")
-AGGREGATE = Stage("aggregate", 4, "cohort")
-REPORT = Stage("report", 3, "cohort")
+AGGREGATE = Stage("aggregate", 5, "cohort")
+REPORT = Stage("report", 4, "cohort")
 
 #: All stages, in the order in which data flow through them.
 STAGES = (INDEX, PREPROCESS, REGISTER, DETECT, VERIFY, LONGITUDINAL, AGGREGATE, REPORT)

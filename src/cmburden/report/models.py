@@ -31,7 +31,7 @@ _TITLES: dict[RatioKind, tuple[str, str]] = {
     "rate ratio count": ("Number of definite microbleeds (negative binomial)", "Rate ratio"),
     "rate ratio count poisson": ("Number of definite microbleeds (Poisson)", "Rate ratio"),
     "rate ratio count corrected": (
-        "Number of microbleeds, expected false positives taken off",
+        "Number of microbleeds, corrected (latent counts)",
         "Rate ratio",
     ),
 }

@@ -7,7 +7,15 @@ from typing import Any
 
 from cmburden.report.tables import ReportTables
 from cmburden.report.typeset import Row
-from cmburden.summary.measures import Lesions, Participants, Presence, Scans
+from cmburden.summary.measures import (
+    CorrectionCheck,
+    DetectorRate,
+    Lesions,
+    Participants,
+    Presence,
+    Prevalence,
+    Scans,
+)
 from cmburden.summary.strata import EVERYBODY, Stratum
 
 _PHENOTYPES = ("age", "sex", "site")
@@ -16,10 +24,18 @@ _STAGES = ("detect", "verify")
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """Participants with a scan of a contrast, and the share of them with a microbleed."""
+    """Participants with a scan of a contrast, and the share of them with a microbleed.
+
+    ``corrected`` for the detector's error, None where it cannot be. ``floor``: share of scans
+    without a microbleed in which one is called, None where nobody measured it. ``sentences``: why
+    the prevalence was not corrected, or what the counts say against the correction.
+    """
 
     contrast: str
     presence: Row
+    corrected: Row | None
+    floor: Row | None
+    sentences: list[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,10 +82,37 @@ def select(
 
 def arms(tables: ReportTables) -> list[Arm]:
     """An arm for each contrast with a usable scan."""
+    result = []
+    for name in tables.contrasts():
+        stratum = Stratum(contrast=name)
+        corrected = tables.estimate(stratum, Prevalence("corrected"))
+        floor = floor_of(tables, name)
+        result.append(
+            Arm(
+                name,
+                tables.estimate(stratum, Presence("definite")),
+                None if corrected["estimate"] is None else corrected,
+                floor,
+                _sentences(tables, stratum, corrected) if floor else [],
+            )
+        )
+    return result
+
+
+def _sentences(tables: ReportTables, stratum: Stratum, corrected: Row) -> list[str]:
+    if corrected["estimate"] is None:
+        return [corrected["method"]]
     return [
-        Arm(name, tables.estimate(Stratum(contrast=name), Presence("definite")))
-        for name in tables.contrasts()
+        row["method"]
+        for check, row in tables.of(CorrectionCheck, stratum)
+        if not check.of and row["estimate"]
     ]
+
+
+def floor_of(tables: ReportTables, contrast: str) -> Row | None:
+    """The row of the false-positive floor of a contrast; None where nobody measured it."""
+    row = tables.estimate(Stratum(contrast=contrast), DetectorRate("false-positive floor"))
+    return None if row["estimate"] is None else row
 
 
 def _training(contracts: dict[str, dict[str, Any]]) -> str:

@@ -131,6 +131,10 @@ class ReportTables:
             if isinstance(measure, family) and stratum in (of_stratum, None)
         ]
 
+    def rows_of(self, families: tuple[type[Measure], ...]) -> list[tuple[Stratum, Measure, Row]]:
+        """The rows of some families with their strata, in the order of `summary`."""
+        return [one for one in self._named if isinstance(one[1], families)]
+
     def curve(
         self,
         curve: Literal["prevalence", "froc"],

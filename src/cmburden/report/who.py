@@ -70,7 +70,11 @@ def select(tables: ReportTables, config: dict[str, Any]) -> Who:
     bands = [(band, middles[band]) for band in tables.levels("age_band") if band in middles]
     sexes = [sex for sex in tables.levels("sex") if sex != MISSING]
     return Who(
-        chart=age.draw(age.select(tables, bands, sexes), age.select_published(tables)),
+        chart=age.draw(
+            age.select(tables, bands, sexes),
+            age.select_published(tables),
+            age.select_floors(tables),
+        ),
         cells=_cells(tables),
         standardised=[_standardised(tables, stratum) for stratum in _with_standard(tables)],
         methods=[

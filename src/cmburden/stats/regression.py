@@ -17,7 +17,7 @@ from scipy import stats
 
 from cmburden.stats import firth
 from cmburden.stats.intervals import Z95
-from cmburden.stats.sandwich import SIMPLE, Sample, heteroscedastic, of_sample
+from cmburden.stats.sandwich import SIMPLE, Sample, of_sample
 
 #: A log ratio per standard deviation above this means complete separation; the fit is reported as
 #: not estimable. By eye.
@@ -27,12 +27,10 @@ _LEAST_ALPHA = 1e-3
 _NO_ALPHA = (np.nan, np.nan, np.nan)
 #: A sandwich error below this is none: the counts do not vary about the model.
 _LEAST_ERROR = 1e-7
-#: Fisher scoring: log rates are clipped here, a step is halved at most so often, a step may raise
-#: the loss by this share (rounding), and coefficients have converged below this step.
-_LARGEST_LOG_RATE = 30.0
+#: Newton's method: a step is halved at most so often, and may raise the loss by this share
+#: (rounding).
 _HALVINGS = 30
 _LOSS_TOLERANCE = 1e-9
-_STEP_TOLERANCE = 1e-8
 #: Newton's method with numeric derivatives: most steps, and the step at which it has converged.
 _NEWTON_STEPS, _NEWTON_TOLERANCE = 30, 1e-6
 #: Where the search for the dispersion starts: the moments' estimate within these bounds.
@@ -327,71 +325,3 @@ def separated(terms: np.ndarray, matrix: np.ndarray) -> bool:
     spread = matrix[:, 1:].std(axis=0)
     scaled = np.abs(terms) * (spread[:, None] if terms.ndim > 1 else spread)
     return bool((scaled > _SEPARATED).any())
-
-
-def background_poisson(
-    y: np.ndarray, matrix: np.ndarray, background: np.ndarray, most: int = 100
-) -> Fit:
-    """Log ratios of the true rate where counts hold ``background`` (n,) false ones on average.
-
-    Expected count = background + exp(matrix b), by Poisson quasi-likelihood (Fisher scoring) with
-    sandwich errors. A constant sensitivity to lesions is part of the constant. Ratios are then of
-    true counts as long as sensitivity and background do not depend on the covariates. ``most``:
-    steps of the scoring.
-    """
-    start = np.zeros(matrix.shape[1])
-    # A tenth of the mean count stands in where there are as many counts as false positives.
-    start[0] = np.log(max(y.mean() - background.mean(), 0.1 * max(y.mean(), 1e-6)))
-    indistinct = "counts do not stand out from the false positives"
-    try:
-        with np.errstate(all="ignore"):
-            scored = _scoring(y, matrix, background, start, most)
-    except np.linalg.LinAlgError:
-        return Fit(problem=indistinct)
-    if scored is None:
-        return Fit(problem="the fit did not converge")
-    b, errors = scored
-    if not np.isfinite(errors).all() or separated(b[1:], matrix):
-        return Fit(problem=indistinct)
-    return Fit(b[1:], errors[1:])
-
-
-@dataclasses.dataclass(frozen=True)
-class _At:
-    """Means and their slopes at coefficients, and the quasi-likelihood's loss there."""
-
-    slope: np.ndarray  # (n, 1 + terms)
-    mean: np.ndarray  # (n,)
-    loss: float
-
-    @classmethod
-    def of(cls, b: np.ndarray, y: np.ndarray, matrix: np.ndarray, background: np.ndarray) -> Self:
-        rate = np.exp(np.clip(matrix @ b, -_LARGEST_LOG_RATE, _LARGEST_LOG_RATE))
-        mean = background + rate
-        return cls(matrix * rate[:, None], mean, float((mean - y * np.log(mean)).sum()))
-
-    def inverse_information(self) -> np.ndarray:
-        return np.linalg.inv(self.slope.T @ (self.slope / self.mean[:, None]))
-
-
-def _scoring(
-    y: np.ndarray, matrix: np.ndarray, background: np.ndarray, b: np.ndarray, most: int
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Coefficients and their sandwich errors; None where ``most`` steps are not enough."""
-    at = _At.of(b, y, matrix, background)
-    for _ in range(most):
-        step = at.inverse_information() @ (at.slope.T @ ((y - at.mean) / at.mean))
-        new = _At.of(b + step, y, matrix, background)
-        for _ in range(_HALVINGS):
-            if new.loss <= at.loss + _LOSS_TOLERANCE * abs(at.loss):
-                break
-            step = step / 2
-            new = _At.of(b + step, y, matrix, background)
-        b, at = b + step, new
-        if np.abs(step).max() < _STEP_TOLERANCE:
-            inverse = at.inverse_information()
-            scores = at.slope * ((y - at.mean) / at.mean)[:, None]
-            # HC1 (MacKinnon and White 1985).
-            covariance = heteroscedastic(scores, inverse, "HC1")
-            return b, np.sqrt(np.diag(covariance))
-    return None

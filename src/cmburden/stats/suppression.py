@@ -9,7 +9,7 @@ a single solution, and until no sum of hidden cells is itself a small number.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -20,7 +20,7 @@ _STILL = 1e-6
 #: Most unknown cells of a dense solution; a larger one is iterative.
 _DENSE = 300
 #: Passes of the propagation of bounds. A pass carries a bound over one more equation.
-_PASSES = 4
+_PASSES = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,34 +136,48 @@ class _Table:
     def widen(self, exposed: np.ndarray) -> bool:
         """Hide more cells beside each exposed one; False where there is none left."""
         wider = False
-        for cell in exposed:
-            near = self.of_cell.get(int(cell), ())
-            cells = self._next_of(near)
+        # Equations within reach of a cell, smallest first; those used up are taken off.
+        reach: dict[int, list[int]] = {}
+        for cell in map(int, exposed):
+            cells = list(self._next_of(self.of_cell.get(cell, ())))
             if not cells:
-                reach = sorted(self._component(int(cell)), key=lambda at: (self._size(at), at))
-                cells = self._next_of(reach)[:1]
+                if cell not in reach:
+                    reach |= self._component(cell)
+                cells = self._first_of(reach[cell])
             wider = wider or bool(cells)
             self.hide(cells)
         return wider
 
-    def _next_of(self, places: Iterable[int]) -> list[int]:
+    def _next_of(self, places: Iterable[int]) -> Iterator[int]:
         further = (self._next(self.equations[place]) for place in places)
-        return [cell for cell in further if cell is not None]
+        return (cell for cell in further if cell is not None)
 
-    def _size(self, place: int) -> int:
-        return len(self.equations[place].cells)
+    def _first_of(self, places: list[int]) -> list[int]:
+        """The next cell of the first of ``places`` that has one; those before it are taken off."""
+        while places:
+            further = self._next(self.equations[places[0]])
+            if further is not None:
+                return [further]
+            places.pop(0)
+        return []
 
-    def _component(self, cell: int) -> set[int]:
-        """Equations that hold the cell, or are joined to one of those by hidden cells."""
+    def _component(self, cell: int) -> dict[int, list[int]]:
+        """Equations that hold the cell, or are joined to one of those by hidden cells.
+
+        One list, smallest equation first, for each hidden cell of the component.
+        """
         places, waiting, cells = set(self.of_cell.get(cell, ())), [cell], {cell}
         while waiting:
             for place in self.of_cell.get(waiting.pop(), ()):
+                if place in places and place not in self.of_cell.get(cell, ()):
+                    continue
                 places.add(place)
                 for other in self.equations[place].cells:
                     if self.shut[other] and other not in cells:
                         cells.add(other)
                         waiting.append(other)
-        return places
+        in_order = sorted(places, key=lambda at: (len(self.equations[at].cells), at))
+        return dict.fromkeys(cells, in_order)
 
     def solved(self) -> np.ndarray:
         """Hidden cells (n,) that the equations, or the equations and non-negativity, determine."""
@@ -244,33 +258,35 @@ def _single_solutions(rows: list[dict[int, int]]) -> set[int]:
 
 def _bounded(rows: list[dict[int, int]], values: np.ndarray) -> list[int]:
     """Cells whose bounds meet, given that none is negative."""
-    low: dict[int, float] = {cell: 0.0 for row in rows for cell in row}
-    high: dict[int, float] = dict.fromkeys(low, np.inf)
-    totals = [sum(weight * int(values[cell]) for cell, weight in row.items()) for row in rows]
+    if not rows:
+        return []
+    entries = [(i, cell, weight) for i, row in enumerate(rows) for cell, weight in row.items()]
+    row, cell, weight = map(np.array, zip(*entries, strict=True))
+    total = np.bincount(row, weight * values[cell])
+    low, high = np.zeros(len(values)), np.full(len(values), np.inf)
     for _ in range(_PASSES):
-        for row, total in zip(rows, totals, strict=True):
-            ends = [
-                sorted((weight * low[cell], weight * high[cell])) for cell, weight in row.items()
-            ]
-            rest_low = _rests([end[0] for end in ends])
-            rest_high = _rests([end[1] for end in ends])
-            for (cell, weight), least, most in zip(row.items(), rest_low, rest_high, strict=True):
-                bounds = sorted(((total - most) / weight, (total - least) / weight))
-                low[cell] = max(low[cell], bounds[0])
-                high[cell] = min(high[cell], bounds[1])
-    return [cell for cell in low if high[cell] - low[cell] < _STILL]
+        before = low.copy(), high.copy()
+        ends = np.sort([weight * low[cell], weight * high[cell]], axis=0)
+        bounds = [(total[row] - _rests(row, end)) / weight for end in ends]
+        least, most = np.sort(bounds, axis=0)
+        np.maximum.at(low, cell, least)
+        np.minimum.at(high, cell, most)
+        if np.array_equal(before, (low, high)):
+            break
+    return [int(one) for one in np.unique(cell) if high[one] - low[one] < _STILL]
 
 
-def _rests(terms: list[float]) -> list[float]:
-    """For each of the terms the sum of the others. Infinite terms have one sign.
+def _rests(row: np.ndarray, terms: np.ndarray) -> np.ndarray:
+    """For each of ``terms`` (n,) the sum of the others of its ``row`` (n,).
 
-    >>> _rests([1.0, 2.0, 4.0]), _rests([1.0, float("inf")])
-    ([6.0, 5.0, 3.0], [inf, 1.0])
+    Infinite terms of a row have one sign.
+
+    >>> _rests(np.array([0, 0, 0, 1, 1]), np.array([1.0, 2, 4, 1, np.inf])).tolist()
+    [6.0, 5.0, 3.0, inf, 1.0]
     """
-    finite = sum(term for term in terms if np.isfinite(term))
-    endless = [term for term in terms if np.isinf(term)]
-    if not endless:
-        return [finite - term for term in terms]
-    if len(endless) == 1:
-        return [finite if np.isinf(term) else endless[0] for term in terms]
-    return [endless[0]] * len(terms)
+    endless = np.isinf(terms)
+    finite = np.where(endless, 0.0, terms)
+    others = np.bincount(row, endless)[row] - endless
+    sign = np.bincount(row, np.where(endless, np.sign(terms), 0.0))[row]
+    rest = np.bincount(row, finite)[row] - finite
+    return np.where(others > 0, np.copysign(np.inf, sign), rest)

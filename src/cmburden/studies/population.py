@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from cmburden.core.tables import PATTERNS
 from cmburden.summary.correction import presence_counts
 
 #: Age at which the model's rates hold, years.
 REFERENCE_AGE = 70.0
+#: Age at which a detector has the false positives stated, years: the mean of the default ages.
+FALSE_AT_AGE = 68.0
 #: Ages at which the prevalence is integrated.
 _QUADRATURE = 2000
-#: People drawn at a time for a validation, as multiples of its scans.
-_PEOPLE_A_SCAN = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,9 @@ class Population:
     ``rate_gre``: mean count of a woman of 70 on GRE; ``ratio_*``: ratios of that mean for SWI, for
     ten years and for men; ``dispersion``: alpha of variance = mean + alpha mean^2. With the
     defaults 7 % of women have a microbleed at 50 and 26 % at 80 on GRE (Rotterdam, Poels et al.
-    2010, both sexes: 6.5 % at 45-50, 35.7 % from 80 on).
+    2010, both sexes: 6.5 % at 45-50, 35.7 % from 80 on). ``lobar_share`` of the microbleeds are
+    lobar; the share of a person is Beta distributed with the sum of parameters
+    ``lobar_concentration`` over ``lobar_share``.
     """
 
     age_mean: float = 68.0
@@ -42,6 +45,8 @@ class Population:
     ratio_decade: float = 2.0
     ratio_male: float = 1.25
     dispersion: float = 5.0
+    lobar_share: float = 0.63
+    lobar_concentration: float = 2.2
 
     def _ages(self) -> Any:
         """The distribution of ages, a frozen one of ``scipy.stats``."""
@@ -67,6 +72,26 @@ class Population:
         """True counts (int) of people with mean counts ``rate``."""
         size = 1 / self.dispersion
         return random.negative_binomial(size, size / (size + rate))
+
+    def counts_of_pairs(
+        self, random: np.random.Generator, rate: np.ndarray, correlation: float
+    ) -> np.ndarray:
+        """True counts (int) of twins beside each other, people 0 and 1, 2 and 3 ...
+
+        Their counts are quantiles of normal variables with the ``correlation``.
+        """
+        shared = np.repeat(random.standard_normal(len(rate) // 2), 2)
+        alone = random.standard_normal(len(rate))
+        latent = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * alone
+        size = 1 / self.dispersion
+        counts: np.ndarray = stats.nbinom.ppf(stats.norm.cdf(latent), size, size / (size + rate))
+        return counts.astype(int)
+
+    def lobar(self, random: np.random.Generator, counts: np.ndarray) -> np.ndarray:
+        """Of ``counts`` (people,) microbleeds, those that are lobar."""
+        a = self.lobar_concentration
+        of_person = random.beta(a, a * (1 / self.lobar_share - 1), len(counts))
+        return random.binomial(counts, of_person)
 
     def prevalence(self, swi: bool) -> float:
         """Share of people with a microbleed in the population that is drawn from, by quadrature."""
@@ -104,7 +129,9 @@ class DetectorModel:
     """A detector by its lesion sensitivity and false positives a scan, GRE then SWI.
 
     ``*_either`` are of definite and possible lesions together. False positives a scan are negative
-    binomial with variance = mean + ``clustering`` mean^2: scans with many vessels have many.
+    binomial with variance = mean + ``clustering`` mean^2: scans with many vessels have many. They
+    are ``rise`` times as many a decade of age, and as said at 68 years. ``false_lobar`` of them are
+    lobar.
     """
 
     sensitivity: tuple[float, float] = (0.75, 0.80)
@@ -112,11 +139,19 @@ class DetectorModel:
     sensitivity_either: tuple[float, float] = (0.88, 0.92)
     false_positives_either: tuple[float, float] = (0.8, 1.2)
     clustering: float = 0.5
+    rise: float = 1.0
+    false_lobar: float = 0.7
 
     def search(
-        self, random: np.random.Generator, true_counts: np.ndarray, swi: ArrayLike
+        self,
+        random: np.random.Generator,
+        true_counts: np.ndarray,
+        swi: ArrayLike,
+        age: np.ndarray | None = None,
     ) -> Detections:
         """Lesions called in scans with ``true_counts`` (scans,) int and contrast ``swi`` (bool).
+
+        ``age`` (scans,), years, is needed where false positives rise with age.
 
         Order of draws: how busy each scan is, true definite, true possible, false definite, false
         possible.
@@ -134,6 +169,8 @@ class DetectorModel:
         # One factor a scan for both kinds of false positive.
         size = 1 / self.clustering
         busy = random.gamma(size, 1 / size, size=place.shape)
+        if age is not None:
+            busy = busy * self.rise ** ((age - FALSE_AT_AGE) / 10)
         true_definite = random.binomial(true_counts, definite)
         missed = true_counts - true_definite
         return Detections(
@@ -149,30 +186,58 @@ class DetectorModel:
         return float((1 + self.clustering * wrong) ** (-1 / self.clustering))
 
 
-def validate(
-    random: np.random.Generator,
-    population: Population,
-    detector: DetectorModel,
-    scans: int,
-) -> dict[str, dict[str, dict[str, int]]]:
-    """``metrics.presence`` and ``presence_possible`` of a contract, from a simulated validation.
+def patterns(lobar: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Place in ``PATTERNS`` of scans with so many lobar and other lesions, int (scans,)."""
+    return np.where(other > 0, np.where(lobar > 0, 3, 2), np.where(lobar > 0, 1, 0))
 
-    The validation has ``scans`` positive and as many negative scans of each contrast. The counts of
-    the positive scans are those of positive people of ``population``: the sensitivity can be
-    transported only to a population with like counts.
-    """
-    metrics: dict[str, dict[str, dict[str, int]]] = {"presence": {}, "presence_possible": {}}
+
+def called_patterns(
+    random: np.random.Generator,
+    detector: DetectorModel,
+    counts: np.ndarray,
+    lobar: np.ndarray,
+    found: Detections,
+) -> np.ndarray:
+    """Pattern of the definite calls: of ``counts`` (scans,) microbleeds ``lobar`` are lobar."""
+    right = random.hypergeometric(lobar, counts - lobar, found.true_definite)
+    wrong = random.binomial(found.false_definite, detector.false_lobar)
+    return patterns(right + wrong, found.definite - right - wrong)
+
+
+def validate(
+    random: np.random.Generator, population: Population, detector: DetectorModel, scans: int
+) -> dict[str, dict[str, Any]]:
+    """``metrics.population`` of a contract: ``scans`` of people of ``population`` a contrast."""
+    result: dict[str, dict[str, Any]] = {}
     for contrast, swi in (("GRE", False), ("SWI", True)):
-        positive = np.zeros(0, int)
-        while len(positive) < scans:
-            age, male = population.draw_people(random, _PEOPLE_A_SCAN * scans)
-            counts = population.counts(random, population.rate(age, male, swi))
-            positive = np.concatenate([positive, counts[counts > 0]])
-        counts = np.concatenate([positive[:scans], np.zeros(scans, int)])
-        called = detector.search(random, counts, np.full(2 * scans, swi))
-        for name, numbers in (
-            ("presence", called.definite),
-            ("presence_possible", called.definite + called.possible),
-        ):
-            metrics[name][contrast] = presence_counts(numbers > 0, counts > 0)
-    return metrics
+        age, male = population.draw_people(random, scans)
+        counts = population.counts(random, population.rate(age, male, swi))
+        lobar = population.lobar(random, counts)
+        found = detector.search(random, counts, np.full(scans, swi), age)
+        called = called_patterns(random, detector, counts, lobar, found)
+        true = patterns(lobar, counts - lobar)
+        table = np.zeros((len(PATTERNS), len(PATTERNS)), int)
+        np.add.at(table, (true, called), 1)
+        result[contrast] = {
+            **_figures(counts, found.true_definite, found.false_definite),
+            "patterns": {
+                name: dict(zip(PATTERNS, map(int, row), strict=True))
+                for name, row in zip(PATTERNS, table, strict=True)
+            },
+            "possible": _figures(
+                counts,
+                found.true_definite + found.true_possible,
+                found.false_definite + found.false_possible,
+            ),
+        }
+    return result
+
+
+def _figures(counts: np.ndarray, hits: np.ndarray, false: np.ndarray) -> dict[str, Any]:
+    return {
+        "scans": len(counts),
+        **presence_counts(hits + false > 0, counts > 0),
+        "microbleeds": int(counts.sum()),
+        "found": int(hits.sum()),
+        "false_positives_of_scans": np.bincount(false).tolist(),
+    }

@@ -9,16 +9,20 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cmburden.core.errors import exit_code
 from cmburden.core.files import write_json
 from cmburden.core.keys import seed_of
-from cmburden.stats import regression
+from cmburden.stats import latent, latent_fit, regression
 from cmburden.stats.intervals import Z95
-from cmburden.studies.population import DetectorModel, Population
+from cmburden.studies.population import DetectorModel, Population, validate
+from cmburden.summary.detector_figures import CONTRASTS, figures_of
 
+#: Scans of each contrast behind the contract.
+CONTRACT_SCANS = 400
 #: The analyses: model, and whether it is fitted to the true or to the automated counts.
 ANALYSES = (
     ("odds ratio of presence", "true counts"),
@@ -27,7 +31,7 @@ ANALYSES = (
     ("rate ratio, negative binomial", "automated counts"),
     ("rate ratio, Poisson", "true counts"),
     ("rate ratio, Poisson", "automated counts"),
-    ("rate ratio, false positives taken off", "automated counts"),
+    ("rate ratio, latent counts", "automated counts"),
 )
 
 
@@ -78,22 +82,45 @@ def _fits(
     detector: DetectorModel,
     participants: int,
 ) -> dict[tuple[str, str], regression.Fit]:
-    """Fits of ANALYSES to one cohort. Order of draws: people, contrast, counts, detections."""
+    """Fits of ANALYSES to one cohort.
+
+    Order of draws: people, contrast, counts, detections, contract, posterior.
+    """
     age, male = population.draw_people(random, participants)
     swi = random.random(participants) < 0.5
     true = population.counts(random, population.rate(age, male, swi))
-    called = detector.search(random, true, swi).definite
+    called = detector.search(random, true, swi, age).definite
     matrix = np.column_stack([np.ones(participants), (age - age.mean()) / 10, male, swi])
-    background = np.asarray(detector.false_positives)[swi.astype(int)]
     fits = {}
     for counts, y in (("true counts", true), ("automated counts", called)):
         fits["odds ratio of presence", counts] = regression.logistic(y > 0, matrix)
         fits["rate ratio, negative binomial", counts] = regression.negative_binomial(y, matrix)
         fits["rate ratio, Poisson", counts] = regression.poisson(y, matrix)
-    fits["rate ratio, false positives taken off", "automated counts"] = (
-        regression.background_poisson(called, matrix, background)
+    contract = validate(random, population, detector, CONTRACT_SCANS)
+    fits["rate ratio, latent counts", "automated counts"] = _latent(
+        random, called, matrix, swi, contract
     )
     return fits
+
+
+def _latent(
+    random: np.random.Generator,
+    called: np.ndarray,
+    matrix: np.ndarray,
+    swi: np.ndarray,
+    contract: dict[str, dict[str, Any]],
+) -> regression.Fit:
+    """Log ratios by the model of latent counts, with the standard deviations of their posterior."""
+    validations = [
+        figures.validation
+        for contrast in CONTRASTS
+        if (figures := figures_of(contract[contrast], "the contract")) is not None
+    ]
+    # Ages to whole years: the likelihood is of distinct rows.
+    rounded = np.column_stack([matrix[:, 0], np.round(matrix[:, 1], 1), matrix[:, 2:]])
+    model = latent.Model(latent.Observed(called, rounded, swi.astype(int)), validations)
+    logs = np.log(latent_fit.posterior(model, random).draws_of_ratios())
+    return regression.Fit(logs.mean(axis=0), logs.std(axis=0))
 
 
 def _slope(name: str, counts: str, rows: list[tuple[float, float]], truth: float) -> Slope:
@@ -123,17 +150,26 @@ def markdown(rows: list[Slope], about: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """``python -m cmburden.studies.slopes [--repetitions 20] [--participants 5000]``."""
+    """``python -m cmburden.studies.slopes [--repetitions 20] [--participants 5000] [--rise 1]``."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--repetitions", type=int, default=20)
     parser.add_argument("--participants", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--rise",
+        type=float,
+        default=1.0,
+        metavar="TIMES",
+        help="ratio of false positives a decade of age",
+    )
     parser.add_argument("--out", type=Path, help="also write the figures there, as JSON")
     args = parser.parse_args(arguments)
-    rows = slopes(args.repetitions, args.participants, args.seed)
+    detector = DetectorModel(rise=args.rise)
+    rows = slopes(args.repetitions, args.participants, args.seed, detector=detector)
     about = (
         f"{args.repetitions} cohorts of {args.participants} participants, seed {args.seed}; "
-        f"true rate ratio per decade {Population().ratio_decade:g}"
+        f"true rate ratio per decade {Population().ratio_decade:g}, false positives {args.rise:g} "
+        "times a decade"
     )
     print(markdown(rows, about))
     if args.out:

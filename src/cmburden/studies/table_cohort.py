@@ -108,12 +108,12 @@ def write(
     seed: int = 1,
     population: Population | None = None,
     detector: DetectorModel | None = None,
-    validation_scans: int = 100,
+    validation_scans: int = 400,
 ) -> TableCohort:
     """Write a cohort into ``folder``: bids/participants.tsv, truth.tsv, models/, derivatives/.
 
-    Equal arguments give equal tables. ``validation_scans``: positive and negative scans of each
-    contrast on which the contract's presence metrics were measured.
+    Equal arguments give equal tables. ``validation_scans``: scans of each contrast on which the
+    contract's figures were measured.
 
     Order of draws: validation, people, new microbleeds, detections, lesions, fates and measures,
     missing ages, missing sexes.
@@ -123,8 +123,7 @@ def write(
     bids_dir, layout = folder / "bids", Layout(folder / "derivatives")
     bids_dir.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed_of("table cohort", seed, participants))
-    presence = validate(random, population, detector, validation_scans)
-    _models(folder, detector, presence)
+    _models(folder, detector, validate(random, population, detector, validation_scans))
     settings = config.load(
         {
             "bids_dir": str(bids_dir.absolute()),
@@ -383,7 +382,7 @@ def _participants_tsv(random: np.random.Generator, bids_dir: Path, people: pd.Da
         table.to_csv(temporary, sep="\t", index=False, na_rep="n/a")
 
 
-def _models(folder: Path, detector: DetectorModel, presence: dict[str, Any]) -> None:
+def _models(folder: Path, detector: DetectorModel, population: dict[str, Any]) -> None:
     """Write contracts of the simulated stages; there are no weights."""
     shared = {
         "version": "1.0.0",
@@ -408,7 +407,11 @@ def _models(folder: Path, detector: DetectorModel, presence: dict[str, Any]) -> 
     write_json(
         folder / "models" / "verifier" / "model.json",
         shared
-        | {"id": "simulated-verifier", "thresholds": THRESHOLDS, "metrics": lesions | presence},
+        | {
+            "id": "simulated-verifier",
+            "thresholds": THRESHOLDS,
+            "metrics": lesions | {"population": population},
+        },
     )
 
 
@@ -421,9 +424,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--validation-scans",
         type=int,
-        default=100,
+        default=400,
         metavar="N",
-        help="scans with and without a microbleed behind the contract",
+        help="scans of each contrast behind the contract",
     )
     parser.add_argument("--report", action="store_true", help="also make the report")
     args = parser.parse_args(arguments)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -36,9 +34,8 @@ class ByReaders:
 class Cohort:
     """Frames of the contracts of the same names, of one cohort.
 
-    ``followed``: of `followed_sessions`. ``presence_errors``: errors of the detector on scans of
-    the cohort that readers read, as ``correction.detector_errors`` takes ``reviews``.
-    ``by_readers``: None where readers settled no participant's count.
+    ``followed``: of `followed_sessions`. ``by_readers``: None where readers settled no
+    participant's count.
     """
 
     scans: pd.DataFrame
@@ -48,5 +45,4 @@ class Cohort:
     pairs: pd.DataFrame
     changes: pd.DataFrame
     followed: pd.DataFrame
-    presence_errors: Mapping[str, Any]
     by_readers: ByReaders | None = None

@@ -31,7 +31,9 @@ def rows(config: dict[str, Any]) -> Iterator[Row]:
 
 def _numbers(stage: str, contract: dict[str, Any], config: dict[str, Any]) -> Iterator[Row]:
     for part in _PARTS:
-        for key, value in _leaves(contract.get(part)):
+        # The population's figures are rows of `correction`, and tables of the model card.
+        stated = {k: v for k, v in (contract.get(part) or {}).items() if k != "population"}
+        for key, value in _leaves(stated):
             yield row(ContractNumber(part, key), value, 0, method=OF_CONTRACT)
     for key, value in _leaves(config[stage].get("thresholds")):
         method = f"config {stage}.thresholds"

@@ -1,44 +1,51 @@
-"""Prevalence corrected for the detector's error (Rogan and Gladen 1978), with all uncertainty.
+"""Prevalence and mean count corrected for the detector's error, by one model of latent counts.
 
-Sensitivity and specificity are those of presence in a scan ("any microbleed"), by contrast and
-threshold. They come from counts: of the verifier's contract, or of a reader's review of the cohort.
+The detector's figures are those of the verifier's contract on scans like a population's. Where the
+counts of this cohort speak against them, nothing is corrected, and a row says why.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from cmburden.core.keys import seed_of
-from cmburden.stats import intervals
-from cmburden.stats.agreement import rogan_gladen
-from cmburden.stats.intervals import PERCENTILES, Z95
-from cmburden.summary.measures import Counted, DetectorRate, Prevalence, PrevalenceAt
+from cmburden.stats import latent, latent_fit
+from cmburden.stats.intervals import PERCENTILES
+from cmburden.summary import corrected_patterns, detector_figures, guards, image_checks
+from cmburden.summary.detector_figures import NO_FIGURES, THRESHOLDS, Figures
+from cmburden.summary.guards import GRADES, Checked, Profile
+from cmburden.summary.measures import (
+    CorrectedMean,
+    CorrectionCheck,
+    Counted,
+    DetectorRate,
+    Likelihood,
+    Prevalence,
+    PrevalenceAt,
+)
 from cmburden.summary.rows import WILSON, Row, of_stratum, row, share
-from cmburden.summary.strata import Stratum
+from cmburden.summary.strata import MISSING, Stratum
 
-DRAWS = 10_000
-#: Threshold: the key of the contract's metrics, and the lesions that make a scan positive.
-THRESHOLDS: dict[str, tuple[str, Counted]] = {
-    "definite": ("presence", ""),
-    "possible": ("presence_possible", "definite or possible"),
-}
-#: Sensitivities and specificities of the sensitivity analysis where none was measured.
-ASSUMED = (0.7, 0.8, 0.9)
-#: Jeffreys' prior of a proportion: Beta(0.5, 0.5).
-_JEFFREYS = 0.5
-#: Binary fractions: 0.58 + 0.42 may be a hair above 1.
-_ROUNDING = 1e-9
-_COUNTS = ("positive_found", "positive_scans", "negative_clean", "negative_scans")
+#: People of a contrast, and of a stratum, that a correction needs, and people with a lesion called
+#: that a term of the model needs.
+LEAST_PEOPLE, LEAST_OF_STRATUM, EVENTS_PER_TERM = 20, 10, 5
+#: Multiples of the contract's false positives a scan at which the profile is drawn.
+_MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+_HOW = (
+    "latent counts: negative binomial microbleeds, each called with the detector's sensitivity, "
+    "plus negative binomial false positives; posterior median and 95 % interval"
+)
+#: The detector's figures by (threshold, contrast), each checked against the cohort.
+DetectorErrors = Mapping[tuple[str, str], Checked]
 
 
 def presence_counts(called: np.ndarray, real: np.ndarray) -> dict[str, int]:
-    """``_COUNTS`` of scans (n,): whether each was ``called`` positive, and whether it is."""
+    """Numbers of scans (n,) with and without a microbleed (``real``) by whether ``called``."""
     return {
         "positive_scans": int(real.sum()),
         "positive_found": int((called & real).sum()),
@@ -47,228 +54,67 @@ def presence_counts(called: np.ndarray, real: np.ndarray) -> dict[str, int]:
     }
 
 
-@dataclasses.dataclass(frozen=True)
-class DetectorError:
-    """Numbers of scans with and without a microbleed that a detector called rightly.
-
-    ``true_positive`` of the ``positive`` scans had a lesion called, ``true_negative`` of the
-    ``negative`` scans had none. ``source``: where the numbers are from, in words.
-    """
-
-    true_positive: int
-    positive: int
-    true_negative: int
-    negative: int
-    source: str
-
-    @property
-    def sensitivity(self) -> float:
-        return self.true_positive / self.positive
-
-    @property
-    def specificity(self) -> float:
-        return self.true_negative / self.negative
-
-    @property
-    def informs(self) -> bool:
-        """Whether a positive scan is called more often than a negative one."""
-        return self.sensitivity + self.specificity > 1
+# --- the detector's figures, checked ---
 
 
 def detector_errors(
-    contract: Mapping[str, Any] | None, reviews: Mapping[str, Any] | None = None
-) -> dict[tuple[str, str], DetectorError]:
-    """The detector's errors by (threshold, contrast); errors that nobody measured are absent.
-
-    ``contract``: the verifier's, whose ``metrics.presence`` and ``metrics.presence_possible`` map
-    a contrast to positive_scans, positive_found, negative_scans and negative_clean. ``reviews``:
-    the same two keys from a reader's review of this cohort; they take the contract's place contrast
-    by contrast. Impossible counts (positive_found above positive_scans, no scan at all) count as
-    absent.
-    """
-    metrics = (contract or {}).get("metrics") or {}
-    name = (contract or {}).get("id", "the verifier")
-    errors = {}
-    for source, counts_by_key in (
-        (f"the contract of {name}, on its validation set", metrics),
-        ("readers' review of this cohort", reviews or {}),
-    ):
-        for threshold, (key, _) in THRESHOLDS.items():
-            for contrast, counts in _mapping(counts_by_key.get(key)).items():
-                if error := _error(_mapping(counts), source):
-                    errors[threshold, str(contrast)] = error
-    return errors
-
-
-def false_positives(
-    contract: Mapping[str, Any] | None, in_use: Mapping[str, float] | None = None
-) -> dict[str, float] | str:
-    """Definite false positives a scan by contrast, of the verifier's contract; else why not.
-
-    The contract's ``metrics.fp_per_scan_definite_GRE`` and ``_SWI``, or ``fp_per_scan_definite``
-    for both. ``in_use``: the thresholds in use.
-    """
-    metrics = _mapping((contract or {}).get("metrics"))
-    if "definite" in _moved(contract, in_use):
-        return "verify.thresholds sets another definite threshold than the contract's"
-    per_scan = {}
-    for contrast in ("GRE", "SWI"):
-        pooled = metrics.get("fp_per_scan_definite")
-        value = metrics.get(f"fp_per_scan_definite_{contrast}", pooled)
-        if isinstance(value, (int, float)) and value >= 0:
-            per_scan[contrast] = float(value)
-    return per_scan or "the verifier's contract does not say how many false positives a scan has"
-
-
-def _mapping(content: Any) -> Mapping[str, Any]:
-    return content if isinstance(content, Mapping) else {}
-
-
-def _error(counts: Mapping[str, Any], source: str) -> DetectorError | None:
-    values = [counts[name] for name in _COUNTS if name in counts]
-    if len(values) < len(_COUNTS) or not all(map(_whole_number, values)):
-        return None
-    true_positive, positive, true_negative, negative = map(int, values)
-    error = DetectorError(true_positive, positive, true_negative, negative, source)
-    possible = (
-        0 <= error.true_positive <= error.positive
-        and 0 <= error.true_negative <= error.negative
-        and error.positive
-        and error.negative
-    )
-    return error if possible else None
-
-
-def _whole_number(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-# --- intervals ---
-
-
-def corrected(
-    called: int, total: int, error: DetectorError, seed: str = ""
-) -> tuple[float, float, float]:
-    """Rogan-Gladen prevalence of ``called`` of ``total`` people, with its 95 % interval.
-
-    Parametric bootstrap: apparent prevalence, sensitivity and specificity are each drawn from the
-    Beta distribution of their counts under Jeffreys' prior; percentiles of the corrected draws. A
-    draw whose sensitivity and specificity add up to 1 or less is uninformative: it counts as 0 at
-    the lower end and as 1 at the upper. The ends are NaN where the error is uninformative.
-    """
-    estimate = rogan_gladen(called / total, error.sensitivity, error.specificity)
-    if not error.informs:
-        return estimate, np.nan, np.nan
-    random = np.random.default_rng(seed_of("rogan gladen", seed))
-    apparent, sensitivity, specificity = (
-        random.beta(part + _JEFFREYS, whole - part + _JEFFREYS, DRAWS)
-        for part, whole in (
-            (called, total),
-            (error.true_positive, error.positive),
-            (error.true_negative, error.negative),
-        )
-    )
-    low, high = _percentiles(apparent, sensitivity, specificity)
-    return estimate, low, high
-
-
-def _percentiles(
-    apparent: np.ndarray, sensitivity: np.ndarray, specificity: np.ndarray
-) -> tuple[float, float]:
-    """Ends of the 95 % interval of the corrected prevalence, of draws (n,)."""
-    information = sensitivity + specificity - 1
-    with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = np.clip((apparent + specificity - 1) / information, 0, 1)
-    useless = information <= 0
-    low = np.percentile(np.where(useless, 0.0, drawn), PERCENTILES[0])
-    high = np.percentile(np.where(useless, 1.0, drawn), PERCENTILES[1])
-    return float(low), float(high)
-
-
-def binomial_bootstrap(
-    called: int, total: int, error: DetectorError, seed: str = ""
-) -> tuple[float, float]:
-    """Interval as of ``corrected``, the three counts drawn from binomials. For comparison.
-
-    A sensitivity of 30 of 30 is then certain, so that the interval is too narrow.
-    """
-    random = np.random.default_rng(seed_of("binomial", seed))
-    return _percentiles(
-        random.binomial(total, called / total, DRAWS) / total,
-        random.binomial(error.positive, error.sensitivity, DRAWS) / error.positive,
-        random.binomial(error.negative, error.specificity, DRAWS) / error.negative,
-    )
-
-
-def lang_reiczigel(called: int, total: int, error: DetectorError) -> tuple[float, float]:
-    """Interval of Lang and Reiczigel 2014 (Prev Vet Med 113:13, eq. 16). For comparison.
-
-    >>> low, high = lang_reiczigel(23, 150, DetectorError(96, 100, 89, 100, "an example"))
-    >>> f"{low:.3f} {high:.3f}"
-    '0.000 0.146'
-    """
-    p_n, se_n, sp_n = total + Z95**2, error.positive + 2, error.negative + 2
-    p, se, sp = (
-        (called + Z95**2 / 2) / p_n,
-        (error.true_positive + 1) / se_n,
-        (error.true_negative + 1) / sp_n,
-    )
-    information = se + sp - 1
-    if information <= 0:
-        return 0.0, 1.0
-    true = (p + sp - 1) / information
-    se_part, sp_part = se * (1 - se) / se_n, sp * (1 - sp) / sp_n
-    shift = 2 * Z95**2 * (true * se_part - (1 - true) * sp_part)
-    variance = (p * (1 - p) / p_n + true**2 * se_part + (1 - true) ** 2 * sp_part) / information**2
-    half = Z95 * np.sqrt(variance)
-    low, high = np.clip([true + shift - half, true + shift + half], 0, 1)
-    return float(low), float(high)
-
-
-# --- rows of `summary` ---
-
-
-def rows(
     participants: pd.DataFrame,
+    scans: pd.DataFrame,
     contract: Mapping[str, Any] | None,
     in_use: Mapping[str, float] | None = None,
-    reviews: Mapping[str, Any] | None = None,
-) -> Iterator[Row]:
-    """Apparent and corrected prevalence of each contrast, and what they rest on.
+    review: Mapping[tuple[str, str], Figures] | None = None,
+) -> DetectorErrors:
+    """The detector's figures at each threshold, for each contrast of the usable participants.
 
-    ``participants``: rows of `participants`. ``in_use``: the thresholds in use. The contract's
-    error does not apply to a threshold that the contract does not state. ``reviews``: see
-    ``detector_errors``.
+    ``participants`` and ``scans`` of their contracts. ``in_use``: the thresholds in use; figures of
+    another threshold do not apply. ``review``: figures of scans of this cohort that readers read
+    free-hand; they take the contract's place where they are of enough scans.
     """
-    usable = participants[participants["scan_id"].notna()]
-    errors = detector_errors(contract, reviews)
-    moved = _moved(contract, in_use)
-    for contrast, people in usable.groupby("contrast", sort=True):
-        definite = people["n_cmb"].fillna(0)
-        called = {"definite": definite, "possible": definite + people["n_possible"].fillna(0)}
-        for threshold, (key, of) in THRESHOLDS.items():
-            error = errors.get((threshold, contrast))
-            called_positive = _Called(int((called[threshold] > 0).sum()), len(people), of)
-            why = _why_not(error, contrast, key, moved.get(threshold))
-            yield from of_stratum(
-                Stratum(contrast=contrast), _of_threshold(called_positive, error, why, contrast)
-            )
+    stated, moved = detector_figures.of_contract(contract), _moved(contract, in_use)
+    of_review = detector_figures.reviewed(review or {})
+    ranges = image_checks.domain_of(dict(contract) if contract else None)
+    result = {}
+    for contrast, people in _usable(participants).groupby("contrast", sort=True):
+        chosen = scans[scans["scan_id"].isin(people["scan_id"])]
+        for threshold, counts in counts_of(people).items():
+            key = (threshold, str(contrast))
+            figures, why = of_review.get(key, stated.get(key)), None
+            if figures is None:
+                why = NO_FIGURES
+            elif threshold in moved and key not in of_review:
+                why = (
+                    f"the contract's figures are of a {threshold} threshold of "
+                    f"{moved[threshold][0]:g}, and verify.thresholds sets {moved[threshold][1]:g}"
+                )
+            elif len(people) < LEAST_PEOPLE:
+                why = f"{len(people)} participants; a correction needs {LEAST_PEOPLE}"
+            if figures is None or why:
+                result[key] = Checked(figures, why=why)
+                continue
+            checks = guards.checks(people, counts, figures)
+            if key not in of_review and (of_domain := guards.domain(chosen, ranges)):
+                checks += (of_domain,)
+            result[key] = Checked(figures, checks)
+    return result
 
 
-@dataclasses.dataclass(frozen=True)
-class _Called:
-    """``positive`` of ``total`` participants have a lesion ``of`` the threshold."""
+def _usable(participants: pd.DataFrame) -> pd.DataFrame:
+    return participants[participants["scan_id"].notna() & participants["n_cmb"].notna()]
 
-    positive: int
-    total: int
-    of: Counted
+
+def counts_of(people: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Lesions called of each participant, int (n,), at each threshold."""
+    definite = people["n_cmb"].to_numpy(dtype=int)
+    possible = people["n_possible"].fillna(0).to_numpy(dtype=int)
+    return {"definite": definite, "possible": definite + possible}
 
 
 def _moved(
     contract: Mapping[str, Any] | None, in_use: Mapping[str, float] | None
 ) -> dict[str, tuple[float, float]]:
     """Thresholds in use that are not the contract's: name to (contract's, in use)."""
-    stated = _mapping((contract or {}).get("thresholds"))
+    stated = (contract or {}).get("thresholds")
+    stated = stated if isinstance(stated, Mapping) else {}
     return {
         name: (stated[name], value)
         for name, value in (in_use or {}).items()
@@ -276,80 +122,257 @@ def _moved(
     }
 
 
-def _why_not(
-    error: DetectorError | None, contrast: str, key: str, moved: tuple[float, float] | None
-) -> str | None:
-    """The sentence why a prevalence cannot be corrected; None where it can."""
-    if error is None:
-        return (
-            f"neither the verifier's contract (metrics.{key}) nor a review of this cohort "
-            f"says in how many {contrast} scans presence was right"
-        )
-    if moved and error.source.startswith("the contract"):
-        return (
-            f"the contract's {key} was measured at threshold {moved[0]:g}, "
-            f"and verify.thresholds sets {moved[1]:g}"
-        )
-    if not error.informs:
-        return (
-            f"sensitivity {error.true_positive}/{error.positive} and specificity "
-            f"{error.true_negative}/{error.negative} do not add up to more than 1"
-        )
-    return None
+# --- rows of `summary` ---
 
 
-def _of_threshold(
-    called: _Called, error: DetectorError | None, why: str | None, contrast: str
+def rows(
+    participants: pd.DataFrame,
+    errors: DetectorErrors,
+    variables: Iterable[str] = (),
+    cluster: pd.Series | None = None,
+    weights: pd.Series | None = None,
 ) -> Iterator[Row]:
-    positive, total, of = called.positive, called.total, called.of
-    yield share(Prevalence("apparent", of), positive, total)
-    if error is not None:
-        method = f"{WILSON}; {error.source}"
-        yield share(DetectorRate("sensitivity", of), error.true_positive, error.positive, method)
-        yield share(DetectorRate("specificity", of), error.true_negative, error.negative, method)
-    measure = Prevalence("corrected", of)
-    if error is None or why:
-        yield row(measure, None, positive, total, f"not estimated: {why}")
-        yield from _assumed(called, None)
-        return
-    method = (
-        f"Rogan-Gladen with sensitivity {error.true_positive}/{error.positive} and specificity "
-        f"{error.true_negative}/{error.negative} of {error.source}; parametric bootstrap of all "
-        f"three, {DRAWS} draws"
-    )
-    seed = f"{contrast} {of}".rstrip()
-    estimate, low, high = corrected(positive, total, error, seed)
-    yield row(measure, estimate, positive, total, method, low, high)
-    yield from _assumed(called, error)
+    """Apparent and corrected prevalence of each contrast and its strata, and what they rest on.
+
+    ``participants``: rows of the contract. ``errors``: of ``detector_errors``. ``variables``:
+    columns whose levels are strata, beside age bands. ``cluster``: by participant_id; people of one
+    cluster are alike. ``weights``: by participant_id; the averages over people are weighted, the
+    model is not.
+    """
+    usable = _usable(participants)
+    names = [
+        name for name in dict.fromkeys(["age_band", "cohort", *variables]) if name != "contrast"
+    ]
+    for contrast, people in usable.groupby("contrast", sort=True):
+        for threshold, counts in counts_of(people).items():
+            called = _Called(str(contrast), people, counts, THRESHOLDS[threshold], cluster, weights)
+            checked = errors.get((threshold, str(contrast)), Checked(None, why=NO_FIGURES))
+            yield from of_stratum(Stratum(contrast=str(contrast)), _of_contrast(called, checked))
+            if threshold == "definite":
+                for name in names:
+                    yield from _by_variable(called, checked, name)
+                patterns = corrected_patterns.rows(people, checked, str(contrast))
+                yield from of_stratum(Stratum(contrast=str(contrast)), patterns)
 
 
-def _assumed(called: _Called, error: DetectorError | None) -> Iterator[Row]:
-    """The corrected prevalence at other sensitivities and specificities."""
-    positive, total, of = called.positive, called.total, called.of
-    if error is None:
-        grid, because = [list(ASSUMED), list(ASSUMED)], "assumed"
-    else:
-        grid = [
-            _around(error.true_positive, error.positive),
-            _around(error.true_negative, error.negative),
-        ]
-        because = "ends of the Wilson intervals and estimates"
-    ends = intervals.wilson(positive, total)
-    for sensitivity, specificity in itertools.product(*grid):
-        measure = PrevalenceAt(sensitivity, specificity, of)
-        if sensitivity + specificity <= 1 + _ROUNDING:
-            method = "not estimated: sensitivity and specificity do not add up to more than 1"
-            yield row(measure, None, positive, total, method)
-            continue
-        estimate, low, high = (
-            rogan_gladen(apparent, sensitivity, specificity)
-            for apparent in (positive / total, *ends)
+@dataclasses.dataclass(frozen=True)
+class _Called:
+    """``counts`` (n,) of lesions ``of`` the threshold, called in scans of ``people``."""
+
+    contrast: str
+    people: pd.DataFrame
+    counts: np.ndarray
+    of: Counted
+    cluster: pd.Series | None
+    weights: pd.Series | None
+
+    @property
+    def positive(self) -> int:
+        return int((self.counts > 0).sum())
+
+    def weights_of(self, members: np.ndarray) -> np.ndarray | None:
+        """Weights of those ``members`` (n,) bool, 0 for who has none; None without weights."""
+        if self.weights is None:
+            return None
+        ids = self.people["participant_id"][members]
+        result: np.ndarray = ids.map(self.weights).fillna(0.0).to_numpy(dtype=float)
+        return result
+
+    def posterior(self, matrix: np.ndarray, figures: Figures) -> latent_fit.Posterior:
+        cluster = None
+        if self.cluster is not None:
+            ids = self.people["participant_id"]
+            cluster = ids.map(self.cluster).fillna(ids).to_numpy(dtype=object)
+        observed = latent.Observed(
+            self.counts, matrix, np.zeros(len(self.counts), int), cluster=cluster
         )
-        method = f"Rogan-Gladen at a fixed error ({because}), of the Wilson 95 % interval"
-        yield row(measure, estimate, positive, total, method, low, high)
+        random = np.random.default_rng(seed_of("latent counts", self.contrast, self.of))
+        return latent_fit.posterior(latent.Model(observed, [figures.validation]), random)
 
 
-def _around(part: int, whole: int) -> list[float]:
-    """A share with the ends of its Wilson interval, rising, each once, rounded to 0.01."""
-    low, high = intervals.wilson(part, whole)
-    return list(dict.fromkeys(round(float(v), 2) for v in (low, part / whole, high)))
+def _of_contrast(called: _Called, checked: Checked) -> Iterator[Row]:
+    yield share(Prevalence("apparent", called.of), called.positive, len(called.counts))
+    if checked.figures is not None:
+        yield from _figures(checked.figures, called.of)
+    for check in checks_in_order(checked):
+        place = float(GRADES.index(check.grade))
+        method = f"{check.grade}: {check.sentence}"
+        measure = CorrectionCheck(check.what, called.of)
+        yield row(measure, place, called.positive, len(called.counts), method)
+    if checked.figures is None or checked.refusal:
+        yield from _refused(called, np.ones(len(called.counts), bool), str(checked.refusal))
+        return
+    matrix = guards.age_matrix(called.people, called.counts)
+    everybody = np.ones(len(called.counts), bool)
+    try:
+        posterior = called.posterior(matrix, checked.figures)
+        yield from _corrected(called, checked, posterior, matrix, everybody)
+        if not called.of:
+            yield from _profile(called, checked.figures)
+    except latent_fit.FitError as error:
+        yield from _refused(called, everybody, str(error))
+
+
+def checks_in_order(checked: Checked) -> list[guards.Check]:
+    """The checks, the gravest first."""
+    return sorted(checked.checks, key=lambda check: -GRADES.index(check.grade))
+
+
+def _figures(figures: Figures, of: Counted) -> Iterator[Row]:
+    method = f"{WILSON}; {figures.source}"
+    shares: tuple[tuple[Any, int, int], ...] = (
+        ("presence sensitivity", figures.positive_found, figures.positive_scans),
+        ("specificity", figures.negative_clean, figures.negative_scans),
+        (
+            "false-positive floor",
+            figures.negative_scans - figures.negative_clean,
+            figures.negative_scans,
+        ),
+    )
+    for rate, part, whole in shares:
+        yield share(DetectorRate(rate, of), part, whole, method)
+    how = f"of microbleeds; design effect {figures.effect:.2f} of microbleeds in scans"
+    low, high = guards.wilson(figures.found / figures.effect, figures.microbleeds / figures.effect)
+    yield row(
+        DetectorRate("sensitivity", of),
+        figures.sensitivity,
+        figures.found,
+        figures.microbleeds,
+        f"{how}; {method}",
+        low,
+        high,
+    )
+    low, high = figures.false_positives_interval
+    yield row(
+        DetectorRate("false positives per scan", of),
+        figures.false_positives,
+        round(figures.false_positives * figures.scans),
+        figures.scans,
+        f"log-normal 95 % interval with the variance of scans; {figures.source}",
+        low,
+        high,
+    )
+
+
+def _refused(called: _Called, members: np.ndarray, why: str) -> Iterator[Row]:
+    positive, total = int((called.counts[members] > 0).sum()), int(members.sum())
+    for measure in (Prevalence("corrected", called.of), CorrectedMean(called.of)):
+        yield row(measure, None, positive, total, f"not estimated: {why}")
+
+
+def _corrected(
+    called: _Called,
+    checked: Checked,
+    posterior: latent_fit.Posterior,
+    matrix: np.ndarray,
+    members: np.ndarray,
+) -> Iterator[Row]:
+    """Corrected prevalence and mean of the people that ``members`` (n,) bool says."""
+    assert checked.figures is not None
+    random = np.random.default_rng(seed_of("people", called.contrast, called.of, members.tolist()))
+    weights = called.weights_of(members)
+    if weights is not None and not weights.sum() > 0:
+        yield from _refused(called, members, "nobody of the stratum has a weight")
+        return
+    drawn = posterior.averages(matrix[members], random, weights)
+    how = _HOW if weights is None else f"{_HOW}; averages weighted, the model not"
+    method = "; ".join([how, checked.figures.source, *checked.warnings])
+    positive, total = int((called.counts[members] > 0).sum()), int(members.sum())
+    for measure, draws in zip(
+        (Prevalence("corrected", called.of), CorrectedMean(called.of)), drawn, strict=True
+    ):
+        low, high = np.percentile(draws, PERCENTILES)
+        yield row(measure, float(np.median(draws)), positive, total, method, low, high)
+
+
+def _profile(called: _Called, figures: Figures) -> Iterator[Row]:
+    """Corrected prevalence and likelihood of the counts at other false positives a scan."""
+    profile = Profile.of(called.people, called.counts, figures)
+    _, best = profile.at(level=np.nan)
+    positive, total = called.positive, len(called.counts)
+    for multiple in _MULTIPLES:
+        theta, height = profile.at(level=float(np.log(multiple)))
+        rate = round(float(np.exp(theta[profile.model.group_at(0) + 1])) * multiple, 3)
+        how = "latent counts, false positives a scan fixed; most probable value"
+        at = PrevalenceAt(rate, called.of)
+        yield row(at, profile.prevalence(theta), positive, total, how)
+        how = "of the counts, over the likelihood at the number that fits them best"
+        likelihood = float(np.exp(min(height - best, 0.0)))
+        yield row(Likelihood(rate, called.of), likelihood, positive, total, how)
+
+
+# --- strata ---
+
+
+def _by_variable(called: _Called, checked: Checked, name: str) -> Iterator[Row]:
+    """Corrected rows of each level of a column, of one model with age and the levels."""
+    if name not in called.people or called.people[name].isna().all():
+        return
+    levels = called.people[name].astype("string").fillna(MISSING).to_numpy(dtype=object)
+    posterior, why = None, checked.refusal
+    small = _too_small(called, levels)
+    matrix = _with_levels(called, levels, small if name != "age_band" else set(levels))
+    if why is None and checked.figures is not None:
+        try:
+            posterior = called.posterior(matrix, checked.figures)
+        except latent_fit.FitError as error:
+            why = str(error)
+    for level in sorted(set(levels)):
+        members = levels == level
+        rows_ = _of_level(called, checked, posterior, matrix, members, why, level in small, name)
+        yield from of_stratum(_stratum(called.contrast, name, str(level)), rows_)
+
+
+def _stratum(contrast: str, name: str, level: str) -> Stratum:
+    if name == "cohort":
+        return Stratum(cohort=level, contrast=contrast)
+    return Stratum(contrast=contrast, **{name: level})
+
+
+def _of_level(
+    called: _Called,
+    checked: Checked,
+    posterior: latent_fit.Posterior | None,
+    matrix: np.ndarray,
+    members: np.ndarray,
+    why: str | None,
+    small: bool,
+    name: str,
+) -> Iterator[Row]:
+    total = int(members.sum())
+    if why is None and total < LEAST_OF_STRATUM:
+        why = f"{total} participants of the stratum; a correction needs {LEAST_OF_STRATUM}"
+    elif why is None and name == "age_band" and matrix.shape[1] < 2:
+        why = (
+            f"the model has no age: that needs {EVENTS_PER_TERM} participants with a lesion called"
+        )
+    elif why is None and name != "age_band" and small:
+        positive = int((called.counts[members] > 0).sum())
+        why = (
+            f"{positive} participants of the stratum have a lesion called; a correction needs "
+            f"{EVENTS_PER_TERM}"
+        )
+    if why is not None or posterior is None:
+        yield from _refused(called, members, str(why))
+        return
+    yield from _corrected(called, checked, posterior, matrix, members)
+
+
+def _too_small(called: _Called, levels: np.ndarray) -> set[str]:
+    """Levels that have no term of their own: too few people with a lesion called."""
+    positive = called.counts > 0
+    return {
+        str(level)
+        for level in set(levels)
+        if (levels == level).sum() < LEAST_OF_STRATUM
+        or positive[levels == level].sum() < EVENTS_PER_TERM
+    }
+
+
+def _with_levels(called: _Called, levels: np.ndarray, small: set[str]) -> np.ndarray:
+    """A constant, age, and a column a level but the largest; small levels are one level."""
+    base = guards.age_matrix(called.people, called.counts)
+    merged = np.where(np.isin(levels.astype(str), list(small)), "", levels.astype(str))
+    names, numbers = np.unique(merged, return_counts=True)
+    against = [name for name in names if name != names[numbers.argmax()]]
+    return np.column_stack([base, *((merged == name) * 1.0 for name in against)])

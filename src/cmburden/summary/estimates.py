@@ -6,7 +6,7 @@ each contrast has strata of its own. `measures` and `strata` name the rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,8 @@ def estimates(cohort: Cohort, config: dict[str, Any]) -> list[Row]:
     for name in views:
         if name != of_report:
             rows += counted.beside(name, _by_stratum(views[name], config))
+    errors = correction.detector_errors(people, cohort.scans, contract, in_use)
+    sampling = sampling_of(people, settings)
     return [
         *rows,
         *sampling_of(shown, settings).facts(shown),
@@ -76,8 +78,8 @@ def estimates(cohort: Cohort, config: dict[str, Any]) -> list[Row]:
         *scans.rows(cohort, config),
         *contracts.rows(config),
         *contracts.published_rows(),
-        *correction.rows(people, contract, in_use, cohort.presence_errors),
-        *_models(views[of_report], config, correction.false_positives(contract, in_use)),
+        *correction.rows(people, errors, settings["strata"], sampling.cluster, sampling.weights),
+        *_models(views[of_report], config, errors),
         *changes.estimates(cohort, config),
     ]
 
@@ -87,16 +89,16 @@ def _burden_of(view: counted.View, config: dict[str, Any]) -> list[Row]:
 
 
 def _models(
-    view: counted.View, config: dict[str, Any], background: Mapping[str, float] | str
+    view: counted.View, config: dict[str, Any], errors: correction.DetectorErrors | str
 ) -> list[Row]:
     people, settings = view.cohort.participants, config["report"]
     if view.counts != "automatic":
-        background = "the counts are the readers', who call no false positives"
+        errors = "the counts are the readers', who call no false positives"
     rows = regressions.rows(
         people,
         view.cohort.scans,
         settings["covariates"],
-        background,
+        errors,
         sampling=sampling_of(people, settings),
         nominal=settings["nominal"],
         site=settings["site"],

@@ -21,8 +21,12 @@ from cmburden.summary.measures import (
     Attended,
     AverageCount,
     BostonImaging,
+    CorrectedMean,
+    CorrectedPattern,
+    CorrectionCheck,
     CountBin,
     Lesions,
+    Likelihood,
     MissingReason,
     Participants,
     ParticipantsByCount,
@@ -51,6 +55,8 @@ _TOTALS = (
     Participants("compared"),
 )
 _WITHOUT = Participants("without usable scan")
+#: Measures whose number is that of the participants with a lesion called.
+_OF_CALLED = (Prevalence, PrevalenceAt, CorrectedMean, CorrectionCheck, Likelihood)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,8 +210,10 @@ class Margins:
         for one in here:
             if isinstance(one.measure, PatternShare) and one.measure.of:
                 self._same(one.n, at(PatternShare(one.measure.pattern)))
-            if isinstance(one.measure, (Prevalence, PrevalenceAt)):
+            if isinstance(one.measure, _OF_CALLED):
                 self._same(one.n, at(Presence(one.measure.of or "definite")))
+            if isinstance(one.measure, CorrectedPattern):
+                self._same(one.n, at(PatternShare(one.measure.pattern)))
             self._same(one.total, at(Lesions("definite")))
             self._same(one.total, one.n if one.total is not None else None)
         self._nested(at)

@@ -202,18 +202,6 @@ REFERENCES = {
             doi="10.1371/journal.pmed.0040296",
         ),
         _reference(
-            "Rogan1978",
-            "Rogan and Gladen 1978",
-            "article",
-            author="Rogan, Walter J. and Gladen, Beth",
-            title="Estimating prevalence from the results of a screening test",
-            journal="American Journal of Epidemiology",
-            year="1978",
-            volume="107",
-            pages="71--76",
-            doi="10.1093/oxfordjournals.aje.a112510",
-        ),
-        _reference(
             "Seabold2010",
             "Seabold and Perktold 2010",
             "inproceedings",

@@ -1,4 +1,4 @@
-"""Prevalence by age band, contrast and sex, with published prevalences beside."""
+"""Prevalence by age band, contrast and sex, with false-positive floors, beside published ones."""
 
 from __future__ import annotations
 
@@ -19,15 +19,23 @@ from cmburden.report.charts.chart import (
 )
 from cmburden.report.tables import ReportTables
 from cmburden.report.typeset import Row, of, share
-from cmburden.summary.measures import Presence
+from cmburden.summary.measures import DetectorRate, Presence
 from cmburden.summary.published import ANCHORS, Anchor
 from cmburden.summary.strata import Stratum
 
-_DASHES = ("solid", "dash", "dot")
+_DASHES = ("solid", "dash", "longdash")
 #: Years between the points of two sexes in one age band, so that their intervals stand apart.
 _SHIFT_YEARS = 0.5
 #: Age in the middle of a band, the band, and the row of `summary`.
 Point = tuple[float, str, Row]
+
+
+@dataclasses.dataclass(frozen=True)
+class Floor:
+    """Share of scans of a contrast without a microbleed in which one is called, of `summary`."""
+
+    contrast: str
+    row: Row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,31 +85,82 @@ def select_published(tables: ReportTables) -> list[tuple[Anchor, Row]]:
     ]
 
 
-def draw(lines: list[AgeLine], published: list[tuple[Anchor, Row]]) -> Chart | None:
-    """The chart; None without a line."""
+def select_floors(tables: ReportTables) -> list[Floor]:
+    """The false-positive floor of each contrast that has one."""
+    measure = DetectorRate("false-positive floor")
+    rows = {name: tables.estimate(Stratum(contrast=name), measure) for name in tables.contrasts()}
+    return [Floor(name, row) for name, row in rows.items() if row["estimate"] is not None]
+
+
+def draw(
+    lines: list[AgeLine], published: list[tuple[Anchor, Row]], floors: list[Floor]
+) -> Chart | None:
+    """The chart; None without a line.
+
+    Published prevalences are drawn only where every contrast has its floor: readers have none.
+    """
     if not lines:
         return None
     figure = go.Figure()
     for line in lines:
         _add(figure, line)
-    _add_published(figure, published)
+    contrasts = {line.contrast for line in lines}
+    floors = [floor for floor in floors if floor.contrast in contrasts]
+    compared = {floor.contrast for floor in floors} == contrasts
+    ages = [middle for line in lines for middle, _, _ in line.points]
+    for floor in floors:
+        _add_floor(figure, floor, (min(ages), max(ages)))
+    if compared:
+        _add_published(figure, published)
     figure.update_layout(template=TEMPLATE, height=380)
     figure.update_xaxes(title_text="Age, years")
     figure.update_yaxes(title_text="With a definite microbleed, %", rangemode="tozero")
     return Chart(
         name="by-age",
-        alt="Lines: prevalence of definite microbleeds by age band, contrast and sex, with 95 % "
-        "intervals; stars: published prevalences.",
-        caption="Participants with at least one definite microbleed, with Wilson’s 95 % interval, "
-        "not corrected for detector error. Stars: published figures at their mean age, from the "
-        "table below.",
+        alt="Lines: prevalence of definite microbleeds as detected by age band, contrast and sex, "
+        "with 95 % intervals; dotted: false-positive floors.",
+        caption="Participants with at least one definite microbleed called, with Wilson’s 95 % "
+        "interval, not corrected for detector error. " + _about(compared),
         figure=figure,
         columns=["Age band", "Contrast, sex", "With microbleed/usable", "Share, %"],
         rows=[
-            [band, line.title, of(row), share(row)]
-            for line in lines
-            for _, band, row in line.points
+            *(
+                [band, line.title, of(row), share(row)]
+                for line in lines
+                for _, band, row in line.points
+            ),
+            *(
+                ["all", f"{floor.contrast}, false-positive floor", of(floor.row), share(floor.row)]
+                for floor in floors
+            ),
         ],
+    )
+
+
+def _about(compared: bool) -> str:
+    """What is drawn beside the lines."""
+    if compared:
+        return (
+            "Dotted lines: the false-positive floor, the share of scans without a microbleed in "
+            "which one is called. Stars: published figures of readers at their mean age, from the "
+            "table below; readers have no such floor."
+        )
+    return (
+        "The false-positive floor of a contrast is not known, so that published figures of readers "
+        "are not drawn beside."
+    )
+
+
+def _add_floor(figure: go.Figure, floor: Floor, ages: tuple[float, float]) -> None:
+    figure.add_scatter(
+        x=list(ages),
+        y=[PERCENT.of(floor.row)] * 2,
+        customdata=[row_key(floor.row)] * 2,
+        text=[hover_text(floor.row, PERCENT)] * 2,
+        hovertemplate="%{text}<extra>%{fullData.name}</extra>",
+        name=f"{floor.contrast}, floor",
+        mode="lines",
+        line={"color": COLOURS[floor.contrast], "width": 1, "dash": "dot"},
     )
 
 

@@ -35,10 +35,15 @@ from cmburden.summary.measures.change import SessionPairs as SessionPairs
 from cmburden.summary.measures.change import Sessions as Sessions
 from cmburden.summary.measures.detector import ContractNumber as ContractNumber
 from cmburden.summary.measures.detector import ContractPart as ContractPart
+from cmburden.summary.measures.detector import CorrectedMean as CorrectedMean
+from cmburden.summary.measures.detector import CorrectedPattern as CorrectedPattern
+from cmburden.summary.measures.detector import CorrectionCheck as CorrectionCheck
 from cmburden.summary.measures.detector import Counted as Counted
 from cmburden.summary.measures.detector import DetectorRate as DetectorRate
+from cmburden.summary.measures.detector import Likelihood as Likelihood
 from cmburden.summary.measures.detector import Prevalence as Prevalence
 from cmburden.summary.measures.detector import PrevalenceAt as PrevalenceAt
+from cmburden.summary.measures.detector import Rate as Rate
 from cmburden.summary.measures.images import DomainLimit as DomainLimit
 from cmburden.summary.measures.images import FilesNotSearched as FilesNotSearched
 from cmburden.summary.measures.images import ImageMeasure as ImageMeasure

@@ -45,24 +45,73 @@ class Prevalence(Measure):
 
 @dataclasses.dataclass(frozen=True)
 class PrevalenceAt(Measure):
-    """Prevalence corrected with a fixed sensitivity and specificity, multiples of 0.01.
+    """Prevalence corrected at another number of false positives a scan, a multiple of 0.001.
 
-    >>> PrevalenceAt(0.8, 0.95).name
-    'prevalence corrected at sensitivity 0.80 specificity 0.95'
+    >>> PrevalenceAt(0.25).name
+    'prevalence corrected at 0.250 false positives per scan'
     """
 
-    TEMPLATE = (
-        "prevalence corrected[ {of}] at sensitivity {sensitivity:.2f} specificity {specificity:.2f}"
-    )
-    sensitivity: float
-    specificity: float
+    TEMPLATE = "prevalence corrected[ {of}] at {false_positives:.3f} false positives per scan"
+    false_positives: float
     of: Counted = ""
 
 
 @dataclasses.dataclass(frozen=True)
+class Likelihood(Measure):
+    """Likelihood of the counts at that number of false positives a scan, over the largest one."""
+
+    TEMPLATE = "relative likelihood[ {of}] of {false_positives:.3f} false positives per scan"
+    false_positives: float
+    of: Counted = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class CorrectedMean(Measure):
+    """Mean number of microbleeds a participant, corrected for the detector's error."""
+
+    TEMPLATE = "mean count corrected[ {of}]"
+    of: Counted = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class CorrectedPattern(Measure):
+    """Corrected share of participants with a pattern, of all or of those with a microbleed.
+
+    >>> CorrectedPattern("mixed", "positive").name
+    'corrected pattern of positive=mixed'
+    """
+
+    TEMPLATE = "corrected pattern[ of {of}]={pattern}"
+    pattern: str
+    of: Literal["", "positive"] = ""
+
+
+#: 'sensitivity' is that to a microbleed, 'presence sensitivity' that to a scan with one. The floor
+#: is the share of scans without a microbleed in which a lesion is called.
+Rate = Literal[
+    "sensitivity",
+    "presence sensitivity",
+    "specificity",
+    "false positives per scan",
+    "false-positive floor",
+]
+
+
+@dataclasses.dataclass(frozen=True)
 class DetectorRate(Measure):
-    """Sensitivity or specificity of the detector for presence in a scan."""
+    """A figure of the detector, of scans like a population's."""
 
     TEMPLATE = "detector {rate}[ {of}]"
-    rate: Literal["sensitivity", "specificity"]
+    rate: Rate
+    of: Counted = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class CorrectionCheck(Measure):
+    """Whether the detector's figures can hold here: 0 they do, 1 not told, 2 warning, 3 refused."""
+
+    TEMPLATE = "check of correction {what}[ {of}]"
+    what: Literal[
+        "floor", "mean", "age bands", "false positives", "false positives by age", "domain"
+    ]
     of: Counted = ""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 from cmburden.stats.equations import exchangeable
-from cmburden.stats.regression import Fit, background_poisson, negative_binomial, poisson
+from cmburden.stats.regression import Fit, negative_binomial, poisson
+from cmburden.summary import corrected_ratios
+from cmburden.summary.correction import DetectorErrors
 from cmburden.summary.measures import ModelFact, Ratio
 from cmburden.summary.regressions.model import Regression, not_estimated
 from cmburden.summary.regressions.people import People
@@ -20,8 +21,8 @@ from cmburden.summary.rows import Row
 NEGATIVE_BINOMIAL = "negative binomial regression (NB2), maximum likelihood, Wald 95 % interval"
 
 
-def rows(people: People, false_positives: Mapping[str, float] | str) -> Iterator[Row]:
-    """The models of counts. ``false_positives``: a scan by contrast, or why they are unknown."""
+def rows(people: People, errors: DetectorErrors | str) -> Iterator[Row]:
+    """The models of counts. ``errors``: the detector's, checked, or why they are missing."""
     terms = people.of_count
     model = Regression(
         ratio=functools.partial(Ratio, "rate ratio count"),
@@ -56,7 +57,8 @@ def rows(people: People, false_positives: Mapping[str, float] | str) -> Iterator
     yield from plain.about(straight, usable)
     yield from _dispersion(model, wide, straight)
     yield from _choice(model, plain, wide, straight)
-    yield from _less_background(model, y, false_positives, people.table)
+    cluster = people.sample.of(terms.used).cluster
+    yield from corrected_ratios.rows(model, y, errors, people.table, cluster)
 
 
 def _how_of_poisson(people: People) -> str:
@@ -104,32 +106,3 @@ def _choice(model: Regression, plain: Regression, wide: Fit, straight: Fit) -> I
     for one, chosen in ((model, better), (plain, not better)):
         measure = ModelFact(one.name, "chosen")
         yield one.row(measure, float(chosen), method="1: the lower AIC of both")
-
-
-def _less_background(
-    model: Regression,
-    y: np.ndarray,
-    false_positives: Mapping[str, float] | str,
-    table: pd.DataFrame,
-) -> Iterator[Row]:
-    """Rate ratios of true counts, the contract's false positives taken off."""
-    less = dataclasses.replace(
-        model,
-        ratio=functools.partial(Ratio, "rate ratio count corrected"),
-        how="Poisson quasi-likelihood of expected count = false positives a scan + rate, the "
-        "former taken as known; Wald 95 % interval with sandwich errors",
-    )
-    if isinstance(false_positives, str):
-        yield from less.ratios(Fit(problem=false_positives))
-        return
-    if model.design.problem:
-        yield from less.ratios(Fit())
-        return
-    contrast = table["contrast"].to_numpy(dtype=object)[model.design.used]
-    unknown = sorted(set(contrast) - set(false_positives))
-    if unknown:
-        why = f"nobody says how many false positives a scan of {', '.join(unknown)} has"
-        yield from less.ratios(Fit(problem=why))
-        return
-    background = np.array([false_positives[name] for name in contrast])
-    yield from less.ratios(background_poisson(y, model.design.matrix, background))

@@ -6,10 +6,12 @@ small or of one sex.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
+from cmburden.summary.correction import DetectorErrors
+from cmburden.summary.detector_figures import NO_FIGURES
 from cmburden.summary.regressions import counts, crude, hypotheses, patterns, pooling, presence
 from cmburden.summary.regressions.people import People, SiteModel, table_of
 from cmburden.summary.rows import Row, of_stratum
@@ -21,7 +23,7 @@ def rows(
     participants: pd.DataFrame,
     scans: pd.DataFrame,
     covariates: Sequence[str],
-    false_positives: Mapping[str, float] | str = "nobody says how many",
+    errors: DetectorErrors | str = NO_FIGURES,
     *,
     sampling: Sampling = INDEPENDENT,
     nominal: Sequence[str] = (),
@@ -29,14 +31,14 @@ def rows(
 ) -> list[Row]:
     """All models' rows, of everybody and of each cohort.
 
-    ``false_positives``: definite ones a scan by contrast, or the reason why they are missing.
+    ``errors``: the detector's, checked, or the reason why they are missing.
     ``nominal``: covariates whose numbers are codes. ``site``: a term, or the group of estimating
     equations.
     """
     people = People.of(table_of(participants, scans), covariates, sampling, nominal, site)
     models = (
         *presence.rows(people),
-        *counts.rows(people, false_positives),
+        *counts.rows(people, errors),
         *patterns.rows(people),
         *crude.rows(people),
         *hypotheses.rows(people),
