@@ -4,6 +4,8 @@
 # make lint   set up, run the checks of style, types, rooms, safety and workflow
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# Compiled modules are kept whatever the machine says: tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
 STAMP := .venv/.installed
 DEV := .venv/.installed-dev
 
