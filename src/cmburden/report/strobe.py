@@ -103,7 +103,7 @@ ITEMS = (
         "Flow",
         "Numbers at each stage, with reasons.",
         BOTH,
-        ("flow",),
+        ("flow", "included"),
         "stages before the scan",
     ),
     Item(
