@@ -25,6 +25,8 @@ from cmburden.models.contract import CLASSES
 from cmburden.verify import network
 from cmburden.verify import stage as verify
 
+pytestmark = pytest.mark.slow
+
 
 @dataclasses.dataclass(frozen=True)
 class Study:
@@ -94,7 +96,6 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "damage"),
     [

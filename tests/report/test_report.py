@@ -26,6 +26,8 @@ from cmburden.report import check
 from cmburden.report import stage as report
 from cmburden.verify.montage import lesion_montage
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "img", "br", "link", "input"}
 
 
@@ -268,7 +270,6 @@ def test_what_it_is_not_stands_plainly(page):
     assert "are not pooled" in words
 
 
-@pytest.mark.slow
 def test_pictures_beyond_the_budget_stay_on_their_pages(small, monkeypatch):
     report.run(small.layout, small.config)
     everything = Page(small.layout.report)
@@ -310,7 +311,6 @@ def test_a_page_for_every_participant(made):
     assert "No usable scan: no_scan" in Page(made.layout.subject_page("sub-MAS902")).words()
 
 
-@pytest.mark.slow
 def test_two_runs_give_equal_bytes(small):
     report.run(small.layout, small.config)
     first = small.layout.report.read_bytes()
@@ -318,7 +318,6 @@ def test_two_runs_give_equal_bytes(small):
     assert small.layout.report.read_bytes() == first
 
 
-@pytest.mark.slow
 def test_report_stands_without_models_montages_and_phenotypes(small):
     shutil.rmtree(Path(small.config["detect"]["model"]).parent)
     (small.bids_dir / "participants.tsv").unlink()
@@ -330,7 +329,6 @@ def test_report_stands_without_models_montages_and_phenotypes(small):
     assert "No model contract" in words and "No participant has a value of age" in words
 
 
-@pytest.mark.slow
 def test_report_stands_when_no_scan_was_read(small):
     for row in small.scans:
         small.layout.record("preprocess", row["scan_id"]).unlink()
@@ -340,7 +338,6 @@ def test_report_stands_when_no_scan_was_read(small):
     assert "one chosen for each 0" in words and "not run to the end 9" in words
 
 
-@pytest.mark.slow
 def test_text_from_outside_is_escaped(small):
     text = (small.bids_dir / "participants.tsv").read_text()
     (small.bids_dir / "participants.tsv").write_text(text.replace("site1", "<b>&site"))
@@ -351,7 +348,6 @@ def test_text_from_outside_is_escaped(small):
     assert "Burden <script>" in page.words() and "<b>&site" in page.words()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["three", "one sex", "no positive", "all positive"])
 def test_small_cohorts_say_what_cannot_be_estimated(tmp_path, kind):
     made = build(tmp_path, participants=3 if kind == "three" else 12, seed=5)

@@ -10,6 +10,8 @@ from scipy import ndimage
 from cmburden.space import ants, template
 from cmburden.space.transform import Transform
 
+pytestmark = pytest.mark.slow
+
 #: Points of a brain, MNI152 mm.
 POINTS = np.array([[0, 0, 0], [40, 20, 10], [-30, -60, 20], [10, 50, -10], [-45, 0, 40.0]])
 
@@ -65,7 +67,6 @@ def test_affine_finds_a_scaling_that_rigid_does_not():
     assert off[0] < 0.4 < 2 < off[1]
 
 
-@pytest.mark.slow
 def test_syn_finds_a_bend_that_affine_does_not():
     """A brain whose upper half is pushed to the front by up to 6 mm."""
     data, affine = template.brain(3.0)

@@ -122,6 +122,7 @@ def test_shares_of_confused_categories_are_found_again_and_never_negative():
     assert none.fit < 0.005 and (none.draws >= 0).all() and np.ptp(none.draws[:, 2]) > 0
 
 
+@pytest.mark.slow
 def test_intervals_cover_where_the_contract_holds():
     """The study (400 cohorts of each size) is a command: docs/statistics.md."""
     case = coverage.Case("a test", 60, checks=False)

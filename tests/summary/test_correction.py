@@ -103,6 +103,7 @@ def test_rogan_gladen_of_published_examples():
     assert rogan_gladen(6 / 151, 0.964, 0.927) == 0
 
 
+@pytest.mark.slow
 def test_a_sound_cohort_is_corrected_overall_and_by_stratum(sound):
     truth = Population().prevalence(False)
     apparent = sound.loc[("contrast=GRE", "prevalence apparent")]
@@ -127,6 +128,7 @@ def test_a_sound_cohort_is_corrected_overall_and_by_stratum(sound):
     assert rows(*tables(), contract()).equals(sound)
 
 
+@pytest.mark.slow
 def test_the_profile_says_what_the_counts_can_tell(sound):
     """Audit 3b: the likelihood in false positives a scan stands beside the correction."""
     profile = sound.loc["contrast=GRE"]
@@ -139,6 +141,7 @@ def test_the_profile_says_what_the_counts_can_tell(sound):
     assert check["estimate"] in (0, 1) and "the counts agree with" in check["method"]
 
 
+@pytest.mark.slow
 def test_patterns_are_corrected_beside_those_called(sound):
     """Audit A7: false lobar lesions inflate 'strictly lobar' and 'mixed'."""
     people, _ = tables()
@@ -239,6 +242,7 @@ def test_an_age_band_below_the_false_positives_is_a_warning():
     assert age.grade in ("warning", "refused") and "times a decade of age" in age.sentence
 
 
+@pytest.mark.slow
 def test_scans_outside_the_domain_are_not_corrected():
     """Audit A1 (v): the page flags the domain, and the correction heeds it."""
     people, scans = tables(200, slice_mm=8.0)

@@ -11,6 +11,8 @@ from cmburden.summary import covariates, regressions
 from cmburden.summary.detector_figures import Figures
 from cmburden.summary.guards import Check, Checked
 
+pytestmark = pytest.mark.slow
+
 #: A detector that finds everything and adds nothing, in 100,000 scans.
 PERFECT = {
     ("definite", contrast): Checked(

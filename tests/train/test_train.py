@@ -34,6 +34,8 @@ from cmburden.verify.network import (
 from cmburden.verify.probability import FEATURES, design, probability
 from cmburden.verify.stage import Verifier
 
+pytestmark = pytest.mark.slow
+
 #: Candidates of a slab at most.
 MOST = 40
 #: Keys of a mined file, as they have been since 2026-11-24.
@@ -288,7 +290,6 @@ class Clock:
         return self.now
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("frequent")
 def test_stopped_and_started_again_gives_the_same_weights(folder, tmp_path, monkeypatch):
     whole = trained(folder, tmp_path / "whole")
@@ -307,7 +308,6 @@ def test_stopped_and_started_again_gives_the_same_weights(folder, tmp_path, monk
     assert equal(whole, again)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("frequent")
 def test_time_stops_a_training_and_does_not_steer_it(folder, tmp_path, monkeypatch):
     """A step takes 6 s by the clock, so that three minutes hold 24 steps and 100 s do not."""
@@ -444,7 +444,6 @@ def test_a_widened_network_answers_as_the_narrower_one(width):
         widened(wide.state_dict(), narrow)
 
 
-@pytest.mark.slow
 def test_yolo_is_trained_from_narrower_weights_and_goes_on_where_it_was_stopped(
     tmp_path, monkeypatch
 ):
@@ -578,7 +577,6 @@ def test_views_and_weights_of_another_version_are_one_sentence(tmp_path):
         build(weights)
 
 
-@pytest.mark.slow
 def test_a_released_model_is_what_the_pipeline_loads(tmp_path):
     ones = [1.0] * len(FEATURES)
     numbers = {"mean": ones, "scale": ones, "coefficient": ones, "intercept": 0.0}
