@@ -220,6 +220,7 @@ def test_corrected_prevalences_by_contrast_and_stratum(tmp_path):
         estimate("contrast=GRE", "check of correction mean", 0) | {"method": "holds: high"},
         estimate("contrast=GRE & sex=M", "prevalence corrected", 0.25),
         estimate("contrast=GRE & age_band=50-59", "prevalence corrected", 0.1),
+        estimate("contrast=GRE & age_band=<50", "prevalence corrected", 0.05),
         estimate("contrast=GRE", "corrected pattern=mixed", 0.1),
     ]
     made = tables(tmp_path, rows)
@@ -233,7 +234,8 @@ def test_corrected_prevalences_by_contrast_and_stratum(tmp_path):
     assert section.refused == ["SWI, corrected; SWI F, corrected: too few"]
     assert [one.name for one in section.errors] == ["GRE, sensitivity"]
     assert section.checks == ["GRE: warning: low"]
-    assert [line.label for line in correction.strata_lines(made)] == ["Age: 50–59", "Sex: M"]
+    labels = [line.label for line in correction.strata_lines(made)]
+    assert labels == ["Age: <50", "Age: 50–59", "Sex: M"]
     assert section.profile is not None and len(section.profile.rows) == 1
     assert section.patterns is not None and section.patterns.rows[0][0].startswith("mixed, of all")
 

@@ -200,22 +200,18 @@ def _forest(
 def strata_lines(tables: ReportTables) -> list[forest.ForestLine]:
     """Corrected prevalences by level of each variable, with a row a contrast."""
     measure, contrasts = Prevalence("corrected"), tables.contrasts()
+    levels: list[tuple[str, str, Row, str]] = []
+    for stratum, name, row in tables.rows_of((Prevalence,)):
+        others = [(variable, one) for variable, one in stratum.levels if variable != "contrast"]
+        if name == measure and row["estimate"] is not None and len(others) == 1:
+            levels += [(*others[0], row, stratum["contrast"])]
+    first = {"age_band": 0, "sex": 1}
+    levels.sort(key=lambda one: (first.get(one[0], 2), one[0], Stratum(**{one[0]: one[1]}).order))
     lines: dict[str, dict[str, Row]] = {}
-    strata = [
-        stratum
-        for stratum, name, row in tables.rows_of((Prevalence,))
-        if name == measure and row["estimate"] is not None
-    ]
-    order = {"age_band": 0, "sex": 1}
-    strata.sort(key=lambda one: [order.get(variable, 2) for variable in one.variables])
-    for stratum in strata:
-        others = [(name, value) for name, value in stratum.levels if name != "contrast"]
-        if len(others) != 1 or stratum["contrast"] not in contrasts:
-            continue
-        (name, value) = others[0]
-        title = _TITLES.get(name, name.replace("_", " ").capitalize())
-        row = tables.estimate(stratum, measure)
-        lines.setdefault(f"{title}: {level(value)}", {})[stratum["contrast"]] = row
+    for variable, one, row, contrast in levels:
+        if contrast in contrasts:
+            title = _TITLES.get(variable, variable.replace("_", " ").capitalize())
+            lines.setdefault(f"{title}: {level(one)}", {})[contrast] = row
     return [forest.ForestLine(label, rows) for label, rows in lines.items()]
 
 
