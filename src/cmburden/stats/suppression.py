@@ -47,11 +47,13 @@ def hidden(
     least: int,
     together: Mapping[int, Sequence[int]] | None = None,
     fixed: Collection[int] = (),
+    withheld: Sequence[int] = (),
 ) -> np.ndarray:
     """Cells (n,) to hide: the sensitive ones, and what would give them away.
 
     ``values`` (n,) are counts, ``least`` is the smallest count that may be shown. ``together``: a
-    hidden cell takes these cells with it. ``fixed`` cells are never hidden for others.
+    hidden cell takes these cells with it. ``fixed`` cells, and those that go with them, are hidden
+    for others only where nothing else is left to hide. ``withheld`` cells are hidden to begin with.
 
     One small cell of a margin takes the next smallest one with it, and a third one, since the two
     add up to a small number:
@@ -64,12 +66,12 @@ def hidden(
     shut = np.zeros(len(number), dtype=bool)
     table = _Table(number, shut, equations, least, together or {}, fixed)
     small = np.flatnonzero(np.asarray(sensitive, dtype=bool))
-    table.hide(small)
+    table.hide([*withheld, *small])
     while True:
         table.close_margins()
         # Nobody of a whole that is nobody cannot be hidden.
         exposed = small[table.solved()[small] & (number[small] > 0)]
-        if not len(exposed) or not table.widen(exposed):
+        if not len(exposed) or not (table.widen(exposed) or table.loosen()):
             return table.shut
 
 
@@ -85,7 +87,6 @@ class _Table:
         together: Mapping[int, Sequence[int]],
         fixed: Collection[int],
     ):
-        self.fixed = set(fixed)
         self.values, self.shut, self.least, self.together = values, shut, least, together
         self.equations = equations
         self.of_cell: dict[int, list[int]] = {}
@@ -93,6 +94,22 @@ class _Table:
             for cell in equation.cells:
                 self.of_cell.setdefault(cell, []).append(place)
         self.to_look_at: set[int] = set()
+        self.fixed: set[int] = set()
+        waiting = list(fixed)
+        while waiting:
+            cell = waiting.pop()
+            if cell not in self.fixed:
+                self.fixed.add(cell)
+                waiting += together.get(cell, ())
+
+    def loosen(self) -> bool:
+        """Let fixed cells be hidden as well; False where there is none."""
+        loosened = bool(self.fixed)
+        self.fixed = set()
+        self.to_look_at = {
+            place for place, one in enumerate(self.equations) if self.shut[list(one.cells)].any()
+        }
+        return loosened
 
     def hide(self, cells: Sequence[int] | np.ndarray) -> None:
         """Hide ``cells`` and what goes with them; their equations are to be looked at again."""

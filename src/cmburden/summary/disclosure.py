@@ -21,6 +21,8 @@ from cmburden.summary.measures import (
     CharacteristicLevel,
     ImageMeasure,
     Lesions,
+    MissingReason,
+    Participants,
     ParticipantsByCount,
     Presence,
     ReviewAgreement,
@@ -29,6 +31,7 @@ from cmburden.summary.measures import (
     TableOnePeople,
 )
 from cmburden.summary.rows import Row
+from cmburden.summary.strata import Stratum
 
 #: The smallest count that is shown, unless the user chooses another.
 LEAST = 5
@@ -63,22 +66,54 @@ def suppressed(rows: Iterable[Row], least: int = LEAST) -> list[Row]:
     small numbers.
     """
     rows = [row for row in rows if not isinstance(measures.parse(row["measure"]), _LEFT_OUT)]
-    judged = list(of_rows(_of_anybody(rows), least))
-    shut = {(one.named.row["stratum"], one.named.row["measure"]) for one in judged if one.n}
+    withheld = _withheld(rows, least)
+    judged = list(of_rows(_of_anybody(row for row in rows if _name(row) not in withheld), least))
+    shut = {_name(one.named.row) for one in judged if one.n}
     groups = _small_levels(judged, shut)
     shown = []
     for one in judged:
-        row = one.named.row
         if one.n or _levels_of(one) in groups or _follows(one, shut):
             if not isinstance(one.named.measure, ParticipantsByCount):
-                shown.append(_without_numbers(row, least))
-            continue
-        row = row | {"method": _plain(row, least)}
-        if one.denominator:
-            row |= dict.fromkeys(("ci_low", "ci_high", "denominator")) | {"suppressed": True}
-            row["estimate"] = row["estimate"] if row["estimate"] == row["n"] else None
-        shown.append(row)
-    return shown
+                shown.append(_without_numbers(one.named.row, least))
+        else:
+            shown.append(_shown(one.named.row, least, alone=_alone(one, withheld)))
+    return shown + [_without_numbers(row, least) for row in rows if _name(row) in withheld]
+
+
+def _alone(one: Judged, withheld: set[tuple[str, str]]) -> bool:
+    """Whether the denominator is not shown. That of the usable is the number in the tree."""
+    whole = (one.named.row["stratum"], Participants().name)
+    usable = one.named.measure == Participants("usable")
+    return one.denominator or (usable and whole in withheld)
+
+
+def _name(row: Row) -> tuple[str, str]:
+    return row["stratum"], row["measure"]
+
+
+def _withheld(rows: list[Row], least: int) -> set[tuple[str, str]]:
+    """Names of the rows of attrition that are not shown.
+
+    Those without a usable scan are few people in most strata. To hide each of them would take the
+    numbers of the whole cohort along. Such rows are shown of everybody and of a contrast alone, and
+    not at all where one of these is small.
+    """
+    attrition = [row for row in rows if _of_attrition(row)]
+    few = any(0 < (row["n"] or 0) < least for row in attrition if _of_contrast(row))
+    return {_name(row) for row in attrition if few or not _of_contrast(row)}
+
+
+def _of_attrition(row: Row) -> bool:
+    """Whether the row says who is in the tree, who has no usable scan, or why."""
+    measure = measures.parse(row["measure"])
+    attrition = isinstance(measure, (Participants, MissingReason))
+    return attrition and measure != Participants("usable")
+
+
+def _of_contrast(row: Row) -> bool:
+    """Whether the row is of everybody, or of all with a contrast."""
+    stratum = Stratum.parse(row["stratum"])
+    return stratum is not None and set(stratum.variables) <= {"contrast"}
 
 
 def _follows(judged: Judged, shut: set[tuple[str, str]]) -> bool:
@@ -123,6 +158,15 @@ def _small_levels(judged: list[Judged], shut: set[tuple[str, str]]) -> set[tuple
             if one.n or (stratum, presence) in shut:
                 groups.add(group)
     return groups
+
+
+def _shown(row: Row, least: int, *, alone: bool) -> Row:
+    """The row with its number; ``alone``: without the denominator and what rests on it."""
+    row = row | {"method": _plain(row, least)}
+    if alone:
+        row |= dict.fromkeys(("ci_low", "ci_high", "denominator")) | {"suppressed": True}
+        row["estimate"] = row["estimate"] if row["estimate"] == row["n"] else None
+    return row
 
 
 def _without_numbers(row: Row, least: int) -> Row:

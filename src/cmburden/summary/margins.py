@@ -55,6 +55,15 @@ _TOTALS = (
     Participants("compared"),
 )
 _WITHOUT = Participants("without usable scan")
+#: What a report to share is read for, of everybody and of a contrast: hidden for others only where
+#: nothing else is left to hide.
+_MAIN = (
+    _USABLE,
+    Presence("definite"),
+    Presence("definite or possible"),
+    Prevalence("apparent"),
+    Prevalence("corrected"),
+)
 #: Measures whose number is that of the participants with a lesion called.
 _OF_CALLED = (Prevalence, PrevalenceAt, CorrectedMean, CorrectionCheck, Likelihood)
 
@@ -98,6 +107,7 @@ class Margins:
         self.values: list[int] = []
         self.sensitive: list[bool] = []
         self.fixed: set[int] = set()
+        self.withheld: list[int] = []
         self.equations: list[Equation] = []
         self.together: dict[int, list[int]] = defaultdict(list)
         named = [_named(row) for row in rows]
@@ -117,7 +127,13 @@ class Margins:
     def hidden(self) -> np.ndarray:
         """Cells (n,) to hide."""
         return hidden(
-            self.values, self.sensitive, self.equations, self.least, self.together, self.fixed
+            self.values,
+            self.sensitive,
+            self.equations,
+            self.least,
+            self.together,
+            self.fixed,
+            self.withheld,
         )
 
     # --- cells ---
@@ -135,7 +151,7 @@ class Margins:
         n = self._cell(
             int(one.row["n"]),
             sensitive=shut or one.small(self.least),
-            fixed=one.measure == _USABLE,
+            fixed=one.measure in _MAIN and set(one.stratum.variables) <= {"contrast"},
         )
         total = None
         if one.measure == AverageCount("mean") and one.row["estimate"] is not None:
@@ -149,8 +165,11 @@ class Margins:
         slack = self.values[total] - sum(self.values[part] for part in parts)
         if slack < 0:
             return
-        if 0 < slack < self.least:
-            parts = [*parts, self._cell(slack, sensitive=True)]
+        if slack > 0:
+            # No row says how many have no part.
+            rest = self._cell(slack, sensitive=slack < self.least)
+            self.withheld.append(rest)
+            parts = [*parts, rest]
         self.equations.append(Equation.margin(total, parts))
 
     def _same(self, one: int | None, other: int | None) -> None:
