@@ -10,7 +10,7 @@ from cmburden.cohort import readers_agreement, readers_counts, reviewed, second_
 from cmburden.cohort.verdicts import Verdicts
 from cmburden.core.tables import FREE_HAND_SAMPLE, PARTICIPANTS, REVIEWS
 from cmburden.summary import counted, estimates, read_part
-from cmburden.summary.cohort import Cohort
+from cmburden.summary.cohort import ByReaders, Cohort
 from cmburden.summary.strata import Stratum
 
 SAMPLING = {"cluster": None, "weights": None, "usable_weights": False}
@@ -276,3 +276,43 @@ def test_a_second_reading_has_no_vote():
     )
     assert second_readings.first_readings(table)["reader"].tolist() == ["B1"]
     assert not len(second_readings.first_readings(REVIEWS.frame([])))
+
+
+def test_errors_of_a_sample_by_class_are_weighted():
+    """Audit A2: of 10 called people all are read, of 90 others 9; 1 of these has a microbleed.
+
+    Unweighted the sensitivity would be 8 of 9; each of the others stands for 10, so that 8 of 18
+    are found.
+    """
+    ids = [f"sub-{n:02}" for n in range(100)]
+    called = (np.arange(100) < 10).astype(int)
+    read = np.arange(100) < 19
+    part = pd.DataFrame(
+        {
+            "contrast": "GRE",
+            "reading_class": (~called).astype(int),
+            "read": read,
+            "stratified": True,
+        },
+        index=pd.Index(ids, name="participant_id"),
+    )
+    real = np.isin(np.arange(100), [*range(8), 10])
+    scans = pd.DataFrame(
+        {
+            "scan_id": ids,
+            "participant_id": ids,
+            "n_cmb": called,
+            "n_cmb_reviewed": pd.array(np.where(read, real, 0), dtype="Int64"),
+        }
+    )
+    readings = pd.DataFrame({"scan_id": np.array(ids)[read], "free_hand": True})
+    columns = ["scan_id", "participant_id", "label", "microbleed", "free_hand"]
+    wrong = [(ids[n], ids[n], "definite", False, True) for n in (8, 9)]
+    places = pd.DataFrame(wrong, columns=columns)
+    by = ByReaders(pd.DataFrame(), pd.DataFrame(), part)
+    rows = {one["measure"]: one for one in reviewed._errors(scans, places, readings, by)}
+    assert rows["review sensitivity"]["estimate"] == pytest.approx(8 / 18)
+    assert rows["review specificity"]["estimate"] == pytest.approx(80 / 82)
+    assert (rows["review sensitivity"]["n"], rows["review sensitivity"]["denominator"]) == (8, 9)
+    assert rows["review false positives per scan"]["estimate"] == pytest.approx(2 / 100)
+    assert "weighted by the class" in rows["review specificity"]["method"]

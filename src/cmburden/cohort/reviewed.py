@@ -10,25 +10,25 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cmburden.cohort import readers_agreement
 from cmburden.cohort.readers_counts import read_free_hand
 from cmburden.cohort.verdicts import Verdicts
 from cmburden.core.tables import LABELS
-from cmburden.stats import intervals
+from cmburden.stats import intervals, survey
 from cmburden.summary import read_part
 from cmburden.summary.cohort import ByReaders, Cohort
-from cmburden.summary.correction import presence_counts
-from cmburden.summary.measures import Review
+from cmburden.summary.measures import Review, ReviewKind
 from cmburden.summary.rows import WILSON, Row, count, of_stratum, row, share
 from cmburden.summary.strata import EVERYBODY, Stratum
 
 _CLUSTERED = "Wilson 95 % interval at the effective number of lesions (Rao and Scott 1992)"
 _HAND = "scans read free-hand, without detections shown"
 _TRUTH = "first; truth is the readers' last word on them"
-#: Errors of presence: number of scans by name, as `correction.presence_counts` gives them.
-PresenceErrors = dict[str, int]
+#: Behind the method of a share of a sample that was drawn by class of the software.
+_BY_CLASS = "; weighted by the class of the software that the scan was drawn from"
 
 
 def rows(
@@ -71,7 +71,7 @@ def rows(
         if part["contrast"].nunique() == 1:
             estimates += _ppv(places, detections, decisions)
             estimates += _presence(people, cohort.by_readers)
-            estimates += _errors(part, places, readings)
+            estimates += _errors(part, places, readings, cohort.by_readers)
         result += of_stratum(stratum, estimates)
     return result
 
@@ -133,38 +133,59 @@ def _presence(people: pd.DataFrame, by_readers: ByReaders | None) -> Iterator[Ro
     yield read_part.presence(people, by_readers, Review("presence"))
 
 
-def _scan_errors(scans: pd.DataFrame, readings: pd.DataFrame) -> dict[str, PresenceErrors]:
-    """By label, the errors of presence of the software over scans read free-hand and settled."""
-    is_sample = scans["scan_id"].isin(read_free_hand(readings))
-    sample = scans[is_sample & scans["n_cmb_reviewed"].notna()]
-    real = (sample["n_cmb_reviewed"] > 0).to_numpy(bool)
-    numbers = {
-        "definite": sample["n_cmb"],
-        "possible": sample["n_cmb"] + sample["n_possible"],
-    }
-    return {
-        label: presence_counts((number > 0).to_numpy(bool), real)
-        for label, number in numbers.items()
-    }
+def class_weights(by_readers: ByReaders | None) -> pd.Series | None:
+    """Participants of the cohort for each one read, by participant_id.
+
+    None where the sample was not drawn by class of the software: all then weigh alike.
+    """
+    if by_readers is None or not by_readers.part["stratified"].any():
+        return None
+    part = by_readers.part
+    classes = part.groupby(["contrast", "reading_class"])["read"]
+    weights: pd.Series = classes.transform("size") / classes.transform("sum")
+    return weights.where(part["read"].astype(bool)).dropna()
 
 
-def _errors(scans: pd.DataFrame, places: pd.DataFrame, readings: pd.DataFrame) -> Iterator[Row]:
+def _errors(
+    scans: pd.DataFrame, places: pd.DataFrame, readings: pd.DataFrame, by_readers: ByReaders | None
+) -> Iterator[Row]:
     """Errors of the software by scan and by lesion, over scans read free-hand."""
-    hand = read_free_hand(readings)
-    errors = _scan_errors(scans, readings)["definite"]
-    method = f"presence (definite) by scan; {_HAND} {_TRUTH}; Wilson 95 % interval"
-    yield share(Review("sensitivity"), errors["positive_found"], errors["positive_scans"], method)
-    yield share(Review("specificity"), errors["negative_clean"], errors["negative_scans"], method)
-    sample = places[places["scan_id"].isin(hand)]
+    weights = class_weights(by_readers)
+    hand = scans[scans["scan_id"].isin(read_free_hand(readings))]
+    if weights is not None:
+        hand = hand[hand["participant_id"].isin(weights.index)]
+    settled = hand[hand["n_cmb_reviewed"].notna()]
+    called, real = settled["n_cmb"] > 0, settled["n_cmb_reviewed"] > 0
+    by_scan = f"presence (definite) by scan; {_HAND} {_TRUTH}"
+    yield _share("sensitivity", called[real], settled[real], weights, f"{by_scan}; {WILSON}")
+    yield _share("specificity", ~called[~real], settled[~real], weights, f"{by_scan}; {WILSON}")
+    sample = places[places["scan_id"].isin(hand["scan_id"])]
     # Only the lesions that were marked without detections shown: a reader who is shown a detection
     # agrees with the detection more often.
-    real = sample[sample["microbleed"].eq(True) & sample["free_hand"].astype(bool)]
-    hits = (real["label"] == "definite").astype(float)
-    low, high = intervals.clustered_wilson(hits.to_numpy(), real["participant_id"].to_numpy())
-    mean = float(hits.mean()) if len(real) else None
+    marked = sample[sample["microbleed"].eq(True) & sample["free_hand"].astype(bool)]
     method = f"definite within 3 mm or the lesion, of those marked free-hand; {_CLUSTERED}"
-    yield row(Review("lesion sensitivity"), mean, int(hits.sum()), len(real), method, low, high)
-    wrong = int(((sample["label"] == "definite") & sample["microbleed"].eq(False)).sum())
+    yield _share("lesion sensitivity", marked["label"] == "definite", marked, weights, method)
+    wrong = sample[(sample["label"] == "definite") & sample["microbleed"].eq(False)]
     method = f"definite and not held for a microbleed; {_HAND}"
-    rate = wrong / len(hand) if hand else None
-    yield row(Review("false positives per scan"), rate, wrong, len(hand), method)
+    of_scan = wrong["scan_id"].value_counts().reindex(hand["scan_id"]).fillna(0).to_numpy(float)
+    rate = None
+    if len(hand):
+        weight = None if weights is None else hand["participant_id"].map(weights).to_numpy(float)
+        rate = float(np.average(of_scan, weights=weight))
+    method += "" if weights is None else _BY_CLASS
+    yield row(Review("false positives per scan"), rate, len(wrong), len(hand), method)
+
+
+def _share(
+    kind: ReviewKind,
+    positive: pd.Series,
+    of: pd.DataFrame,
+    weights: pd.Series | None,
+    method: str,
+) -> Row:
+    """A share of rows ``of`` scans or lesions, clustered in participants, with their weights."""
+    weight = None if weights is None else of["participant_id"].map(weights).to_numpy(float)
+    people = of["participant_id"].to_numpy()
+    mean, low, high = survey.share(positive.to_numpy(float), people, weight)
+    method += "" if weights is None else _BY_CLASS
+    return row(Review(kind), mean, int(positive.sum()), len(of), method, low, high)
