@@ -16,8 +16,14 @@ settings.register_profile("quick", max_examples=25)
 collect_ignore = ["conftest.py"]
 
 
+#: Folders whose files take minutes each: they begin first, so that no process waits at the end.
+LONGEST = ("workflow", "slurm")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test the marks of its folder."""
+    """Give each test the marks of its folder, and put the longest files first."""
+    folders = [HERE / name for name in LONGEST]
+    items.sort(key=lambda item: not any(item.path.is_relative_to(folder) for folder in folders))
     for item in items:
         if item.path.is_relative_to(HERE):
             for mark in MARKS.get(item.path.relative_to(HERE).parts[0], ()):
