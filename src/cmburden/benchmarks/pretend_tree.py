@@ -92,6 +92,7 @@ def manifest_rows(scans: int, buckets: int, seed: int = 0) -> list[dict[str, Any
                 "echo_time_s": _ECHO_S[suffix],
                 "field_strength_t": _FIELD_T,
                 "manufacturer": "Synthetic",
+                "image_kind": "processed SWI" if suffix == "swi" else "magnitude",
                 "bucket": bucket_of(stem, buckets),
                 "content_key": hash_of(name),
             }
