@@ -120,7 +120,7 @@ def _detector(tables: ReportTables, contracts: dict[str, dict[str, Any]]) -> Ite
         yield _from(
             "false positives",
             "The software calls scans without a microbleed positive: its specificity for presence "
-            "was {}. An apparent prevalence has what is missing to 1 as its floor.",
+            "was {}. An apparent prevalence has 1 minus this as its floor.",
             *[row for _, row in known],
             numbers=(parts,),
         )
