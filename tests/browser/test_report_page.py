@@ -99,3 +99,14 @@ def test_prints_its_charts(made, opened, tmp_path):
     assert pdf.read_bytes().startswith(b"%PDF") and pdf.stat().st_size > 60_000
     # Charts far below were drawn for the paper, though nobody scrolled to them.
     assert page.locator("#chart-thresholds svg.main-svg").count() > 0
+
+
+def test_no_table_is_cut_off_on_paper(made, opened):
+    """A4 with margins of 14 mm is 182 mm wide, 688 pixels: paper cannot be scrolled."""
+    page = opened(made.layout.report, width=688).page
+    page.emulate_media(media="print")
+    cut = page.evaluate(
+        "[...document.querySelectorAll('table')].filter(t => t.offsetParent"
+        " && t.getBoundingClientRect().right > 689).map(t => t.closest('section').id)"
+    )
+    assert cut == []
