@@ -11,6 +11,7 @@ from cmburden.cohort.verdicts import Verdicts
 from cmburden.core.tables import FREE_HAND_SAMPLE, PARTICIPANTS, REVIEWS
 from cmburden.summary import counted, estimates, read_part
 from cmburden.summary.cohort import ByReaders, Cohort
+from cmburden.summary.sampling import sampling_of
 from cmburden.summary.strata import Stratum
 
 SAMPLING = {"cluster": None, "weights": None, "usable_weights": False}
@@ -99,7 +100,9 @@ def cohort_of(participants, lesions, verdicts, sample=NOTHING):
 
 def rows_of(cohort, counts):
     view = counted.views(cohort)[counts]
-    return {(row["stratum"], row["measure"]): row for row in estimates._by_stratum(view, CONFIG)}
+    sampling = sampling_of(view.cohort.participants, CONFIG["report"])
+    rows = estimates._by_stratum(view, CONFIG, sampling)
+    return {(row["stratum"], row["measure"]): row for row in rows}
 
 
 @pytest.fixture

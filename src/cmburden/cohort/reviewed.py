@@ -18,7 +18,7 @@ from cmburden.cohort.readers_counts import read_free_hand
 from cmburden.cohort.verdicts import Verdicts
 from cmburden.core.tables import LABELS
 from cmburden.stats import intervals, survey
-from cmburden.summary import read_part
+from cmburden.summary import read_part, reading
 from cmburden.summary.cohort import ByReaders, Cohort
 from cmburden.summary.measures import Review, ReviewKind
 from cmburden.summary.rows import WILSON, Row, count, of_stratum, row, share
@@ -140,10 +140,14 @@ def class_weights(by_readers: ByReaders | None) -> pd.Series | None:
     """
     if by_readers is None or not by_readers.part["stratified"].any():
         return None
-    part = by_readers.part
-    classes = part.groupby(["contrast", "reading_class"])["read"]
-    weights: pd.Series = classes.transform("size") / classes.transform("sum")
-    return weights.where(part["read"].astype(bool)).dropna()
+    weights = []
+    for _, part in by_readers.part.groupby("contrast"):
+        read = part["read"].to_numpy(bool)
+        classes = reading.merged(part["reading_class"].to_numpy(int), np.flatnonzero(read))
+        number = np.bincount(classes[read], minlength=int(classes.max()) + 1)
+        of_class = np.bincount(classes) / np.maximum(number, 1)
+        weights.append(pd.Series(of_class[classes[read]], index=part.index[read]))
+    return pd.concat(weights)
 
 
 def _errors(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from cmburden.stats.intervals import QUANTILES, clustered_wilson, wilson
+from cmburden.stats.intervals import QUANTILES, clustered_wilson, t_quantile, wilson
 
 #: Limits of agreement lie so many standard deviations from the bias (Bland and Altman 1999, Stat
 #: Methods Med Res 8:135); rounded as there, so not ``intervals.Z95``.
@@ -289,7 +289,7 @@ def log_counts(first: Sequence[int], second: Sequence[int]) -> LogCounts:
     low = high = math.nan
     spread = (limits["upper"] - bias) / _LIMITS_SD
     if n > 1 and spread > 0:
-        half = float(stats.t.ppf(QUANTILES[1], n - 1)) * spread / math.sqrt(n)
+        half = t_quantile(n - 1) * spread / math.sqrt(n)
         low, high = math.exp(bias - half), math.exp(bias + half)
     ratio = Estimate(math.exp(bias), low, high, n)
     return LogCounts(ratio, math.exp(limits["lower"]), math.exp(limits["upper"]))

@@ -11,9 +11,8 @@ import dataclasses
 import math
 
 import numpy as np
-from scipy import stats
 
-from cmburden.stats.intervals import QUANTILES, Z95, wilson
+from cmburden.stats.intervals import Z95, t_quantile, wilson
 
 #: Least share by which the software's word on a class is doubted, before readers say otherwise.
 _LEAST_DOUBT = 0.02
@@ -136,7 +135,7 @@ def mean(
     total = max(total, float((weight * within).sum()))
     error = math.sqrt(variance(within, total, drawn, sizes))
     freedom = max(int(drawn.sum()) - int((drawn > 0).sum()), 1)
-    factor = math.exp(float(stats.t.ppf(QUANTILES[1], freedom)) * error / estimate)
+    factor = math.exp(t_quantile(freedom) * error / estimate)
     effective = min(total / error**2, float(sizes.sum()))
     return Estimate(estimate, estimate / factor, estimate * factor, effective)
 

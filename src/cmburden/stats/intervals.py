@@ -14,6 +14,27 @@ Z95 = 1.959963984540054
 #: Probabilities of the ends of a 95 % interval, and the same in per cent.
 QUANTILES = (0.025, 0.975)
 PERCENTILES = (2.5, 97.5)
+
+
+def t_quantile(freedom: float) -> float:
+    """97.5th percentile of Student's t; that of the normal where ``freedom`` is infinite.
+
+    >>> f"{t_quantile(10):.4f}", t_quantile(math.inf) == Z95
+    ('2.2281', True)
+    """
+    return float(t.ppf(QUANTILES[1], freedom)) if math.isfinite(freedom) else Z95
+
+
+def median_and_ends(draws: np.ndarray) -> tuple[float, float, float]:
+    """Median of draws (n,) of a posterior with the ends of the 95 % interval.
+
+    >>> median_and_ends(np.arange(101.0))
+    (50.0, 2.5, 97.5)
+    """
+    low, high = np.percentile(draws, PERCENTILES)
+    return float(np.median(draws)), float(low), float(high)
+
+
 #: Least degrees of freedom of the interval of a mean count: with fewer the ends say nothing.
 _LEAST_FREEDOM = 4
 
@@ -123,7 +144,7 @@ def clustered_rate(
         residual = np.bincount(index, counts - rate * exposure)
         variance = max(variance, m / (m - 1) * float((residual**2).sum()) / whole**2)
     positive = int((np.bincount(index, counts) > 0).sum())
-    far = t.ppf(QUANTILES[1], max(positive - 1, _LEAST_FREEDOM)) * math.sqrt(variance) / rate
+    far = t_quantile(max(positive - 1, _LEAST_FREEDOM)) * math.sqrt(variance) / rate
     return rate * math.exp(-far), rate * math.exp(far)
 
 

@@ -6,6 +6,8 @@ import numpy as np
 from scipy import stats
 from scipy.special import expit, logit
 
+from cmburden.stats.intervals import t_quantile
+
 
 def standardised(
     params: np.ndarray,
@@ -27,7 +29,7 @@ def standardised(
     value = float(np.average(mean, weights=weights))
     slope = np.average(matrix * (mean * (1 - mean))[:, None], axis=0, weights=weights)
     error = float(np.sqrt(max(slope @ covariance @ slope, 0.0)))
-    centre, half = logit(value), stats.t.ppf(0.975, freedom) * error / (value * (1 - value))
+    centre, half = logit(value), t_quantile(freedom) * error / (value * (1 - value))
     return value, float(expit(centre - half)), float(expit(centre + half))
 
 

@@ -13,10 +13,9 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
-from scipy import stats
 
 from cmburden.stats import firth
-from cmburden.stats.intervals import Z95
+from cmburden.stats.intervals import Z95, t_quantile
 from cmburden.stats.sandwich import SIMPLE, Sample, of_sample
 
 #: A log ratio per standard deviation above this means complete separation; the fit is reported as
@@ -74,7 +73,7 @@ class Fit:
     @property
     def quantile(self) -> float:
         """Distance of an end of a Wald interval from the estimate, in standard errors."""
-        return float(stats.t.ppf(0.975, self.freedom)) if np.isfinite(self.freedom) else Z95
+        return t_quantile(self.freedom)
 
     def interval(self, place: int) -> tuple[float, float, float]:
         """Log ratio of a term with the ends of its 95 % interval."""

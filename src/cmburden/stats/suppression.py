@@ -183,10 +183,11 @@ class _Table:
 
         One list, smallest equation first, for each hidden cell of the component.
         """
-        places, waiting, cells = set(self.of_cell.get(cell, ())), [cell], {cell}
+        places: set[int] = set()
+        waiting, cells = [cell], {cell}
         while waiting:
             for place in self.of_cell.get(waiting.pop(), ()):
-                if place in places and place not in self.of_cell.get(cell, ()):
+                if place in places:
                     continue
                 places.add(place)
                 for other in self.equations[place].cells:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.stats import t
 
-from cmburden.stats.intervals import Z95, clustered_wilson, wilson
+from cmburden.stats.intervals import Z95, clustered_wilson, t_quantile, wilson
 
 
 def effective_number(weights: np.ndarray) -> float:
@@ -51,5 +50,5 @@ def share(
         variance = groups / (groups - 1) * float((residual**2).sum()) / total**2
         if variance > 0:
             effective = min(p * (1 - p) / variance, float(n))
-        effective *= (Z95 / t.ppf(0.975, groups - 1)) ** 2
+        effective *= (Z95 / t_quantile(groups - 1)) ** 2
     return (p, *wilson(p * effective, effective))

@@ -15,7 +15,7 @@ from scipy import stats
 from cmburden.core.errors import exit_code
 from cmburden.core.keys import seed_of
 from cmburden.stats import regression, survey
-from cmburden.stats.intervals import Z95, wilson
+from cmburden.stats.intervals import Z95, t_quantile, wilson
 from cmburden.stats.sandwich import SIMPLE, Sample, heteroscedastic
 
 #: Counts: mean at the mean age, ratio per decade, alpha, standard deviation of age in decades.
@@ -63,7 +63,7 @@ def _others(y: np.ndarray, matrix: np.ndarray, fit: regression.Fit) -> dict[str,
     )
     return {
         "Poisson, HC0 with z": Z95 * hc0,
-        "Poisson, HC1 with t": float(stats.t.ppf(0.975, freedom)) * hc1,
+        "Poisson, HC1 with t": t_quantile(freedom) * hc1,
     }
 
 

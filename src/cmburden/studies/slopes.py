@@ -17,7 +17,7 @@ from cmburden.core.errors import exit_code
 from cmburden.core.files import write_json
 from cmburden.core.keys import seed_of
 from cmburden.stats import latent, latent_fit, regression
-from cmburden.stats.intervals import Z95
+from cmburden.stats.intervals import PERCENTILES, Z95
 from cmburden.studies.population import DetectorModel, Population, validate
 from cmburden.summary.detector_figures import CONTRASTS, figures_of
 
@@ -128,7 +128,7 @@ def _slope(name: str, counts: str, rows: list[tuple[float, float]], truth: float
     covers = None
     if name.startswith("rate"):
         covers = float((np.abs(value - np.log(truth)) <= Z95 * error).mean())
-    low, high = (float(end) for end in np.exp(np.percentile(value, [2.5, 97.5])))
+    low, high = (float(end) for end in np.exp(np.percentile(value, PERCENTILES)))
     return Slope(name, counts, float(np.exp(value.mean())), low, high, covers, len(rows))
 
 

@@ -13,12 +13,12 @@ import pandas as pd
 
 from cmburden.core.keys import seed_of
 from cmburden.core.tables import PATTERNS
-from cmburden.stats.intervals import PERCENTILES
+from cmburden.stats.intervals import median_and_ends
 from cmburden.stats.misclassification import true_shares
 from cmburden.summary.detector_figures import Figures
 from cmburden.summary.guards import Checked
 from cmburden.summary.measures import CorrectedPattern
-from cmburden.summary.rows import Row, row
+from cmburden.summary.rows import Row, not_estimated, row
 
 #: Scans of a true pattern that the contract needs, and the largest condition number of its matrix.
 _LEAST_SCANS = 10
@@ -46,10 +46,12 @@ def rows(people: pd.DataFrame, checked: Checked, contrast: str) -> Iterator[Row]
             why = "no shares of true patterns explain the called ones with the contract's matrix"
     if why is not None or checked.figures is None or result is None:
         for name in PATTERNS:
-            yield row(CorrectedPattern(name), None, numbers[name], len(called), _not(why))
+            yield row(
+                CorrectedPattern(name), None, numbers[name], len(called), not_estimated(str(why))
+            )
         for name in PATTERNS[1:]:
             measure = CorrectedPattern(name, "positive")
-            yield row(measure, None, numbers[name], positive, _not(why))
+            yield row(measure, None, numbers[name], positive, not_estimated(str(why)))
         return
     method = "; ".join([_HOW, checked.figures.source, *checked.warnings])
     of_positive = result.draws[:, 1:] / result.draws[:, 1:].sum(axis=1, keepdims=True)
@@ -63,12 +65,8 @@ def rows(people: pd.DataFrame, checked: Checked, contrast: str) -> Iterator[Row]
 
 
 def _row(measure: CorrectedPattern, draws: np.ndarray, number: int, of: int, method: str) -> Row:
-    low, high = np.percentile(draws, PERCENTILES)
-    return row(measure, float(np.median(draws)), number, of, method, low, high)
-
-
-def _not(why: str | None) -> str:
-    return f"not estimated: {why}"
+    estimate, low, high = median_and_ends(draws)
+    return row(measure, estimate, number, of, method, low, high)
 
 
 def matrix_of(figures: Figures, columns: list[str]) -> np.ndarray:

@@ -11,13 +11,13 @@ import pandas as pd
 
 from cmburden.core.keys import seed_of
 from cmburden.stats import latent, latent_fit
-from cmburden.stats.intervals import PERCENTILES
+from cmburden.stats.intervals import median_and_ends
 from cmburden.summary.covariates import Design
 from cmburden.summary.detector_figures import NO_FIGURES
 from cmburden.summary.guards import Checked
 from cmburden.summary.measures import Ratio
 from cmburden.summary.names import Measure
-from cmburden.summary.rows import Row
+from cmburden.summary.rows import Row, not_estimated
 
 _HOW = (
     "latent counts: negative binomial microbleeds, each called with the detector's sensitivity, "
@@ -65,7 +65,7 @@ def rows(
     terms = model.design
     if terms.problem:
         for name in model.covariates:
-            yield model.row(_ratio(name), method=_not(terms.problem))
+            yield model.row(_ratio(name), method=not_estimated(terms.problem))
         return
     contrast = table["contrast"].to_numpy(dtype=object)[terms.used]
     checked = _checked(sorted(set(contrast)), errors)
@@ -74,21 +74,16 @@ def rows(
     )
     for place, term in enumerate(terms.terms):
         if isinstance(drawn, str) or isinstance(checked, str):
-            yield model.row(_ratio(term), method=_not(str(drawn)))
+            yield model.row(_ratio(term), method=not_estimated(str(drawn)))
             continue
-        ratios = drawn.ratio(place + 1)
-        low, high = np.percentile(ratios, PERCENTILES)
+        ratio, low, high = median_and_ends(drawn.ratio(place + 1))
         warnings = dict.fromkeys(
             f"{name} {sentence}" for name, one in checked.items() for sentence in one.warnings
         )
         method = "; ".join([_HOW, f"terms: {', '.join(terms.terms)}", *warnings])
-        yield model.row(_ratio(term), float(np.median(ratios)), low, high, method)
+        yield model.row(_ratio(term), ratio, low, high, method)
     for name, why in terms.left_out:
-        yield model.row(_ratio(name), method=_not(why))
-
-
-def _not(why: str) -> str:
-    return f"not estimated: {why}"
+        yield model.row(_ratio(name), method=not_estimated(why))
 
 
 def _checked(

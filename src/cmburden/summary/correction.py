@@ -15,7 +15,7 @@ import pandas as pd
 
 from cmburden.core.keys import seed_of
 from cmburden.stats import latent, latent_fit
-from cmburden.stats.intervals import PERCENTILES
+from cmburden.stats.intervals import median_and_ends
 from cmburden.summary import corrected_patterns, detector_figures, guards, image_checks
 from cmburden.summary.detector_figures import NO_FIGURES, THRESHOLDS, Figures
 from cmburden.summary.guards import GRADES, Checked, Profile
@@ -28,7 +28,7 @@ from cmburden.summary.measures import (
     Prevalence,
     PrevalenceAt,
 )
-from cmburden.summary.rows import WILSON, Row, of_stratum, row, share
+from cmburden.summary.rows import WILSON, Row, not_estimated, of_stratum, row, share
 from cmburden.summary.strata import MISSING, Stratum
 
 #: People of a contrast, and of a stratum, that a correction needs, and people with a lesion called
@@ -257,7 +257,7 @@ def _figures(figures: Figures, of: Counted) -> Iterator[Row]:
 def _refused(called: _Called, members: np.ndarray, why: str) -> Iterator[Row]:
     positive, total = int((called.counts[members] > 0).sum()), int(members.sum())
     for measure in (Prevalence("corrected", called.of), CorrectedMean(called.of)):
-        yield row(measure, None, positive, total, f"not estimated: {why}")
+        yield row(measure, None, positive, total, not_estimated(why))
 
 
 def _corrected(
@@ -281,8 +281,8 @@ def _corrected(
     for measure, draws in zip(
         (Prevalence("corrected", called.of), CorrectedMean(called.of)), drawn, strict=True
     ):
-        low, high = np.percentile(draws, PERCENTILES)
-        yield row(measure, float(np.median(draws)), positive, total, method, low, high)
+        estimate, low, high = median_and_ends(draws)
+        yield row(measure, estimate, positive, total, method, low, high)
 
 
 def _profile(called: _Called, figures: Figures) -> Iterator[Row]:

@@ -62,15 +62,21 @@ def estimates(cohort: Cohort, config: dict[str, Any]) -> list[Row]:
     views = counted.views(cohort)
     of_report = counted.chosen(views, config)
     shown, settings = views[of_report].cohort.participants, config["report"]
-    rows = _burden_of(views[of_report], config)
+    samplings = {
+        name: sampling_of(view.cohort.participants, settings) for name, view in views.items()
+    }
+    rows = [
+        *_by_stratum(views[of_report], config, samplings[of_report]),
+        *_by_crossed_stratum(views[of_report], config, samplings[of_report]),
+    ]
     for name in views:
         if name != of_report:
-            rows += counted.beside(name, _by_stratum(views[name], config))
+            rows += counted.beside(name, _by_stratum(views[name], config, samplings[name]))
     errors = correction.detector_errors(people, cohort.scans, contract, in_use)
-    sampling = sampling_of(people, settings)
+    of_people = samplings["automatic"]
     return [
         *rows,
-        *sampling_of(shown, settings).facts(shown),
+        *samplings[of_report].facts(shown),
         *table_one.rows(shown, cohort.scans, settings["covariates"]),
         *standardised.rows(
             shown, standards.standard_of(settings["standard"]), settings["age_bands"]
@@ -78,18 +84,17 @@ def estimates(cohort: Cohort, config: dict[str, Any]) -> list[Row]:
         *scans.rows(cohort, config),
         *contracts.rows(config),
         *contracts.published_rows(),
-        *correction.rows(people, errors, settings["strata"], sampling.cluster, sampling.weights),
-        *_models(views[of_report], config, errors),
+        *correction.rows(people, errors, settings["strata"], of_people.cluster, of_people.weights),
+        *_models(views[of_report], config, errors, samplings[of_report]),
         *changes.estimates(cohort, config),
     ]
 
 
-def _burden_of(view: counted.View, config: dict[str, Any]) -> list[Row]:
-    return [*_by_stratum(view, config), *_by_crossed_stratum(view, config)]
-
-
 def _models(
-    view: counted.View, config: dict[str, Any], errors: correction.DetectorErrors | str
+    view: counted.View,
+    config: dict[str, Any],
+    errors: correction.DetectorErrors | str,
+    sampling: Sampling,
 ) -> list[Row]:
     people, settings = view.cohort.participants, config["report"]
     if view.counts != "automatic":
@@ -99,16 +104,15 @@ def _models(
         view.cohort.scans,
         settings["covariates"],
         errors,
-        sampling=sampling_of(people, settings),
+        sampling=sampling,
         nominal=settings["nominal"],
         site=settings["site"],
     )
     return [counted.not_modelled(one) for one in rows] if view.counts == "combined" else rows
 
 
-def _by_stratum(view: counted.View, config: dict[str, Any]) -> Iterator[Row]:
+def _by_stratum(view: counted.View, config: dict[str, Any], sampling: Sampling) -> Iterator[Row]:
     cohort, edges = view.cohort, config["report"]["bins"]
-    sampling = sampling_of(cohort.participants, config["report"])
     for stratum, members in strata(cohort.participants, config["report"]["strata"]):
         usable = members[members["scan_id"].notna()]
         pooled = usable["contrast"].nunique() > 1
@@ -146,9 +150,10 @@ def _unweighted(rows: list[Row], sampling: Sampling) -> list[Row]:
     return [one | {"method": one["method"] + note} for one in rows]
 
 
-def _by_crossed_stratum(view: counted.View, config: dict[str, Any]) -> Iterator[Row]:
+def _by_crossed_stratum(
+    view: counted.View, config: dict[str, Any], sampling: Sampling
+) -> Iterator[Row]:
     people, settings = view.cohort.participants, config["report"]
-    sampling = sampling_of(people, settings)
     for stratum, members in crossed_strata(people, settings["strata"]):
         usable = members[members["scan_id"].notna()]
         if view.part is not None:

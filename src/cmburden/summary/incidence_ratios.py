@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from cmburden.stats.intervals import QUANTILES
+from cmburden.stats.intervals import t_quantile
 from cmburden.summary.measures import IncidenceRatio
 from cmburden.summary.rows import Row, row
 
@@ -65,7 +65,6 @@ def _fit(
     table: pd.DataFrame, terms: dict[str, np.ndarray]
 ) -> dict[str, tuple[float, float, float]]:
     """Ratio and ends of its interval by term; terms that the data do not tell are left out."""
-    from scipy.stats import t
     from statsmodels.api import GLM, families
 
     matrix = np.column_stack([np.ones(len(table)), *terms.values()])
@@ -80,7 +79,7 @@ def _fit(
         warnings.simplefilter("ignore")
         model = GLM(counts, matrix, family=families.Poisson(), offset=offset).fit()
     errors = _robust_errors(matrix, counts, model.fittedvalues, who)
-    far = t.ppf(QUANTILES[1], n - k) * errors
+    far = t_quantile(n - k) * errors
     made = {}
     for number, name in enumerate(terms, start=1):
         log_ratio, error = float(model.params[number]), float(errors[number])

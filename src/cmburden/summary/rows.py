@@ -23,6 +23,11 @@ POOLED = (
 Row = dict[str, Any]
 
 
+def not_estimated(why: str) -> str:
+    """Method of a row without an estimate."""
+    return f"not estimated: {why}"
+
+
 def row(
     measure: Measure,
     estimate: float | None,

@@ -14,7 +14,7 @@ import pandas as pd
 from cmburden.stats.standards import standardised_share
 from cmburden.summary import bins
 from cmburden.summary.measures import StandardisedPresence
-from cmburden.summary.rows import Row, of_stratum, row
+from cmburden.summary.rows import Row, not_estimated, of_stratum, row
 from cmburden.summary.standards import SEXES, Standard
 from cmburden.summary.strata import Stratum
 
@@ -84,12 +84,12 @@ class _Cells:
         n, total = int(inside["positive"].sum()), len(inside)
         if not weighted:
             why = "no age band has women and men with a usable scan and a weight in the standard"
-            return row(_MEASURE, None, n, total, f"not estimated: {why}")
+            return row(_MEASURE, None, n, total, not_estimated(why))
         if empty:
             band, sex = empty[0]
             more = f" and {len(empty) - 1} more such cells" if len(empty) > 1 else ""
             why = f"nobody with a usable scan of age {band} and sex {sex}{more}"
-            return row(_MEASURE, None, n, total, f"not estimated: {why}")
+            return row(_MEASURE, None, n, total, not_estimated(why))
         cells = grouped.loc[list(weighted)]
         estimate, low, high = standardised_share(
             cells["sum"].to_numpy(float),

@@ -26,7 +26,7 @@ from cmburden.summary.measures import (
     TableOnePeople,
 )
 from cmburden.summary.regressions.people import table_of
-from cmburden.summary.rows import Row, count, of_stratum, row
+from cmburden.summary.rows import Row, count, not_estimated, of_stratum, row
 from cmburden.summary.strata import EVERYBODY, Stratum
 
 #: Variables of people, then those of the scan chosen; further ones are the models' covariates.
@@ -150,7 +150,7 @@ def _differences(
             why = f"{sizes[0]} included and {sizes[1]} excluded participants have a value"
             if min(sizes) > 1:
                 why = "the groups share no value, or nobody within a group differs"
-            yield row(measure, None, sum(sizes), sum(sizes), f"not estimated: {why}")
+            yield row(measure, None, sum(sizes), sum(sizes), not_estimated(why))
             continue
         # A difference of levels is a distance: near 0 this interval would not hold.
         signed = one.levels is None

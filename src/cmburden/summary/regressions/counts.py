@@ -14,9 +14,9 @@ from cmburden.stats.regression import Fit, negative_binomial, poisson
 from cmburden.summary import corrected_ratios
 from cmburden.summary.correction import DetectorErrors
 from cmburden.summary.measures import ModelFact, Ratio
-from cmburden.summary.regressions.model import Regression, not_estimated
+from cmburden.summary.regressions.model import Regression
 from cmburden.summary.regressions.people import People
-from cmburden.summary.rows import Row
+from cmburden.summary.rows import Row, not_estimated
 
 NEGATIVE_BINOMIAL = "negative binomial regression (NB2), maximum likelihood, Wald 95 % interval"
 

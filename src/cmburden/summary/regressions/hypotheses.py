@@ -17,9 +17,8 @@ from cmburden.stats.regression import Fit, negative_binomial
 from cmburden.summary.covariates import Design
 from cmburden.summary.measures import LevelPresence, TermTest
 from cmburden.summary.regressions import presence
-from cmburden.summary.regressions.model import not_estimated
 from cmburden.summary.regressions.people import People
-from cmburden.summary.rows import Row, row
+from cmburden.summary.rows import Row, not_estimated, row
 from cmburden.summary.terms import EVENTS_PER_TERM
 
 #: Knots of the spline of age, where events allow and where they are fewer (Harrell 2015).

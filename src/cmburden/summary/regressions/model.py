@@ -11,7 +11,7 @@ from cmburden.stats.regression import Fit
 from cmburden.summary.covariates import Design
 from cmburden.summary.measures import Model, ModelFact
 from cmburden.summary.names import Measure
-from cmburden.summary.rows import Row, row
+from cmburden.summary.rows import Row, not_estimated, row
 
 #: Ratio of both ends of an interval above which the participants tell nothing of a term.
 WIDEST = 100.0
@@ -117,7 +117,3 @@ class Regression:
 
 def _finite(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else float(value)
-
-
-def not_estimated(why: str) -> str:
-    return f"not estimated: {why}"

@@ -11,9 +11,9 @@ import numpy as np
 from cmburden.core.tables import PATTERNS
 from cmburden.stats.regression import Fit, multinomial
 from cmburden.summary.measures import PatternRatio
-from cmburden.summary.regressions.model import Regression, not_estimated
+from cmburden.summary.regressions.model import Regression
 from cmburden.summary.regressions.people import People
-from cmburden.summary.rows import Row
+from cmburden.summary.rows import Row, not_estimated
 from cmburden.summary.terms import EVENTS_PER_TERM
 
 

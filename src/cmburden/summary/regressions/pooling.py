@@ -7,14 +7,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from cmburden.stats.intervals import Z95
 from cmburden.stats.pooling import pool
 from cmburden.stats.regression import Fit, negative_binomial
 from cmburden.summary.measures import Pooled, Ratio, RatioKind
 from cmburden.summary.regressions import presence
 from cmburden.summary.regressions.counts import NEGATIVE_BINOMIAL
-from cmburden.summary.regressions.model import Regression, not_estimated
+from cmburden.summary.regressions.model import Regression
 from cmburden.summary.regressions.people import People
-from cmburden.summary.rows import Row, of_stratum, row
+from cmburden.summary.rows import Row, not_estimated, of_stratum, row
 from cmburden.summary.strata import EVERYBODY, Stratum
 
 #: Exposures whose ratios are pooled.
@@ -89,7 +90,7 @@ def _pooled(kind: RatioKind, term: str, estimates: list[Row], cohorts: int) -> I
         return
     effects = np.log([one["estimate"] for one in whole])
     # A profile interval is not symmetric: its half width stands for the error all the same.
-    errors = np.array([np.log(one["ci_high"] / one["ci_low"]) for one in whole]) / (2 * 1.959964)
+    errors = np.array([np.log(one["ci_high"] / one["ci_low"]) for one in whole]) / (2 * Z95)
     result = pool(effects, errors)
     of = f"{_METHOD}; {len(whole)} of {cohorts} cohorts"
     ratio, low, high = np.exp([result.mean, result.low, result.high])

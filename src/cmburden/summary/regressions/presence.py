@@ -15,9 +15,9 @@ from cmburden.stats.regression import Fit, logistic, penalised, poisson
 from cmburden.stats.sandwich import Sample
 from cmburden.summary.covariates import Design
 from cmburden.summary.measures import LevelPresence, Ratio
-from cmburden.summary.regressions.model import WIDEST, Regression, not_estimated
+from cmburden.summary.regressions.model import WIDEST, Regression
 from cmburden.summary.regressions.people import People
-from cmburden.summary.rows import Row, count
+from cmburden.summary.rows import Row, count, not_estimated
 from cmburden.summary.terms import Block
 
 #: Participants of the smallest outcome a term below which maximum likelihood is biased away from 1.
