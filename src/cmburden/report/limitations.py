@@ -120,8 +120,8 @@ def _detector(tables: ReportTables, contracts: dict[str, dict[str, Any]]) -> Ite
         yield _from(
             "false positives",
             "The software calls scans without a microbleed positive: its specificity for presence "
-            "was {}. The share of such scans that it calls all the same is the floor of an apparent "
-            "prevalence.",
+            "was {}. The share of such scans that it calls all the same is the floor of an "
+            "apparent prevalence.",
             *[row for _, row in known],
             numbers=(parts,),
         )
