@@ -58,14 +58,17 @@ import os, re, subprocess, sys
 text = open(sys.argv[1]).read()
 if "partition=nowhere" in text:
     sys.exit("sbatch: error: invalid partition specified: nowhere")
-open(os.environ["FAKE_SLURM"] + "/batch.sh", "w").write(text)
+# As the real one does, from a copy: submitit renames its file as soon as it knows the job's id.
+copy = os.environ["FAKE_SLURM"] + "/batch.sh"
+with open(copy, "w") as stream:
+    stream.write(text)
 array = re.search(r"array=0-(\\d+)", text)
 for part in range(int(array[1]) + 1) if array else [None]:
     env = os.environ | {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0"}
     if part is not None:
         env |= {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": str(part)}
     loop = 'while bash "$0"; [ -e "$FAKE_SLURM/again" ]; do rm "$FAKE_SLURM/again"; done'
-    subprocess.Popen(["bash", "-c", loop, sys.argv[1]], env=env, stdout=subprocess.DEVNULL,
+    subprocess.Popen(["bash", "-c", loop, copy], env=env, stdout=subprocess.DEVNULL,
                      stderr=subprocess.DEVNULL, start_new_session=True)
 print("Submitted batch job 7")
 """,
