@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 from summary.test_regressions import models, tables
 
 from cmburden.summary import regressions
+from cmburden.summary.regressions import pooling
 from cmburden.summary.sampling import Sampling
 
 
@@ -130,3 +132,21 @@ def test_cohorts_alone_and_pooled():
     assert (
         not pd.DataFrame(regressions.rows(*tables(), ["age"]))["measure"].str.contains("pool").any()
     )
+
+
+def test_pooled_errors_are_those_of_the_fits_also_with_few_clusters(monkeypatch):
+    """An interval by a t quantile over the normal quantile would give too large an error."""
+    errors = []
+    pool = pooling.pool
+    monkeypatch.setattr(pooling, "pool", lambda e, s: errors.append(s) or pool(e, s))
+    cohort = np.repeat(["A", "B"], 600)
+    people, scans = tables(1200, seed=9, cohort=cohort)
+    family = pd.Series([f"f{n % 8}" for n in range(1200)], index=people["participant_id"])
+    sampling = Sampling(family, None, "by family", "")
+    rows = pd.DataFrame(regressions.rows(people, scans, ["age", "sex"], sampling=sampling))
+    alone = rows[
+        (rows["measure"] == "odds ratio presence: age per decade")
+        & rows["stratum"].str.startswith("cohort=")
+    ]
+    of_interval = np.log(alone["ci_high"] / alone["ci_low"]) / 2 / t.ppf(0.975, 8 - 1)
+    assert errors[0] == pytest.approx(of_interval.to_numpy(float))

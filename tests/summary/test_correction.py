@@ -314,29 +314,6 @@ def test_a_small_cohort_has_a_wide_interval():
     assert 0 < row["ci_low"] < row["ci_high"] < 1 and row["ci_high"] - row["ci_low"] > 0.2
 
 
-def test_a_review_of_enough_scans_stands_for_the_contract():
-    figures = figures_of(COUNTS, "scans read free-hand")
-    small = figures_of(
-        COUNTS
-        | {
-            "microbleeds": 19,
-            "found": 9,
-            "positive_scans": 12,
-            "positive_found": 6,
-            "negative_scans": 188,
-            "negative_clean": 168,
-        },
-        "too few",
-    )
-    assert detector_figures.reviewed({("definite", "GRE"): small}) == {}
-    people, scans = tables(200)
-    key = ("definite", "GRE")
-    errors = correction.detector_errors(
-        people, scans, contract(), {"definite": 0.8}, {key: figures}
-    )
-    assert errors[key].figures.source == "scans read free-hand" and errors[key].why is None
-
-
 def test_microbleeds_of_one_scan_are_alike_and_calls_on_faint_ones_count():
     alike = [[10, 10, 12]] * 5 + [[10, 0, 1]] * 5
     assert figures_of(COUNTS | {"counts_of_positive": alike}, "").effect > 5

@@ -62,26 +62,23 @@ def detector_errors(
     scans: pd.DataFrame,
     contract: Mapping[str, Any] | None,
     in_use: Mapping[str, float] | None = None,
-    review: Mapping[tuple[str, str], Figures] | None = None,
 ) -> DetectorErrors:
     """The detector's figures at each threshold, for each contrast of the usable participants.
 
     ``participants`` and ``scans`` of their contracts. ``in_use``: the thresholds in use; figures of
-    another threshold do not apply. ``review``: figures of scans of this cohort that readers read
-    free-hand; they take the contract's place where they are of enough scans.
+    another threshold do not apply.
     """
     stated, moved = detector_figures.of_contract(contract), _moved(contract, in_use)
-    of_review = detector_figures.reviewed(review or {})
     ranges = image_checks.domain_of(dict(contract) if contract else None)
     result = {}
     for contrast, people in _usable(participants).groupby("contrast", sort=True):
         chosen = scans[scans["scan_id"].isin(people["scan_id"])]
         for threshold, counts in counts_of(people).items():
             key = (threshold, str(contrast))
-            figures, why = of_review.get(key, stated.get(key)), None
+            figures, why = stated.get(key), None
             if figures is None:
                 why = NO_FIGURES
-            elif threshold in moved and key not in of_review:
+            elif threshold in moved:
                 why = (
                     f"the contract's figures are of a {threshold} threshold of "
                     f"{moved[threshold][0]:g}, and verify.thresholds sets {moved[threshold][1]:g}"
@@ -92,7 +89,7 @@ def detector_errors(
                 result[key] = Checked(figures, why=why)
                 continue
             checks = guards.checks(people, counts, figures)
-            if key not in of_review and (of_domain := guards.domain(chosen, ranges)):
+            if of_domain := guards.domain(chosen, ranges):
                 checks += (of_domain,)
             result[key] = Checked(figures, checks)
     return result

@@ -1,4 +1,4 @@
-"""The detector's figures on scans like a population's, as a contract (or a review) states them.
+"""The detector's figures on scans like a population's, as a contract states them.
 
 The verifier's contract has them in ``metrics.population``. Older figures, ``metrics.presence`` and
 ``fp_per_scan_definite``, are of scans that were chosen for their mimics: no cohort is corrected by
@@ -20,8 +20,6 @@ from cmburden.summary.measures import Counted
 #: Thresholds at which lesions are counted, and the words for the lesions.
 THRESHOLDS: dict[str, Counted] = {"definite": "", "possible": "definite or possible"}
 CONTRASTS = ("GRE", "SWI")
-#: Scans read free-hand, and microbleeds in them, that a review needs to stand for the contract.
-LEAST_REVIEWED = 20
 _COUNTS = (
     "scans",
     "negative_scans",
@@ -140,15 +138,6 @@ def figures_of(counts: Mapping[str, Any], source: str) -> Figures | None:
         patterns=_patterns(counts.get("patterns")),
         effect=_effect(counts.get("counts_of_positive")),
     )
-
-
-def reviewed(figures: Mapping[tuple[str, str], Figures]) -> dict[tuple[str, str], Figures]:
-    """Those of a review that may stand for the contract: enough scans, and enough microbleeds."""
-    return {
-        key: one
-        for key, one in figures.items()
-        if one.scans >= LEAST_REVIEWED and one.microbleeds >= LEAST_REVIEWED
-    }
 
 
 def _mapping(content: Any) -> Mapping[str, Any]:

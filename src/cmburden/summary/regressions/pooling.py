@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 
@@ -27,6 +28,14 @@ _METHOD = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Estimate:
+    """A cohort's row of a ratio, and the standard error of its logarithm."""
+
+    row: Row
+    error: float = np.inf
+
+
 def rows(people: People) -> list[Row]:
     """Ratios of age and sex in each cohort, and pooled; nothing of a single cohort."""
     cohorts = sorted(people.table["cohort"].dropna().unique())
@@ -35,13 +44,13 @@ def rows(people: People) -> list[Row]:
     every: list[Row] = []
     alone = {cohort: people.of_cohort(cohort) for cohort in cohorts}
     for kind in _KINDS:
-        of_kind: dict[str, list[Row]] = {}
+        of_kind: dict[str, list[_Estimate]] = {}
         for cohort, of_cohort in alone.items():
             one = list(_of_cohort(of_cohort, kind))
-            every += of_stratum(Stratum(cohort=cohort), one)
+            every += of_stratum(Stratum(cohort=cohort), [each.row for each in one])
             for each in one:
-                if each["estimate"] is not None:
-                    of_kind.setdefault(str(each["measure"]), []).append(each)
+                if each.row["estimate"] is not None:
+                    of_kind.setdefault(str(each.row["measure"]), []).append(each)
         for name, estimates in of_kind.items():
             measure = Ratio.parse(name)
             assert measure is not None
@@ -49,8 +58,8 @@ def rows(people: People) -> list[Row]:
     return every
 
 
-def _of_cohort(people: People, kind: RatioKind) -> Iterator[Row]:
-    """Rows of the exposures in a cohort's own model."""
+def _of_cohort(people: People, kind: RatioKind) -> Iterator[_Estimate]:
+    """The exposures in a cohort's own model."""
     design = people.of_presence if kind == "odds ratio presence" else people.of_count
     how, fit = NEGATIVE_BINOMIAL + people.words, Fit()
     if kind == "odds ratio presence":
@@ -71,27 +80,39 @@ def _of_cohort(people: People, kind: RatioKind) -> Iterator[Row]:
         block = design.block(exposure)
         if block is not None and not design.problem:
             for place in design.places(block):
-                yield model.term(fit, int(place) - 1)
+                yield _Estimate(model.term(fit, int(place) - 1), _error(fit, int(place) - 1))
         elif exposure in people.wanted:
             why = design.problem or dict(design.left_out).get(exposure)
             if why:
-                yield model.row(model.ratio(exposure), method=not_estimated(why))
+                yield _Estimate(model.row(model.ratio(exposure), method=not_estimated(why)))
 
 
-def _pooled(kind: RatioKind, term: str, estimates: list[Row], cohorts: int) -> Iterator[Row]:
+def _error(fit: Fit, place: int) -> float:
+    """Standard error of a term's log ratio, infinite without one.
+
+    A profile interval is not symmetric: its half width over the normal quantile stands for the
+    error all the same.
+    """
+    if fit.problem:
+        return np.inf
+    if fit.limits is None:
+        return float(fit.error[place])
+    _, low, high = fit.interval(place)
+    return (high - low) / (2 * Z95)
+
+
+def _pooled(kind: RatioKind, term: str, estimates: list[_Estimate], cohorts: int) -> Iterator[Row]:
     """Mean, prediction interval and heterogeneity over the cohorts with an estimate."""
-    n = sum(one["n"] for one in estimates)
-    people = sum(one["denominator"] for one in estimates)
+    n = sum(one.row["n"] for one in estimates)
+    people = sum(one.row["denominator"] for one in estimates)
     mean = Pooled("mean", kind, term)
-    whole = [one for one in estimates if one["ci_low"] and one["ci_high"]]
+    whole = [one for one in estimates if np.isfinite(one.error)]
     if len(whole) < 2:
         why = f"{len(whole)} of {cohorts} cohorts has an estimate of it, and pooling needs two"
         yield row(mean, None, n, people, not_estimated(why))
         return
-    effects = np.log([one["estimate"] for one in whole])
-    # A profile interval is not symmetric: its half width stands for the error all the same.
-    errors = np.array([np.log(one["ci_high"] / one["ci_low"]) for one in whole]) / (2 * Z95)
-    result = pool(effects, errors)
+    effects = np.log([one.row["estimate"] for one in whole])
+    result = pool(effects, np.array([one.error for one in whole]))
     of = f"{_METHOD}; {len(whole)} of {cohorts} cohorts"
     ratio, low, high = np.exp([result.mean, result.low, result.high])
     yield row(mean, ratio, n, people, of, low, high)
