@@ -113,6 +113,14 @@ def simulate_as(
     parser.add_argument("--anatomy", type=Path, help="folder of label maps; none: MNI152 template")
     parser.add_argument("--people", help="label maps to use, first-last from 1")
     parser.add_argument(
+        "--presets",
+        nargs="+",
+        choices=presets,
+        default=presets,
+        metavar="NAME",
+        help=f"of {', '.join(presets)} (default all)",
+    )
+    parser.add_argument(
         "--participants",
         type=int,
         default=participants,
@@ -123,7 +131,7 @@ def simulate_as(
     args = parser.parse_args(arguments)
     plans = cohort.prepared(
         args.out,
-        presets,
+        args.presets,
         args.participants,
         args.seed,
         anatomy=args.anatomy,

@@ -118,7 +118,7 @@ def simulate(
     ``scan.simulate``. The scan has no phase.
     """
     grid = _draw_grid(person, acquisition, rng)
-    labels = _sampled(person.labels, person.affine, grid.to_person, grid.shape)
+    labels = sampled(person.labels, person.affine, grid.to_person, grid.shape)
     bare = _tissue(person, acquisition, grid, rng)
     bleeds = _microbleeds(microbleeds, labels, grid.affine, rng)
     stones = _calcium(labels, grid.affine, rng)
@@ -133,7 +133,7 @@ def simulate(
     image, bare = (
         np.hypot(clean * shading + noise[0], noise[1]).astype(np.float32) for clean in (image, bare)
     )
-    brain = _sampled(person.brain, person.affine, grid.to_person, grid.shape) > 0
+    brain = sampled(person.brain, person.affine, grid.to_person, grid.shape) > 0
     parenchyma = an.parenchyma(labels)
     drawn = [reader.looked_at(source, image, bare, parenchyma, grid.affine) for source, _ in bleeds]
     drawn += [_source("calcification", ball) for ball in stones]
@@ -154,7 +154,7 @@ def _draw_grid(person: an.Anatomy, acquisition: aq.Acquisition, rng: np.random.G
     return _Grid(affine, to_person @ affine, tuple(int(n) for n in shape))
 
 
-def _sampled(
+def sampled(
     volume: np.ndarray,
     volume_affine: np.ndarray,
     affine: np.ndarray,
@@ -186,11 +186,11 @@ def _tissue(
     image = np.zeros(grid.shape, np.float32)
     for step in (np.arange(parts) + 0.5) / parts - 0.5:
         moved = grid.to_person @ nib.affines.from_matvec(np.eye(3), [0, 0, step])
-        image += _sampled(smooth, person.affine, moved, grid.shape, order=1) / parts
+        image += sampled(smooth, person.affine, moved, grid.shape, order=1) / parts
     return image
 
 
-def _anywhere(index: np.ndarray, affine: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
+def anywhere(index: np.ndarray, affine: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
     """A random place (3,) mm in one of the voxels ``index`` (n, 3); None where there are none."""
     if not len(index):
         return None
@@ -226,7 +226,7 @@ def _microbleeds(
         place = str(rng.choice(names, p=shares))
         if place not in voxels:
             voxels[place] = np.argwhere(np.isin(labels, codes[place]))
-        centre = _anywhere(voxels[place], affine, rng)
+        centre = anywhere(voxels[place], affine, rng)
         if centre is None:
             raise ValueError(f"the label map holds no {place}")
         radius, _ = sources.draw_size(rng)
@@ -249,7 +249,7 @@ def _calcium(labels: np.ndarray, affine: np.ndarray, rng: np.random.Generator) -
         return []
     sides = an.PALLIDUM if rng.random() < 0.5 else an.LATERAL_VENTRICLES
     voxels = [np.argwhere(labels == side) for side in sides]
-    here = _anywhere(voxels[0], affine, rng)
+    here = anywhere(voxels[0], affine, rng)
     if here is None or not len(voxels[1]):
         return []
     left, right = (nib.affines.apply_affine(affine, index.mean(0)) for index in voxels)
@@ -274,7 +274,7 @@ def _vein_beads(
     to_voxel = np.linalg.inv(affine)
     beads = []
     for _ in range(_VEINS[acquisition.contrast]):
-        start = _anywhere(fluid, affine, rng)
+        start = anywhere(fluid, affine, rng)
         if start is None:
             raise ValueError("the label map holds no fluid beside cortex")
         heading = rng.normal(size=3)

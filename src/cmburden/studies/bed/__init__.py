@@ -1,0 +1,1 @@
+"""A test bed apart: shifted domains with truth, by a renderer that no network was trained on."""
