@@ -225,6 +225,10 @@ class Layout:
         """The sample of free-hand readings. No run can make the file again."""
         return self.root / "reviews" / "free_hand_sample.parquet"
 
+    def operating_point(self, ending: str) -> Path:
+        """What ``cmburden operating-point`` writes: ``yaml``, ``tsv`` or ``json``."""
+        return self.root / "reviews" / f"operating_point.{ending}"
+
     @property
     def review_problems(self) -> Path:
         """Readers' files that cannot be used, and why: a list of sentences."""

@@ -86,6 +86,12 @@ def _evaluate() -> Any:
     return command
 
 
+def _operating_point() -> Any:
+    from cmburden.evaluate import operating_point
+
+    return operating_point
+
+
 def _review() -> Any:
     from cmburden.review import command
 
@@ -146,6 +152,10 @@ COMMANDS: dict[str, tuple[str, Callable[[], Any]]] = {
     "review": (
         "show the candidates to a reader in the browser; the next run uses the decisions",
         _review,
+    ),
+    "operating-point": (
+        "say from reviewed candidates what to expect at each threshold, and recommend one",
+        _operating_point,
     ),
     "report": ("make the pages again, or one to share: no ids, no small numbers", _report),
     "export": ("write tables, codebook and figures for R, Stata, REDCap and papers", _export),
