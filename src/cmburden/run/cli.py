@@ -87,7 +87,7 @@ def _evaluate() -> Any:
 
 
 def _operating_point() -> Any:
-    from cmburden.evaluate import operating_point
+    from cmburden.review import operating_point
 
     return operating_point
 

@@ -16,7 +16,7 @@ from scipy.special import expit
 from cmburden.core.errors import exit_code
 from cmburden.core.keys import seed_of
 from cmburden.core.markdown import table as markdown_table
-from cmburden.evaluate.operating_point import Review, Wish, recommended
+from cmburden.review.operating_point import Review, Wish, recommended
 from cmburden.stats import operating_point as statistics
 from cmburden.stats.intervals import median_and_ends
 from cmburden.stats.operating_point import Cohort

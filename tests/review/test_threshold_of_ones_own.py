@@ -13,7 +13,7 @@ from cmburden.core import table_set
 from cmburden.core.config import load
 from cmburden.core.schema import as_records
 from cmburden.core.tables import REVIEWS, RUNS, SCANS
-from cmburden.evaluate import operating_point
+from cmburden.review import operating_point
 from cmburden.run import cli
 
 
