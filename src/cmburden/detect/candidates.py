@@ -105,6 +105,7 @@ def find_candidates(
     # Ties are broken by position: the order is the same everywhere.
     order = np.lexsort((*index.T[::-1], -score))
     taken: list[np.ndarray] = []
+    centres = np.zeros((0, 3))
     candidates: list[Candidate] = []
     for at in order:
         if len(candidates) >= maximum_number:
@@ -115,8 +116,9 @@ def find_candidates(
         taken.append(place)
         centre = _centre_mm(probability, volume, place)
         # A flat top has maxima far apart, whose centres of mass are near each other.
-        if any(np.linalg.norm(centre - other.centre_mm) < MERGE_MM for other in candidates):
+        if (np.linalg.norm(centre - centres, axis=1) < MERGE_MM).any():
             continue
+        centres = np.vstack([centres, centre])
         x, y, z = (float(value) for value in centre)
         candidates.append(Candidate((x, y, z), float(score[at])))
     return candidates
@@ -125,11 +127,24 @@ def find_candidates(
 def _maxima(probability: np.ndarray, volume: NetworkVolume, minimum: float) -> np.ndarray:
     """Voxel indices (n, 3) of the maxima of ``minimum`` or more, in the brain or near it."""
     spacing = np.array(volume.spacing_mm)
-    reach = np.maximum(1, np.floor(OUTSIDE_MM / spacing)).astype(int)
-    near = ndimage.binary_dilation(volume.mask > 0, np.ones(2 * reach + 1))
-    size = 2 * np.maximum(1, np.floor(PEAK_MM / spacing)).astype(int) + 1
-    peak = (probability == ndimage.maximum_filter(probability, size)) & (probability >= minimum)
-    return np.argwhere(peak & near)
+    index = np.argwhere(probability >= minimum)
+    near = np.maximum(1, np.floor(OUTSIDE_MM / spacing)).astype(int)
+    index = index[_highest(volume.mask, index, near) > 0]
+    peak = np.maximum(1, np.floor(PEAK_MM / spacing)).astype(int)
+    return index[_highest(probability, index, peak) == probability[tuple(index.T)]]
+
+
+def _highest(values: np.ndarray, index: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Highest of ``values`` (x, y, z) within ``reach`` voxels of each of ``index`` (n, 3); (n,).
+
+    Only so many voxels are looked at as the question needs: a filter would look at all.
+    """
+    highest = values[tuple(index.T)]
+    most = np.array(values.shape) - 1
+    for step in np.indices(2 * reach + 1).reshape(3, -1).T - reach:
+        beside = np.clip(index + step, 0, most)
+        np.maximum(highest, values[tuple(beside.T)], out=highest)
+    return highest
 
 
 def _centre_mm(probability: np.ndarray, volume: NetworkVolume, place: np.ndarray) -> np.ndarray:
