@@ -4,10 +4,10 @@ import itertools
 
 import nibabel as nib
 import numpy as np
+import plain
 import pytest
 from scipy import ndimage
 
-import plain
 from cmburden.detect.candidates import Candidate, _maxima, find_candidates
 from cmburden.detect.describe import describe
 from cmburden.detect.grid import NetworkVolume, to_network
@@ -51,7 +51,9 @@ def places(volume, mask, affine):
     dark = np.argwhere((volume < 0.6) & mask)
     index = [*dark[rng.permutation(len(dark))[:14]], *(rng.random((5, 3)) * (shape - 1))]
     index += [np.array(corner) * (shape - 1) for corner in itertools.product((0, 1), repeat=3)][::3]
-    return nib.affines.apply_affine(affine, np.array(index) + rng.uniform(-0.4, 0.4, (len(index), 3)))
+    return nib.affines.apply_affine(
+        affine, np.array(index) + rng.uniform(-0.4, 0.4, (len(index), 3))
+    )
 
 
 @pytest.mark.parametrize(("name", "fortran"), list(zip(GRIDS, (True, False) * 2, strict=True)))

@@ -229,7 +229,10 @@ def score(study: Study) -> Verdict:
     data, affine = template.brain(4.0)
     save_preprocessed(study, scan, data, affine)
     models = tiny_models.write(study.bids.parent / "models", kinds=("detector",))
-    settings = config.of_stage(config.load(), "detect") | {"model": str(models / "detector"), "device": "cpu"}
+    settings = config.of_stage(config.load(), "detect") | {
+        "model": str(models / "detector"),
+        "device": "cpu",
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             candidates, "probability_map", lambda _, v, *__: np.full(v.image.shape, np.nan)

@@ -83,7 +83,9 @@ def test_an_unknown_precision_is_refused():
 def test_the_precision_is_a_parameter_of_detect_and_verify_alone(tmp_path):
     def parameters(how):
         plan = Plan(config.load({"precision": how, "output_dir": str(tmp_path)}))
-        return {stage: plan._stage(stage) for stage in ("preprocess", "register", "detect", "verify")}
+        return {
+            stage: plan._stage(stage) for stage in ("preprocess", "register", "detect", "verify")
+        }
 
     single, fast = parameters(SINGLE), parameters(FAST)
     assert {stage for stage in single if single[stage] != fast[stage]} == {"detect", "verify"}

@@ -137,7 +137,7 @@ def _maxima(probability: np.ndarray, volume: NetworkVolume, minimum: float) -> n
 
 def _steps(reach: np.ndarray) -> np.ndarray:
     """Steps (n, 3) to all voxels within ``reach`` (3,) voxels, the nearest first."""
-    steps = np.indices(2 * reach + 1).reshape(3, -1).T - reach
+    steps = np.indices(tuple(2 * reach + 1)).reshape(3, -1).T - reach
     return steps[np.argsort((steps**2).sum(1), kind="stable")]
 
 

@@ -111,9 +111,9 @@ def _resampled(slices: np.ndarray, shape: np.ndarray) -> np.ndarray:
 
 
 def _beside(length: int, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (2, n) of the voxels beside the places of ``number`` new ones on a line of ``length``.
+    """Indices (2, n) of the voxels beside each of ``number`` new ones, and their weights (2, n).
 
-    Also their weights (2, n).
+    ``length`` is the number of voxels of the line.
     """
     place = np.clip((np.arange(number) + 0.5) * (length / number) - 0.5, 0, length - 1)
     below = np.floor(place)

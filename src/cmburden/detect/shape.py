@@ -59,7 +59,7 @@ class Surface:
         self._border = border + [side.start for side in part]
         self._tree = cKDTree(self._border * spacing, compact_nodes=False, balanced_tree=False)
         reach = np.floor(OUTSIDE_MM / spacing).astype(int)
-        steps = np.indices(2 * reach + 1).reshape(3, -1).T - reach
+        steps = np.indices(tuple(2 * reach + 1)).reshape(3, -1).T - reach
         self._beside = steps[np.sqrt(((steps * spacing) ** 2).sum(1)) <= OUTSIDE_MM]
 
     def depth_mm(self, voxel: np.ndarray) -> float:
@@ -76,7 +76,7 @@ class Surface:
         return float(np.float32(np.sqrt((step**2).sum())))
 
     def beside(self, inside: np.ndarray) -> np.ndarray:
-        """Voxels within ``OUTSIDE_MM`` of those of ``inside`` (bool, x, y, z), a part of the mask."""
+        """Voxels within ``OUTSIDE_MM`` of ``inside`` (bool, x, y, z), a part of the mask."""
         return _dilated(inside, self._beside)
 
 
@@ -98,7 +98,8 @@ class Neighbourhood:
 
     ``signal``, ``inside`` (the brain, bool) and ``allowed`` (the voxels that an extent may have,
     bool) are (x, y, z) with voxels of ``spacing`` mm. ``low`` is the patch's first voxel in the
-    volume, ``seed`` the darkest voxel near the candidate, ``around`` the median signal away from it.
+    volume, ``seed`` the darkest voxel near the candidate, ``around`` the median signal away from
+    it.
     """
 
     signal: np.ndarray
@@ -184,7 +185,7 @@ def _patch(
 
 
 def _distance(shape: tuple[int, ...], start: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Distances (x, y, z) in mm of the voxels of a grid whose first one lies at ``start`` voxels."""
+    """Distances (x, y, z) in mm of a grid's voxels, of which the first lies at ``start`` voxels."""
     x, y, z = (
         ((np.arange(n) + first) * mm) ** 2
         for n, first, mm in zip(shape, start, spacing, strict=True)
@@ -230,7 +231,8 @@ def _parted(patch: Neighbourhood, low: np.ndarray, region: np.ndarray) -> np.nda
     rise = round(RISE * _LEVELS)
     level = (patch.signal[part] - patch.floor) / scale * _LEVELS
     level = np.clip(np.round(level), -2 * _LEVELS, 2 * _LEVELS).astype(np.int16)
-    # What is no lowest point of the region and rises less than ``RISE`` to its highest is no minimum.
+    # A point that is no lowest one, and from which the region rises less than ``RISE`` to its
+    # highest, is no minimum.
     within = level[region]
     deep = region & (level <= max(int(within.max()) - rise, int(within.min())))
     if not (deep & ~near).any():

@@ -202,15 +202,16 @@ def _numbered(rows: list[dict[str, Any]], scan: Scan) -> list[dict[str, Any]]:
 
 
 def _save_views(path: Path, views: list[np.ndarray], voxels: list[np.ndarray]) -> None:
-    """Write what `verify` takes of n candidates: ``views`` (n, *SHAPE) and their extents.
+    """Write what `verify` takes of n candidates: ``views`` and their extents.
 
+    ``views`` are n arrays of ``SHAPE``, stored as (n, channel, x, y).
     ``voxels`` (m, 3) are the extents' voxel indices one after the other; ``owner`` (m,) is the
     number of the candidate that each voxel belongs to.
     """
     owner = np.repeat(np.arange(len(voxels)), [len(extent) for extent in voxels])
     write_arrays(
         path,
-        views=stacked(views),
+        views=np.ascontiguousarray(stacked(views).transpose(0, 3, 1, 2)),  # a tenth smaller so
         voxels=np.concatenate([np.zeros((0, 3)), *voxels]).astype(np.int16),
         owner=owner.astype(np.int32),
     )

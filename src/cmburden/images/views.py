@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from nibabel.affines import voxel_sizes
-from scipy import ndimage
 
 # The networks were trained on views with these numbers.
 VIEW_MM = 20.0
@@ -92,24 +91,27 @@ def _wide_channels(
     voxels = [_steps(WIDE_MM / VIEW_PIXELS, float(mm)) for mm in spacing[:2]]
     reach = _about(middle, _steps(PROJECTION_MM, float(spacing[2])), part.shape[2])
     least = part[:, :, reach.start : reach.stop].min(2)
-    mean = ndimage.uniform_filter(part[:, :, middle], voxels)
-    planes = np.stack([mean, _least(least, voxels)], -1)
+    mean = _filtered(part[:, :, middle], voxels, np.add)
+    planes = np.stack([mean, _filtered(least, voxels, np.minimum)], -1)
     return list(sampled(planes, where))
 
 
-def _least(plane: np.ndarray, voxels: list[int]) -> np.ndarray:
-    """``scipy.ndimage.minimum_filter`` of ``plane`` (x, y) over few ``voxels``, faster.
+def _filtered(plane: np.ndarray, voxels: list[int], joined: np.ufunc) -> np.ndarray:
+    """Mean (``joined`` by np.add) or minimum of ``plane`` (x, y) over few ``voxels`` about each.
 
-    Beyond the border lies what lies within, so that nothing there can be less.
+    As ``scipy.ndimage.uniform_filter`` and ``minimum_filter``, in a third of the time for so few.
+    The border is a mirror.
     """
+    plane = np.pad(plane, [(n // 2, n - n // 2 - 1) for n in voxels], "symmetric")
     for axis, size in enumerate(voxels):
         line = plane.swapaxes(0, axis)
-        least = line.copy()
-        for step in range(-(size // 2), size - size // 2):
-            to, start = least[max(-step, 0) :], line[max(step, 0) :]
-            number = min(len(to), len(start))
-            np.minimum(to[:number], start[:number], out=to[:number])
-        plane = least.swapaxes(0, axis)
+        number = len(line) - size + 1
+        total = line[:number].astype(np.float64)
+        for start in range(1, size):
+            joined(total, line[start : start + number], out=total)
+        if joined is np.add:
+            total /= size
+        plane = total.astype(plane.dtype).swapaxes(0, axis)
     return plane
 
 
@@ -149,10 +151,10 @@ def sampled(planes: np.ndarray, where: tuple[np.ndarray, np.ndarray]) -> np.ndar
         _neighbours(places, length) for places, length in zip(where, planes.shape[:2], strict=True)
     )
     width, number = len(where[1]), planes.shape[2]
-    wide = planes.astype(np.float64, order="C")
+    planes = np.ascontiguousarray(planes)
     result = np.zeros((len(where[0]), width * number))
     for rows, weight_x in zip(x, weights_x, strict=True):
-        weighted = wide[rows] * weight_x[:, None, None]
+        weighted = planes[rows] * weight_x[:, None, None]
         for columns, weight_y in zip(y, weights_y, strict=True):
             part = weighted.take(columns, axis=1).reshape(result.shape)
             part *= weight_y.repeat(number)

@@ -40,13 +40,16 @@ def calculating(precision: str, device: torch.device) -> Iterator[None]:
     if precision not in (SINGLE, FAST):
         raise CMBurdenError(f"precision {precision!r} is unknown; use {SINGLE} or {FAST}")
     half = half_of(device) if precision == FAST else None
-    switches = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    before = [switch.allow_tf32 for switch in switches]
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     try:
-        for switch in switches:
-            switch.allow_tf32 = precision == FAST
+        _allow_tf32(precision == FAST, precision == FAST)
         with torch.autocast(device.type, half, enabled=half is not None):
             yield
     finally:
-        for switch, allowed in zip(switches, before, strict=True):
-            switch.allow_tf32 = allowed
+        _allow_tf32(*before)
+
+
+def _allow_tf32(convolutions: bool, products: bool) -> None:
+    """Switch TensorFloat-32 on or off for convolutions and for products of matrices."""
+    torch.backends.cudnn.allow_tf32 = convolutions
+    torch.backends.cuda.matmul.allow_tf32 = products

@@ -181,7 +181,9 @@ class Plan:
     def _stage(self, stage: str) -> dict:
         # Neither the device nor the model's folder changes a result. The contract's checksum
         # identifies the model.
-        settings = {k: v for k, v in of_stage(self.config, stage).items() if k not in ("device", "model")}
+        settings = {
+            k: v for k, v in of_stage(self.config, stage).items() if k not in ("device", "model")
+        }
         return {"stage": stage, "version": version_of(stage), "settings": settings}
 
 

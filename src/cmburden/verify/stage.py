@@ -112,7 +112,8 @@ def run(
     def lesions_of(scan: Scan) -> Done:
         rows = candidates[candidates["scan_id"] == scan.scan_id].reset_index(drop=True)
         key, views, extents = _crops(scan, layout, len(rows))
-        cached = layout.cached(STAGE, hash_of(VERSION, key, checksum, settings["precision"]), "npz")
+        # The key of `detect` holds the precision, which both stages have.
+        cached = layout.cached(STAGE, hash_of(VERSION, key, checksum), "npz")
         scores = _cached_scores(cached, len(rows))
         if scores is None:
             scores = verifier()(views)
@@ -158,7 +159,7 @@ def _crops(scan: Scan, layout: Layout, number: int) -> tuple[str, np.ndarray, Ex
         raise DamagedFile(path, "its views are missing or damaged", advice)
     if len(crops["views"]) != number:
         raise DamagedFile(path, f"it holds {len(crops['views'])} of {number} candidates", advice)
-    return key, crops["views"], Extents(crops["voxels"], crops["owner"])
+    return key, crops["views"].transpose(0, 2, 3, 1), Extents(crops["voxels"], crops["owner"])
 
 
 def _cached_scores(path: Path, number: int) -> np.ndarray | None:
