@@ -244,6 +244,7 @@ def _records(layout: Layout, scan: Scan, config: dict, number: int, random) -> N
             "config_sha256": "c" * 64,
             "weights_sha256": None,
             "device": "cpu",
+            "precision": None,
             "seconds": 3.0,
         },
     )

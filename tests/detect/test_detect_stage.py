@@ -70,7 +70,8 @@ def _study(folder: Path, *, write: bool = False) -> Study:
         tiny_models.write(folder / "models")
     settings = config.load({})
     models = {stage: str(folder / "models" / kind) for stage, kind in tiny_models.STAGES.items()}
-    settings |= {s: settings[s] | {"model": models[s], "device": "cpu"} for s in models}
+    of_stage = {s: config.of_stage(settings, s) for s in models}
+    settings |= {s: of_stage[s] | {"model": models[s], "device": "cpu"} for s in models}
     settings["detect"] |= {"max_candidates": 6}
     return Study(layout, read_scans(layout.manifest, folder / "bids"), settings)
 

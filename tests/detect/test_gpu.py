@@ -6,8 +6,8 @@ import torch
 from scipy import ndimage
 
 from cmburden.core import resources
-from cmburden.detect import candidates
 from cmburden.detect.stage import Detector
+from cmburden.models.precision import FAST, SINGLE
 
 pytestmark = [
     pytest.mark.gpu,
@@ -36,24 +36,21 @@ def scan():
     return volume / np.median(volume[mask]), mask, np.diag([*SIZES_MM, 1.0])
 
 
-def candidates_on(device: str, scan) -> dict[tuple[float, ...], float]:
+def candidates_on(device: str, scan, precision=SINGLE) -> dict[tuple[float, ...], float]:
     """Probability of each candidate by its centre, mm."""
-    detector = Detector(resources.root() / "models" / "detector", device)
+    detector = Detector(resources.root() / "models" / "detector", device, precision)
     made = detector(*scan, minimum=0.15, maximum_number=200)
     return {tuple(np.round(one.centre_mm, 2).tolist()): one.p_cnn for one in made}
 
 
-def test_single_precision_is_the_same_on_both(scan, monkeypatch):
-    monkeypatch.setattr(candidates, "half_precision", lambda device: None)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+def test_single_precision_is_the_same_on_both(scan):
     gpu, cpu = candidates_on("cuda", scan), candidates_on("cpu", scan)
     assert len(cpu) >= 6 and gpu.keys() == cpu.keys()
     assert max(abs(gpu[at] - cpu[at]) for at in cpu) < 1e-4
 
 
-def test_half_precision_moves_little(scan, monkeypatch):
-    half = candidates_on("cuda", scan)
-    monkeypatch.setattr(candidates, "half_precision", lambda device: None)
+def test_half_precision_moves_little(scan):
+    half = candidates_on("cuda", scan, FAST)
     single = candidates_on("cpu", scan)
     sure = [at for at, p in single.items() if p > 0.5]
     assert len(sure) >= 3

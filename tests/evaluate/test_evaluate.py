@@ -415,6 +415,7 @@ def test_contracts_are_those_of_the_run(tmp_path):
             "config_sha256": "c",
             "weights_sha256": "a" * 64,
             "device": "cpu",
+            "precision": "single",
             "seconds": 1.0,
         },
     )

@@ -229,10 +229,13 @@ def score(study: Study) -> Verdict:
     data, affine = template.brain(4.0)
     save_preprocessed(study, scan, data, affine)
     models = tiny_models.write(study.bids.parent / "models", kinds=("detector",))
-    settings = config.load()["detect"] | {"model": str(models / "detector"), "device": "cpu"}
+    settings = config.of_stage(config.load(), "detect") | {
+        "model": str(models / "detector"),
+        "device": "cpu",
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            candidates, "probability_map", lambda _, v, __: np.full(v.image.shape, np.nan)
+            candidates, "probability_map", lambda _, v, *__: np.full(v.image.shape, np.nan)
         )
         detect.run([scan], study.layout, settings, 0)
     return study.recorded("detect", scan)
@@ -348,7 +351,7 @@ def upstream_of_detect(study: Study) -> Verdict:
     study.put(b"")
     (scan,) = study.indexed()
     preprocess.run(scan, study.layout, config.load()["preprocess"])
-    detect.run([scan], study.layout, config.load()["detect"], 0)
+    detect.run([scan], study.layout, config.of_stage(config.load(), "detect"), 0)
     return study.recorded("detect", scan)
 
 

@@ -653,7 +653,7 @@ def test_a_network_sees_views_enlarged_about_their_middle():
 
     def recording(images):
         seen.append(images[0, 0].clone())
-        return torch.zeros(1, 4 + len(CLASSES), 1)
+        return torch.zeros(len(images), 4 + len(CLASSES), 1)
 
     class_scores([recording], views, torch.device("cpu"))
     larger = ENLARGED_PIXELS / VIEW_PIXELS
@@ -667,7 +667,8 @@ def test_several_networks_are_asked_together():
     views = np.zeros((1, *SHAPE), np.uint8)
 
     def sure(score):
-        return lambda images: torch.tensor([48.0, 48, 9, 9] + [score] * len(CLASSES))[None, :, None]
+        one = torch.tensor([48.0, 48, 9, 9] + [score] * len(CLASSES))[None, :, None]
+        return lambda images: one.expand(len(images), -1, -1)
 
     scores = class_scores([sure(0.5), sure(0.9)], views, torch.device("cpu"))
     assert scores == pytest.approx(np.full((1, len(CLASSES)), 0.75), abs=1e-6)

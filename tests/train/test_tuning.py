@@ -103,8 +103,8 @@ def study(tmp_path_factory):
     config.write(settings, layout.config)
     manifest = pd.read_parquet(layout.manifest).assign(bucket=0)
     manifest.to_parquet(layout.manifest)
-    detect.run(scans, layout, settings["detect"], 0)
-    verify.run(scans, layout, settings["verify"], 0)
+    detect.run(scans, layout, config.of_stage(settings, "detect"), 0)
+    verify.run(scans, layout, config.of_stage(settings, "verify"), 0)
     aggregate.run(layout, folder / "bids", settings)
     truth_of(folder)
     return folder

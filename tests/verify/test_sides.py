@@ -25,12 +25,15 @@ def test_the_record_of_preprocess_decides(tmp_path):
     settings = config.load()
     few = {"max_candidates": 4, "device": "cpu"}
     detect.run(
-        [known, unknown], layout, settings["detect"] | few | {"model": str(models / "detector")}, 0
+        [known, unknown],
+        layout,
+        config.of_stage(settings, "detect") | few | {"model": str(models / "detector")},
+        0,
     )
     verify.run(
         [known, unknown],
         layout,
-        settings["verify"] | {"model": str(models / "verifier"), "device": "cpu"},
+        config.of_stage(settings, "verify") | {"model": str(models / "verifier"), "device": "cpu"},
         0,
     )
     shard = CANDIDATES.read(layout.bucket("verify", 0))

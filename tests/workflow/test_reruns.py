@@ -264,6 +264,11 @@ def moved_model(study):
         yield {"models": models}
 
 
+@change("the precision")
+def precision(study):
+    yield {"options": ["--set", "precision=fast"]}
+
+
 @change("another device")
 def device(study):
     yield {"options": ["--set", "detect.device=cpu", "--set", "verify.device=cpu"]}

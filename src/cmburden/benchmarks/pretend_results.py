@@ -184,6 +184,7 @@ def _run(stage: str, unit: str) -> dict[str, Any]:
         "config_sha256": hash_of(stage),
         "weights_sha256": None,
         "device": "cpu",
+        "precision": None,
         "seconds": 10.0,
     }
 

@@ -18,6 +18,7 @@ from cmburden.core import resources, user_text
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import whole_file
 from cmburden.core.numbers import not_finite
+from cmburden.core.stages import BUCKET_STAGES
 
 #: Characters of a message that may quote a whole value.
 _MOST_OF_MESSAGE = 500
@@ -68,6 +69,12 @@ def _disordered(config: dict) -> Iterator[str]:
     preprocess = config["preprocess"]
     if preprocess["min_brain_ml"] > preprocess["max_brain_ml"]:
         yield "preprocess: min_brain_ml must not be above max_brain_ml"
+
+
+def of_stage(config: dict, stage: str) -> dict:
+    """Settings of ``stage``: its section, and ``precision`` where the stage runs networks."""
+    common = {"precision": config["precision"]} if stage in BUCKET_STAGES else {}
+    return config[stage] | common
 
 
 def defaults() -> dict:

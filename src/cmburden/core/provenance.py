@@ -59,6 +59,7 @@ def write_run(
             "config_sha256": hash_of(settings),
             "weights_sha256": weights_sha256,
             "device": device,
+            "precision": settings.get("precision"),
             "seconds": None if seconds is None else round(float(seconds), 3),
         },
     )

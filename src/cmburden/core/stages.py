@@ -34,11 +34,11 @@ class Stage:
 INDEX = Stage("index", 4, "cohort")
 PREPROCESS = Stage("preprocess", 3, "scan")
 REGISTER = Stage("register", 2, "scan")
-DETECT = Stage("detect", 7, "bucket")
-VERIFY = Stage("verify", 9, "bucket")
+DETECT = Stage("detect", 8, "bucket")
+VERIFY = Stage("verify", 10, "bucket")
 LONGITUDINAL = Stage("longitudinal", 1, "participants")
-AGGREGATE = Stage("aggregate", 5, "cohort")
-REPORT = Stage("report", 4, "cohort")
+AGGREGATE = Stage("aggregate", 6, "cohort")
+REPORT = Stage("report", 5, "cohort")
 
 #: All stages, in the order in which data flow through them.
 STAGES = (INDEX, PREPROCESS, REGISTER, DETECT, VERIFY, LONGITUDINAL, AGGREGATE, REPORT)

@@ -793,6 +793,11 @@ RUNS = Table(
         _c("config_sha256", "str", "sha256 of the stage's settings"),
         _c("weights_sha256", "str", "sha256 of the weights; null for a stage without a model"),
         _c("device", "str", "cpu, the GPU's name, or cached if no network ran"),
+        _c(
+            "precision",
+            "str",
+            "Precision of the networks, single or fast; null for a stage whose networks have none",
+        ),
         _c("seconds", "float", "Wall time of the run that made the result", "s"),
     ),
 )

@@ -13,11 +13,13 @@ from cmburden.core.errors import ScanError
 from cmburden.detect.grid import NetworkVolume, to_network
 from cmburden.detect.network import SpotNet
 from cmburden.images.geometry import MIRRORED
+from cmburden.models.precision import SINGLE, calculating
 
 #: Two maxima nearer than this are one lesion. Unmeasured.
 MERGE_MM = 3.0
-#: Slices per forward pass and their overlap: bounds the memory; the network sees 5 slices around.
-CHUNK, OVERLAP = 48, 6
+#: Slices per forward pass, which bound the memory, and their overlap: the network sees as many
+#: slices on either side.
+CHUNK, OVERLAP = 48, 4
 #: Maxima outside the brain mask count within this distance of the mask. Unmeasured.
 OUTSIDE_MM = 2.0
 #: A maximum is the highest value within this distance along each axis. Unmeasured.
@@ -36,20 +38,14 @@ class Candidate:
     p_cnn: float
 
 
-def half_precision(device: torch.device) -> torch.dtype | None:
-    """The half precision that is fast on ``device``; None where single precision is faster.
-
-    A CPU without bfloat16 instructions is slower in bfloat16 than in single precision.
-    """
-    if device.type == "cuda":
-        return torch.float16
-    return torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16") else None
-
-
 @torch.inference_mode()
-def probability_map(network: SpotNet, volume: NetworkVolume, device: torch.device) -> np.ndarray:
-    """Voxel probabilities (x, y, slice), float32: mean logits over ``MIRRORED``."""
-    half = half_precision(device)
+def probability_map(
+    network: SpotNet, volume: NetworkVolume, device: torch.device, precision: str = SINGLE
+) -> np.ndarray:
+    """Voxel probabilities (x, y, slice), float32: mean logits over ``MIRRORED``.
+
+    ``precision`` is one of ``models.precision``.
+    """
     nx, ny, nz = volume.image.shape
     padded = np.zeros((2, -(-nx // 4) * 4, -(-ny // 4) * 4, nz), np.float32)
     padded[0, :nx, :ny], padded[1, :nx, :ny] = volume.image, volume.mask
@@ -60,7 +56,7 @@ def probability_map(network: SpotNet, volume: NetworkVolume, device: torch.devic
         piece = torch.from_numpy(padded[None, ..., low:high].copy()).to(device)
         logits = torch.zeros((1, 1, *piece.shape[2:]), device=device)
         for axes in MIRRORED:
-            with torch.autocast(device.type, half, enabled=half is not None):
+            with calculating(precision, device):
                 turned = network(piece.flip(axes))
             logits += turned.float().flip(axes) / len(MIRRORED)
         values = torch.sigmoid(logits)[0, 0, :nx, :ny].cpu().numpy()
@@ -77,13 +73,14 @@ def search(
     *,
     minimum: float,
     maximum_number: int,
+    precision: str = SINGLE,
 ) -> list[Candidate]:
     """Candidates of a scan: ``volume`` and ``mask`` (x, y, z) as :func:`to_network` takes them.
 
     ScanError where a score is NaN or infinite.
     """
     network_volume = to_network(volume, mask, affine)
-    probability = probability_map(network, network_volume, device)
+    probability = probability_map(network, network_volume, device, precision)
     if not np.isfinite(probability).all():
         # NaN is a maximum nowhere: the scan would count as one without candidates.
         raise ScanError("score", "The detector's score is not a number.")
@@ -105,6 +102,7 @@ def find_candidates(
     # Ties are broken by position: the order is the same everywhere.
     order = np.lexsort((*index.T[::-1], -score))
     taken: list[np.ndarray] = []
+    centres = np.zeros((0, 3))
     candidates: list[Candidate] = []
     for at in order:
         if len(candidates) >= maximum_number:
@@ -115,8 +113,9 @@ def find_candidates(
         taken.append(place)
         centre = _centre_mm(probability, volume, place)
         # A flat top has maxima far apart, whose centres of mass are near each other.
-        if any(np.linalg.norm(centre - other.centre_mm) < MERGE_MM for other in candidates):
+        if (np.linalg.norm(centre - centres, axis=1) < MERGE_MM).any():
             continue
+        centres = np.vstack([centres, centre])
         x, y, z = (float(value) for value in centre)
         candidates.append(Candidate((x, y, z), float(score[at])))
     return candidates
@@ -125,11 +124,29 @@ def find_candidates(
 def _maxima(probability: np.ndarray, volume: NetworkVolume, minimum: float) -> np.ndarray:
     """Voxel indices (n, 3) of the maxima of ``minimum`` or more, in the brain or near it."""
     spacing = np.array(volume.spacing_mm)
-    reach = np.maximum(1, np.floor(OUTSIDE_MM / spacing)).astype(int)
-    near = ndimage.binary_dilation(volume.mask > 0, np.ones(2 * reach + 1))
-    size = 2 * np.maximum(1, np.floor(PEAK_MM / spacing)).astype(int) + 1
-    peak = (probability == ndimage.maximum_filter(probability, size)) & (probability >= minimum)
-    return np.argwhere(peak & near)
+    index = np.argwhere(probability >= minimum)
+    for step in _steps(np.maximum(1, np.floor(PEAK_MM / spacing)).astype(int)):
+        # Most voxels have a higher one beside them, and are looked at once.
+        lower = _beside(probability, index, step) > probability[tuple(index.T)]
+        index = index[~lower]
+    near = np.zeros(len(index), bool)
+    for step in _steps(np.maximum(1, np.floor(OUTSIDE_MM / spacing)).astype(int)):
+        near |= _beside(volume.mask, index, step) > 0
+    return index[near]
+
+
+def _steps(reach: np.ndarray) -> np.ndarray:
+    """Steps (n, 3) to all voxels within ``reach`` (3,) voxels, the nearest first."""
+    steps = np.indices(tuple(2 * reach + 1)).reshape(3, -1).T - reach
+    return steps[np.argsort((steps**2).sum(1), kind="stable")]
+
+
+def _beside(values: np.ndarray, index: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Values (n,) of ``values`` (x, y, z) a ``step`` (3,) from each of ``index`` (n, 3).
+
+    Steps end at the border.
+    """
+    return values[tuple(np.clip(index + step, 0, np.array(values.shape) - 1).T)]
 
 
 def _centre_mm(probability: np.ndarray, volume: NetworkVolume, place: np.ndarray) -> np.ndarray:

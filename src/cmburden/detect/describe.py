@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 from nibabel.affines import voxel_sizes
-from scipy import ndimage
 
 from cmburden.detect.candidates import Candidate
-from cmburden.detect.shape import measure
+from cmburden.detect.shape import Surface, measure
 from cmburden.images.geometry import slices_last
 from cmburden.images.views import view
 
@@ -21,18 +20,19 @@ def describe(
     """Rows of shape measures, YOLO views (``images.views.SHAPE``) and extents of n candidates.
 
     ``volume`` and ``mask`` (x, y, z) lie on the scan's canonical grid, which ``affine`` leads to
-    scanner RAS mm. An extent is an array (m, 3) of voxel indices. The depth below the brain's
-    surface is computed once for all candidates.
+    scanner RAS mm. An extent is an array (m, 3) of voxel indices.
     """
-    depth = ndimage.distance_transform_edt(mask, voxel_sizes(affine)).astype(np.float32)
+    if not candidates:
+        return [], [], []
+    surface = Surface(mask, voxel_sizes(affine))
     order = slices_last(affine)
-    turned, turned_affine = volume.transpose(order), affine[:, [*order, 3]]
+    turned, turned_affine = _slices_whole(volume.transpose(order)), affine[:, [*order, 3]]
     rows: list[dict[str, Any]] = []
     views: list[np.ndarray] = []
     voxels: list[np.ndarray] = []
     for candidate in candidates:
         centre = np.array(candidate.centre_mm)
-        shape = measure(volume, depth, affine, centre)
+        shape = measure(volume, surface, affine, centre)
         views.append(view(turned, turned_affine, centre))
         voxels.append(shape.voxels)
         rows.append(
@@ -53,3 +53,10 @@ def describe(
             }
         )
     return rows, views, voxels
+
+
+def _slices_whole(volume: np.ndarray) -> np.ndarray:
+    """``volume`` (x, y, slice) with each slice in one piece of the memory, as views take them."""
+    if volume.strides[2] == max(volume.strides):
+        return volume
+    return np.ascontiguousarray(volume.transpose(2, 0, 1)).transpose(1, 2, 0)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from nibabel.affines import voxel_sizes
 from scipy import ndimage
+from scipy.spatial import cKDTree
 from skimage.morphology import h_minima
 from skimage.segmentation import watershed
 
+from cmburden.images import geometry
 from cmburden.images.geometry import slices_last, sphericity
 
 #: Half-width of the neighbourhood that is measured.
@@ -32,28 +33,80 @@ _RING_FROM_MM = 3.5
 _CORE_MM, _CORE_VOXELS = 1.5, 0.6
 #: Standard deviation of the smoothing before the Hessian. Unmeasured.
 _HESSIAN_MM = 1.2
+#: The smoothing reaches so many standard deviations (scipy's own choice).
+_TRUNCATE = 4.0
 #: Divisors are at least this: intensities, where the brain's median is 1, variances (mm2) and
 #: curvatures.
 _LEAST_SIGNAL, _LEAST_VARIANCE, _LEAST_CURVATURE = 1e-3, 1e-6, 1e-6
 #: An extent of fewer pixels in its largest slice counts as round.
 _LEAST_PIXELS = 3
+#: Steps to the six voxels that share a face with a voxel.
+_FACES = np.vstack([np.eye(3, dtype=int), -np.eye(3, dtype=int)])
+
+
+class Surface:
+    """The border of a scan's brain, for all its candidates.
+
+    ``mask`` (bool, x, y, z) is the brain, with voxels of ``spacing`` mm.
+    """
+
+    def __init__(self, mask: np.ndarray, spacing: np.ndarray):
+        self.mask, self.spacing = mask, spacing
+        # The background voxel that is nearest to a voxel of the brain touches the brain by a face.
+        part = geometry.box(mask, 1)
+        inside = mask[part]
+        border = np.column_stack(np.nonzero((_dilated(inside, _FACES) & ~inside).T)[::-1])
+        self._border = border + [side.start for side in part]
+        self._tree = cKDTree(self._border * spacing, compact_nodes=False, balanced_tree=False)
+        reach = np.floor(OUTSIDE_MM / spacing).astype(int)
+        steps = np.indices(tuple(2 * reach + 1)).reshape(3, -1).T - reach
+        self._beside = steps[np.sqrt(((steps * spacing) ** 2).sum(1)) <= OUTSIDE_MM]
+
+    def depth_mm(self, voxel: np.ndarray) -> float:
+        """Distance from the centre of ``voxel`` (3,) to the nearest one outside the brain, mm.
+
+        0 outside of the brain, infinite where the brain fills the volume.
+        """
+        if not self.mask[tuple(voxel)]:
+            return 0.0
+        if not len(self._border):
+            return float("inf")
+        _, nearest = self._tree.query(voxel * self.spacing)
+        step = (self._border[nearest] - voxel) * self.spacing
+        return float(np.float32(np.sqrt((step**2).sum())))
+
+    def beside(self, inside: np.ndarray) -> np.ndarray:
+        """Voxels within ``OUTSIDE_MM`` of ``inside`` (bool, x, y, z), a part of the mask."""
+        return _dilated(inside, self._beside)
+
+
+def _dilated(mask: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Union of ``mask`` (bool, x, y, z) moved by each of ``steps`` (n, 3) voxels."""
+    result = mask.copy(order="K")
+    for step in steps:
+        to, start = (
+            tuple(slice(max(s, 0), n + min(s, 0)) for s, n in zip(way, mask.shape, strict=True))
+            for way in (step, -step)
+        )
+        result[to] |= mask[start]
+    return result
 
 
 @dataclasses.dataclass(frozen=True)
 class Neighbourhood:
     """The neighbourhood of a candidate.
 
-    ``signal`` and ``inside`` (the brain, bool) are (x, y, z) with voxels of ``spacing`` mm. ``low``
-    is the patch's first voxel in the volume, ``distance`` (x, y, z) that of each voxel from the
-    candidate in mm, ``seed`` the darkest voxel near the candidate, ``around`` the median signal
-    away from it.
+    ``signal``, ``inside`` (the brain, bool) and ``allowed`` (the voxels that an extent may have,
+    bool) are (x, y, z) with voxels of ``spacing`` mm. ``low`` is the patch's first voxel in the
+    volume, ``seed`` the darkest voxel near the candidate, ``around`` the median signal away from
+    it.
     """
 
     signal: np.ndarray
     inside: np.ndarray
+    allowed: np.ndarray
     spacing: np.ndarray
     low: np.ndarray
-    distance: np.ndarray
     seed: tuple[int, ...]
     around: float
 
@@ -80,22 +133,18 @@ class Shape:
 
 
 def measure(
-    volume: np.ndarray, depth_mm: np.ndarray, affine: np.ndarray, centre_mm: np.ndarray
+    volume: np.ndarray, surface: Surface, affine: np.ndarray, centre_mm: np.ndarray
 ) -> Shape:
     """Measure the dark spot at ``centre_mm`` (scanner RAS).
 
-    ``volume`` (x, y, z) has median 1 in the brain; ``depth_mm`` of the same shape is the distance
-    to the outside of the brain mask. Through thick slices the extent is as blocky as they are.
+    ``volume`` (x, y, z) has median 1 in the brain, whose border is ``surface``. Through thick
+    slices the extent is as blocky as they are.
     """
-    patch = _patch(volume, depth_mm, affine, centre_mm)
+    patch = _patch(volume, surface, affine, centre_mm)
     spacing = patch.spacing
     loss = 1 - patch.floor / max(patch.around, _LEAST_SIGNAL)
-    near = patch.distance <= EXTENT_MM
-    if patch.inside.any():
-        near &= ndimage.distance_transform_edt(~patch.inside, spacing) <= OUTSIDE_MM
-    extent = _extent(patch, near)
-    outside = ndimage.distance_transform_edt(~extent, spacing)
-    shell = (outside > SHELL_MM[0]) & (outside <= SHELL_MM[1]) & patch.inside
+    low, extent = _extent(patch)
+    surroundings = _surroundings(patch, low, extent)
     volume_mm3 = float(extent.sum() * spacing.prod())
     return Shape(
         volume_mm3=volume_mm3,
@@ -103,57 +152,113 @@ def measure(
         elongation=_elongation(extent, spacing),
         contrast=float(np.clip(loss, 0, 1)),
         tubularity=_tubularity(patch),
-        edge_mm=float(depth_mm[tuple(patch.low + patch.seed)]),
+        edge_mm=surface.depth_mm(patch.low + patch.seed),
         sphericity=sphericity(extent, spacing),
         through_plane=_through_plane(extent, spacing),
-        surroundings=float(np.median(patch.signal[shell])) if shell.any() else patch.around,
-        voxels=np.argwhere(extent) + patch.low,
+        surroundings=patch.around if surroundings is None else surroundings,
+        voxels=np.argwhere(extent) + low + patch.low,
     )
 
 
 def _patch(
-    volume: np.ndarray, depth_mm: np.ndarray, affine: np.ndarray, centre_mm: np.ndarray
+    volume: np.ndarray, surface: Surface, affine: np.ndarray, centre_mm: np.ndarray
 ) -> Neighbourhood:
     """The neighbourhood of ``centre_mm`` within ``REACH_MM``, cut at the volume's border."""
-    spacing = voxel_sizes(affine)
+    spacing = surface.spacing
     at = np.linalg.inv(affine)[:3, :3] @ (np.asarray(centre_mm) - affine[:3, 3])
     reach = np.maximum(2, np.ceil(REACH_MM / spacing)).astype(int)
     low = np.maximum(np.round(at).astype(int) - reach, 0)
     high = np.minimum(np.round(at).astype(int) + reach + 1, volume.shape)
     low = np.minimum(low, high - 1)
     part = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    signal, inside = volume[part], depth_mm[part] > 0
-    offset = (np.indices(signal.shape).transpose(1, 2, 3, 0) + low - at) * spacing
-    distance = np.sqrt((offset**2).sum(-1))
+    signal, inside = (np.ascontiguousarray(array[part]) for array in (volume, surface.mask))
+    distance = _distance(signal.shape, low - at, spacing)
     ring = (distance > _RING_FROM_MM) & (distance <= REACH_MM) & inside
     core = distance <= max(_CORE_MM, float(spacing.max()) * _CORE_VOXELS)
     darkest = int(np.where(core, signal, np.inf).argmin())
     seed = tuple(int(index) for index in np.unravel_index(darkest, signal.shape))
     around = float(np.median(signal[ring])) if ring.any() else 1.0
-    return Neighbourhood(signal, inside, spacing, low, distance, seed, around)
+    allowed = distance <= EXTENT_MM
+    if inside.any():
+        allowed &= surface.beside(inside)
+    return Neighbourhood(signal, inside, allowed, spacing, low, seed, around)
 
 
-def _extent(patch: Neighbourhood, allowed: np.ndarray) -> np.ndarray:
-    """The spot: the region about the seed below half of the signal loss, in ``allowed`` (bool).
+def _distance(shape: tuple[int, ...], start: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Distances (x, y, z) in mm of a grid's voxels, of which the first lies at ``start`` voxels."""
+    x, y, z = (
+        ((np.arange(n) + first) * mm) ** 2
+        for n, first, mm in zip(shape, start, spacing, strict=True)
+    )
+    return np.sqrt((x[:, None, None] + y[:, None]) + z)
 
-    The spot ends where the next dark structure begins: a vein, the skull, another bleed. If they
-    touch at half of the loss, the watershed between them is the border (Vincent and Soille, IEEE
-    PAMI 1991;13:583). Otherwise a small bleed beside a dark sulcus would get the size of both.
+
+def _extent(patch: Neighbourhood) -> tuple[np.ndarray, np.ndarray]:
+    """The spot: the region about the seed below half of the signal loss, where it is allowed.
+
+    Its first voxel (3,) in the patch, and the spot (bool) in the smallest box that holds the
+    region. The spot ends where the next dark structure begins: a vein, the skull, another bleed.
+    If they touch at half of the loss, the watershed between them is the border (Vincent and
+    Soille, IEEE PAMI 1991;13:583). Otherwise a small bleed beside a dark sulcus would get the size
+    of both.
     """
-    signal, seed, floor = patch.signal, patch.seed, patch.floor
-    dark = (signal < (floor + patch.around) / 2) & allowed
-    dark[seed] = True
-    region, _ = ndimage.label(dark)
-    extent = region == region[seed]
-    level = (signal - floor) / max(patch.around - floor, _LEAST_SIGNAL) * _LEVELS
-    level = np.clip(np.round(level), -2 * _LEVELS, 2 * _LEVELS).astype(np.int16)
-    beyond = np.where(extent, level, 2 * _LEVELS + 1)
-    basins, number = ndimage.label(h_minima(beyond, round(RISE * _LEVELS)) * extent)
-    far = np.linalg.norm((np.indices(signal.shape).T - seed) * patch.spacing, axis=-1).T
+    dark = (patch.signal < (patch.floor + patch.around) / 2) & patch.allowed
+    dark[patch.seed] = True
+    part = geometry.box(dark)
+    regions, _ = ndimage.label(dark[part])
+    low = np.array([side.start for side in part])
+    region = regions == regions[tuple(np.array(patch.seed) - low)]
+    part = geometry.box(region)
+    region = region[part]
+    low = low + [side.start for side in part]
+    spot = _parted(patch, low, region)
+    if spot is region:
+        return low, region
+    part = geometry.box(spot)
+    return low + [side.start for side in part], spot[part]
+
+
+def _parted(patch: Neighbourhood, low: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """The part of ``region`` (bool) that belongs to the seed, by the watershed; bool.
+
+    ``low`` (3,) is the region's first voxel in the patch.
+    """
+    part = tuple(slice(start, start + n) for start, n in zip(low, region.shape, strict=True))
+    seed = tuple(np.array(patch.seed) - low)
+    far = _distance(region.shape, -np.array(seed), patch.spacing)
     near = far <= max(APART_MM, APART_SLICES * patch.spacing.max())
+    scale = max(patch.around - patch.floor, _LEAST_SIGNAL)
+    rise = round(RISE * _LEVELS)
+    level = (patch.signal[part] - patch.floor) / scale * _LEVELS
+    level = np.clip(np.round(level), -2 * _LEVELS, 2 * _LEVELS).astype(np.int16)
+    # A point that is no lowest one, and from which the region rises less than ``RISE`` to its
+    # highest, is no minimum.
+    within = level[region]
+    deep = region & (level <= max(int(within.max()) - rise, int(within.min())))
+    if not (deep & ~near).any():
+        return region
+    # A rim beyond the region, higher than all of it, is all that the minima need of the patch.
+    beyond = np.pad(np.where(region, level, 2 * _LEVELS + 1), 1, constant_values=2 * _LEVELS + 1)
+    minima = h_minima(beyond, rise)[1:-1, 1:-1, 1:-1]
+    basins, number = ndimage.label(minima * region)
     basins[np.isin(basins, basins[near & (basins > 0)])] = number + 1
     basins[seed] = number + 1
-    return watershed(level, basins, mask=extent) == number + 1
+    if (basins[basins > 0] == number + 1).all():
+        return region
+    return watershed(level, basins, mask=region) == number + 1
+
+
+def _surroundings(patch: Neighbourhood, low: np.ndarray, extent: np.ndarray) -> float | None:
+    """Median signal of the brain in a shell about ``extent``; None of an empty shell."""
+    margin = np.ceil(SHELL_MM[1] / patch.spacing).astype(int)
+    start = np.maximum(low - margin, 0)
+    stop = np.minimum(low + extent.shape + margin, patch.signal.shape)
+    part = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    beyond = np.ones(stop - start, bool)
+    beyond[tuple(slice(a, a + n) for a, n in zip(low - start, extent.shape, strict=True))] = ~extent
+    outside = ndimage.distance_transform_edt(beyond, patch.spacing)
+    shell = (outside > SHELL_MM[0]) & (outside <= SHELL_MM[1]) & patch.inside[part]
+    return float(np.median(patch.signal[part][shell])) if shell.any() else None
 
 
 def _elongation(extent: np.ndarray, spacing: np.ndarray) -> float:
@@ -186,13 +291,48 @@ def _tubularity(patch: Neighbourhood) -> float:
     A line has two large curvatures, a ball three (Frangi et al., MICCAI 1998).
     """
     spacing = patch.spacing
-    smooth = ndimage.gaussian_filter(patch.signal, _HESSIAN_MM / spacing)
-    gradient = np.gradient(smooth)
+    smooth, seed = _smooth_about_seed(patch)
     hessian = np.empty((3, 3))
-    for i, first in enumerate(gradient):
-        for j, second in enumerate(np.gradient(first)):
-            hessian[i, j] = second[patch.seed] / (spacing[i] * spacing[j])
+    for i in range(3):
+        for j in range(3):
+            hessian[i, j] = _second_difference(smooth, seed, i, j) / (spacing[i] * spacing[j])
     values = np.linalg.eigvalsh((hessian + hessian.T) / 2)
     if values[1] <= 0:
         return 2.0
     return float(np.clip(1 - values[0] / max(values[1], _LEAST_CURVATURE), 0, 2))
+
+
+def _smooth_about_seed(patch: Neighbourhood) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The smoothed signal within two voxels of the seed, all that second differences need there.
+
+    Also the seed's index in this window. Smoothing goes axis by axis, and each axis is cut to the
+    window once it is smoothed.
+    """
+    sigma = _HESSIAN_MM / patch.spacing
+    low = np.maximum(np.array(patch.seed) - 2, 0)
+    high = np.minimum(np.array(patch.seed) + 3, patch.signal.shape)
+    reach = (_TRUNCATE * sigma + 0.5).astype(int)
+    start = np.maximum(low - reach, 0)
+    smooth = patch.signal[tuple(slice(a, b) for a, b in zip(start, high + reach, strict=True))]
+    for axis in range(3):
+        smooth = ndimage.gaussian_filter1d(smooth, sigma[axis], axis, truncate=_TRUNCATE)
+        window = slice(low[axis] - start[axis], high[axis] - start[axis])
+        smooth = smooth[tuple(window if other == axis else slice(None) for other in range(3))]
+    return smooth, tuple(int(index) for index in np.array(patch.seed) - low)
+
+
+def _second_difference(smooth: np.ndarray, at: tuple[int, ...], i: int, j: int) -> float:
+    """Difference along axis ``j`` of the difference along axis ``i`` at ``at``, per voxel.
+
+    Differences are central, and one-sided at the end of an axis (``numpy.gradient``).
+    """
+    line = smooth[tuple(slice(None) if axis in (i, j) else at[axis] for axis in range(3))]
+    if i == j:
+        return float(np.gradient(np.gradient(line))[at[i]])
+    return float(_difference(_difference(line, int(i > j), at[i]), 0, at[j]))
+
+
+def _difference(values: np.ndarray, axis: int, index: int) -> np.ndarray:
+    """Difference of ``values`` along ``axis`` at ``index``, which drops the axis."""
+    low, high = max(index - 1, 0), min(index + 1, values.shape[axis] - 1)
+    return (values.take(high, axis) - values.take(low, axis)) / values.dtype.type(high - low)

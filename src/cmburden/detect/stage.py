@@ -31,6 +31,7 @@ from cmburden.images.prepared import Prepared, checksums
 from cmburden.images.views import stacked
 from cmburden.models import weights
 from cmburden.models.contract import weights_hash
+from cmburden.models.precision import SINGLE
 
 STAGE, VERSION = stages.DETECT.name, stages.DETECT.version
 _LOG = logging.getLogger(__name__)
@@ -58,14 +59,23 @@ def search_and_describe(
     *,
     minimum: float,
     maximum_number: int,
+    precision: str = SINGLE,
 ) -> Described:
     """Candidates of a scan, for the stage and for training alike.
 
     ``volume`` (x, y, z) float32 has median 1 in ``mask`` (bool); ``affine`` leads to scanner RAS
     mm. At most ``maximum_number`` candidates have a probability of ``minimum`` or more.
+    ``precision`` is one of ``models.precision``.
     """
     candidates = search(
-        network, volume, mask, affine, device, minimum=minimum, maximum_number=maximum_number
+        network,
+        volume,
+        mask,
+        affine,
+        device,
+        minimum=minimum,
+        maximum_number=maximum_number,
+        precision=precision,
     )
     rows, views, voxels = describe(volume, mask, affine, candidates)
     return Described(candidates, rows, views, voxels)
@@ -74,8 +84,8 @@ def search_and_describe(
 class Detector:
     """The CNN with its contract: ``volume -> candidates``."""
 
-    def __init__(self, folder: Path, device: str = "auto"):
-        self.contract = of_detector(folder)
+    def __init__(self, folder: Path, device: str = "auto", precision: str = SINGLE):
+        self.contract, self.precision = of_detector(folder), precision
         self.device = weights.choose_device(device)
         self.network = SpotNet(self.contract["input"]["channels"])
         path = Path(folder) / next(iter(self.contract["weights"]))
@@ -110,6 +120,7 @@ class Detector:
             self.device,
             minimum=minimum,
             maximum_number=maximum_number,
+            precision=self.precision,
         )
 
 
@@ -125,8 +136,8 @@ def run(
     """
     folder = resources.root() / settings["model"]
     checksum = weights_hash(of_detector(folder))
-    detector = Late(lambda: Detector(folder, settings["device"]))
-    asked = {name: settings[name] for name in ("min_probability", "max_candidates")}
+    detector = Late(lambda: Detector(folder, settings["device"], settings["precision"]))
+    asked = {name: settings[name] for name in ("min_probability", "max_candidates", "precision")}
 
     def candidates_of(scan: Scan) -> Done:
         key = hash_of(VERSION, asked, checksum, *checksums(scan, layout))
@@ -143,6 +154,7 @@ def run(
                 network.device,
                 minimum=settings["min_probability"],
                 maximum_number=settings["max_candidates"],
+                precision=settings["precision"],
             )
             _save_views(views, described.views, described.voxels)
             tables.CANDIDATES.write(cached, _numbered(described.rows, scan))
@@ -190,15 +202,16 @@ def _numbered(rows: list[dict[str, Any]], scan: Scan) -> list[dict[str, Any]]:
 
 
 def _save_views(path: Path, views: list[np.ndarray], voxels: list[np.ndarray]) -> None:
-    """Write what `verify` takes of n candidates: ``views`` (n, *SHAPE) and their extents.
+    """Write what `verify` takes of n candidates: ``views`` and their extents.
 
+    ``views`` are n arrays of ``SHAPE``, stored as (n, channel, x, y).
     ``voxels`` (m, 3) are the extents' voxel indices one after the other; ``owner`` (m,) is the
     number of the candidate that each voxel belongs to.
     """
     owner = np.repeat(np.arange(len(voxels)), [len(extent) for extent in voxels])
     write_arrays(
         path,
-        views=stacked(views),
+        views=np.ascontiguousarray(stacked(views).transpose(0, 3, 1, 2)),  # a tenth smaller so
         voxels=np.concatenate([np.zeros((0, 3)), *voxels]).astype(np.int16),
         owner=owner.astype(np.int32),
     )

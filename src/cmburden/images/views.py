@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from nibabel.affines import voxel_sizes
-from scipy import ndimage
 
 # The networks were trained on views with these numbers.
 VIEW_MM = 20.0
@@ -65,14 +64,13 @@ def view(volume: np.ndarray, affine: np.ndarray, centre_mm: np.ndarray) -> np.nd
 
 
 def _narrow_channels(
-    part: np.ndarray, where: list[np.ndarray], middle: int, slice_mm: float
+    part: np.ndarray, where: tuple[np.ndarray, np.ndarray], middle: int, slice_mm: float
 ) -> list[np.ndarray]:
     """The first seven channels; ``where`` in ``part`` (x, y, z) the pixels lie."""
     slices = part.shape[2]
     through, beside = _steps(PROJECTION_MM, slice_mm), _steps(BESIDE_MM, slice_mm)
-    planes = {
-        k: _sampled(part[:, :, k], where) for k in _about(middle, max(through, 2 * beside), slices)
-    }
+    reach = _about(middle, max(through, 2 * beside), slices)
+    planes = dict(zip(reach, sampled(part[:, :, reach.start : reach.stop], where), strict=True))
     next_to = [planes[k] for k in (middle - 1, middle + 1) if k in planes] or [planes[middle]]
     nothing = np.zeros_like(planes[middle])
     return [
@@ -84,7 +82,7 @@ def _narrow_channels(
 
 
 def _wide_channels(
-    part: np.ndarray, where: list[np.ndarray], middle: int, spacing: np.ndarray
+    part: np.ndarray, where: tuple[np.ndarray, np.ndarray], middle: int, spacing: np.ndarray
 ) -> list[np.ndarray]:
     """The last two channels; ``where`` in ``part`` (x, y, z) the pixels lie.
 
@@ -92,11 +90,29 @@ def _wide_channels(
     """
     voxels = [_steps(WIDE_MM / VIEW_PIXELS, float(mm)) for mm in spacing[:2]]
     reach = _about(middle, _steps(PROJECTION_MM, float(spacing[2])), part.shape[2])
-    least = np.min([part[:, :, k] for k in reach], 0)
-    return [
-        _sampled(ndimage.uniform_filter(part[:, :, middle], voxels), where),
-        _sampled(ndimage.minimum_filter(least, voxels), where),
-    ]
+    least = part[:, :, reach.start : reach.stop].min(2)
+    mean = _filtered(part[:, :, middle], voxels, np.add)
+    planes = np.stack([mean, _filtered(least, voxels, np.minimum)], -1)
+    return list(sampled(planes, where))
+
+
+def _filtered(plane: np.ndarray, voxels: list[int], joined: np.ufunc) -> np.ndarray:
+    """Mean (``joined`` by np.add) or minimum of ``plane`` (x, y) over few ``voxels`` about each.
+
+    As ``scipy.ndimage.uniform_filter`` and ``minimum_filter``, in a third of the time for so few.
+    The border is a mirror.
+    """
+    plane = np.pad(plane, [(n // 2, n - n // 2 - 1) for n in voxels], "symmetric")
+    for axis, size in enumerate(voxels):
+        line = plane.swapaxes(0, axis)
+        number = len(line) - size + 1
+        total = line[:number].astype(np.float64)
+        for start in range(1, size):
+            joined(total, line[start : start + number], out=total)
+        if joined is np.add:
+            total /= size
+        plane = total.astype(plane.dtype).swapaxes(0, axis)
+    return plane
 
 
 def _steps(distance_mm: float, spacing_mm: float) -> int:
@@ -111,22 +127,52 @@ def _about(middle: int, reach: int, slices: int) -> range:
 
 def _window(
     volume: np.ndarray, at: np.ndarray, spacing: np.ndarray, width_mm: float
-) -> tuple[np.ndarray, list[np.ndarray]]:
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """The part of ``volume`` about voxel ``at`` that is ``width_mm`` wide, with all slices.
 
-    Also the voxel indices in this part, along x and along y, of a view's pixels.
+    Also the places in this part, in voxels along x (VIEW_PIXELS,) and along y, of a view's pixels.
     """
     line = (np.arange(VIEW_PIXELS) - (VIEW_PIXELS - 1) / 2) * width_mm / VIEW_PIXELS
-    grid = np.meshgrid(at[0] + line / spacing[0], at[1] + line / spacing[1], indexing="ij")
-    low = [max(0, int(axis.min()) - _EDGE) for axis in grid]
-    high = [int(max(axis.max(), 0)) + _EDGE + 1 for axis in grid]
+    lines = [at[axis] + line / spacing[axis] for axis in (0, 1)]
+    low = [max(0, int(axis.min()) - _EDGE) for axis in lines]
+    high = [int(max(axis.max(), 0)) + _EDGE + 1 for axis in lines]
     part = volume[low[0] : high[0], low[1] : high[1]]
-    return part, [axis - start for axis, start in zip(grid, low, strict=True)]
+    return part, (lines[0] - low[0], lines[1] - low[1])
 
 
-def _sampled(plane: np.ndarray, where: list[np.ndarray]) -> np.ndarray:
-    """``plane`` (x, y) at voxel indices ``where``, by linear interpolation; 0 outside."""
-    return ndimage.map_coordinates(plane, where, order=1, mode="constant")
+def sampled(planes: np.ndarray, where: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """``planes`` (x, y, n) at the places ``where`` by linear interpolation, (n, len x, len y).
+
+    ``where`` holds places in voxels along x and along y; 0 outside of the planes. The same sums in
+    the same order as ``scipy.ndimage.map_coordinates`` of order 1 with mode "constant", which takes
+    one plane, and a pair of places for each pixel.
+    """
+    (x, weights_x), (y, weights_y) = (
+        _neighbours(places, length) for places, length in zip(where, planes.shape[:2], strict=True)
+    )
+    width, number = len(where[1]), planes.shape[2]
+    planes = np.ascontiguousarray(planes)
+    result = np.zeros((len(where[0]), width * number))
+    for rows, weight_x in zip(x, weights_x, strict=True):
+        weighted = planes[rows] * weight_x[:, None, None]
+        for columns, weight_y in zip(y, weights_y, strict=True):
+            part = weighted.take(columns, axis=1).reshape(result.shape)
+            part *= weight_y.repeat(number)
+            result += part
+    return result.astype(planes.dtype).reshape(-1, width, number).transpose(2, 0, 1)
+
+
+def _neighbours(places: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (2, n) of the voxels beside each of n ``places`` on a line, and their weights (2, n).
+
+    The weights are 0 outside of the line's ``length`` voxels.
+    """
+    below = np.floor(places)
+    first = 1.0 - (places - below)
+    inside = (places >= 0) & (places <= length - 1)
+    weights = np.stack([first, 1.0 - first]) * inside
+    index = np.clip(np.stack([below, below + 1]).astype(int), 0, length - 1)
+    return index, weights
 
 
 def stacked(views: Sequence[np.ndarray]) -> np.ndarray:

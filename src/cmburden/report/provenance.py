@@ -25,6 +25,7 @@ class Runs:
     version: str
     runs: int
     device: str
+    precision: str
     settings: str
     weights: str
     seconds: str
@@ -60,6 +61,7 @@ def _runs(stage: str, runs: pd.DataFrame) -> Runs:
         version=_together(runs["stage_version"]),
         runs=len(runs),
         device=_together(runs["device"]),
+        precision=_together(runs["precision"]),
         settings=_together(runs["config_sha256"].str[:_LETTERS]),
         weights=_together(runs["weights_sha256"].str[:_LETTERS]),
         seconds=decimal(plain(runs["seconds"].median()), 1),

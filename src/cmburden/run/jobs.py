@@ -15,6 +15,7 @@ from typing import Any
 
 from cmburden.core import stages
 from cmburden.core.carry_out import RestartJob
+from cmburden.core.config import of_stage
 from cmburden.core.errors import CMBurdenError, DamagedFile, sentence
 from cmburden.core.files import locked, write_json
 from cmburden.core.paths import Layout
@@ -133,7 +134,7 @@ def bucket_job(stage: str, snakemake: Any, *, again: bool = False) -> None:
         run = _bucket_stage(stage)
         scans = [plan.scans[scan_id] for scan_id in plan.buckets[bucket]]
         log = plan.layout.log_name(stage, bucket)
-        run(scans, plan.layout, plan.config[stage], int(bucket), log)
+        run(scans, plan.layout, of_stage(plan.config, stage), int(bucket), log)
 
 
 def _bucket_stage(stage: str) -> Callable[..., None]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cmburden.core import resources, table_set
+from cmburden.core.config import of_stage
 from cmburden.core.files import sha256_of_file
 from cmburden.core.foreign import kind_of
 from cmburden.core.keys import bucket_of, hash_of
@@ -180,7 +181,9 @@ class Plan:
     def _stage(self, stage: str) -> dict:
         # Neither the device nor the model's folder changes a result. The contract's checksum
         # identifies the model.
-        settings = {k: v for k, v in self.config[stage].items() if k not in ("device", "model")}
+        settings = {
+            k: v for k, v in of_stage(self.config, stage).items() if k not in ("device", "model")
+        }
         return {"stage": stage, "version": version_of(stage), "settings": settings}
 
 

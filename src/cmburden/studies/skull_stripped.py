@@ -59,8 +59,8 @@ def search(study: Study, variant: str, whole: Scan, image: nib.Nifti1Image) -> d
 
     scan, layout, measures = prepare(study, variant, whole, image)
     _take_registration(study.run, whole, layout, scan)
-    detect.run([scan], layout, study.config["detect"], 0)
-    verify.run([scan], layout, study.config["verify"], 0)
+    detect.run([scan], layout, configuration.of_stage(study.config, "detect"), 0)
+    verify.run([scan], layout, configuration.of_stage(study.config, "verify"), 0)
     return measures | {"candidates": CANDIDATES.read(layout.bucket("verify", 0))}
 
 

@@ -26,6 +26,7 @@ from cmburden.images.prepared import Prepared, read_regions
 from cmburden.images.volume import save_volume
 from cmburden.models import weights
 from cmburden.models.contract import CLASSES, weights_hash
+from cmburden.models.precision import SINGLE
 from cmburden.space.transform import Transform, load_transform
 from cmburden.verify import network, planes, ventricles, viewer
 from cmburden.verify.contract import of_verifier, thresholds_of
@@ -42,8 +43,8 @@ _BEFORE = (stages.PREPROCESS.name, stages.REGISTER.name, stages.DETECT.name)
 class Verifier:
     """YOLO with its contract: views (n, *SHAPE) to class scores (n, classes)."""
 
-    def __init__(self, folder: Path, device: str = "auto"):
-        self.contract = of_verifier(folder)
+    def __init__(self, folder: Path, device: str = "auto", precision: str = SINGLE):
+        self.contract, self.precision = of_verifier(folder), precision
         self.device = weights.choose_device(device)
         self.networks = [
             network.build(Path(folder) / name).to(self.device) for name in self.contract["weights"]
@@ -54,7 +55,7 @@ class Verifier:
         return weights.device_name(self.device)
 
     def __call__(self, views: np.ndarray) -> np.ndarray:
-        return network.class_scores(self.networks, views, self.device)
+        return network.class_scores(self.networks, views, self.device, self.precision)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,12 +106,13 @@ def run(
     contract = of_verifier(folder)
     checksum = weights_hash(contract)
     model = VerifierInUse(contract["probability_model"], thresholds_of(contract, settings))
-    verifier = Late(lambda: Verifier(folder, settings["device"]))
+    verifier = Late(lambda: Verifier(folder, settings["device"], settings["precision"]))
     candidates = tables.CANDIDATES.read(layout.bucket(stages.DETECT.name, bucket))
 
     def lesions_of(scan: Scan) -> Done:
         rows = candidates[candidates["scan_id"] == scan.scan_id].reset_index(drop=True)
         key, views, extents = _crops(scan, layout, len(rows))
+        # The key of `detect` holds the precision, which both stages have.
         cached = layout.cached(STAGE, hash_of(VERSION, key, checksum), "npz")
         scores = _cached_scores(cached, len(rows))
         if scores is None:
@@ -157,7 +159,7 @@ def _crops(scan: Scan, layout: Layout, number: int) -> tuple[str, np.ndarray, Ex
         raise DamagedFile(path, "its views are missing or damaged", advice)
     if len(crops["views"]) != number:
         raise DamagedFile(path, f"it holds {len(crops['views'])} of {number} candidates", advice)
-    return key, crops["views"], Extents(crops["voxels"], crops["owner"])
+    return key, crops["views"].transpose(0, 2, 3, 1), Extents(crops["voxels"], crops["owner"])
 
 
 def _cached_scores(path: Path, number: int) -> np.ndarray | None:

@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from cmburden.images import geometry
 from cmburden.space import template
 from cmburden.space.transform import Transform, coarse_brain
 from cmburden.verify.place import ventricle_distance
@@ -77,7 +78,11 @@ def find(
     if fluid is None:
         return None
     fluid &= inside & (from_template < REACH_MM)
-    mask_of_ventricles = _touching(fluid, core, to_ras)
+    # Distances are taken about the fluid alone: nothing farther away than these steps counts.
+    steps = np.ceil((_HOLE_MM + _THIN_MM) / nib.affines.voxel_sizes(to_ras))
+    part = geometry.box(fluid, steps) if fluid.any() else (slice(None),) * 3
+    mask_of_ventricles = np.zeros_like(fluid)
+    mask_of_ventricles[part] = _touching(fluid[part], core[part], to_ras)
     return Ventricles(mask_of_ventricles, to_ras) if mask_of_ventricles.any() else None
 
 

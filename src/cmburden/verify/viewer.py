@@ -24,6 +24,8 @@ _MARGIN_MM = 6.0
 #: Greys of the scan, from 0 to ``_WHITE`` times the median of the brain.
 _GREYS = 64
 _WHITE = 2.0
+#: Level of gzip: 4 takes half as long again for 2 % fewer bytes (a scan of 0.5 mm).
+_COMPRESSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,4 +74,4 @@ def _packed(data: np.ndarray, affine: np.ndarray, slope: float | None = None) ->
     if slope is not None:
         # nibabel would rescale the array; the header alone is to say what a grey means.
         content[112:120] = np.array([slope, 0], image.header.endianness + "f4").tobytes()
-    return base64.b64encode(gzip.compress(bytes(content), 4, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(bytes(content), _COMPRESSION, mtime=0)).decode()
