@@ -203,6 +203,7 @@ def load(path: Path | None) -> Anatomy:
 
 def _from_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
     image = nib.as_closest_canonical(nib.load(path))
+    # The order in memory stays the file's: Fourier transforms differ by it in their last bits.
     labels = np.asarray(image.dataobj).astype(np.int16)
     return labels, image.affine
 

@@ -188,7 +188,7 @@ def write_participant(
     if plan.has_t1w:
         _write_t1w(folder, f"{plan.participant_id}_T1w", person, deform, rng)
     mask = root / "sourcedata" / "truth" / f"{plan.participant_id}_brain.nii.gz"
-    images.save_volume(mask, scan.brain, scan.affine, np.uint8)
+    images.save_volume(mask, scan.brain, scan.affine, np.uint8, compression=COMPRESSION)
     return truth_rows(plan, stem, scan)
 
 
@@ -210,7 +210,8 @@ def write_scan(folder: Path, stem: str, scan: Simulated, acquisition: aq.Acquisi
 def _write_image(path: Path, image: np.ndarray, affine: np.ndarray) -> None:
     """Write an image as scanners do: int16, 0 to about 3000."""
     scaled = np.round(image * (_STORED_LEVEL / np.percentile(image, _STORED_PERCENTILE)))
-    images.save_volume(path, np.clip(scaled, 0, _STORED_MOST), affine, np.int16)
+    stored = np.clip(scaled, 0, _STORED_MOST)
+    images.save_volume(path, stored, affine, np.int16, compression=COMPRESSION)
 
 
 def _write_t1w(

@@ -299,7 +299,7 @@ def _write_session(
     stem = f"{plan.participant_id}_{name}_{acquisition.suffix}"
     cohort.write_scan(root / plan.participant_id / name / "anat", stem, scan, acquisition)
     mask = root / "sourcedata" / "truth" / f"{plan.participant_id}_{name}_brain.nii.gz"
-    images.save_volume(mask, scan.brain, scan.affine, np.uint8)
+    images.save_volume(mask, scan.brain, scan.affine, np.uint8, compression=cohort.COMPRESSION)
     # A scan without any source has one row, which belongs to no track.
     row_tracks: list[int | None] = [*tracks] or [None]
     return [

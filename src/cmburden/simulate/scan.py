@@ -36,7 +36,7 @@ from cmburden.simulate.acquisition import Acquisition
 from cmburden.simulate.grid import SUB_MM, Grid, brain_box, draw_grid, voxel_points
 from cmburden.simulate.sources import Box, Findings, Source
 from cmburden.simulate.tissue import Tissues, coil, head_field
-from cmburden.simulate.volumes import nearest_stretched
+from cmburden.simulate.volumes import in_memory, nearest_stretched
 
 #: Susceptibility of venous blood against tissue, ppm: about 60 % saturation. By choice.
 VEIN_PPM = (0.3, 0.5)
@@ -274,7 +274,8 @@ def _tissue_signal(
     """
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     texture = _texture(grid, generator)
-    amplitudes = torch.from_numpy(tissues.weight)[torch.from_numpy(labels.astype(np.int64))]
+    flat, steps = in_memory(tissues.weight[labels])
+    amplitudes = torch.from_numpy(flat)
     depth, fz = int(grid.shape[2]), grid.factor[2]
     parts = []
     for start in range(0, depth, _SLICES_AT_A_TIME):
@@ -286,7 +287,9 @@ def _tissue_signal(
         )[0]
         fine = fine[..., (start - low) * fz : (stop - low) * fz]
         slab = slice(start * fz, stop * fz)
-        amplitude = _at_jittered(amplitudes, fine, generator)
+        at = _jittered(labels.shape, fine, generator)
+        where = at[0].mul_(steps[0]).add_(at[1], alpha=steps[1]).add_(at[2], alpha=steps[2])
+        amplitude = amplitudes.index_select(0, where.view(-1)).view(where.shape)
         amplitude += fields.blood[:, :, slab] * (tissues.blood - amplitude)
         phase = fields.shift_ppm[:, :, slab] * fields.radians_per_ppm
         real = physics.block_mean(amplitude * torch.cos(phase), grid.factor)
@@ -295,18 +298,15 @@ def _tissue_signal(
     return torch.cat(parts, 2) * (1 + _TEXTURE_SD * texture)
 
 
-def _at_jittered(
-    amplitudes: torch.Tensor, index: torch.Tensor, generator: torch.Generator
-) -> torch.Tensor:
-    """``amplitudes`` (labels' grid) at voxel indices ``index`` (3, ...), jittered.
+def _jittered(
+    shape: Sequence[int], index: torch.Tensor, generator: torch.Generator
+) -> list[torch.Tensor]:
+    """Voxels, an int32 tensor for each axis of ``shape``, at ``index`` (3, ...) with jitter.
 
     The jitter is half a label voxel: means over sub-voxels then show smooth borders, not steps.
     """
-    nx, ny, nz = amplitudes.shape
     at = torch.rand(index.shape, generator=generator).add_(index).floor_().to(torch.int32)
-    flat = at[0].clamp_(0, nx - 1).mul_(ny).add_(at[1].clamp_(0, ny - 1)).mul_(nz)
-    flat.add_(at[2].clamp_(0, nz - 1))
-    return amplitudes.reshape(-1).index_select(0, flat.reshape(-1)).reshape(flat.shape)
+    return [one.clamp_(0, size - 1) for one, size in zip(at, shape, strict=True)]
 
 
 def _texture(grid: Grid, generator: torch.Generator) -> torch.Tensor:

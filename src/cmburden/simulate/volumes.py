@@ -113,6 +113,18 @@ def nearest_stretched(values: np.ndarray, zoom: Sequence[float] | np.ndarray) ->
     return values[np.ix_(*along)]
 
 
+def in_memory(volume: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
+    """``volume`` (x, y, z) as it lies in memory, flat, and the step in it of one voxel a axis.
+
+    A volume that does not lie densely in memory is copied.
+    """
+    order = np.argsort([-step for step in volume.strides], kind="stable")
+    dense = volume.transpose(order)
+    if not dense.flags.c_contiguous:
+        volume, dense = (np.ascontiguousarray(volume),) * 2
+    return dense.reshape(-1), tuple(step // volume.itemsize for step in volume.strides)
+
+
 class Lookup:
     """Volumes of one grid at many points, whose place among the voxels is worked out once.
 
@@ -138,15 +150,15 @@ class Lookup:
         size = torch.tensor(self.shape, dtype=torch.float32)
         at = self._unit().add_(1).div_(2).mul_(size - 1).round_()
         inside = ((at >= 0) & (at < size)).all(-1)
-        flat = torch.zeros(at.shape[:-1], dtype=torch.int64)
-        for axis, length in enumerate(self.shape):
-            flat.mul_(length).add_(at[..., axis].clamp(0, length - 1).to(torch.int64))
-        where, without = flat.numpy(), ~inside.numpy()
+        voxel = [
+            at[..., axis].clamp(0, length - 1).to(torch.int64)
+            for axis, length in enumerate(self.shape)
+        ]
         results = []
         for volume in volumes:
-            values = np.take(volume.reshape(-1), where)
-            values[without] = 0
-            results.append(values)
+            flat, steps = in_memory(volume)
+            where = sum(index * step for index, step in zip(voxel, steps, strict=True))
+            results.append(np.take(flat, where.numpy()) * inside.numpy())
         return results
 
     def linear(self, *volumes: np.ndarray) -> list[np.ndarray]:
