@@ -69,6 +69,8 @@ _T1W_SMOOTHING, _T1W_NOISE = 0.5, 0.03
 
 #: Images are stored as int16: this percentile gets this value, and no voxel more than the last.
 _STORED_PERCENTILE, _STORED_LEVEL, _STORED_MOST = 99, 2000, 32000
+#: Level of gzip: level 6 takes three times as long for 6 % fewer bytes of noise.
+COMPRESSION = 1
 
 #: What the statement beside a truth table says.
 _DESCRIBED = "Simulated microbleeds and mimics."

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+
 from cmburden.simulate import anatomy as an
 from cmburden.simulate import physics
 from cmburden.simulate.acquisition import Acquisition
@@ -147,7 +148,19 @@ def head_field(anatomy: an.Anatomy) -> np.ndarray:
     # The terms of _shim_terms as a product over the axes.
     along_z = np.stack([one(z), z, z**2], 1)
     for plane, at in zip(field, x, strict=True):
-        flat = np.stack([fit[0] + fit[1] * at + fit[7] * at**2 + fit[2] * y + fit[4] * at * y + fit[8] * y**2, fit[3] + fit[5] * at + fit[6] * y, fit[9] * one(y)], 1)
+        flat = np.stack(
+            [
+                fit[0]
+                + fit[1] * at
+                + fit[7] * at**2
+                + fit[2] * y
+                + fit[4] * at * y
+                + fit[8] * y**2,
+                fit[3] + fit[5] * at + fit[6] * y,
+                fit[9] * one(y),
+            ],
+            1,
+        )
         plane -= flat @ along_z.T
     return field.astype(np.float16)
 

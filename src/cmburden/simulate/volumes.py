@@ -25,8 +25,9 @@ def distance_to(
 ) -> np.ndarray:
     """Distance (x, y, z), mm, of each voxel to the nearest voxel of ``mask``.
 
-    Equal to scipy's ``distance_transform_edt(~mask, spacing)``, rounded to ``dtype``. Scipy looks
-    for the nearest voxel; the distances follow plane by plane. A mask without a voxel is as scipy's.
+    Equal to scipy's ``distance_transform_edt(~mask, spacing)``, rounded to ``dtype``. Scipy
+    looks for the nearest voxel; the distances follow plane by plane. A mask without a voxel is as
+    scipy's.
     """
     spacing = np.asarray(spacing, float)
     if not mask.any():
@@ -59,7 +60,7 @@ def dilated(mask: np.ndarray, times: int) -> np.ndarray:
 
 
 def eroded(mask: np.ndarray, times: int) -> np.ndarray:
-    """``mask`` (x, y, z) bool without its rim of ``times`` voxels; beyond the volume nothing is set.
+    """``mask`` (x, y, z) bool without its rim of ``times`` voxels; nothing is set beyond.
 
     Equal to scipy's ``binary_erosion(mask, iterations=times)``.
     """
@@ -181,8 +182,6 @@ class Lookup:
             return (slice(0, 0),) * 3
         low, high = points.amin(0).floor().tolist(), points.amax(0).ceil().tolist()
         return tuple(
-            slice(
-                int(min(max(a - _MARGIN, 0), size)), int(min(max(b + _MARGIN + 1, 0), size))
-            )
+            slice(int(min(max(a - _MARGIN, 0), size)), int(min(max(b + _MARGIN + 1, 0), size)))
             for a, b, size in zip(low, high, self.shape, strict=True)
         )
