@@ -22,6 +22,7 @@ from cmburden.detect.network import SpotNet
 from cmburden.detect.stage import search_and_describe
 from cmburden.images.views import OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
 from cmburden.models.contract import CLASSES
+from cmburden.models.weights import load_tensors
 from cmburden.train import (
     batches,
     calibrate,
@@ -29,6 +30,7 @@ from cmburden.train import (
     detector,
     mine,
     patches,
+    precisions,
     release,
     slabs,
     verifier,
@@ -417,8 +419,8 @@ def test_options_of_a_training_that_cannot_be(folder, tmp_path):
     with pytest.raises(CMBurdenError, match="--workers 99: give a number from 0 to 15"):
         trained(folder, tmp_path / "o", workers=99)
     with pytest.raises(CMBurdenError, match="--precision mixed: is for an NVIDIA GPU"):
-        detector.check_precision("mixed", torch.device("cpu"))
-    detector.check_precision("mixed", torch.device("cuda"))
+        verifier.train(folder, tmp_path / "o", verifier.YoloPlan(epochs=1, precision="mixed"))
+    precisions.check("mixed", torch.device("cuda"))
 
 
 def test_a_checkpoint_of_another_precision_is_not_continued(folder, tmp_path, monkeypatch):
@@ -535,6 +537,18 @@ def test_mining_sees_what_the_stage_sees(tmp_path):
     assert rows.p_cnn.tolist() == [np.float32(row["p_cnn"]) for row in seen.rows]
 
 
+def test_processes_mine_the_same_files(folder, tmp_path):
+    """A slab that is mined already stays; the others are the same bytes with two processes."""
+    torch.manual_seed(0)
+    torch.save(SpotNet(4).state_dict(), tmp_path / "detector.pt")
+    settings = {"min_probability": 0.0, "max_candidates": MOST}
+    for workers in (0, 2):
+        mine.mine(tmp_path / "detector.pt", folder, tmp_path / str(workers), settings, workers)
+    alone, together = (slabs.mined_files(tmp_path / str(workers)) for workers in (0, 2))
+    assert len(alone) == 2
+    assert [path.read_bytes() for path in alone] == [path.read_bytes() for path in together]
+
+
 def randomised(network: torch.nn.Module) -> torch.nn.Module:
     """``network`` with all weights, and what it knows of its features' spread, drawn anew."""
     torch.manual_seed(1)
@@ -603,6 +617,9 @@ def test_yolo_is_trained_from_narrower_weights_and_goes_on_where_it_was_stopped(
     # A finished training gives its weights again; other options are another training.
     before = weights.read_bytes()
     assert verifier.train(views, out, plan).read_bytes() == before
+    # Without a stop, and with processes that vary the views, the weights are the same.
+    whole = dataclasses.replace(plan, workers=2)
+    assert equal(load_tensors(weights), load_tensors(verifier.train(views, tmp_path / "w", whole)))
     with pytest.raises(CMBurdenError, match=r"epochs 2, not 3; .*name another OUT"):
         verifier.train(views, out, dataclasses.replace(plan, epochs=3))
 

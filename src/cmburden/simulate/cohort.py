@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from cmburden.core import schema, tables, truth_origin
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.keys import seed_of
+from cmburden.core.threads import end_with_parent
 from cmburden.images import volume as images
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
@@ -400,11 +400,4 @@ def prepared(
 def _start_worker(jobs: int) -> None:
     """Give a worker its share of the cores, and end it with the command, even a killed command."""
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
-
-    def follow() -> None:
-        parent = parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    end_with_parent()

@@ -19,13 +19,10 @@ from cmburden.detect.candidates import search
 from cmburden.detect.network import SpotNet
 from cmburden.models.weights import choose_device, load_tensors
 from cmburden.stats.matching import hits_by_score, only_near
-from cmburden.train import plain_files, selection, slabs
+from cmburden.train import plain_files, precisions, selection, slabs
 from cmburden.train.batches import Batches, check_workers, to_device
 from cmburden.train.patches import Batch, Drawable, HardPlaces
 
-#: Precisions of a training: single, or mixed with bfloat16 (on a GPU, where the layers' products
-#: are then of 8 bits).
-SINGLE, MIXED = PRECISIONS = ("single", "mixed")
 #: Steps between two checkpoints, and between two points of the curve.
 CHECKPOINT_STEPS = 50
 #: Steps between two looks for slabs that were written since.
@@ -50,7 +47,7 @@ class TrainingPlan:
 
     The learning rate follows ``steps`` alone. ``minutes`` of training, counted over all restarts,
     end the training early, with the weights that it has then. ``workers`` processes draw patches;
-    their number changes nothing. ``precision`` is one of ``PRECISIONS``.
+    their number changes nothing.
     """
 
     steps: int
@@ -64,7 +61,7 @@ class TrainingPlan:
     without: tuple[str, ...] = ()
     check_every: int = 2000
     workers: int = 0
-    precision: str = SINGLE
+    precision: str = precisions.SINGLE
 
     @property
     def selects(self) -> bool:
@@ -96,7 +93,7 @@ class State:
     checks: list[list] = dataclasses.field(default_factory=list)
     hard: HardPlaces = dataclasses.field(default_factory=HardPlaces)
     running: float | None = None
-    precision: str = SINGLE
+    precision: str = precisions.SINGLE
 
     def save(self, path: Path) -> None:
         """Write the checkpoint, whole or not at all."""
@@ -215,7 +212,7 @@ def loss_of(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 def learn(state: State, batch: Batch, device: torch.device) -> tuple[float, np.ndarray]:
     """One step of the optimiser; the loss, and the probabilities (n, x, y, slice) before it."""
     images, truth = to_device(batch, device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=state.precision == MIXED):
+    with torch.autocast(device.type, torch.bfloat16, enabled=state.precision == precisions.MIXED):
         logits = state.network(images)
     logits = logits.float()
     loss = loss_of(logits, truth)
@@ -224,14 +221,6 @@ def learn(state: State, batch: Batch, device: torch.device) -> tuple[float, np.n
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), GRADIENT_NORM)
     state.optimiser.step()
     return loss.item(), torch.sigmoid(logits.detach())[:, 0].cpu().numpy()
-
-
-def check_precision(precision: str, device: torch.device) -> None:
-    """CMBurdenError where ``device`` does not train in this precision."""
-    if precision == MIXED and device.type != "cuda":
-        raise CMBurdenError(
-            "--precision mixed: is for an NVIDIA GPU, and none is here; leave it away"
-        )
 
 
 def train(folder: Path, out: Path, plan: TrainingPlan, validation: Path | None = None) -> Path:
@@ -243,7 +232,7 @@ def train(folder: Path, out: Path, plan: TrainingPlan, validation: Path | None =
     """
     check_workers(plan.workers)
     device, loaded = choose_device("auto"), dict[str, Drawable]()
-    check_precision(plan.precision, device)
+    precisions.check(plan.precision, device)
     state = begin(plan, out / "checkpoint.pt", device)
     load_slabs(folder, loaded, plan)
     if not loaded:
@@ -381,18 +370,7 @@ def parser() -> argparse.ArgumentParser:
         help="stop early, after so much training; the learning rate follows --steps alone",
     )
     parser.add_argument("--start", type=Path, help="weights to fine-tune, such as the shipped ones")
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=0,
-        help="processes that draw patches; the weights do not depend on it (default 0: none)",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default=SINGLE,
-        help="mixed: bfloat16 in part, on an NVIDIA GPU (default single)",
-    )
+    precisions.add_arguments(parser, "draw patches")
     parser.add_argument("--validation", type=Path, help="slabs to search while training")
     selection.add_arguments(parser)
     return parser
