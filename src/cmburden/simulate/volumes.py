@@ -158,7 +158,7 @@ class Lookup:
         results = []
         for volume in volumes:
             flat, steps = in_memory(volume)
-            where = sum(index * step for index, step in zip(voxel, steps, strict=True))
+            where = voxel[0] * steps[0] + voxel[1] * steps[1] + voxel[2] * steps[2]
             results.append(np.take(flat, where.numpy()) * inside.numpy())
         return results
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -58,7 +58,7 @@ class Batches:
 
     def of(
         self, slabs: Mapping[str, Drawable], hard: HardPlaces, first: int, end: int
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None, None]:
         """The batches of the steps from ``first`` to below ``end``.
 
         ``hard`` may grow meanwhile. Closing the iterator ends the processes. Raises CMBurdenError

@@ -175,7 +175,8 @@ class Canvas:
 
     @classmethod
     def blank(cls) -> Canvas:
-        return cls(*(np.empty(PATCH, np.float32) for _ in range(3)), np.empty(PATCH, bool))
+        image, mask, truth = (np.empty(PATCH, np.float32) for _ in range(3))
+        return cls(image, mask, truth, np.empty(PATCH, bool))
 
 
 def draw_patch(
@@ -337,8 +338,8 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """The batch with images and truth in memory that a GPU copies from."""
-        pinned = {"images": self.images.pin_memory(), "truth": self.truth.pin_memory()}
-        return dataclasses.replace(self, **pinned)
+        images, truth = self.images.pin_memory(), self.truth.pin_memory()
+        return dataclasses.replace(self, images=images, truth=truth)
 
     def in_slab(self, number: int, index: np.ndarray) -> np.ndarray:
         """Voxel of the slab (3,) at voxel ``index`` (3,) of the patch ``number``."""
@@ -348,7 +349,7 @@ class Batch:
 
 def names_of(slabs: Sequence[str], number: int, rng: np.random.Generator) -> list[str]:
     """The slabs of a batch of ``number`` patches, drawn from all ``slabs``."""
-    return [slabs[rng.integers(len(slabs))] for _ in range(number)]
+    return [slabs[int(rng.integers(len(slabs)))] for _ in range(number)]
 
 
 def draw_batch(
@@ -363,7 +364,7 @@ def draw_batch(
     lesion = torch.empty((len(names), *PATCH), dtype=torch.bool)
     canvases = zip(images.numpy(), truth.numpy(), lesion.numpy(), strict=True)
     drawn = [
-        draw_patch(slabs[name], hard[name], rng, Canvas(*two, one[0], about))
+        draw_patch(slabs[name], hard[name], rng, Canvas(two[0], two[1], one[0], about))
         for name, (two, one, about) in zip(names, canvases, strict=True)
     ]
     return Batch(
