@@ -251,7 +251,7 @@ def train(folder: Path, out: Path, plan: TrainingPlan, validation: Path | None =
                 state.seconds = time.monotonic() - began
                 if state.seconds >= plan.minutes * 60:
                     break
-                _step(state, batch, plan, device)
+                step(state, batch, plan, device)
                 _after(state, out, plan, validation)
             else:
                 continue
@@ -261,7 +261,7 @@ def train(folder: Path, out: Path, plan: TrainingPlan, validation: Path | None =
     return write_results(state, out, slab_count=len(loaded))
 
 
-def _step(state: State, batch: Batch, plan: TrainingPlan, device: torch.device) -> None:
+def step(state: State, batch: Batch, plan: TrainingPlan, device: torch.device) -> None:
     """Learn ``batch``, and keep what the network wrongly took for a lesion."""
     for group in state.optimiser.param_groups:
         group["lr"] = schedule(state.step, plan)
@@ -288,8 +288,8 @@ def write_results(state: State, out: Path, slab_count: int) -> Path:
         "step_loss_seconds": state.curve,
         "step_sensitivity_and_at_one_fp": state.checks,
         "slabs": slab_count,
-        "precision": state.precision,
     }
+    precisions.state(weights, state.precision)
     write_json(out / "curve.json", content)
     _picture(state.curve, state.checks, out / "curve.png")
     return weights

@@ -7,14 +7,18 @@ in the checkpoint.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import torch
 
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.files import read_json, write_json
 
 #: Single precision, or bfloat16 where torch allows it. On processors without instructions for
 #: bfloat16 a step takes 15 times as long with it.
 SINGLE, MIXED = PRECISIONS = ("single", "mixed")
+#: The file beside trained weights that says their precision.
+_FILE = "precision.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser, work: str) -> None:
@@ -40,3 +44,15 @@ def check(precision: str, device: torch.device) -> None:
         raise CMBurdenError(
             "--precision mixed: is for an NVIDIA GPU, and none is here; leave it away"
         )
+
+
+def state(weights: Path, precision: str) -> None:
+    """Write beside ``weights`` in which precision they were trained."""
+    write_json(weights.parent / _FILE, {"precision": precision})
+
+
+def stated(weights: Path) -> str | None:
+    """The precision that ``weights`` were trained in; None where nothing says so."""
+    content = read_json(weights.parent / _FILE)
+    precision = content.get("precision") if isinstance(content, dict) else None
+    return precision if precision in PRECISIONS else None

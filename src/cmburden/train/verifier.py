@@ -31,8 +31,8 @@ GAIN = (0.85, 1.15)
 BATCH = 64
 #: Highest learning rate, from random weights and from given ones. Unmeasured.
 RATE, FINE_TUNING_RATE = 2e-3, 3e-4
-#: File names in OUT: the state of a training, and the description of its views.
-CHECKPOINT, VIEWS = "checkpoint.pt", "views.yaml"
+#: File names in OUT: the state of a training, the description of its views, and its weights.
+CHECKPOINT, VIEWS, WEIGHTS = "checkpoint.pt", "views.yaml", "verifier.pt"
 #: Settings of ultralytics that are the same in every training.
 ULTRALYTICS = {
     "imgsz": VIEW_PIXELS,
@@ -178,6 +178,7 @@ def train(mined: Path, out: Path, plan: YoloPlan) -> Path:
     precisions.check(plan.precision, choose_device("auto"))
     checkpoint = out / CHECKPOINT
     stored = _stored(checkpoint, plan) if checkpoint.exists() else None
+    precisions.state(out / WEIGHTS, plan.precision)
     if stored and stored["epoch"] + 1 >= plan.epochs:
         return _write_weights(stored["mean"], out)
     dataset = _dataset(mined, out / "views", plan)
@@ -224,7 +225,7 @@ def _stored(checkpoint: Path, plan: YoloPlan) -> dict[str, Any]:
 
 def _write_weights(tensors: dict[str, torch.Tensor], out: Path) -> Path:
     """Write ``tensors`` in half precision; the path of the weights."""
-    weights = out / "verifier.pt"
+    weights = out / WEIGHTS
     plain_files.save(weights, {name: _half(v) for name, v in tensors.items()})
     return weights
 
