@@ -11,7 +11,6 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 
 import numpy as np
-import torch
 from torch.utils.data import DataLoader, Dataset
 
 from cmburden.core.errors import CMBurdenError
@@ -104,9 +103,3 @@ def check_workers(workers: int) -> None:
     """CMBurdenError where so many processes cannot draw."""
     if not 0 <= workers <= MOST_WORKERS:
         raise CMBurdenError(f"--workers {workers}: give a number from 0 to {MOST_WORKERS}")
-
-
-def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images and truth of ``batch`` on ``device``."""
-    images = batch.images.to(device, memory_format=torch.channels_last_3d, non_blocking=True)
-    return images, batch.truth.to(device, non_blocking=True)

@@ -20,7 +20,7 @@ from cmburden.detect.network import SpotNet
 from cmburden.models.weights import choose_device, load_tensors
 from cmburden.stats.matching import hits_by_score, only_near
 from cmburden.train import plain_files, precisions, selection, slabs
-from cmburden.train.batches import Batches, check_workers, to_device
+from cmburden.train.batches import Batches, check_workers
 from cmburden.train.patches import Batch, Drawable, HardPlaces
 
 #: Steps between two checkpoints, and between two points of the curve.
@@ -211,11 +211,11 @@ def loss_of(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
 def learn(state: State, batch: Batch, device: torch.device) -> tuple[float, np.ndarray]:
     """One step of the optimiser; the loss, and the probabilities (n, x, y, slice) before it."""
-    images, truth = to_device(batch, device)
+    there = batch.to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=state.precision == precisions.MIXED):
-        logits = state.network(images)
+        logits = state.network(there.images)
     logits = logits.float()
-    loss = loss_of(logits, truth)
+    loss = loss_of(logits, there.truth)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), GRADIENT_NORM)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -40,8 +40,6 @@ TRUTH_STEPS = 254
 IN_BRAIN, NEAR_LESION = 1, 2
 #: Normal draws that noise is taken from.
 _POOL = 1 << 20
-#: The truth of each value of ``Drawable.truth``.
-_TRUTHS = np.array([*np.arange(TRUTH_STEPS + 1) / TRUTH_STEPS, NO_PART], np.float32)
 #: All numbers of float16 from 0 to CLIP, in the order of their bits.
 _NUMBERS = torch.from_numpy(
     np.arange(np.float16(CLIP).view(np.uint16) + 1, dtype=np.uint16)
@@ -125,10 +123,9 @@ class Patch:
 
     Attributes
     ----------
-    image, mask, truth : (x, y, slice) float32
-        All of one shape. ``truth`` is :func:`target`, or ``NO_PART`` at faint lesions.
-    lesion : (x, y, slice) bool
-        Voxels at or near a lesion or a faint lesion, in which no place is hard.
+    image : (x, y, slice) float32
+    steps, flags : (x, y, slice) uint8
+        As ``truth`` and ``flags`` of :class:`Drawable`.
     low : (3,) int
         The slab's voxel at the patch's lowest corner, before mirroring.
     mirrored : tuple of bool
@@ -138,12 +135,21 @@ class Patch:
     """
 
     image: np.ndarray
-    mask: np.ndarray
-    truth: np.ndarray
-    lesion: np.ndarray
+    steps: np.ndarray
+    flags: np.ndarray
     low: np.ndarray
     mirrored: tuple[bool, ...]
     turned: bool
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Brain mask (x, y, slice) float32."""
+        return (self.flags & IN_BRAIN).astype(np.float32)
+
+    @property
+    def truth(self) -> np.ndarray:
+        """Truth (x, y, slice) float32: :func:`target`, or ``NO_PART`` at faint lesions."""
+        return truth_of(torch.from_numpy(self.steps)).numpy()
 
     def in_slab(self, index: np.ndarray) -> np.ndarray:
         """Voxel of the slab (3,) at voxel ``index`` (3,) of the patch."""
@@ -164,53 +170,26 @@ def in_slab(
     return np.where(mirrored, size - 1 - index, index) + low
 
 
-@dataclasses.dataclass(frozen=True)
-class Canvas:
-    """The arrays that a patch is drawn on, as :class:`Patch` names them."""
-
-    image: np.ndarray
-    mask: np.ndarray
-    truth: np.ndarray
-    lesion: np.ndarray
-
-    @classmethod
-    def blank(cls) -> Canvas:
-        image, mask, truth = (np.empty(PATCH, np.float32) for _ in range(3))
-        return cls(image, mask, truth, np.empty(PATCH, bool))
+def truth_of(steps: torch.Tensor) -> torch.Tensor:
+    """Truth float32 of ``Drawable.truth`` (any shape)."""
+    return torch.where(steps > TRUTH_STEPS, float(NO_PART), steps.float() / TRUTH_STEPS)
 
 
-def draw_patch(
-    slab: Drawable,
-    hard: np.ndarray,
-    rng: np.random.Generator,
-    canvas: Canvas | None = None,
-) -> Patch:
+def draw_patch(slab: Drawable, hard: np.ndarray, rng: np.random.Generator) -> Patch:
     """A patch of ``PATCH`` voxels about a source, a ``hard`` place (n, 3 in voxels) or anywhere.
 
     Brightness and noise vary, axes are mirrored and exchanged. Where the slab is smaller, the patch
-    is filled up with 0. The patch is drawn on ``canvas``.
+    is filled up with 0.
     """
-    canvas = canvas or Canvas.blank()
     middle = _middle(slab, hard, rng)
     wanted = np.array(PATCH)
     low = np.round(middle + rng.uniform(-SHIFT, SHIFT, 3) * wanted - wanted / 2).astype(int)
     low = np.clip(low, 0, np.maximum(slab.shape - wanted, 0))
     placing = _Placing(low, *_directions(rng))
-    np.take(_brightness(rng), placing.of(slab.bits), out=canvas.image, mode="clip")
-    _add_noise(canvas.image, rng)
-    np.take(_TRUTHS, placing.of(slab.truth), out=canvas.truth, mode="clip")
-    flags = placing.of(slab.flags)
-    np.bitwise_and(flags, IN_BRAIN, out=canvas.mask, casting="unsafe")
-    np.greater_equal(flags, NEAR_LESION, out=canvas.lesion)
-    return Patch(
-        canvas.image,
-        canvas.mask,
-        canvas.truth,
-        canvas.lesion,
-        low,
-        placing.mirrored,
-        placing.turned,
-    )
+    image = np.take(_brightness(rng), placing.of(slab.bits), mode="clip")
+    _add_noise(image, rng)
+    steps, flags = placing.of(slab.truth), placing.of(slab.flags)
+    return Patch(image, steps, flags, low, placing.mirrored, placing.turned)
 
 
 def _directions(rng: np.random.Generator) -> tuple[tuple[bool, ...], bool]:
@@ -302,7 +281,7 @@ class HardPlaces:
 
         ``probability`` (n, x, y, slice) is the network's.
         """
-        wrong = np.where(batch.lesion.numpy(), 0, probability)
+        wrong = np.where(batch.flags.numpy() >= NEAR_LESION, 0, probability)
         worst = wrong.reshape(len(wrong), -1).argmax(1)
         for number, (name, flat) in enumerate(zip(batch.names, worst, strict=True)):
             index = np.unravel_index(int(flat), wrong.shape[1:])
@@ -321,29 +300,47 @@ class HardPlaces:
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """The n patches of a step.
+    """The n patches of a step, as small as they are passed on between processes.
 
-    ``images`` (n, 2, x, y, slice) float32 hold image and mask, ``truth`` (n, 1, x, y, slice)
-    float32 the truth; ``lesion`` (n, x, y, slice) bool, ``low`` (n, 3), ``mirrored`` (n, 3) and
-    ``turned`` (n,) are as those of :class:`Patch`; ``names`` are the slabs'.
+    ``image`` (n, x, y, slice) float16, ``steps`` and ``flags`` (n, x, y, slice) uint8, ``low``
+    (n, 3), ``mirrored`` (n, 3) and ``turned`` (n,) are as those of :class:`Patch`; ``names`` are
+    the slabs'.
     """
 
     names: list[str]
-    images: torch.Tensor
-    truth: torch.Tensor
-    lesion: torch.Tensor
+    image: torch.Tensor
+    steps: torch.Tensor
+    flags: torch.Tensor
     low: np.ndarray
     mirrored: np.ndarray
     turned: np.ndarray
 
     def pin_memory(self) -> Batch:
-        """The batch with images and truth in memory that a GPU copies from."""
-        images, truth = self.images.pin_memory(), self.truth.pin_memory()
-        return dataclasses.replace(self, images=images, truth=truth)
+        """The batch in memory that a GPU copies from."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on ``device``."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        image, steps, flags = (change(one) for one in (self.image, self.steps, self.flags))
+        return dataclasses.replace(self, image=image, steps=steps, flags=flags)
+
+    @property
+    def images(self) -> torch.Tensor:
+        """Image and brain mask (n, 2, x, y, slice) float32: what the network sees."""
+        images = torch.stack([self.image.float(), (self.flags & IN_BRAIN).float()], 1)
+        return images.contiguous(memory_format=torch.channels_last_3d)
+
+    @property
+    def truth(self) -> torch.Tensor:
+        """The truth (n, 1, x, y, slice) float32, ``NO_PART`` at faint lesions."""
+        return truth_of(self.steps)[:, None]
 
     def in_slab(self, number: int, index: np.ndarray) -> np.ndarray:
         """Voxel of the slab (3,) at voxel ``index`` (3,) of the patch ``number``."""
-        shape, at = self.truth.shape[2:], (self.low, self.mirrored, self.turned)
+        shape, at = self.flags.shape[1:], (self.low, self.mirrored, self.turned)
         return in_slab(index, shape, *(rows[number] for rows in at))
 
 
@@ -359,19 +356,12 @@ def draw_batch(
     rng: np.random.Generator,
 ) -> Batch:
     """A patch of each of ``names`` in ``slabs``; ``hard`` holds the hard places of each."""
-    images = torch.empty((len(names), 2, *PATCH))
-    truth = torch.empty((len(names), 1, *PATCH))
-    lesion = torch.empty((len(names), *PATCH), dtype=torch.bool)
-    canvases = zip(images.numpy(), truth.numpy(), lesion.numpy(), strict=True)
-    drawn = [
-        draw_patch(slabs[name], hard[name], rng, Canvas(two[0], two[1], one[0], about))
-        for name, (two, one, about) in zip(names, canvases, strict=True)
-    ]
+    drawn = [draw_patch(slabs[name], hard[name], rng) for name in names]
     return Batch(
         names,
-        images,
-        truth,
-        lesion,
+        torch.from_numpy(np.stack([patch.image for patch in drawn])).half(),
+        torch.from_numpy(np.stack([patch.steps for patch in drawn])),
+        torch.from_numpy(np.stack([patch.flags for patch in drawn])),
         np.array([patch.low for patch in drawn]),
         np.array([patch.mirrored for patch in drawn]),
         np.array([patch.turned for patch in drawn]),
