@@ -734,6 +734,10 @@ def test_a_released_model_is_what_the_pipeline_loads(tmp_path):
         release.release(
             release.Release("verifier", tuple(both), fitted_path, version, change=change), folder
         )
+    assert "training_precision" not in json.loads((folder / "model.json").read_text())
+    precisions.state(both[0], "mixed")
+    release.release(release.Release("verifier", tuple(both), fitted_path, "9.0.0"), folder)
+    assert "**Precision of training.** mixed." in (folder / "README.md").read_text()
     loaded = Verifier(folder)
     widths = [width_of(read(folder / name).state_dict()) for name in loaded.contract["weights"]]
     assert sorted(widths) == [0.25, 0.375] and len(loaded.networks) == 2
