@@ -3,7 +3,9 @@
 import ast
 import dataclasses
 import json
+import os
 import pickle
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image, ImageSequence
+from scipy import ndimage
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import write_json
@@ -19,7 +22,19 @@ from cmburden.detect.network import SpotNet
 from cmburden.detect.stage import search_and_describe
 from cmburden.images.views import OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
 from cmburden.models.contract import CLASSES
-from cmburden.train import calibrate, dataset, detector, mine, patches, release, slabs, verifier
+from cmburden.models.weights import load_tensors
+from cmburden.train import (
+    batches,
+    calibrate,
+    dataset,
+    detector,
+    mine,
+    patches,
+    precisions,
+    release,
+    slabs,
+    verifier,
+)
 from cmburden.train.detector import TrainingPlan
 from cmburden.train.widen import widened
 from cmburden.verify.network import (
@@ -97,9 +112,9 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def one(folder) -> slabs.PatchSource:
+def one(folder) -> patches.Drawable:
     """The first slab of ``folder``, as patches are drawn from it."""
-    loaded: dict[str, slabs.PatchSource] = {}
+    loaded: dict[str, patches.Drawable] = {}
     detector.load_slabs(folder, loaded)
     assert list(loaded) == ["slab-0000.npz", "slab-0001.npz"]
     return loaded["slab-0000.npz"]
@@ -207,7 +222,8 @@ def test_a_faint_lesion_takes_no_part():
     parts = {f.name: getattr(content, f.name) for f in dataclasses.fields(slabs.PatchSource)}
     one = slabs.PatchSource(**parts)
     rng = np.random.default_rng(1)
-    drawn = [patches.draw_patch(one, np.array([[44, 30, 10]]), rng) for _ in range(20)]
+    drawable = patches.Drawable(one)
+    drawn = [patches.draw_patch(drawable, np.array([[44, 30, 10]]), rng) for _ in range(20)]
     truth = torch.from_numpy(np.stack([patch.truth for patch in drawn]))
     assert (truth == -1).any() and (truth >= 1).any()
     logits = torch.zeros_like(truth)
@@ -234,29 +250,85 @@ def test_views_that_show_a_faint_lesion_are_left_out():
 
 def test_a_patch_knows_where_its_voxels_are(one):
     rng, lesions = np.random.default_rng(5), 0
+    centre = np.concatenate([one.microbleeds, one.mimics])
     for _ in range(30):
         patch = patches.draw_patch(one, np.array([[30, 44, 8]]), rng)
         # The middle of each lesion is where the truth is highest, whatever was mirrored.
         for at in np.argwhere(patch.truth >= 1):
-            distance = np.linalg.norm((one.centre - patch.in_slab(at)) * one.spacing, axis=1)
+            distance = np.linalg.norm((centre - patch.in_slab(at)) * (0.75, 0.75, 2), axis=1)
             assert distance.min() < 2.6
             lesions += 1
     assert lesions > 10
 
 
-def test_hard_places_are_false_alarms_in_the_slab(one):
-    hard, rng = patches.HardPlaces(), np.random.default_rng(0)
-    mimic = np.array([30, 44, 8])
+def test_values_of_a_patch_are_the_slabs(one):
+    """Voxel by voxel: the truth, the mask and, but for one gamma and gain, the image."""
+    image = slab(np.random.default_rng(0)).image.astype(float)
+    lesions = slabs.Spheres(one.microbleeds, np.array([1.2, 1.2]))
+    truth = patches.target(image.shape, lesions, np.array([0.75, 0.75, 2.0]))
+    rng = np.random.default_rng(8)
+    straight = 0
     for _ in range(20):
-        patch = patches.draw_patch(one, mimic[None], rng)
+        patch = patches.draw_patch(one, np.zeros((0, 3)), rng)
+        index = np.stack(np.meshgrid(*map(np.arange, (48, 48, 12)), indexing="ij"), -1)
+        at = np.array([patch.in_slab(voxel) for voxel in index.reshape(-1, 3)[::37]])
+        drawn = patch.truth.reshape(-1)[::37]
+        assert np.abs(truth[tuple(at.T)] - drawn).max() < 0.003
+        assert (patch.mask == 1).all()
+        before, after = image[tuple(at.T)], patch.image.reshape(-1)[::37]
+        straight += np.corrcoef(before, after)[0, 1] > 0.999
+    # The others have noise of their own.
+    assert 8 < straight < 20
+
+
+def test_a_slab_thinner_than_a_patch_is_filled_up_with_nothing():
+    whole = slab(np.random.default_rng(0))
+    parts = {f.name: getattr(whole, f.name) for f in dataclasses.fields(slabs.PatchSource)}
+    parts |= {"image": whole.image[:40, :, :7], "mask": whole.mask[:40, :, :7]}
+    thin = patches.Drawable(slabs.PatchSource(**parts))
+    patch = patches.draw_patch(thin, np.zeros((0, 3)), np.random.default_rng(0))
+    assert patch.image.shape == (48, 48, 12)
+    assert patch.mask.sum() == 40 * 48 * 7
+    assert (patch.image[patch.mask == 0] < 0.3).all()
+
+
+def test_the_margin_about_lesions_is_a_box_about_each_voxel(one):
+    expected = ndimage.maximum_filter(one.truth, (7, 7, 3)) > 0
+    assert ((one.flags & patches.NEAR_LESION > 0) == expected).all()
+
+
+def batch_of(one: patches.Drawable, place: np.ndarray, seed: int) -> patches.Batch:
+    rng = np.random.default_rng(seed)
+    return patches.draw_batch({"one": one}, ["one"], {"one": place[None]}, rng)
+
+
+def test_hard_places_are_false_alarms_in_the_slab(one):
+    hard, mimic = patches.HardPlaces(), np.array([30, 44, 8])
+    for step in range(20):
+        batch = batch_of(one, mimic, step)
         # A network that takes the bright mimic and every true lesion for one.
-        p = np.maximum(patch.truth, (patch.image > 1.5).astype(np.float32))
-        hard.update(["slab-0000.npz"], [patch], torch.from_numpy(p)[None, None])
-    places = hard.of("slab-0000.npz")
+        image, truth = batch.images[:, 0].numpy(), batch.truth[:, 0].numpy()
+        hard.update(step, batch, np.maximum(truth, (image > 1.5).astype(np.float32)))
+    places = hard.of("one", 100)
     assert len(places) and (np.abs(places - mimic) <= 2).all()
-    assert hard.of("another").shape == (0, 3)
+    assert hard.of("another", 100).shape == (0, 3)
     again = patches.HardPlaces(hard.state())
-    assert (again.of("slab-0000.npz") == places).all()
+    assert (again.of("one", 100) == places).all()
+
+
+def test_a_hard_place_is_drawn_from_a_fixed_number_of_steps_later(one):
+    """However far ahead a batch is drawn, and whatever is trimmed in between."""
+    hard, mimic = patches.HardPlaces(), np.array([30, 44, 8])
+    batch = batch_of(one, mimic, 3)
+    always = np.ones((1, 48, 48, 12), np.float32)
+    before = {}
+    for step in range(3 * hard.MOST):
+        before[step + hard.LAG - 1] = hard.of("one", step + hard.LAG - 1)
+        hard.update(step, batch, always)
+        late = hard.of("one", step + hard.LAG)
+        assert len(late) == min(step + 1, hard.MOST)
+    assert [len(rows) for rows in before.values()] == [min(k, 48) for k in range(len(before))]
+    assert len(hard.places["one"]) <= hard.MOST + hard.LAG + 1
 
 
 # --- the detector ---
@@ -306,6 +378,57 @@ def test_stopped_and_started_again_gives_the_same_weights(folder, tmp_path, monk
         trained(folder, tmp_path / "killed")
     again = trained(folder, tmp_path / "killed")
     assert equal(whole, again)
+
+
+@pytest.mark.usefixtures("frequent")
+def test_weights_do_not_depend_on_who_draws(folder, tmp_path, monkeypatch):
+    """Equal with 0, 1 and 2 processes, and after a kill with another number of them."""
+    monkeypatch.setattr(detector, "RELOAD_STEPS", 9)
+    monkeypatch.setattr(patches.HardPlaces, "LAG", 4)
+    monkeypatch.setattr(batches, "MOST_WORKERS", 3)
+    monkeypatch.setattr(patches, "HARD_P", 0.0)
+    whole = trained(folder, tmp_path / "0")
+    learn, calls = detector.learn, []
+
+    def dies(*arguments):
+        calls.append(1)
+        if len(calls) > 16:
+            raise KeyboardInterrupt
+        return learn(*arguments)
+
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr(detector, "learn", dies)
+        trained(folder, tmp_path / "2", workers=2)
+    for workers in (1, 2):
+        assert equal(whole, trained(folder, tmp_path / str(workers), workers=workers))
+    curves = [json.loads((tmp_path / str(k) / "curve.json").read_text()) for k in (0, 1, 2)]
+    losses = [[row[:2] for row in curve["step_loss_seconds"]] for curve in curves]
+    assert losses[0] == losses[1] == losses[2] != []
+
+
+def test_a_process_that_dies_is_one_sentence(folder, tmp_path, monkeypatch):
+    def dies(*arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(batches, "draw_batch", dies)
+    with pytest.raises(CMBurdenError, match=r"a process that draws patches ended .* --workers"):
+        trained(folder, tmp_path / "o", workers=1)
+
+
+def test_options_of_a_training_that_cannot_be(folder, tmp_path):
+    with pytest.raises(CMBurdenError, match="--workers 99: give a number from 0 to 15"):
+        trained(folder, tmp_path / "o", workers=99)
+    with pytest.raises(CMBurdenError, match="--precision mixed: is for an NVIDIA GPU"):
+        verifier.train(folder, tmp_path / "o", verifier.YoloPlan(epochs=1, precision="mixed"))
+    precisions.check("mixed", torch.device("cuda"))
+
+
+def test_a_checkpoint_of_another_precision_is_not_continued(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(detector, "CHECKPOINT_STEPS", 1)
+    trained(folder, tmp_path / "o", steps=1)
+    plan = TrainingPlan(steps=2, channels=4, precision="mixed")
+    with pytest.raises(CMBurdenError, match="in single precision; give --precision single"):
+        detector.begin(plan, tmp_path / "o" / "checkpoint.pt", torch.device("cpu"))
 
 
 @pytest.mark.usefixtures("frequent")
@@ -414,6 +537,18 @@ def test_mining_sees_what_the_stage_sees(tmp_path):
     assert rows.p_cnn.tolist() == [np.float32(row["p_cnn"]) for row in seen.rows]
 
 
+def test_processes_mine_the_same_files(folder, tmp_path):
+    """A slab that is mined already stays; the others are the same bytes with two processes."""
+    torch.manual_seed(0)
+    torch.save(SpotNet(4).state_dict(), tmp_path / "detector.pt")
+    settings = {"min_probability": 0.0, "max_candidates": MOST}
+    for workers in (0, 2):
+        mine.mine(tmp_path / "detector.pt", folder, tmp_path / str(workers), settings, workers)
+    alone, together = (slabs.mined_files(tmp_path / str(workers)) for workers in (0, 2))
+    assert len(alone) == 2
+    assert [path.read_bytes() for path in alone] == [path.read_bytes() for path in together]
+
+
 def randomised(network: torch.nn.Module) -> torch.nn.Module:
     """``network`` with all weights, and what it knows of its features' spread, drawn anew."""
     torch.manual_seed(1)
@@ -482,6 +617,9 @@ def test_yolo_is_trained_from_narrower_weights_and_goes_on_where_it_was_stopped(
     # A finished training gives its weights again; other options are another training.
     before = weights.read_bytes()
     assert verifier.train(views, out, plan).read_bytes() == before
+    # Without a stop, and with processes that vary the views, the weights are the same.
+    whole = dataclasses.replace(plan, workers=2)
+    assert equal(load_tensors(weights), load_tensors(verifier.train(views, tmp_path / "w", whole)))
     with pytest.raises(CMBurdenError, match=r"epochs 2, not 3; .*name another OUT"):
         verifier.train(views, out, dataclasses.replace(plan, epochs=3))
 
@@ -596,6 +734,10 @@ def test_a_released_model_is_what_the_pipeline_loads(tmp_path):
         release.release(
             release.Release("verifier", tuple(both), fitted_path, version, change=change), folder
         )
+    assert "training_precision" not in json.loads((folder / "model.json").read_text())
+    precisions.state(both[0], "mixed")
+    release.release(release.Release("verifier", tuple(both), fitted_path, "9.0.0"), folder)
+    assert "**Precision of training.** mixed." in (folder / "README.md").read_text()
     loaded = Verifier(folder)
     widths = [width_of(read(folder / name).state_dict()) for name in loaded.contract["weights"]]
     assert sorted(widths) == [0.25, 0.375] and len(loaded.networks) == 2

@@ -133,7 +133,9 @@ def truth_of(folder: Path, name: str = "truth.tsv", **other) -> Path:
 def tune(study, models, *words, truth="truth.tsv"):
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    given = [study / "derivatives", study / truth, models, "--steps", 2, "--epochs", 1, *words]
+    given = [study / "derivatives", study / truth, models, "--steps", 2, "--epochs", 1]
+    # What dies in these tests dies in this process.
+    given += ["--workers", 0, *words]
     # The truth is what untrained networks find, not dark spots.
     given.append("--trust-coordinates")
     return command.main(parser.parse_args(list(map(str, given))))
@@ -313,8 +315,8 @@ def test_networks_are_jobs(tuned, monkeypatch, capsys):
     assert "2 jobs go on; give the same command again" in capsys.readouterr().out
     ((runs, resources),) = asked
     assert [run.arguments for run in runs] == [
-        (str(models), "without-0"),
-        (str(models), "without-1-2"),
+        (str(models), "without-0", "--workers", "0"),
+        (str(models), "without-1-2", "--workers", "0"),
     ]
     assert resources.executor == "local" and runs[0].threads == 2
     # What a job does ends with the mark.

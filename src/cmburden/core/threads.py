@@ -1,9 +1,11 @@
-"""Limits the number of threads of the numeric libraries in this process."""
+"""Threads of the numeric libraries in this process, and the end of a worker with its command."""
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
+from multiprocessing import parent_process
 
 from threadpoolctl import threadpool_limits
 
@@ -28,3 +30,15 @@ def bound_threads(number: int) -> None:
     threadpool_limits(number)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(number)
+
+
+def end_with_parent() -> None:
+    """End this process with the one that started it, even one that is killed."""
+
+    def follow() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

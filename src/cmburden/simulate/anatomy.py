@@ -18,6 +18,7 @@ import torch
 from scipy import ndimage
 
 from cmburden.core.errors import CMBurdenError
+from cmburden.simulate.volumes import Lookup, dilated, distance_to, eroded
 from cmburden.space import atlas, template
 from cmburden.space.regions import without_side
 
@@ -122,6 +123,13 @@ class GridAnatomy:
         return self.affine[:3, :3] @ (index + rng.uniform(-0.5, 0.5, 3)) + self.affine[:3, 3]
 
 
+def is_any(labels: np.ndarray, codes: Codes) -> np.ndarray:
+    """Where a label map (any shape) holds one of ``codes``, by a table of all codes."""
+    table = np.zeros(CODES_END, bool)
+    table[list(codes)] = True
+    return table[labels]
+
+
 def in_brain(labels: np.ndarray) -> np.ndarray:
     """Where a label map (any shape) holds a code of the brain, fluid included."""
     return (labels > 0) & (labels < BRAIN_CODES_END)
@@ -134,14 +142,17 @@ def brain_of(labels: np.ndarray) -> np.ndarray:
     so that microbleeds at the cortical edge lie well within the mask.
     """
     inside = (labels > 0) & (labels < OUTSIDE_CODES_START)
-    parts, _ = ndimage.label(inside)
-    largest = parts == np.bincount(parts[inside]).argmax()
-    return ndimage.binary_fill_holes(largest)
+    brain = np.zeros_like(inside)
+    box = ndimage.find_objects(inside.astype(np.uint8))[0]
+    parts, _ = ndimage.label(inside[box])
+    largest = parts == np.bincount(parts[inside[box]]).argmax()
+    brain[box] = ndimage.binary_fill_holes(largest)
+    return brain
 
 
 def parenchyma(labels: np.ndarray) -> np.ndarray:
     """Where a label map holds brain tissue: neither fluid nor anything outside the brain."""
-    return in_brain(labels) & ~np.isin(labels, (*VENTRICLES, CSF))
+    return in_brain(labels) & ~is_any(labels, (*VENTRICLES, CSF))
 
 
 def available(folder: Path | None) -> list[Path | None]:
@@ -178,20 +189,21 @@ def load(path: Path | None) -> Anatomy:
     """The anatomy of a label map, or of the MNI152 template for None; kept for the next call."""
     labels, affine = _from_template() if path is None else _from_file(path)
     spacing = nib.affines.voxel_sizes(affine)
-    ventricle = np.isin(labels, _PERIVENTRICULAR_OF)
-    grey = np.isin(labels, BASAL_GANGLIA + THALAMUS)
+    ventricle = is_any(labels, _PERIVENTRICULAR_OF)
+    grey = is_any(labels, BASAL_GANGLIA + THALAMUS)
     return Anatomy(
         "MNI152" if path is None else Path(path).name.split(".")[0],
         labels,
         affine,
-        ndimage.distance_transform_edt(~ventricle, spacing).astype(np.float16),
-        ndimage.distance_transform_edt(~grey, spacing).astype(np.float16),
+        distance_to(ventricle, spacing, np.float16),
+        distance_to(grey, spacing, np.float16),
         brain_of(labels),
     )
 
 
 def _from_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
     image = nib.as_closest_canonical(nib.load(path))
+    # The order in memory stays the file's: Fourier transforms differ by it in their last bits.
     labels = np.asarray(image.dataobj).astype(np.int16)
     return labels, image.affine
 
@@ -204,7 +216,7 @@ def _from_template() -> tuple[np.ndarray, np.ndarray]:
     grey, white, affine = template.grey_and_white(1)
     grey, white = grey.astype(np.float32), white.astype(np.float32)
     tissue = (grey > _TISSUE_PROBABILITY) | (white > _TISSUE_PROBABILITY)
-    closed = ndimage.binary_closing(np.pad(tissue, _PADDING), iterations=_CLOSING)
+    closed = eroded(dilated(np.pad(tissue, _PADDING), _CLOSING), _CLOSING)
     inner = (slice(_PADDING, -_PADDING),) * 3
     brain = ndimage.binary_fill_holes(closed)[inner]
     labels = _drawn_head(brain)
@@ -215,7 +227,7 @@ def _from_template() -> tuple[np.ndarray, np.ndarray]:
 def _drawn_head(brain: np.ndarray) -> np.ndarray:
     """Labels (x, y, z) int16 of fluid, skull, scalp and sinuses about the mask ``brain``."""
     labels = np.zeros(brain.shape, np.int16)
-    reach = ndimage.distance_transform_edt(~brain)
+    reach = distance_to(brain, dtype=np.float64)
     labels[reach <= _HEAD_MM] = SOFT
     labels[reach <= _SKULL_MM] = BONE
     labels[(reach <= _MARROW_MM) & (reach > _INNER_TABLE_MM)] = MARROW
@@ -272,7 +284,7 @@ class Deformation:
     def __call__(self, points: torch.Tensor) -> torch.Tensor:
         """``points`` (..., 3) mm in scan space to mm in anatomy space."""
         low, high = (torch.as_tensor(side, dtype=torch.float32) for side in self.box_mm)
-        unit = (points - low) / (high - low) * 2 - 1
+        unit = (points - low).div_(high - low).mul_(2).sub_(1)
         shift = torch.nn.functional.grid_sample(
             torch.as_tensor(self.displacement, dtype=torch.float32)[None],
             unit.reshape(1, -1, 1, 1, 3).flip(-1),
@@ -280,7 +292,7 @@ class Deformation:
             padding_mode="border",
         )[0, :, :, 0, 0].T.reshape(points.shape)
         matrix = torch.as_tensor(self.matrix, dtype=torch.float32)
-        return points @ matrix[:3, :3].T + matrix[:3, 3] + shift
+        return (points @ matrix[:3, :3].T).add_(matrix[:3, 3]).add_(shift)
 
 
 def deformation(anatomy: Anatomy, rng: np.random.Generator) -> Deformation:
@@ -288,8 +300,7 @@ def deformation(anatomy: Anatomy, rng: np.random.Generator) -> Deformation:
 
     Draws: three scales, the mirroring, nine shears, the displacement.
     """
-    where = np.argwhere(in_brain(anatomy.labels))
-    centre = nib.affines.apply_affine(anatomy.affine, where.mean(0))
+    centre = nib.affines.apply_affine(anatomy.affine, _middle_of(in_brain(anatomy.labels)))
     matrix = np.eye(4)
     matrix[:3, :3] = np.diag(rng.uniform(*_SCALES, 3))
     if rng.random() < 0.5:
@@ -303,31 +314,32 @@ def deformation(anatomy: Anatomy, rng: np.random.Generator) -> Deformation:
     return Deformation(matrix, field, (-half, half))
 
 
+def _middle_of(mask: np.ndarray) -> np.ndarray:
+    """Mean index (3,) of the voxels of ``mask``, by the number of voxels in each plane."""
+    sheet = mask.sum(2)
+    planes = sheet.sum(1), sheet.sum(0), mask.sum((0, 1))
+    return np.array([(count * np.arange(len(count))).sum() / count.sum() for count in planes])
+
+
 def sample(
     volume: np.ndarray, affine: np.ndarray, points: torch.Tensor, *, nearest: bool = False
 ) -> torch.Tensor:
     """``volume`` (x, y, z) at ``points`` (..., 3) in mm, float32; zero outside."""
-    inverse = torch.as_tensor(np.linalg.inv(affine), dtype=torch.float32)
-    index = points @ inverse[:3, :3].T + inverse[:3, 3]
-    size = torch.tensor(volume.shape, dtype=torch.float32)
-    unit = index / (size - 1) * 2 - 1
-    flat = unit.reshape(1, -1, 1, 1, 3).flip(-1)
-    source = torch.as_tensor(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
-    values = torch.nn.functional.grid_sample(
-        source, flat, mode="nearest" if nearest else "bilinear", align_corners=True
-    )
-    return values.reshape(points.shape[:-1])
+    lookup = Lookup(volume.shape, affine, points)
+    (values,) = lookup.nearest(volume) if nearest else lookup.linear(volume)
+    return torch.from_numpy(values.astype(np.float32, copy=False))
 
 
-def on_grid(anatomy: Anatomy, points: torch.Tensor, affine: np.ndarray) -> GridAnatomy:
+def lookup_of(anatomy: Anatomy, points: torch.Tensor) -> Lookup:
+    """The place of ``points`` (..., 3), in mm, among the voxels of ``anatomy``."""
+    return Lookup(anatomy.labels.shape, anatomy.affine, points)
+
+
+def on_grid(anatomy: Anatomy, lookup: Lookup, affine: np.ndarray) -> GridAnatomy:
     """The anatomy on another grid with ``affine``.
 
-    ``points`` (x, y, z, 3) are the grid's voxel centres in mm of the anatomy.
+    ``lookup`` (:func:`lookup_of`) is of the grid's voxel centres (x, y, z, 3).
     """
-    labels = sample(anatomy.labels, anatomy.affine, points, nearest=True)
-    return GridAnatomy(
-        labels.numpy().astype(np.int16),
-        sample(anatomy.to_ventricle, anatomy.affine, points).numpy(),
-        sample(anatomy.to_deep_grey, anatomy.affine, points).numpy(),
-        affine,
-    )
+    (labels,) = lookup.nearest(anatomy.labels)
+    to_ventricle, to_deep_grey = lookup.linear(anatomy.to_ventricle, anatomy.to_deep_grey)
+    return GridAnatomy(labels, to_ventricle, to_deep_grey, affine)

@@ -182,7 +182,7 @@ def draw_head(
     shape = np.ceil((high - low + 2 * _MARGIN_MM) / _GRID_MM).astype(int)
     affine = np.diag([_GRID_MM] * 3 + [1.0])
     affine[:3, 3] = low - _MARGIN_MM
-    anatomy = an.on_grid(person, deform(voxel_points(affine, shape)), affine)
+    anatomy = an.on_grid(person, an.lookup_of(person, deform(voxel_points(affine, shape))), affine)
 
     labels, wall = anatomy.labels, anatomy.to_ventricle
     grown = [vessels.grow(labels, wall, findings.veins, rng)] if findings.veins else []
@@ -299,7 +299,7 @@ def _write_session(
     stem = f"{plan.participant_id}_{name}_{acquisition.suffix}"
     cohort.write_scan(root / plan.participant_id / name / "anat", stem, scan, acquisition)
     mask = root / "sourcedata" / "truth" / f"{plan.participant_id}_{name}_brain.nii.gz"
-    images.save_volume(mask, scan.brain, scan.affine, np.uint8)
+    images.save_volume(mask, scan.brain, scan.affine, np.uint8, compression=cohort.COMPRESSION)
     # A scan without any source has one row, which belongs to no track.
     row_tracks: list[int | None] = [*tracks] or [None]
     return [

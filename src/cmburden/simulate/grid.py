@@ -105,4 +105,4 @@ def voxel_points(affine: np.ndarray, shape: np.ndarray) -> torch.Tensor:
     axes = [torch.arange(n, dtype=torch.float32) for n in shape]
     index = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
     matrix = torch.as_tensor(affine, dtype=torch.float32)
-    return index @ matrix[:3, :3].T + matrix[:3, 3]
+    return (index @ matrix[:3, :3].T).add_(matrix[:3, 3])

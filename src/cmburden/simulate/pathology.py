@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from cmburden.simulate import anatomy as an
 from cmburden.simulate.sources import Findings, ball_share
+from cmburden.simulate.volumes import stretched
 
 #: Signal of white matter lesions against white matter: longer T2*, more water.
 _BRIGHTER = (1.05, 1.35)
@@ -51,17 +52,17 @@ def tissue_factor(
     if not any(wanted):
         return None
     changes = _Changes(anatomy, np.ones(anatomy.labels.shape, np.float32), fluid, rng)
-    white = np.isin(anatomy.labels, an.WHITE)
+    white = an.is_any(anatomy.labels, an.WHITE)
     if findings.white_matter and white.any():
         changes.white_matter_lesions(white, findings.white_matter)
-    deep = np.flatnonzero(white | np.isin(anatomy.labels, an.BASAL_GANGLIA + an.THALAMUS))
+    deep = np.flatnonzero(white | an.is_any(anatomy.labels, an.BASAL_GANGLIA + an.THALAMUS))
     if not len(deep):
         return changes.factor
     for _ in range(findings.lacunes):
         changes.lacune(deep)
     for _ in range(findings.perivascular):
         changes.perivascular_space(deep)
-    cortex = np.flatnonzero(np.isin(anatomy.labels, an.CORTEX))
+    cortex = np.flatnonzero(an.is_any(anatomy.labels, an.CORTEX))
     for _ in range(findings.infarcts if len(cortex) else 0):
         changes.infarct(cortex)
     return changes.factor
@@ -130,5 +131,4 @@ def _smooth_noise(
     ]
     noise = ndimage.gaussian_filter(rng.normal(size=coarse), _FIELD_SMOOTHING)
     noise /= noise.std()
-    zoom = np.array(shape) / np.array(coarse)
-    return ndimage.zoom(noise, zoom, order=1, grid_mode=True, mode="nearest").astype(np.float32)
+    return stretched(noise, shape, order=1).astype(np.float32)

@@ -54,13 +54,20 @@ def sphere_field(points_mm: np.ndarray, radius_mm: float, chi: float, b0: np.nda
     """Field shift (...) in ppm of a sphere at ``points_mm`` (..., 3) from its centre.
 
     Inside the sphere the shift is 0, outside chi/3 (a/r)^3 (3 cos^2 - 1) (Haacke et al., Magnetic
-    Resonance Imaging, 1999, ch. 25).
+    Resonance Imaging, 1999, ch. 25). Quickest where each coordinate is contiguous.
     """
-    distance = np.linalg.norm(points_mm, axis=-1)
+    x, y, z = (points_mm[..., axis] for axis in range(3))
+    bx, by, bz = np.asarray(b0, float)
+    distance = np.sqrt(x * x + y * y + z * z)
     safe = np.maximum(distance, _LEAST_DISTANCE_MM)
-    cosine = points_mm @ np.asarray(b0) / safe
-    outside = chi / 3 * (radius_mm / safe) ** 3 * (3 * cosine**2 - 1)
-    return np.where(distance > radius_mm, outside, 0.0)
+    field = x * bx + y * by + z * bz
+    field /= safe
+    field *= field
+    field *= 3
+    field -= 1
+    field *= chi / 3 * (radius_mm / safe) ** 3
+    field[distance <= radius_mm] = 0.0
+    return field
 
 
 def visible_radius(

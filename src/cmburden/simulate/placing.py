@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from scipy import ndimage
 
 from cmburden.simulate import anatomy as an
 from cmburden.simulate.acquisition import Acquisition
@@ -20,6 +19,7 @@ from cmburden.simulate.sources import (
     log_uniform,
     source_radius,
 )
+from cmburden.simulate.volumes import dilated
 
 #: Places that are a region of the truth table by themselves.
 _REGIONS = ("cerebellum", "brainstem", "thalamus", "basal ganglia")
@@ -59,17 +59,17 @@ _SIDEROSIS_MM = (8, 20)
 def place_masks(anatomy: an.GridAnatomy) -> dict[str, np.ndarray]:
     """Voxels of each place of ``sources.PLACES``, by the anatomy's labels and distances."""
     labels = anatomy.labels
-    white = np.isin(labels, an.WHITE)
+    white = an.is_any(labels, an.WHITE)
     deep = white & (
         (anatomy.to_ventricle < an.PERIVENTRICULAR_MM) | (anatomy.to_deep_grey < an.CAPSULE_MM)
     )
     return {
         "subcortical white": white & ~deep,
-        "cortex": np.isin(labels, an.CORTEX),
-        "cerebellum": np.isin(labels, an.CEREBELLUM),
-        "basal ganglia": np.isin(labels, an.BASAL_GANGLIA),
-        "thalamus": np.isin(labels, an.THALAMUS),
-        "brainstem": np.isin(labels, an.BRAINSTEM),
+        "cortex": an.is_any(labels, an.CORTEX),
+        "cerebellum": an.is_any(labels, an.CEREBELLUM),
+        "basal ganglia": an.is_any(labels, an.BASAL_GANGLIA),
+        "thalamus": an.is_any(labels, an.THALAMUS),
+        "brainstem": an.is_any(labels, an.BRAINSTEM),
         "deep white": deep,
     }
 
@@ -300,7 +300,7 @@ def siderosis(labels: np.ndarray, affine: np.ndarray, rng: np.random.Generator) 
 
     Draws: the middle, then the radius; nothing where the scan holds no surface of the cortex.
     """
-    surface = np.isin(labels, an.CORTEX) & ndimage.binary_dilation(labels == an.CSF)
+    surface = an.is_any(labels, an.CORTEX) & dilated(labels == an.CSF, 1)
     flat = np.flatnonzero(surface)
     if not len(flat):
         return surface

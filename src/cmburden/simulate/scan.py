@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import nibabel as nib
 import numpy as np
@@ -36,6 +36,7 @@ from cmburden.simulate.acquisition import Acquisition
 from cmburden.simulate.grid import SUB_MM, Grid, brain_box, draw_grid, voxel_points
 from cmburden.simulate.sources import Box, Findings, Source
 from cmburden.simulate.tissue import Tissues, coil, head_field
+from cmburden.simulate.volumes import in_memory, nearest_stretched
 
 #: Susceptibility of venous blood against tissue, ppm: about 60 % saturation. By choice.
 VEIN_PPM = (0.3, 0.5)
@@ -118,12 +119,13 @@ class Fields:
 class _Head:
     """The head on a scan's grid.
 
-    ``scan_mm`` and ``anatomy_mm`` (x, y, z, 3) are the voxel centres in both spaces; ``field_ppm``
-    (x, y, z) is the shift by air, bone and iron; ``brain`` the mask.
+    ``scan_mm`` (x, y, z, 3) are the voxel centres, ``index`` (1, 3, x, y, z) is where they lie
+    among the voxels of the label map; ``field_ppm`` (x, y, z) is the shift by air, bone and iron;
+    ``brain`` the mask.
     """
 
     scan_mm: torch.Tensor
-    anatomy_mm: torch.Tensor
+    index: torch.Tensor
     anatomy: an.GridAnatomy
     field_ppm: np.ndarray
     brain: np.ndarray
@@ -132,13 +134,16 @@ class _Head:
     def on(cls, anatomy: an.Anatomy, deform: an.PointMap, grid: Grid) -> _Head:
         """The head of ``anatomy`` on ``grid``; ``deform`` takes scan mm to anatomy mm."""
         scan_mm = voxel_points(grid.affine, grid.shape)
-        points = deform(scan_mm)
-        brain = an.sample(anatomy.brain, anatomy.affine, points, nearest=True).numpy() > 0.5
+        lookup = an.lookup_of(anatomy, deform(scan_mm))
+        labels, brain = lookup.nearest(anatomy.labels, anatomy.brain)
+        to_ventricle, to_deep_grey, field_ppm = lookup.linear(
+            anatomy.to_ventricle, anatomy.to_deep_grey, head_field(anatomy)
+        )
         return cls(
             scan_mm,
-            points,
-            an.on_grid(anatomy, points, grid.affine),
-            an.sample(head_field(anatomy), anatomy.affine, points).numpy(),
+            lookup.index.permute(3, 0, 1, 2)[None].contiguous(),
+            an.GridAnatomy(labels, to_ventricle, to_deep_grey, grid.affine),
+            field_ppm,
             brain,
         )
 
@@ -175,7 +180,7 @@ def simulate(
     fields = Fields(physics.dipole_field(chi, grid.sub_mm, grid.b0), veins.blood, radians)
     del chi
     tissues = Tissues.draw(acquisition, rng)
-    signal = _tissue_signal(anatomy.labels, _label_index(anatomy, head), grid, fields, tissues, rng)
+    signal = _tissue_signal(anatomy.labels, head.index, grid, fields, tissues, rng)
     if given is None:
         factor = pathology.tissue_factor(head.anatomy, tissues.fluid, findings, rng)
     else:
@@ -204,7 +209,7 @@ def _draw_veins(
 ) -> ScanVeins:
     """Veins of this person, which grow on a grid of about 1 mm."""
     zoom = grid.voxel_mm
-    coarse = ndimage.zoom(anatomy.labels, zoom, order=0, grid_mode=True, mode="nearest")
+    coarse = nearest_stretched(anatomy.labels, zoom)
     wall = ndimage.zoom(anatomy.to_ventricle, zoom, order=1, grid_mode=True, mode="nearest")
     grown = vessels.grow(coarse, wall.astype(np.float32), findings.veins, rng)
     crossing, middles = vessels.crossing(coarse, findings.crossing_vessels, rng)
@@ -255,13 +260,6 @@ def _add_siderosis(
     chi[tuple(at.T)] += torch.from_numpy(value.astype(np.float32))
 
 
-def _label_index(anatomy: an.Anatomy, head: _Head) -> torch.Tensor:
-    """Voxel centres (1, 3, x, y, z) of the scan in voxels of the anatomy."""
-    inverse = torch.as_tensor(np.linalg.inv(anatomy.affine), dtype=torch.float32)
-    index = head.anatomy_mm @ inverse[:3, :3].T + inverse[:3, 3]
-    return index.permute(3, 0, 1, 2)[None].contiguous()
-
-
 def _tissue_signal(
     labels: np.ndarray,
     index: torch.Tensor,
@@ -276,7 +274,8 @@ def _tissue_signal(
     """
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     texture = _texture(grid, generator)
-    amplitudes = torch.from_numpy(tissues.weight)[torch.from_numpy(labels.astype(np.int64))]
+    flat, steps = in_memory(tissues.weight[labels])
+    amplitudes = torch.from_numpy(flat)
     depth, fz = int(grid.shape[2]), grid.factor[2]
     parts = []
     for start in range(0, depth, _SLICES_AT_A_TIME):
@@ -288,7 +287,9 @@ def _tissue_signal(
         )[0]
         fine = fine[..., (start - low) * fz : (stop - low) * fz]
         slab = slice(start * fz, stop * fz)
-        amplitude = _at_jittered(amplitudes, fine, generator)
+        at = _jittered(labels.shape, fine, generator)
+        where = at[0].mul_(steps[0]).add_(at[1], alpha=steps[1]).add_(at[2], alpha=steps[2])
+        amplitude = amplitudes.index_select(0, where.view(-1)).view(where.shape)
         amplitude += fields.blood[:, :, slab] * (tissues.blood - amplitude)
         phase = fields.shift_ppm[:, :, slab] * fields.radians_per_ppm
         real = physics.block_mean(amplitude * torch.cos(phase), grid.factor)
@@ -297,18 +298,15 @@ def _tissue_signal(
     return torch.cat(parts, 2) * (1 + _TEXTURE_SD * texture)
 
 
-def _at_jittered(
-    amplitudes: torch.Tensor, index: torch.Tensor, generator: torch.Generator
-) -> torch.Tensor:
-    """``amplitudes`` (labels' grid) at voxel indices ``index`` (3, ...), jittered.
+def _jittered(
+    shape: Sequence[int], index: torch.Tensor, generator: torch.Generator
+) -> list[torch.Tensor]:
+    """Voxels, an int32 tensor for each axis of ``shape``, at ``index`` (3, ...) with jitter.
 
     The jitter is half a label voxel: means over sub-voxels then show smooth borders, not steps.
     """
-    nx, ny, nz = amplitudes.shape
-    at = (index + torch.rand(index.shape, generator=generator)).floor_().long()
-    flat = (at[0].clamp_(0, nx - 1) * ny + at[1].clamp_(0, ny - 1)) * nz
-    flat += at[2].clamp_(0, nz - 1)
-    return torch.take(amplitudes, flat)
+    at = torch.rand(index.shape, generator=generator).add_(index).floor_().to(torch.int32)
+    return [one.clamp_(0, size - 1) for one, size in zip(at, shape, strict=True)]
 
 
 def _texture(grid: Grid, generator: torch.Generator) -> torch.Tensor:
@@ -386,35 +384,43 @@ def _images(
     sees it.
     """
     bleeds = [source for source in drawn if source.is_bleed]
+    acquisition = losses.acquisition
     again = copy.deepcopy(rng)
     losses.apply([source for source in drawn if not source.is_bleed])
-    bare, phase = _stored(losses.signal * receive, losses.sigma, losses.acquisition, rng)
+    signal = artefacts.disturb(losses.signal * receive, acquisition, rng)
+    noise = _noise(losses.sigma, signal.shape, rng)
+    signal = signal + noise
+    bare = _stored(signal, acquisition)
     if not bleeds:
-        return bare, bare, phase
+        return bare, bare, _phase(signal)
     losses.apply(bleeds)
-    image, phase = _stored(losses.signal * receive, losses.sigma, losses.acquisition, again)
-    return image, bare, phase
+    signal = artefacts.disturb(losses.signal * receive, acquisition, again) + noise
+    return _stored(signal, acquisition), bare, _phase(signal)
 
 
-def _stored(
-    signal: torch.Tensor, sigma: float, acquisition: Acquisition, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Image and phase (x, y, slice), float32, as the scanner stores them.
+def _noise(sigma: float, shape: Sequence[int], rng: np.random.Generator) -> torch.Tensor:
+    """Complex noise (x, y, slice) of standard deviation ``sigma`` in either part."""
+    real, imaginary = (
+        torch.from_numpy(rng.normal(0, sigma, shape).astype(np.float32)) for _ in range(2)
+    )
+    return torch.complex(real, imaginary)
 
-    ``signal`` complex, without noise; ``sigma`` the standard deviation of the noise in the real and
-    in the imaginary part.
-    """
-    signal = artefacts.disturb(signal, acquisition, rng)
-    noise = torch.from_numpy(rng.normal(0, sigma, (2, *signal.shape)).astype(np.float32))
-    signal = signal + torch.complex(noise[0], noise[1])
+
+def _phase(signal: torch.Tensor) -> np.ndarray:
+    """Phase (x, y, slice) float32, rad."""
+    return torch.angle(signal).numpy()
+
+
+def _stored(signal: torch.Tensor, acquisition: Acquisition) -> np.ndarray:
+    """Image (x, y, slice), float32, of a complex signal with noise, as the scanner stores it."""
     magnitude = signal.abs()
     if acquisition.contrast == "SWI":
         high_pass = physics.homodyne_phase(signal, acquisition.filter_size)
         magnitude = physics.susceptibility_weighted(
             magnitude, high_pass, acquisition.mask_power, acquisition.mask_shape
         )
-    image = magnitude.numpy().astype(np.float32)
+    image = magnitude.numpy()
     if acquisition.minip_mm:
         span = max(_LEAST_PROJECTED, round(acquisition.minip_mm / acquisition.voxel_mm[2]))
         image = ndimage.minimum_filter1d(image, span, axis=2, mode="nearest")
-    return artefacts.store(image, acquisition), torch.angle(signal).numpy().astype(np.float32)
+    return artefacts.store(image, acquisition)

@@ -10,11 +10,11 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from cmburden.simulate import anatomy as an
 from cmburden.simulate import physics
 from cmburden.simulate.acquisition import Acquisition
+from cmburden.simulate.volumes import dilated, eroded, stretched
 
 _FLUID_CODES = (4, 5, 14, 15, 24, 43, 44)
 #: T2* at 3 T in ms (FreeSurfer code -> value; other codes TISSUE_T2STAR_MS): after Peters et al.,
@@ -65,8 +65,6 @@ _AIR_ABOVE_PPM = 9.0
 _AIR_OPENING = 2
 #: The shim is fitted to every n-th voxel of the brain, with coordinates in units of so many voxels.
 _SHIM_EVERY, _SHIM_SCALE = 50, 100.0
-#: The shim is evaluated in so many parts, so that its terms stay within some 100 MB.
-_SHIM_PARTS = 16
 
 #: Field at which the T2* values hold, T, and the power of the field by which T2* of tissue falls.
 #: The power is rounded; unmeasured.
@@ -135,7 +133,7 @@ def head_field(anatomy: an.Anatomy) -> np.ndarray:
     """
     chi = by_code(SUSCEPTIBILITY_PPM, 0.0)[anatomy.labels]
     air = chi > _AIR_ABOVE_PPM
-    chi[air & ~ndimage.binary_opening(air, iterations=_AIR_OPENING)] = 0.0
+    chi[air & ~dilated(eroded(air, _AIR_OPENING), _AIR_OPENING)] = 0.0
     # Outside the map is air as well: with air as the reference the grid wraps without an edge.
     field = physics.dipole_field(
         torch.from_numpy(chi) - AIR_PPM, (1.0, 1.0, 1.0), np.array([0, 0, 1.0])
@@ -145,10 +143,25 @@ def head_field(anatomy: an.Anatomy) -> np.ndarray:
     index = np.argwhere(brain)[::_SHIM_EVERY]
     terms = _shim_terms((index - middle) / _SHIM_SCALE)
     fit, *_ = np.linalg.lstsq(terms, field[tuple(index.T)], rcond=None)
-    grid = np.indices(brain.shape).reshape(3, -1).T
-    for part in np.array_split(np.arange(len(grid)), _SHIM_PARTS):
-        at = grid[part]
-        field[tuple(at.T)] -= _shim_terms((at - middle) / _SHIM_SCALE) @ fit
+    x, y, z = ((np.arange(n) - m) / _SHIM_SCALE for n, m in zip(brain.shape, middle, strict=True))
+    one = np.ones_like
+    # The terms of _shim_terms as a product over the axes.
+    along_z = np.stack([one(z), z, z**2], 1)
+    for plane, at in zip(field, x, strict=True):
+        flat = np.stack(
+            [
+                fit[0]
+                + fit[1] * at
+                + fit[7] * at**2
+                + fit[2] * y
+                + fit[4] * at * y
+                + fit[8] * y**2,
+                fit[3] + fit[5] * at + fit[6] * y,
+                fit[9] * one(y),
+            ],
+            1,
+        )
+        plane -= flat @ along_z.T
     return field.astype(np.float16)
 
 
@@ -165,6 +178,5 @@ def coil(shape: np.ndarray, spread: float, rng: np.random.Generator) -> np.ndarr
     control points.
     """
     control = rng.normal(0, spread, (_COIL_POINTS,) * 3)
-    zoom = np.array(shape) / _COIL_POINTS
-    zoomed = ndimage.zoom(control, zoom, order=2, mode="nearest", grid_mode=True)
-    return np.exp(zoomed).astype(np.float32)
+    zoomed = stretched(control, tuple(shape), order=2)
+    return np.exp(zoomed, out=zoomed).astype(np.float32)

@@ -15,6 +15,7 @@ import torch
 from scipy import ndimage
 
 from cmburden.simulate import anatomy as an
+from cmburden.simulate.volumes import dilated, distance_to
 
 #: How much a vein turns, in radians a mm about either axis, log-uniform over veins. With this range
 #: stretches of 6 mm are as straight as those of a real 7 T scan (the study ``straightness``,
@@ -162,11 +163,11 @@ def grow(
     of :func:`_walk`.
     """
     csf = labels == an.CSF
-    cortex = np.isin(labels, an.CORTEX)
-    white = np.isin(labels, an.WHITE)
+    cortex = an.is_any(labels, an.CORTEX)
+    white = an.is_any(labels, an.WHITE)
     share = (white.sum() + cortex.sum()) / _BRAIN_MM3
-    to_surface = ndimage.distance_transform_edt(~csf).astype(np.float32)
-    sulci = csf & ndimage.binary_dilation(cortex, iterations=_SULCUS_MM)
+    to_surface = distance_to(csf)
+    sulci = csf & dilated(cortex, _SULCUS_MM)
 
     def starts(where: np.ndarray, kind: _Kind) -> np.ndarray:
         flat = np.flatnonzero(where)
@@ -196,7 +197,7 @@ def crossing(
     Draws of each vessel: the middle (voxel, offsets), heading, half the length, radius, bend.
     """
     fluid = labels == an.CSF
-    near = ndimage.binary_dilation(np.isin(labels, an.CORTEX), iterations=_SULCUS_MM)
+    near = dilated(an.is_any(labels, an.CORTEX), _SULCUS_MM)
     flat = np.flatnonzero(fluid & near)
     drawn, middles = [], []
     for _ in range(count if len(flat) else 0):

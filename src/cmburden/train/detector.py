@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import math
@@ -18,8 +19,9 @@ from cmburden.detect.candidates import search
 from cmburden.detect.network import SpotNet
 from cmburden.models.weights import choose_device, load_tensors
 from cmburden.stats.matching import hits_by_score, only_near
-from cmburden.train import plain_files, selection, slabs
-from cmburden.train.patches import HardPlaces, Patch, draw_patch
+from cmburden.train import plain_files, precisions, selection, slabs
+from cmburden.train.batches import Batches, check_workers
+from cmburden.train.patches import Batch, Drawable, HardPlaces
 
 #: Steps between two checkpoints, and between two points of the curve.
 CHECKPOINT_STEPS = 50
@@ -44,7 +46,8 @@ class TrainingPlan:
     """How the detector is trained.
 
     The learning rate follows ``steps`` alone. ``minutes`` of training, counted over all restarts,
-    end the training early, with the weights that it has then.
+    end the training early, with the weights that it has then. ``workers`` processes draw patches;
+    their number changes nothing.
     """
 
     steps: int
@@ -57,6 +60,8 @@ class TrainingPlan:
     fold: str | None = None
     without: tuple[str, ...] = ()
     check_every: int = 2000
+    workers: int = 0
+    precision: str = precisions.SINGLE
 
     @property
     def selects(self) -> bool:
@@ -88,6 +93,7 @@ class State:
     checks: list[list] = dataclasses.field(default_factory=list)
     hard: HardPlaces = dataclasses.field(default_factory=HardPlaces)
     running: float | None = None
+    precision: str = precisions.SINGLE
 
     def save(self, path: Path) -> None:
         """Write the checkpoint, whole or not at all."""
@@ -99,6 +105,7 @@ class State:
             "curve": self.curve,
             "checks": self.checks,
             "hard": self.hard.state(),
+            "precision": self.precision,
         }
         plain_files.save(path, content)
 
@@ -112,11 +119,17 @@ class State:
             self.curve, self.checks = list(content["curve"]), list(content["checks"])
             self.hard = HardPlaces(content["hard"])
             self.running = self.curve[-1][1] if self.curve else None
+            before = str(content["precision"])
         except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise CMBurdenError(
                 f"{path}: not a checkpoint of this version or of these options "
                 f"({type(error).__name__}); remove it to train from the start"
             ) from error
+        if before != self.precision:
+            raise CMBurdenError(
+                f"{path}: of a training in {before} precision; give --precision {before} to go on, "
+                "or name another OUT"
+            )
 
     def add_loss(self, loss: float) -> None:
         """Count a step and its loss; add a row to the curve each ``CHECKPOINT_STEPS``."""
@@ -147,15 +160,13 @@ def begin(plan: TrainingPlan, checkpoint: Path, device: torch.device) -> State:
             ) from error
     network = network.to(device).to(memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.rate, weight_decay=WEIGHT_DECAY)
-    state = State(network, optimiser)
+    state = State(network, optimiser, precision=plan.precision)
     if checkpoint.exists():
         state.load(checkpoint, device)
     return state
 
 
-def load_slabs(
-    folder: Path, loaded: dict[str, slabs.PatchSource], plan: TrainingPlan | None = None
-) -> None:
+def load_slabs(folder: Path, loaded: dict[str, Drawable], plan: TrainingPlan | None = None) -> None:
     """Add to ``loaded`` (by file name) the slabs of ``folder`` that it lacks.
 
     Slabs that ``plan`` leaves out (its fold, its acquisitions) are not loaded.
@@ -164,7 +175,7 @@ def load_slabs(
     if plan and plan.selects:
         paths = selection.select(paths, fold=plan.fold, without=list(plan.without))
     for path in paths:
-        loaded[path.name] = slabs.load(path, slabs.PatchSource)
+        loaded[path.name] = Drawable(slabs.load(path, slabs.PatchSource))
 
 
 def schedule(step: int, plan: TrainingPlan) -> float:
@@ -177,16 +188,6 @@ def schedule(step: int, plan: TrainingPlan) -> float:
     cosine = 0.5 * (1 + math.cos(math.pi * (step / plan.steps)))
     warm_up = min(1.0, (step + 1) / WARM_UP_STEPS)
     return plan.rate * warm_up * ((1 - LAST_SHARE) * cosine + LAST_SHARE)
-
-
-def batch(
-    loaded: dict[str, slabs.PatchSource], hard: HardPlaces, plan: TrainingPlan, step: int
-) -> tuple[list[str], list[Patch]]:
-    """The patches of ``step`` and the names of their slabs: equal for equal seed and step."""
-    rng = np.random.default_rng([plan.seed, step])
-    names = sorted(loaded)
-    drawn = [names[rng.integers(len(names))] for _ in range(plan.batch)]
-    return drawn, [draw_patch(loaded[name], hard.of(name), rng) for name in drawn]
 
 
 def loss_of(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -208,20 +209,18 @@ def loss_of(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return focal + dice
 
 
-def learn(state: State, patches: list[Patch], device: torch.device) -> tuple[float, torch.Tensor]:
-    """One step of the optimiser; the loss, and the probabilities (n, 1, x, y, slice) before it."""
-    images = torch.from_numpy(np.stack([[patch.image, patch.mask] for patch in patches]))
-    truth = torch.from_numpy(np.stack([patch.truth for patch in patches]))[:, None]
-    # A processor with bfloat16 instructions (AVX512-BF16) trains twice as fast with them.
-    with torch.autocast(device.type, torch.bfloat16):
-        images = images.to(device, memory_format=torch.channels_last_3d)
-        logits = state.network(images).float()
-    loss = loss_of(logits, truth.to(device))
+def learn(state: State, batch: Batch, device: torch.device) -> tuple[float, np.ndarray]:
+    """One step of the optimiser; the loss, and the probabilities (n, x, y, slice) before it."""
+    there = batch.to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=state.precision == precisions.MIXED):
+        logits = state.network(there.images)
+    logits = logits.float()
+    loss = loss_of(logits, there.truth)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), GRADIENT_NORM)
     state.optimiser.step()
-    return loss.item(), torch.sigmoid(logits.detach()).cpu()
+    return loss.item(), torch.sigmoid(logits.detach())[:, 0].cpu().numpy()
 
 
 def train(folder: Path, out: Path, plan: TrainingPlan, validation: Path | None = None) -> Path:
@@ -229,37 +228,55 @@ def train(folder: Path, out: Path, plan: TrainingPlan, validation: Path | None =
 
     ``validation`` is a folder of slabs that are searched every ``plan.check_every`` steps and at
     the end. ``out``/curve.json and curve.png hold the results. The same plan, slabs and kind of
-    processor give the same weights, with or without a stop in between.
+    processor give the same weights, with or without a stop in between, with any number of workers.
     """
-    device, loaded = choose_device("auto"), dict[str, slabs.PatchSource]()
+    check_workers(plan.workers)
+    device, loaded = choose_device("auto"), dict[str, Drawable]()
+    precisions.check(plan.precision, device)
     state = begin(plan, out / "checkpoint.pt", device)
     load_slabs(folder, loaded, plan)
     if not loaded:
         raise CMBurdenError(f"{folder}: holds no slab-*.npz; run cmburden train dataset first")
+    batches = Batches(plan.batch, plan.seed, plan.workers, pinned=device.type == "cuda")
     began = time.monotonic() - state.seconds
     while state.step < plan.steps:
-        state.seconds = time.monotonic() - began
-        if state.seconds >= plan.minutes * 60:
-            break
-        step = state.step
-        if step % RELOAD_STEPS == 0 and not plan.selects:
+        if state.step % RELOAD_STEPS == 0 and not plan.selects:
             # Simulation and training may run side by side. Which slabs a fold leaves out depends
             # on who is there, so a fold is chosen once.
             load_slabs(folder, loaded, plan)
-        for group in state.optimiser.param_groups:
-            group["lr"] = schedule(step, plan)
-        names, patches = batch(loaded, state.hard, plan, step)
-        loss, probability = learn(state, patches, device)
-        state.hard.update(names, patches, probability)
-        state.add_loss(loss)
-        if validation and state.step % plan.check_every == 0:
-            state.checks.append([state.step, *check(state.network, validation)])
-            print(f"step {state.step}: sensitivity, at one false positive:", state.checks[-1][1:])
-        if state.step % CHECKPOINT_STEPS == 0:
-            state.save(out / "checkpoint.pt")
+        end = min(plan.steps, (state.step // RELOAD_STEPS + 1) * RELOAD_STEPS)
+        drawn = batches.of(loaded, state.hard, state.step, end)
+        with contextlib.closing(drawn):
+            for batch in drawn:
+                state.seconds = time.monotonic() - began
+                if state.seconds >= plan.minutes * 60:
+                    break
+                step(state, batch, plan, device)
+                _after(state, out, plan, validation)
+            else:
+                continue
+        break
     if validation:
         state.checks.append(["end", *check(state.network, validation)])
     return write_results(state, out, slab_count=len(loaded))
+
+
+def step(state: State, batch: Batch, plan: TrainingPlan, device: torch.device) -> None:
+    """Learn ``batch``, and keep what the network wrongly took for a lesion."""
+    for group in state.optimiser.param_groups:
+        group["lr"] = schedule(state.step, plan)
+    loss, probability = learn(state, batch, device)
+    state.hard.update(state.step, batch, probability)
+    state.add_loss(loss)
+
+
+def _after(state: State, out: Path, plan: TrainingPlan, validation: Path | None) -> None:
+    """Check the network and write the checkpoint, where it is time to."""
+    if validation and state.step % plan.check_every == 0:
+        state.checks.append([state.step, *check(state.network, validation)])
+        print(f"step {state.step}: sensitivity, at one false positive:", state.checks[-1][1:])
+    if state.step % CHECKPOINT_STEPS == 0:
+        state.save(out / "checkpoint.pt")
 
 
 def write_results(state: State, out: Path, slab_count: int) -> Path:
@@ -272,6 +289,7 @@ def write_results(state: State, out: Path, slab_count: int) -> Path:
         "step_sensitivity_and_at_one_fp": state.checks,
         "slabs": slab_count,
     }
+    precisions.state(weights, state.precision)
     write_json(out / "curve.json", content)
     _picture(state.curve, state.checks, out / "curve.png")
     return weights
@@ -352,6 +370,7 @@ def parser() -> argparse.ArgumentParser:
         help="stop early, after so much training; the learning rate follows --steps alone",
     )
     parser.add_argument("--start", type=Path, help="weights to fine-tune, such as the shipped ones")
+    precisions.add_arguments(parser, "draw patches")
     parser.add_argument("--validation", type=Path, help="slabs to search while training")
     selection.add_arguments(parser)
     return parser
@@ -370,6 +389,8 @@ def main(arguments: list[str] | None = None) -> int:
         start=args.start,
         fold=args.fold,
         without=tuple(args.without),
+        workers=args.workers,
+        precision=args.precision,
     )
     print(json.dumps({k: str(v) for k, v in vars(args).items()}), flush=True)
     print(train(args.slabs, args.out, plan, args.validation))

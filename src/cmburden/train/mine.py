@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cmburden.core import config
-from cmburden.core.errors import exit_code
+from cmburden.core.errors import CMBurdenError, exit_code
+from cmburden.core.threads import bound_threads, end_with_parent
 from cmburden.detect.network import SpotNet
 from cmburden.detect.stage import search_and_describe
 from cmburden.images.geometry import slices_last
@@ -24,6 +29,7 @@ from cmburden.models.contract import CLASSES
 from cmburden.models.weights import choose_device, load_tensors
 from cmburden.stats.matching import hungarian
 from cmburden.train import slabs
+from cmburden.train.batches import check_workers
 from cmburden.train.slabs import FAINT, MICROBLEED, Mined, Slab, Spheres
 
 #: YOLO's class of each kind of source. Readers disagree on faint sources, so candidates there are
@@ -177,29 +183,83 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("weights", type=Path)
     parser.add_argument("slabs", type=Path, help="slabs that these weights were not trained on")
     parser.add_argument("out", type=Path)
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes that mine; the files do not depend on N (default 0: none)",
+    )
     return parser
 
 
-def mine(weights: Path, folder: Path, out: Path, settings: dict[str, Any]) -> None:
-    """Write to ``out`` the candidates of ``weights`` on each slab of ``folder``, once."""
+def mine(
+    weights: Path, folder: Path, out: Path, settings: dict[str, Any], workers: int = 0
+) -> None:
+    """Write to ``out`` the candidates of ``weights`` on each slab of ``folder``, once.
+
+    ``workers`` processes mine, a slab each at a time, or this one for 0: the files are the same.
+    Raises CMBurdenError where a process died.
+    """
+    check_workers(workers)
+    paths = [path for path in slabs.slab_files(folder) if not slabs.mined_path(out, path).exists()]
+    if not workers or len(paths) < 2:
+        network = _network(weights)
+        for path in paths:
+            print(_mined(network, path, out, settings), flush=True)
+        return
+    workers = min(workers, len(paths))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (weights, workers))
+    with pool:
+        jobs = [pool.submit(_mined_there, path, out, settings) for path in paths]
+        try:
+            for job in as_completed(jobs):
+                print(job.result(), flush=True)
+        except BrokenProcessPool as error:
+            raise CMBurdenError(
+                "a process that mines ended; give the same command again to go on, with fewer "
+                "--workers where memory ran out"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _network(weights: Path) -> SpotNet:
+    """The CNN of ``weights``, on the device that there is."""
     state = load_tensors(weights)
     network = SpotNet(state["entry.weight"].shape[0])
     network.load_state_dict(state)
-    network.eval().to(choose_device("auto"))
-    for path in slabs.slab_files(folder):
-        target = slabs.mined_path(out, path)
-        if target.exists():
-            continue
-        mined = mine_slab(network, slabs.load(path, Slab), settings)
-        slabs.save(target, mined)
-        hits = int((mined.classes == CLASSES.index(MICROBLEED)).sum())
-        print(target.name, f"{hits} of {mined.n_microbleeds}", len(mined.classes), flush=True)
+    return network.eval().to(choose_device("auto"))
+
+
+def _mined(network: SpotNet, path: Path, out: Path, settings: dict[str, Any]) -> str:
+    """Mine the slab ``path`` and write its file; what is said of it."""
+    mined = mine_slab(network, slabs.load(path, Slab), settings)
+    target = slabs.mined_path(out, path)
+    slabs.save(target, mined)
+    hits = int((mined.classes == CLASSES.index(MICROBLEED)).sum())
+    return f"{target.name} {hits} of {mined.n_microbleeds} {len(mined.classes)}"
+
+
+#: The CNN of this process, where it is one of several that mine.
+_HERE: list[SpotNet] = []
+
+
+def _start(weights: Path, workers: int) -> None:
+    """Load the CNN, with this process's share of the cores; end with the command."""
+    bound_threads(max(1, (os.cpu_count() or 1) // workers))
+    end_with_parent()
+    _HERE.append(_network(weights))
+
+
+def _mined_there(path: Path, out: Path, settings: dict[str, Any]) -> str:
+    return _mined(_HERE[0], path, out, settings)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """``cmburden train mine WEIGHTS SLABS OUT``."""
     args = parser().parse_args(arguments)
-    mine(args.weights, args.slabs, args.out, config.defaults()["detect"])
+    mine(args.weights, args.slabs, args.out, config.defaults()["detect"], args.workers)
     return 0
 
 

@@ -21,6 +21,7 @@ from cmburden.models import contract as contracts
 from cmburden.models.contract import CLASSES
 from cmburden.models.weights import load_tensors
 from cmburden.summary.published import REFERENCES
+from cmburden.train import precisions
 from cmburden.verify.network import width_of
 
 TRAINING_DATA = (
@@ -100,6 +101,9 @@ def release(model: Release, folder: Path) -> dict[str, Any]:
     targets = _copied(model, folder)
     fitted = json.loads(model.fitted.read_text(encoding="utf-8"))
     contract = _of_both(model, targets) | {"changelog": changelog}
+    trained_in = {stated for path in model.weights if (stated := precisions.stated(path))}
+    if trained_in:
+        contract["training_precision"] = " and ".join(sorted(trained_in))
     if model.kind == "detector":
         contract |= _of_detector(targets[0], fitted)
     else:
@@ -186,6 +190,7 @@ def card(contract: dict[str, Any]) -> str:
         }
     )
     left_out = ", ".join(contract["left_out_acquisitions"])
+    precision = contract.get("training_precision")
     versions = ", ".join(f"{name} {v}" for name, v in contract["library_versions"].items())
     changes = "".join(f"- {version}: {text}\n" for version, text in contract["changelog"].items())
     references = "".join(f"- {text}\n" for text in contract["references"])
@@ -193,7 +198,8 @@ def card(contract: dict[str, Any]) -> str:
     return (
         f"# {contract['id']}\n\n{contract['intended_use']}\n\n"
         f"**Architecture.** {contract['architecture']}.\n\n"
-        f"**Training data.** {contract['training_data']}\n\n"
+        + (f"**Precision of training.** {precision}.\n\n" if precision else "")
+        + f"**Training data.** {contract['training_data']}\n\n"
         "**Left out of training and calibration.** "
         f"{f'{left_out}, and random acquisitions like them' if left_out else 'Nothing'}.\n\n"
         f"**Validation set.** {contract['validation_set']}.\n\n"

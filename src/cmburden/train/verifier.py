@@ -15,7 +15,8 @@ from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.files import whole_file
 from cmburden.images.views import CHANNELS, OTHER_WAY, VIEW_PIXELS
 from cmburden.models.contract import CLASSES
-from cmburden.train import plain_files, selection, slabs
+from cmburden.models.weights import choose_device
+from cmburden.train import batches, plain_files, precisions, selection, slabs
 from cmburden.train.slabs import Mined
 from cmburden.train.widen import widened
 from cmburden.verify import network as model
@@ -30,14 +31,13 @@ GAIN = (0.85, 1.15)
 BATCH = 64
 #: Highest learning rate, from random weights and from given ones. Unmeasured.
 RATE, FINE_TUNING_RATE = 2e-3, 3e-4
-#: File names in OUT: the state of a training, and the description of its views.
-CHECKPOINT, VIEWS = "checkpoint.pt", "views.yaml"
+#: File names in OUT: the state of a training, the description of its views, and its weights.
+CHECKPOINT, VIEWS, WEIGHTS = "checkpoint.pt", "views.yaml", "verifier.pt"
 #: Settings of ultralytics that are the same in every training.
 ULTRALYTICS = {
     "imgsz": VIEW_PIXELS,
     "batch": BATCH,
     "pretrained": False,
-    "amp": False,
     "workers": 0,
     "name": "yolo",
     "exist_ok": True,
@@ -65,7 +65,7 @@ class YoloPlan:
 
     ``start`` are weights to fine-tune, such as the shipped ones; narrower ones are widened first.
     ``rate`` is the highest learning rate; if None, ``RATE``, or ``FINE_TUNING_RATE`` with
-    ``start``.
+    ``start``. ``workers`` processes vary the views; their number changes nothing.
     """
 
     epochs: int
@@ -74,6 +74,8 @@ class YoloPlan:
     rate: float | None = None
     fold: str | None = None
     without: tuple[str, ...] = ()
+    workers: int = 0
+    precision: str = precisions.SINGLE
 
     @property
     def highest_rate(self) -> float:
@@ -88,6 +90,7 @@ class YoloPlan:
             "rate": self.highest_rate,
             "fold": self.fold,
             "without": list(self.without),
+            "precision": self.precision,
         }
 
 
@@ -171,8 +174,11 @@ def train(mined: Path, out: Path, plan: YoloPlan) -> Path:
     CMBurdenError
         Where the checkpoint is none of this version, or of another plan.
     """
+    batches.check_workers(plan.workers)
+    precisions.check(plan.precision, choose_device("auto"))
     checkpoint = out / CHECKPOINT
     stored = _stored(checkpoint, plan) if checkpoint.exists() else None
+    precisions.state(out / WEIGHTS, plan.precision)
     if stored and stored["epoch"] + 1 >= plan.epochs:
         return _write_weights(stored["mean"], out)
     dataset = _dataset(mined, out / "views", plan)
@@ -181,7 +187,8 @@ def train(mined: Path, out: Path, plan: YoloPlan) -> Path:
     first = None
     if plan.start is not None and not stored:
         first = _started(plan.start).state_dict()
-    trainer = Trainer(_settings(plan, dataset, out), checkpoint, plan.plain, first, stored)
+    settings = _settings(plan, dataset, out)
+    trainer = Trainer(settings, checkpoint, plan.plain, first, stored, plan.workers)
     trainer.train()
     return _write_weights(trainer.ema.ema.state_dict(), out)
 
@@ -218,7 +225,7 @@ def _stored(checkpoint: Path, plan: YoloPlan) -> dict[str, Any]:
 
 def _write_weights(tensors: dict[str, torch.Tensor], out: Path) -> Path:
     """Write ``tensors`` in half precision; the path of the weights."""
-    weights = out / "verifier.pt"
+    weights = out / WEIGHTS
     plain_files.save(weights, {name: _half(v) for name, v in tensors.items()})
     return weights
 
@@ -232,6 +239,8 @@ def _settings(plan: YoloPlan, dataset: Path, out: Path) -> dict[str, Any]:
         "seed": plan.seed,
         "project": str(out.resolve()),
         "device": "cuda" if torch.cuda.is_available() else "cpu",
+        # Ultralytics' "bf16" needs no scaling of the loss.
+        "amp": "bf16" if plan.precision == precisions.MIXED else False,
         "lr0": plan.highest_rate,
     }
 
@@ -263,6 +272,7 @@ def parser() -> argparse.ArgumentParser:
         "--rate", type=float, help="highest learning rate (2e-3; 3e-4 with --start)"
     )
     parser.add_argument("--start", type=Path, help="weights to fine-tune, such as the shipped ones")
+    precisions.add_arguments(parser, "vary views")
     selection.add_arguments(parser)
     return parser
 
@@ -277,6 +287,8 @@ def main(arguments: list[str] | None = None) -> int:
         rate=args.rate,
         fold=args.fold,
         without=tuple(args.without),
+        workers=args.workers,
+        precision=args.precision,
     )
     print(train(args.mined, args.out, plan))
     return 0

@@ -19,6 +19,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.train import plain_files
+from cmburden.train.view_loader import ViewLoader
 
 #: Times that a training goes back to the checkpoint after a loss that is no number.
 MOST_RECOVERIES = 3
@@ -39,6 +40,8 @@ class Trainer(DetectionTrainer):
         Weights to begin with.
     stored : dict, optional
         Content of a checkpoint to go on from.
+    workers : int
+        Processes that vary the views.
     """
 
     # Ultralytics declares these as None, and sets them when the training begins.
@@ -57,18 +60,31 @@ class Trainer(DetectionTrainer):
         plan: dict[str, Any],
         first: dict[str, torch.Tensor] | None = None,
         stored: dict[str, Any] | None = None,
+        workers: int = 0,
     ):
         # With ``resume`` ultralytics keeps the table of the epochs before.
         super().__init__(overrides=settings | {"resume": stored is not None})
         self.checkpoint, self.plan = checkpoint, plan
-        self.first, self.stored = first, stored
-        # Ultralytics offers half precision on GPUs alone; bfloat16 halves the time on a CPU that
-        # has instructions for it.
-        self.add_callback("on_train_start", lambda trainer: setattr(trainer, "amp", True))
+        self.first, self.stored, self.workers = first, stored, workers
 
     def check_resume(self, overrides: dict[str, Any]) -> None:
         """Take the settings as given: none are read from a checkpoint."""
         self.resume = False
+
+    def get_dataloader(
+        self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train"
+    ) -> Any:
+        """Views to learn from, each with a random stream of its own; others as ultralytics does."""
+        if mode != "train":
+            return super().get_dataloader(dataset_path, batch_size, rank, mode)
+        return ViewLoader(
+            self.build_dataset(dataset_path, mode, batch_size),
+            batch_size,
+            self.args.seed,
+            lambda: self.epoch,
+            self.workers,
+            pinned=self.device.type == "cuda",
+        )
 
     def setup_model(self) -> None:
         """Build the network in memory: ultralytics evaluates parts of an architecture file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cmburden.models import contract as contracts
 from cmburden.models.people import Person, tuned_on
 from cmburden.train import command as train_command
 from cmburden.train import labels, slabs, submission
+from cmburden.train.batches import check_workers
 from cmburden.train.release import Release, release
 from cmburden.train.submission import StepRun
 from cmburden.train.tuning import network, report, unseen
@@ -24,6 +26,8 @@ from cmburden.train.tuning import plan as planning
 from cmburden.train.tuning.places import EVERYBODY, Places, finished, splits
 from cmburden.train.tuning.plan import EPOCHS, FOLDS, RATE, STEPS, Plan, Schedule
 
+#: Processes beside the training, by default.
+WORKERS = 2
 #: Characters of the tuning's key in the models' ids.
 _OF_KEY = 8
 
@@ -56,6 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
+        "--workers",
+        type=train_command.at_least(0),
+        default=min(WORKERS, os.cpu_count() or 1),
+        metavar="N",
+        help="processes that draw patches, mine and vary views; the results do not depend on N "
+        f"(default {WORKERS}, at most one a core)",
+    )
+    parser.add_argument(
         "--keep-going", action="store_true", help="leave out scans whose labels are wrong"
     )
     parser.add_argument(
@@ -74,6 +86,7 @@ def main(args: argparse.Namespace) -> int:
         raise CMBurdenError(f"--rate {args.rate:g}: give a number above 0")
     places = Places(args.models)
     _check_new(places, args.derivatives)
+    check_workers(args.workers)
     schedule = Schedule(args.folds, args.steps, args.rate, args.epochs, args.seed)
     places.work.mkdir(parents=True, exist_ok=True)
     try:
@@ -137,12 +150,17 @@ def make_networks(args: argparse.Namespace, places: Places, plan: Plan) -> int:
             bound_threads(args.cpus)
         for number, name in enumerate(names, start=1):
             print(f"networks {number} of {len(names)}: {name}", flush=True)
-            network.make(places, plan, name)
+            network.make(places, plan, name, args.workers)
         return 0
     if not names:
         return 0
     runs = [
-        StepRun("network", (str(places.root.absolute()), name), places.network(name), args.cpus)
+        StepRun(
+            "network",
+            (str(places.root.absolute()), name, "--workers", str(args.workers)),
+            places.network(name),
+            args.cpus,
+        )
         for name in names
     ]
     return submission.run_jobs(runs, train_command.resources_of(args, places.work))

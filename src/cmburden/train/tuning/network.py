@@ -48,15 +48,18 @@ def _verifiers(plan: Plan) -> list[Path]:
     return [folder / name for name in contracts.load_network(folder)["weights"]]
 
 
-def make(places: Places, plan: Plan, name: str) -> None:
-    """Train the networks ``name`` and score the people that they leave out."""
+def make(places: Places, plan: Plan, name: str, workers: int = 0) -> None:
+    """Train the networks ``name`` and score the people that they leave out.
+
+    ``workers`` processes draw patches, mine and vary views; their number changes nothing.
+    """
     folder, left_out = places.network(name), splits(plan.schedule.folds)[name]
     if finished(folder).exists():
         return
     scans = labelled_scans(plan, places)
     taken = [scan for scan in scans if plan.fold[scan.participant_id] not in left_out]
     _link(places, folder / "slabs", [scan.scan_id for scan in taken])
-    _train(plan, folder)
+    _train(plan, folder, workers)
     networks = scored.Networks.load(*weights_of(folder, plan))
     model = scored.in_use(contracts.load(Path(plan.base["verifier"])))
     for scan in scans:
@@ -84,7 +87,7 @@ def _link(places: Places, folder: Path, scan_ids: list[str]) -> None:
             temporary.replace(target)
 
 
-def _train(plan: Plan, folder: Path) -> None:
+def _train(plan: Plan, folder: Path, workers: int) -> None:
     """Tune the detector on the slabs of ``folder``, mine them, tune YOLO on what was mined."""
     schedule = plan.schedule
     base = Path(plan.base["detector"])
@@ -93,15 +96,24 @@ def _train(plan: Plan, folder: Path) -> None:
     if not tuned.exists():
         print(f"{folder.name}: detector", flush=True)
         how = TrainingPlan(
-            steps=schedule.steps, rate=schedule.rate, seed=schedule.seed, start=first
+            steps=schedule.steps,
+            rate=schedule.rate,
+            seed=schedule.seed,
+            start=first,
+            workers=workers,
         )
         detector.train(folder / "slabs", tuned.parent, how)
     print(f"{folder.name}: candidates to learn from", flush=True)
-    mine.mine(tuned, folder / "slabs", folder / "mined", plan.search)
+    mine.mine(tuned, folder / "slabs", folder / "mined", plan.search, workers)
     for number, (start, weights) in enumerate(zip(_verifiers(plan), verifiers, strict=True)):
         if not weights.exists():
             print(f"{folder.name}: YOLO, {number + 1} of {len(verifiers)}", flush=True)
-            yolo = YoloPlan(epochs=schedule.epochs, seed=schedule.seed + number, start=start)
+            yolo = YoloPlan(
+                epochs=schedule.epochs,
+                seed=schedule.seed + number,
+                start=start,
+                workers=workers,
+            )
             verifier.train(folder / "mined", weights.parent, yolo)
 
 
@@ -110,6 +122,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("models", type=Path)
     parser.add_argument("name")
+    parser.add_argument("--workers", type=int, default=0)
     return parser
 
 
@@ -120,5 +133,5 @@ def main(arguments: list[str] | None = None) -> int:
     plan = planning.read(places)
     if args.name not in splits(plan.schedule.folds):
         raise CMBurdenError(f"{args.name}: no networks of this tuning; see {places.plan}")
-    make(places, plan, args.name)
+    make(places, plan, args.name, args.workers)
     return 0
