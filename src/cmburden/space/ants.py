@@ -113,17 +113,23 @@ def affine(fixed: ANTsImage, moving: ANTsImage) -> tuple[np.ndarray, np.ndarray]
 
 
 def syn(
-    fixed: ANTsImage, moving: ANTsImage
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Affine and SyN (Avants et al., Med Image Anal 2008) from ``fixed`` to ``moving``, LPS mm.
+    fixed: ANTsImage, moving: ANTsImage, matrix: np.ndarray, offset: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """SyN (Avants et al., Med Image Anal 2008) from ``fixed`` to ``moving`` after an affine.
+
+    Parameters
+    ----------
+    matrix, offset : arrays (3, 3) and (3,)
+        The affine from fixed to moving, LPS mm.
 
     Returns
     -------
-    matrix (3, 3) and offset (3,) of the affine; field (x, y, z, 3) float32 of displacements, which
-    come before the affine; grid (4 x 4), voxel index of the field to LPS mm.
+    field (x, y, z, 3) float32 of displacements in mm, which come before the affine; grid (4 x 4),
+    voxel index of the field to LPS mm.
     """
     with tempfile.TemporaryDirectory() as folder:
-        linear = _linear_file(fixed, moving, "Affine", folder)
+        linear = f"{folder}/linear.mat"
+        load_ants().write_transform(affine_transform(matrix, offset), linear)
         files = register(
             fixed,
             moving,
@@ -133,26 +139,32 @@ def syn(
             syn_metric=_METRIC,
             reg_iterations=_SYN_ITERATIONS,
         )
-        matrix, offset = matrix_and_offset(load_ants().read_transform(linear))
         warp = next(name for name in files if name.endswith("Warp.nii.gz"))
         image = nib.Nifti1Image.from_filename(warp)
         field = np.asarray(image.dataobj, dtype=np.float32)[..., 0, :]
-    return matrix, offset, field, flipped(image.affine)
+    return field, flipped(image.affine)
+
+
+def affine_transform(matrix: np.ndarray, offset: np.ndarray) -> ANTsTransform:
+    """ITK's affine of ``matrix`` (3, 3) and ``offset`` (3,), LPS mm."""
+    return load_ants().create_ants_transform(
+        transform_type="AffineTransform",
+        precision="double",
+        dimension=3,
+        matrix=matrix,
+        translation=list(offset),
+        center=[0.0, 0.0, 0.0],
+    )
 
 
 def _linear(fixed: ANTsImage, moving: ANTsImage, kind: str) -> tuple[np.ndarray, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
-        file = _linear_file(fixed, moving, kind, folder)
+        file = register(
+            fixed,
+            moving,
+            kind,
+            folder,
+            aff_metric=_METRIC,
+            aff_iterations=_LINEAR_ITERATIONS,
+        )[0]
         return matrix_and_offset(load_ants().read_transform(file))
-
-
-def _linear_file(fixed: ANTsImage, moving: ANTsImage, kind: str, folder: str) -> str:
-    """The file in ``folder`` of a rigid or affine registration."""
-    return register(
-        fixed,
-        moving,
-        kind,
-        folder,
-        aff_metric=_METRIC,
-        aff_iterations=_LINEAR_ITERATIONS,
-    )[0]
