@@ -32,12 +32,12 @@ def to_template(
     """Transform from a brain to MNI152: an affine and, if ``nonlinear``, SyN, both at 4 mm.
 
     ``data`` and brain ``mask`` (bool) are (x, y, z), ``affine`` is voxel index to RAS mm.
-    ``linear`` is the affine where it is known.
+    The affine goes on from ``linear`` where there is one.
     """
     fixed = ants.ants_image(*coarse_brain(data, mask, affine, SPACING_MM))
     moving = ants.ants_image(*template.brain(SPACING_MM))
-    if linear is None:
-        linear = Transform(*ants.affine(fixed, moving))
+    start = ants.affine(fixed, moving) if linear is None else (linear.matrix, linear.offset)
+    linear = Transform(*ants.affine(fixed, moving, start))
     if not nonlinear:
         return linear
     return Transform(

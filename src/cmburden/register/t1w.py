@@ -143,7 +143,8 @@ def _from_arrays(arrays: dict[str, np.ndarray] | None) -> T1w | None:
         to_mni = Transform(
             arrays["matrix"], arrays["offset"], arrays.get("field"), arrays.get("grid")
         )
-        image = (arrays[name] for name in ("coarse", "coarse_affine", "mask", "affine"))
-        return T1w(*image, to_mni)
+        return T1w(
+            arrays["coarse"], arrays["coarse_affine"], arrays["mask"], arrays["affine"], to_mni
+        )
     except (KeyError, ValueError):
         return None

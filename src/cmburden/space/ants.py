@@ -27,7 +27,10 @@ _SEED = 1
 _METRIC = "mattes"
 #: Most iterations at each resolution, from coarse to fine, none at the finest (by eye).
 _LINEAR_ITERATIONS = (500, 250, 100, 0)
-_SYN_ITERATIONS = (40, 20, 0)
+#: Iterations at the finest resolution of an affine that goes on from another one, and of SyN at
+#: twice the voxels and at the voxels that it is given (docs/decisions.md).
+_LAST_ITERATIONS = 10
+_SYN_ITERATIONS = (40, 5)
 
 
 def load_ants() -> ModuleType:
@@ -107,9 +110,16 @@ def rigid(fixed: ANTsImage, moving: ANTsImage) -> tuple[np.ndarray, np.ndarray]:
     return _linear(fixed, moving, "Rigid")
 
 
-def affine(fixed: ANTsImage, moving: ANTsImage) -> tuple[np.ndarray, np.ndarray]:
-    """Matrix (3, 3) and offset (3,) of the affine from ``fixed`` to ``moving``, LPS mm."""
-    return _linear(fixed, moving, "Affine")
+def affine(
+    fixed: ANTsImage,
+    moving: ANTsImage,
+    start: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix (3, 3) and offset (3,) of the affine from ``fixed`` to ``moving``, LPS mm.
+
+    With ``start``, an affine of the same form, a few iterations at the full resolution go on.
+    """
+    return _linear(fixed, moving, "Affine", start)
 
 
 def syn(
@@ -128,14 +138,12 @@ def syn(
     voxel index of the field to LPS mm.
     """
     with tempfile.TemporaryDirectory() as folder:
-        linear = f"{folder}/linear.mat"
-        load_ants().write_transform(affine_transform(matrix, offset), linear)
         files = register(
             fixed,
             moving,
             "SyNOnly",
             folder,
-            initial_transform=linear,
+            initial_transform=_written(matrix, offset, folder),
             syn_metric=_METRIC,
             reg_iterations=_SYN_ITERATIONS,
         )
@@ -157,14 +165,27 @@ def affine_transform(matrix: np.ndarray, offset: np.ndarray) -> ANTsTransform:
     )
 
 
-def _linear(fixed: ANTsImage, moving: ANTsImage, kind: str) -> tuple[np.ndarray, np.ndarray]:
+def _written(matrix: np.ndarray, offset: np.ndarray, folder: str) -> str:
+    """The file in ``folder`` of an affine."""
+    path = f"{folder}/start.mat"
+    load_ants().write_transform(affine_transform(matrix, offset), path)
+    return path
+
+
+def _linear(
+    fixed: ANTsImage,
+    moving: ANTsImage,
+    kind: str,
+    start: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
-        file = register(
-            fixed,
-            moving,
-            kind,
-            folder,
-            aff_metric=_METRIC,
-            aff_iterations=_LINEAR_ITERATIONS,
-        )[0]
-        return matrix_and_offset(load_ants().read_transform(file))
+        options: dict[str, Any] = {"aff_iterations": _LINEAR_ITERATIONS}
+        if start is not None:
+            options["initial_transform"] = _written(*start, folder)
+            options |= {
+                "aff_iterations": (_LAST_ITERATIONS,),
+                "aff_shrink_factors": (1,),
+                "aff_smoothing_sigmas": (0,),
+            }
+        files = register(fixed, moving, kind, folder, aff_metric=_METRIC, **options)
+        return matrix_and_offset(load_ants().read_transform(files[0]))
