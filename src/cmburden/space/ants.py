@@ -27,9 +27,9 @@ _SEED = 1
 _METRIC = "mattes"
 #: Most iterations at each resolution, from coarse to fine, none at the finest (by eye).
 _LINEAR_ITERATIONS = (500, 250, 100, 0)
-#: Iterations at the finest resolution of an affine that goes on from another one, and of SyN at
-#: twice the voxels and at the voxels that it is given (docs/decisions.md).
-_LAST_ITERATIONS = 10
+#: Most iterations at twice the voxels and at the voxels themselves, of an affine that goes on from
+#: another one, and of SyN (docs/decisions.md).
+_LAST_ITERATIONS = (60, 30)
 _SYN_ITERATIONS = (40, 5)
 
 
@@ -117,7 +117,7 @@ def affine(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Matrix (3, 3) and offset (3,) of the affine from ``fixed`` to ``moving``, LPS mm.
 
-    With ``start``, an affine of the same form, a few iterations at the full resolution go on.
+    With ``start``, an affine of the same form, iterations at the fine resolutions go on.
     """
     return _linear(fixed, moving, "Affine", start)
 
@@ -183,9 +183,9 @@ def _linear(
         if start is not None:
             options["initial_transform"] = _written(*start, folder)
             options |= {
-                "aff_iterations": (_LAST_ITERATIONS,),
-                "aff_shrink_factors": (1,),
-                "aff_smoothing_sigmas": (0,),
+                "aff_iterations": _LAST_ITERATIONS,
+                "aff_shrink_factors": (2, 1),
+                "aff_smoothing_sigmas": (1, 0),
             }
         files = register(fixed, moving, kind, folder, aff_metric=_METRIC, **options)
         return matrix_and_offset(load_ants().read_transform(files[0]))
