@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cmburden.images import brain
 from cmburden.images.brain import coverage, field_of_view
 
 #: A box of a brain, mm: right-left, back-front, down-up. Its height is 0.83 of its length.
@@ -82,3 +83,40 @@ def test_the_field_of_view_is_what_holds_signal():
     assert field_of_view(volume) == (slice(2, 7), slice(1, 12), slice(3, 5))
     # Any one value is empty, not only zero.
     assert field_of_view(volume - 7) == (slice(2, 7), slice(1, 12), slice(3, 5))
+
+
+def test_either_network_adds_to_the_mask_and_fluid_is_clipped_for_the_second(monkeypatch):
+    """A block of tissue with a bright core: the first network sees its left half, the second its
+    right half, and a bright voxel looks to the second like tissue a little above the median."""
+    torch = pytest.importorskip("torch")
+    volume = np.zeros((64, 64, 64), np.float32)
+    volume[12:52, 12:52, 12:52] = 1
+    volume[26:40, 26:40, 26:40] = 3
+    seen = []
+
+    def network(share):
+        def ask(x):
+            seen.append(x[0, 0].numpy())
+            inside = torch.zeros_like(x)
+            low, high = (round(end * x.shape[2]) for end in share)
+            tissue = x > x.min() + (x.max() - x.min()) / 4
+            inside[:, :, low:high] = tissue[:, :, low:high]
+            return torch.cat([1 - inside, inside], dim=1)
+
+        return ask
+
+    # The box of the left part, 12 to 44 of 64, is widened to 9 to 47; the second one sees the
+    # whole of it but its first fifth.
+    monkeypatch.setattr(brain, "_networks", lambda: (network((0, 44 / 64)), network((0.2, 1))))
+    mask = brain.brain_mask(volume)
+    assert mask[13:43, 13:51, 13:51].all() and not mask[:11].any()
+    assert mask[45, 20:40, 20:40].all() and not mask[49:].any()
+    first, second = seen
+    assert first.shape == (128,) * 3 and second.shape == (192,) * 3
+
+    def levels(x, tissue):
+        """Core over tissue, both above air."""
+        return (x.max() - x.min()) / (x[tissue] - x.min())
+
+    assert levels(first, (40, 40, 40)) == pytest.approx(3, abs=0.01)
+    assert levels(second, (60, 60, 60)) == pytest.approx(1.05, abs=0.01)

@@ -25,7 +25,9 @@ def scan(order=(0, 1, 2), flips=(), pitch: float = 0.0) -> Prepared:
 
 
 def test_the_header_of_the_template_fits():
-    assert orientation.check(scan()) == (None, None)
+    fit, doubt = orientation.check(scan())
+    assert doubt is None
+    assert np.array_equal(fit.turn, np.eye(3))
 
 
 @pytest.mark.slow
@@ -48,11 +50,12 @@ def test_a_header_that_does_not_fit_is_named_with_what_fits(order, flips, words)
 def test_a_head_that_is_turned_far_is_registered_and_not_refused():
     """45 degrees between chin and chest: registration from the header alone may go astray."""
     prepared = scan(pitch=-45)
-    start, doubt = orientation.check(prepared)
+    fit, doubt = orientation.check(prepared)
     assert doubt is None
     volume, mask, affine = prepared.volume, prepared.mask, prepared.affine
-    turned = affine if start is None else moved(affine, start)
-    transform = compact(start, to_template(volume, mask, turned, nonlinear=False), mask, affine)
+    turned = moved(affine, fit.start)
+    second = to_template(volume, mask, turned, False, fit.linear)
+    transform = compact(fit.start, second, mask, affine)
     voxels = np.array([[50, 60, 45], [30, 70, 50], [70, 40, 40]])
     expected = nib.affines.apply_affine(template.tissues(2.0)[1], voxels)
     at = transform(nib.affines.apply_affine(affine, voxels))
@@ -64,9 +67,10 @@ def test_close_hypotheses_are_said_and_not_decided(monkeypatch):
 
     def fit(data, affine, turn):
         value = 0.80 if np.array_equal(turn, np.eye(3)) else 0.81 if turn[1, 1] == -1 else 0.5
-        return orientation.Fit(turn, value, None, turn)
+        return orientation.Fit(turn, value, None, None, turn)
 
     monkeypatch.setattr(orientation, "_fit", fit)
-    start, doubt = orientation.check(scan())
-    assert start is None and doubt.startswith("Its orientation is in doubt")
+    near, doubt = orientation.check(scan())
+    assert np.array_equal(near.turn, np.eye(3))
+    assert doubt.startswith("Its orientation is in doubt")
     assert "0.80 as its header says, and of 0.81 with" in doubt

@@ -79,9 +79,9 @@ def test_syn_finds_a_bend_that_affine_does_not():
     points = apply_affine(affine, np.moveaxis(np.indices(data.shape), 0, -1))
     at = apply_affine(np.linalg.inv(affine), pushed(points))
     bent = ndimage.map_coordinates(data, np.moveaxis(at, -1, 0), order=1)
-    matrix, offset, field, field_grid = ants.syn(
-        ants.ants_image(bent, affine), ants.ants_image(data, affine)
-    )
+    fixed, moving = ants.ants_image(bent, affine), ants.ants_image(data, affine)
+    matrix, offset = ants.affine(fixed, moving)
+    field, field_grid = ants.syn(fixed, moving, matrix, offset)
     assert field.dtype == np.float32 and field.shape == (*data.shape, 3)
     inside = points[bent > 0.5]
     off = [

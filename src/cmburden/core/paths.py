@@ -177,6 +177,10 @@ class Layout:
     def cached(self, stage: str, key: str, ending: str = "parquet") -> Path:
         return self.work / "cache" / stage / key[:2] / f"{key}.{ending}"
 
+    def cached_t1w(self, participant_id: str, key: str) -> Path:
+        """Brain and transform of a participant's T1w, which all scans with that T1w use."""
+        return self.work / "cache" / "t1w" / f"{participant_id}_{key}.npz"
+
     def bucket(self, stage: str, bucket: int | str) -> Path:
         """Shard of a bucket; ``bucket`` may be a wildcard such as '{bucket}'."""
         return self.work / stage / f"bucket-{bucket}.parquet"

@@ -32,8 +32,8 @@ class Stage:
 
 
 INDEX = Stage("index", 4, "cohort")
-PREPROCESS = Stage("preprocess", 3, "scan")
-REGISTER = Stage("register", 2, "scan")
+PREPROCESS = Stage("preprocess", 4, "scan")
+REGISTER = Stage("register", 3, "scan")
 DETECT = Stage("detect", 8, "bucket")
 VERIFY = Stage("verify", 10, "bucket")
 LONGITUDINAL = Stage("longitudinal", 1, "participants")
@@ -54,6 +54,6 @@ def version_of(name: str) -> int:
     """Version of the stage called ``name``.
 
     >>> version_of("preprocess")
-    3
+    4
     """
     return {stage.name: stage.version for stage in STAGES}[name]

@@ -11,7 +11,7 @@ from cmburden.images.volume import Volume
 from cmburden.space.ants import ants_image, load_ants
 
 #: Voxel size on which the field is estimated.
-_SPACING_MM = 6.0
+_SPACING_MM = 8.0
 #: Distance of the spline's knots at N4's first level; each level halves the distance.
 _KNOTS_MM = 180
 #: Most iterations at each level, and the change of the field at which a level ends (by eye).
@@ -28,7 +28,7 @@ _LEAST_SPREAD = 0.05
 def bias_field(volume: Volume, mask: np.ndarray) -> np.ndarray:
     """Multiplicative bias (x, y, z) by N4 (Tustison 2010) within the mask, 1 on average there.
 
-    Estimated on voxels of about 6 mm around the brain, which resolve all that N4's splines (knots
+    Estimated on voxels of about 8 mm around the brain, which resolve all that N4's splines (knots
     180 mm to 45 mm apart) can describe, and interpolated linearly. Beyond the outermost blocks
     their value is continued.
     """
@@ -74,13 +74,8 @@ def _interpolated(
     lies at voxel start + factor * i + (factor - 1) / 2.
     """
     for axis, (factor, start, size) in enumerate(zip(factors, starts, shape, strict=True)):
-        blocks = field.shape[axis]
-        at = np.clip((np.arange(size) - start - (factor - 1) / 2) / factor, 0, blocks - 1)
-        low = np.minimum(at.astype(int), max(blocks - 2, 0))
-        high = np.minimum(low + 1, blocks - 1)
-        along = [size if other == axis else 1 for other in range(3)]
-        weight = (at - low).astype(np.float32).reshape(along)
-        field = np.take(field, low, axis) * (1 - weight) + np.take(field, high, axis) * weight
+        at = (np.arange(size) - start - (factor - 1) / 2) / factor
+        field = geometry.sampled(field, axis, at)
     return field
 
 

@@ -20,14 +20,13 @@ from scipy.spatial.transform import Rotation
 
 from cmburden.core.errors import ScanError
 from cmburden.images.prepared import Prepared
+from cmburden.register.align import SPACING_MM
 from cmburden.space import ants, template
 from cmburden.space.transform import REGISTRATION_MM, Transform, coarse_brain, moved
 
 if TYPE_CHECKING:
     from ants.core.ants_image import ANTsImage
 
-#: Voxel size of the volumes that are compared, mm.
-_SPACING_MM = 4.0
 #: Correlation as the header says, from which no other orientation is tried (docs/inputs.md).
 _SURE = 0.91
 #: Another orientation must fit better by this (docs/inputs.md); closer ones are warned of.
@@ -47,13 +46,15 @@ _DIRECTIONS = (("left", "right"), ("posterior", "anterior"), ("inferior", "super
 class Fit:
     """An affine registration that began with a ``turn`` (3, 3) about the brain's centre.
 
-    ``correlation`` is that with the template's tissues. ``start`` turns the scan, ``rotation``
-    (3, 3) is that of the turn and the affine together, from scanner RAS to MNI152 RAS.
+    ``correlation`` is that with the template's tissues. ``start`` turns the scan, ``linear`` is the
+    affine from there to MNI152, ``rotation`` (3, 3) is that of both together, from scanner RAS to
+    MNI152 RAS.
     """
 
     turn: np.ndarray
     correlation: float
     start: Transform
+    linear: Transform
     rotation: np.ndarray
 
     @property
@@ -63,25 +64,24 @@ class Fit:
         return bool(np.degrees(np.arccos(np.clip(cosine, -1, 1))) <= _MOST_DEGREES)
 
 
-def check(prepared: Prepared) -> tuple[Transform | None, str | None]:
-    """A rotation to begin the registration with, and a warning where the header is in doubt.
+def check(prepared: Prepared) -> tuple[Fit, str | None]:
+    """The affine that the registration goes on from, and a warning where the header is in doubt.
 
-    Both are None where the brain fits MNI152 well as its header says. A head that is turned by up
-    to 60 degrees contradicts no header: only its registration needs another beginning.
+    The affine begins as the header says where the brain then fits MNI152 well. A head that is
+    turned by up to 60 degrees contradicts no header: only its affine needs another beginning.
 
     Raises
     ------
     ScanError
         orientation (excluded) where the brain fits MNI152 clearly better in another orientation.
     """
-    data, affine = coarse_brain(prepared.volume, prepared.mask, prepared.affine, _SPACING_MM)
+    data, affine = coarse_brain(prepared.volume, prepared.mask, prepared.affine, SPACING_MM)
     stated = _fit(data, affine, np.eye(3))
     if stated.correlation >= _SURE:
-        return None, None
+        return stated, None
     beginnings = (*map(_nod, _NODS), *turns()[1:])
     fits = [stated, *(_fit(data, affine, turn) for turn in beginnings)]
     near = max((fit for fit in fits if fit.is_stated or fit is stated), key=_correlation)
-    start = None if near is stated else near.start
     far = max((fit for fit in fits if not fit.is_stated and fit is not stated), key=_correlation)
     gain = far.correlation - near.correlation
     compared = (
@@ -91,8 +91,8 @@ def check(prepared: Prepared) -> tuple[Transform | None, str | None]:
     if gain >= _LEAST_GAIN:
         raise ScanError("orientation", f"It fits MNI152 with {compared}", excluded=True)
     if gain > -_LEAST_GAIN:
-        return start, f"Its orientation is in doubt: it fits MNI152 with {compared}"
-    return start, None
+        return near, f"Its orientation is in doubt: it fits MNI152 with {compared}"
+    return near, None
 
 
 def _nod(degrees: float) -> np.ndarray:
@@ -126,7 +126,7 @@ def turns() -> tuple[np.ndarray, ...]:
 
 @functools.cache
 def _moving() -> ANTsImage:
-    return ants.ants_image(*template.brain(_SPACING_MM))
+    return ants.ants_image(*template.brain(SPACING_MM))
 
 
 def _fit(data: np.ndarray, affine: np.ndarray, turn: np.ndarray) -> Fit:
@@ -143,7 +143,7 @@ def _fit(data: np.ndarray, affine: np.ndarray, turn: np.ndarray) -> Fit:
     points = linear(apply_affine(turned, voxels))
     correlation = template.fit(data.ravel(), points, REGISTRATION_MM)
     left, _, right = np.linalg.svd(ants.FLIP @ linear.matrix @ ants.FLIP @ turn)
-    return Fit(turn, correlation, start, left @ right)
+    return Fit(turn, correlation, start, linear, left @ right)
 
 
 def _as_text(rotation: np.ndarray) -> str:

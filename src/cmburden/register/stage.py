@@ -22,8 +22,8 @@ from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.images.prepared import Prepared
 from cmburden.images.volume import save_volume, sidecar
-from cmburden.register import orientation
-from cmburden.register.align import alignment, regions_in_scan, through_t1w, to_template
+from cmburden.register import orientation, t1w
+from cmburden.register.align import alignment, regions_in_scan, to_template
 from cmburden.register.figure import draw
 from cmburden.space import atlas
 from cmburden.space.transform import Transform, compact, moved, save_transform
@@ -47,11 +47,11 @@ def _register(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
             excluded=before.status == "excluded",
         )
     prepared = Prepared.read(scan, layout)
-    start, doubt = orientation.check(prepared)
-    transform, warning = _through_t1w(prepared, scan, settings)
+    fit, doubt = orientation.check(prepared)
+    transform, warning = _through_t1w(prepared, scan, layout, settings)
     measures: dict[str, Any] = {"via_t1w": transform is not None}
     if transform is None:
-        transform = _direct(prepared, start, settings)
+        transform = _direct(prepared, fit, settings)
     with measured(measures):
         correlation = alignment(prepared.volume, prepared.mask, prepared.affine, transform)
         measures["registration_correlation"] = round(correlation, 4)
@@ -69,24 +69,24 @@ def _register(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
 
 
 def _through_t1w(
-    prepared: Prepared, scan: Scan, settings: dict[str, Any]
+    prepared: Prepared, scan: Scan, layout: Layout, settings: dict[str, Any]
 ) -> tuple[Transform | None, str | None]:
     """The transform through the session's T1w, and a warning where that T1w cannot be used."""
     if scan.t1w_path is None or not settings["use_t1w"]:
         return None, None
-    volume, mask, affine = prepared.volume, prepared.mask, prepared.affine
     try:
-        return through_t1w(volume, mask, affine, scan.t1w_path, settings), None
+        image = t1w.of_session(scan.t1w_path, scan.participant_id, layout, settings)
+        return t1w.through(image, prepared.volume, prepared.mask, prepared.affine), None
     except ScanError as error:
         return None, f"The T1w was not used: {error}"
 
 
-def _direct(prepared: Prepared, start: Transform | None, settings: dict[str, Any]) -> Transform:
-    """The transform without a T1w; the registration begins with the rotation ``start``."""
+def _direct(prepared: Prepared, fit: orientation.Fit, settings: dict[str, Any]) -> Transform:
+    """The transform without a T1w; the registration goes on from ``fit``."""
     volume, mask, affine = prepared.volume, prepared.mask, prepared.affine
-    turned = affine if start is None else moved(affine, start)
-    second = to_template(volume, mask, turned, settings["nonlinear"])
-    return compact(start, second, mask, affine)
+    turned = moved(affine, fit.start)
+    second = to_template(volume, mask, turned, settings["nonlinear"], fit.linear)
+    return compact(fit.start, second, mask, affine)
 
 
 def _write_regions(scan: Scan, layout: Layout, regions: np.ndarray, affine: np.ndarray) -> None:

@@ -27,7 +27,10 @@ _SEED = 1
 _METRIC = "mattes"
 #: Most iterations at each resolution, from coarse to fine, none at the finest (by eye).
 _LINEAR_ITERATIONS = (500, 250, 100, 0)
-_SYN_ITERATIONS = (40, 20, 0)
+#: Most iterations at twice the voxels and at the voxels themselves, of an affine that goes on from
+#: another one, and of SyN (docs/decisions.md).
+_LAST_ITERATIONS = (60, 30)
+_SYN_ITERATIONS = (40, 5)
 
 
 def load_ants() -> ModuleType:
@@ -107,52 +110,82 @@ def rigid(fixed: ANTsImage, moving: ANTsImage) -> tuple[np.ndarray, np.ndarray]:
     return _linear(fixed, moving, "Rigid")
 
 
-def affine(fixed: ANTsImage, moving: ANTsImage) -> tuple[np.ndarray, np.ndarray]:
-    """Matrix (3, 3) and offset (3,) of the affine from ``fixed`` to ``moving``, LPS mm."""
-    return _linear(fixed, moving, "Affine")
+def affine(
+    fixed: ANTsImage,
+    moving: ANTsImage,
+    start: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix (3, 3) and offset (3,) of the affine from ``fixed`` to ``moving``, LPS mm.
+
+    With ``start``, an affine of the same form, iterations at the fine resolutions go on.
+    """
+    return _linear(fixed, moving, "Affine", start)
 
 
 def syn(
-    fixed: ANTsImage, moving: ANTsImage
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Affine and SyN (Avants et al., Med Image Anal 2008) from ``fixed`` to ``moving``, LPS mm.
+    fixed: ANTsImage, moving: ANTsImage, matrix: np.ndarray, offset: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """SyN (Avants et al., Med Image Anal 2008) from ``fixed`` to ``moving`` after an affine.
+
+    Parameters
+    ----------
+    matrix, offset : arrays (3, 3) and (3,)
+        The affine from fixed to moving, LPS mm.
 
     Returns
     -------
-    matrix (3, 3) and offset (3,) of the affine; field (x, y, z, 3) float32 of displacements, which
-    come before the affine; grid (4 x 4), voxel index of the field to LPS mm.
+    field (x, y, z, 3) float32 of displacements in mm, which come before the affine; grid (4 x 4),
+    voxel index of the field to LPS mm.
     """
     with tempfile.TemporaryDirectory() as folder:
-        linear = _linear_file(fixed, moving, "Affine", folder)
         files = register(
             fixed,
             moving,
             "SyNOnly",
             folder,
-            initial_transform=linear,
+            initial_transform=_written(matrix, offset, folder),
             syn_metric=_METRIC,
             reg_iterations=_SYN_ITERATIONS,
         )
-        matrix, offset = matrix_and_offset(load_ants().read_transform(linear))
         warp = next(name for name in files if name.endswith("Warp.nii.gz"))
         image = nib.Nifti1Image.from_filename(warp)
         field = np.asarray(image.dataobj, dtype=np.float32)[..., 0, :]
-    return matrix, offset, field, flipped(image.affine)
+    return field, flipped(image.affine)
 
 
-def _linear(fixed: ANTsImage, moving: ANTsImage, kind: str) -> tuple[np.ndarray, np.ndarray]:
+def affine_transform(matrix: np.ndarray, offset: np.ndarray) -> ANTsTransform:
+    """ITK's affine of ``matrix`` (3, 3) and ``offset`` (3,), LPS mm."""
+    return load_ants().create_ants_transform(
+        transform_type="AffineTransform",
+        precision="double",
+        dimension=3,
+        matrix=matrix,
+        translation=list(offset),
+        center=[0.0, 0.0, 0.0],
+    )
+
+
+def _written(matrix: np.ndarray, offset: np.ndarray, folder: str) -> str:
+    """The file in ``folder`` of an affine."""
+    path = f"{folder}/start.mat"
+    load_ants().write_transform(affine_transform(matrix, offset), path)
+    return path
+
+
+def _linear(
+    fixed: ANTsImage,
+    moving: ANTsImage,
+    kind: str,
+    start: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
-        file = _linear_file(fixed, moving, kind, folder)
-        return matrix_and_offset(load_ants().read_transform(file))
-
-
-def _linear_file(fixed: ANTsImage, moving: ANTsImage, kind: str, folder: str) -> str:
-    """The file in ``folder`` of a rigid or affine registration."""
-    return register(
-        fixed,
-        moving,
-        kind,
-        folder,
-        aff_metric=_METRIC,
-        aff_iterations=_LINEAR_ITERATIONS,
-    )[0]
+        options: dict[str, Any] = {"aff_iterations": _LINEAR_ITERATIONS}
+        if start is not None:
+            options["initial_transform"] = _written(*start, folder)
+            options |= {
+                "aff_iterations": _LAST_ITERATIONS,
+                "aff_shrink_factors": (2, 1),
+                "aff_smoothing_sigmas": (1, 0),
+            }
+        files = register(fixed, moving, kind, folder, aff_metric=_METRIC, **options)
+        return matrix_and_offset(load_ants().read_transform(files[0]))

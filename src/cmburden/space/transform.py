@@ -15,7 +15,14 @@ from cmburden.core.paths import Layout
 from cmburden.images import geometry
 from cmburden.images.prepared import UnreadableDerivative, read_image
 from cmburden.images.volume import save_volume
-from cmburden.space.ants import FLIP, ants_image, flipped, load_ants, matrix_and_offset
+from cmburden.space.ants import (
+    FLIP,
+    affine_transform,
+    ants_image,
+    flipped,
+    load_ants,
+    matrix_and_offset,
+)
 
 if TYPE_CHECKING:
     from ants.core.ants_image import ANTsImage
@@ -25,6 +32,8 @@ REGISTRATION_MM = 2.0
 #: Spacing and rounding of the stored field: SyN's fields are smooth over 12 mm.
 FIELD_SPACING_MM = 4.0
 _FIELD_STEP_MM = 1 / 64
+#: Rounding of the axes of a grid that was read from a file, in voxels per voxel.
+_SAME_AXES = 1e-3
 #: How far the stored field reaches beyond the brain mask (by eye).
 _FIELD_MARGIN_MM = 16.0
 #: How much of the surroundings of the brain mask is registered with the brain (by eye).
@@ -64,6 +73,38 @@ class Transform:
             voxels = (points - self.grid[:3, 3]) @ np.linalg.inv(self.grid[:3, :3]).T
             points = points + sample(self.field, voxels)
         return (points @ self.matrix.T + self.offset) @ FLIP
+
+    def nodes(
+        self, affine: np.ndarray, box: tuple[slice, ...]
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """MNI152 RAS mm (a, b, c, 3) of nodes between which the transform is linear.
+
+        The nodes are those of the field; of an affine transform, the corners of the ``box`` (three
+        slices) of a scan's grid, whose ``affine`` takes voxel index to RAS mm. Also returned are
+        the places of the box's voxels along each axis of the nodes.
+
+        Raises
+        ------
+        ValueError
+            Where the field's grid has not the axes of the scan.
+        """
+        to_ras = geometry.cropped(affine, box)
+        shape = tuple(part.stop - part.start for part in box)
+        if self.field is None or self.grid is None:
+            step, low, counts = np.array(shape) - 1.0, np.zeros(3), (2, 2, 2)
+        else:
+            voxels = np.linalg.inv(to_ras) @ flipped(self.grid)
+            step, low, counts = voxels.diagonal()[:3], voxels[:3, 3], self.field.shape[:3]
+            if np.abs(voxels[:3, :3] - np.diag(step)).max() > _SAME_AXES:
+                raise ValueError("the field's grid has not the axes of the scan")
+        step = np.where(step > 0, step, 1.0)
+        grid = np.moveaxis(np.indices(counts), 0, -1) * step + low
+        points = self(apply_affine(to_ras, grid.reshape(-1, 3))).reshape(grid.shape)
+        along = tuple(
+            (np.arange(count) - start) / by
+            for count, start, by in zip(shape, low, step, strict=True)
+        )
+        return points, along
 
 
 def sample(field: np.ndarray, voxels: np.ndarray) -> np.ndarray:
@@ -149,17 +190,17 @@ def coarse_brain(
     masked = np.clip(masked, 0, _MOST_SIGNAL)
     start = geometry.cropped(affine, box)
     step = spacing / sizes
-    # Axes whose voxels are larger already are not blurred.
-    blurred = ndimage.gaussian_filter(masked, np.where(step > 1, _BLUR * step, 0))
-    shape = tuple(int(count) for count in np.floor((np.array(masked.shape) - 1) / step) + 1)
-    coordinates = np.meshgrid(
-        *(np.arange(count) * by for count, by in zip(shape, step, strict=True)),
-        indexing="ij",
-    )
-    resampled = ndimage.map_coordinates(blurred, coordinates, order=1, mode="nearest")
+    coarse = masked
+    for axis, by in enumerate(step):
+        # Axes whose voxels are larger already are not blurred. An axis is sampled as soon as it is
+        # blurred: the axes do not depend on each other, and the next one has less to do.
+        if by > 1:
+            coarse = ndimage.gaussian_filter1d(coarse, _BLUR * by, axis)
+        count = int(np.floor((masked.shape[axis] - 1) / by)) + 1
+        coarse = geometry.sampled(coarse, axis, np.arange(count) * by)
     to_ras = start.copy()
     to_ras[:3, :3] = start[:3, :3] * step
-    return resampled, to_ras
+    return coarse, to_ras
 
 
 def brain_image(data: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> ANTsImage:
@@ -175,14 +216,7 @@ def save_transform(layout: Layout, scan_id: str, transform: Transform) -> None:
     beyond its buffer where a vector image has integers and a scale (ITK pull request 6625).
     """
     ants = load_ants()
-    affine = ants.create_ants_transform(
-        transform_type="AffineTransform",
-        precision="double",
-        dimension=3,
-        matrix=transform.matrix,
-        translation=list(transform.offset),
-        center=[0.0, 0.0, 0.0],
-    )
+    affine = affine_transform(transform.matrix, transform.offset)
     with whole_file(layout.transform(scan_id, "affine.mat")) as temporary:
         ants.write_transform(affine, str(temporary))
     warp = layout.transform(scan_id, "warp.nii.gz")
