@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cmburden.core import stages
 from cmburden.core.scan import Scan
 
 #: Suffixes that BIDS allows for raw T2*-weighted images. Any other suffix becomes a part of
@@ -176,6 +177,22 @@ class Layout:
 
     def cached(self, stage: str, key: str, ending: str = "parquet") -> Path:
         return self.work / "cache" / stage / key[:2] / f"{key}.{ending}"
+
+    def batch(self, stage: str, batch: str) -> Path:
+        """Mark of a batch whose scans have their records; ``batch`` may be a wildcard."""
+        return self.work / stage / f"batch-{batch}.json"
+
+    def batch_lock(self, stage: str, batch: str) -> Path:
+        """Lock of the one job that works on the batch."""
+        return self.work / stage / f".batch-{batch}.lock"
+
+    def results(self, stage: str, scan: Scan) -> tuple[Path, ...]:
+        """Files that preprocess or register leaves of a scan that is ok, for later stages."""
+        if stage == stages.PREPROCESS.name:
+            return self.preproc(scan), self.brain_mask(scan)
+        if stage == stages.REGISTER.name:
+            return self.transform(scan.scan_id, "affine.mat"), self.regions(scan)
+        raise ValueError(f"{stage} is no stage of batches")
 
     def bucket(self, stage: str, bucket: int | str) -> Path:
         """Shard of a bucket; ``bucket`` may be a wildcard such as '{bucket}'."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 
 from cmburden.core.errors import sentence
-from cmburden.core.keys import bucket_of
+from cmburden.core.keys import batch_of, bucket_of
 from cmburden.core.paths import Layout
-from cmburden.core.stages import BUCKET_STAGES, LONGITUDINAL, RECORDED_STAGES
+from cmburden.core.stages import BUCKET_STAGES, LONGITUDINAL, RECORDED_STAGES, SCAN_STAGES
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,15 +33,17 @@ def marked(layout: Layout) -> list[str]:
     return sorted(p.name for p in layout.remake.iterdir()) if layout.remake.is_dir() else []
 
 
-def forget_marked(layout: Layout, buckets: int) -> list[str]:
+def forget_marked(layout: Layout, buckets: int, batches: int) -> list[str]:
     """Remove the records of the marked scans and what depends on them; return the scans' ids.
 
-    ``buckets`` is the number of buckets of the configuration.
+    ``buckets`` and ``batches`` are those of the configuration.
     """
     scan_ids = marked(layout)
     for scan_id in scan_ids:
         for stage in RECORDED_STAGES:
             layout.record(stage, scan_id).unlink(missing_ok=True)
+        for stage in SCAN_STAGES:
+            layout.batch(stage, batch_of(scan_id, buckets, batches)).unlink(missing_ok=True)
         for stage in BUCKET_STAGES:
             layout.bucket(stage, bucket_of(scan_id, buckets)).unlink(missing_ok=True)
         person = bucket_of(scan_id.split("_")[0], buckets)

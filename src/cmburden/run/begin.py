@@ -16,7 +16,7 @@ from cmburden.core import dataset, remake, resources, table_set
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
-from cmburden.run import lock, queue_names, settings
+from cmburden.run import lock, settings
 from cmburden.run.plan import Plan, raise_gc_thresholds
 
 #: Environment variable of the Snakemake process that the command line starts. The variable says
@@ -77,7 +77,10 @@ def remake_damaged(layout: Layout, config: dict[str, Any], *, dry_run: bool = Fa
 
     A dry run says so and removes nothing.
     """
-    marked = remake.marked(layout) if dry_run else remake.forget_marked(layout, config["buckets"])
+    if dry_run:
+        marked = remake.marked(layout)
+    else:
+        marked = remake.forget_marked(layout, config["buckets"], config["batches"])
     if marked:
         print(f"{len(marked)} scans are made anew, since a file of theirs was damaged: {marked[0]}")
 
@@ -96,7 +99,6 @@ def plan_for_snakemake(overrides: dict[str, Any], *, main: bool) -> Plan:
             base = configuration.merge(base, configuration.read_yaml(layout.run_config))
         return Plan(configuration.merge(base, overrides))
     raise_gc_thresholds()
-    queue_names.hide_ids()
     if os.environ.get(BEGUN):
         return Plan(configuration.load(dict(overrides)))
     try:

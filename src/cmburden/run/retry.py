@@ -14,10 +14,16 @@ import pyarrow.parquet as pq
 
 from cmburden.core import tries
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.keys import bucket_of
+from cmburden.core.keys import batch_of, bucket_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
-from cmburden.core.stages import BUCKET_STAGES, DETECT, LONGITUDINAL, RECORDED_STAGES
+from cmburden.core.stages import (
+    BUCKET_STAGES,
+    DETECT,
+    LONGITUDINAL,
+    RECORDED_STAGES,
+    SCAN_STAGES,
+)
 from cmburden.run import settings, status
 from cmburden.run.lock import only_run
 
@@ -48,7 +54,7 @@ def retry(layout: Layout, scan_ids: Collection[str] = (), *, dry_run: bool = Fal
             for scan_id in chosen:
                 _forget(layout, scan_id)
             tries.forget_all(layout)
-            _forget_shards(layout, [known[scan_id] for scan_id in chosen])
+            _forget_jobs(layout, [known[scan_id] for scan_id in chosen])
     if chosen:
         bids = settings.of_tables(layout)["bids_dir"] or "BIDS_DIR"
         print(f"{'Then' if dry_run else 'Now'}: cmburden run {bids} {layout.root} participant")
@@ -138,13 +144,17 @@ def _readable(path: Path) -> bool:
         return False
 
 
-def _forget_shards(layout: Layout, scans: Collection[Row]) -> None:
-    """Remove the shards that hold the scans, and the marks of the last run's end.
+def _forget_jobs(layout: Layout, scans: Collection[Row]) -> None:
+    """Remove shards and marks of batches that hold the scans, and marks of the last run's end.
 
     Snakemake makes a missing intermediate file again if the last file of the chain is missing too.
-    The networks' results for the other scans are cached.
+    The records and the cache have the results of the other scans.
     """
-    buckets = settings.of_tables(layout)["buckets"]
+    config = settings.of_tables(layout)
+    buckets = config["buckets"]
+    for batch in {batch_of(scan.scan_id, buckets, config["batches"]) for scan in scans}:
+        for stage in SCAN_STAGES:
+            layout.batch(stage, batch).unlink(missing_ok=True)
     for number in {bucket_of(scan.scan_id, buckets) for scan in scans}:
         for stage in BUCKET_STAGES:
             layout.bucket(stage, number).unlink(missing_ok=True)
