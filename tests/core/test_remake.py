@@ -1,12 +1,12 @@
 """A scan with a damaged file is planned from its first stage on; the others keep their results."""
 
 from cmburden.core import remake
-from cmburden.core.keys import bucket_of
+from cmburden.core.keys import batch_of, bucket_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
-from cmburden.core.stages import RECORDED_STAGES
+from cmburden.core.stages import RECORDED_STAGES, SCAN_STAGES
 
-BUCKETS = 4
+BUCKETS, BATCHES = 4, 2
 ONE, OTHER = "sub-1_T2starw", "sub-4_T2starw"
 
 
@@ -25,20 +25,23 @@ def test_marked_scans_are_forgotten_with_what_was_made_of_them(tmp_path):
     ends = [layout.aggregated, layout.checked]
     shards = [layout.bucket(s, b) for s in ("detect", "verify") for b in range(BUCKETS)]
     person = bucket_of("sub-1", BUCKETS)
+    names = {batch_of(scan_id, BUCKETS, BATCHES) for scan_id in (ONE, OTHER)}
+    marks = [layout.batch(stage, name) for stage in SCAN_STAGES for name in names]
     followed = [layout.bucket("longitudinal", number) for number in range(BUCKETS)]
-    for path in (*tables, *ends, *shards, *followed, layout.cached("detect", "ab")):
+    for path in (*tables, *ends, *shards, *followed, *marks, layout.cached("detect", "ab")):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     before = written(layout)
-    assert remake.forget_marked(layout, BUCKETS) == []
+    assert remake.forget_marked(layout, BUCKETS, BATCHES) == []
     assert written(layout) == before
     remake.mark(layout, ONE)
     remake.mark(layout, ONE)
     assert remake.marked(layout) == [ONE]
-    assert remake.forget_marked(layout, BUCKETS) == [ONE]
+    assert remake.forget_marked(layout, BUCKETS, BATCHES) == [ONE]
     number = bucket_of(ONE, BUCKETS)
     assert before - written(layout) == {
         *(f"work/records/{stage}/{ONE}.json" for stage in RECORDED_STAGES),
+        *(f"work/{stage}/batch-{batch_of(ONE, BUCKETS, BATCHES)}.json" for stage in SCAN_STAGES),
         f"work/detect/bucket-{number}.parquet",
         f"work/verify/bucket-{number}.parquet",
         f"work/longitudinal/bucket-{person}.parquet",

@@ -138,7 +138,7 @@ def test_timings_name_every_stage(output, capsys):
         "aggregate",
         "report",
     ]
-    assert table["jobs"].iloc[:2].tolist() == [4, 4]
+    assert table["timed"].iloc[:2].tolist() == [4, 4]
     assert table["share"].sum() == pytest.approx(1)
     assert (table["seconds"] > 0).all()
     assert cli.main(["timings", str(output)]) == 0

@@ -89,12 +89,12 @@ def stale(plan: Plan) -> Stale:
         job = _job(plan, stage)
         for scan_id, scan in plan.scans.items():
             record = Outcome.read(plan.layout.record(stage, scan_id))
-            was, now = record.made_from, carry_out.made_from(job, scan)
-            if not was:
+            known, now = record.made_from, carry_out.made_from(job, scan)
+            if not known:
                 continue
-            if was.get("content_key") != now["content_key"]:
+            if known.get("content_key") != now["content_key"]:
                 images.add(scan_id)
-            if was.get("settings") != now["settings"]:
+            if known.get("settings") != now["settings"]:
                 settings[stage].add(scan_id)
             if record.version != job.version:
                 versions[stage].add(scan_id)
