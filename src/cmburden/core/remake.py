@@ -8,9 +8,11 @@ planned from its first stage on. The networks' results of the other scans are in
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from cmburden.core.errors import sentence
-from cmburden.core.keys import batch_of, bucket_of
+from cmburden.core.files import read_json
+from cmburden.core.keys import bucket_of
 from cmburden.core.paths import Layout
 from cmburden.core.stages import BUCKET_STAGES, LONGITUDINAL, RECORDED_STAGES, SCAN_STAGES
 
@@ -33,17 +35,27 @@ def marked(layout: Layout) -> list[str]:
     return sorted(p.name for p in layout.remake.iterdir()) if layout.remake.is_dir() else []
 
 
-def forget_marked(layout: Layout, buckets: int, batches: int) -> list[str]:
+def forget_batches(layout: Layout, scan_ids: Collection[str]) -> None:
+    """Remove the marks of batches that hold one of the scans: also those of another setting."""
+    if not scan_ids:
+        return
+    for stage in SCAN_STAGES:
+        for path in layout.batch(stage, "x").parent.glob("batch-*.json"):
+            held = read_json(path)
+            if not isinstance(held, dict) or not held.keys().isdisjoint(scan_ids):
+                path.unlink(missing_ok=True)
+
+
+def forget_marked(layout: Layout, buckets: int) -> list[str]:
     """Remove the records of the marked scans and what depends on them; return the scans' ids.
 
-    ``buckets`` and ``batches`` are those of the configuration.
+    ``buckets`` is the number of buckets of the configuration.
     """
     scan_ids = marked(layout)
+    forget_batches(layout, scan_ids)
     for scan_id in scan_ids:
         for stage in RECORDED_STAGES:
             layout.record(stage, scan_id).unlink(missing_ok=True)
-        for stage in SCAN_STAGES:
-            layout.batch(stage, batch_of(scan_id, buckets, batches)).unlink(missing_ok=True)
         for stage in BUCKET_STAGES:
             layout.bucket(stage, bucket_of(scan_id, buckets)).unlink(missing_ok=True)
         person = bucket_of(scan_id.split("_")[0], buckets)

@@ -77,10 +77,7 @@ def remake_damaged(layout: Layout, config: dict[str, Any], *, dry_run: bool = Fa
 
     A dry run says so and removes nothing.
     """
-    if dry_run:
-        marked = remake.marked(layout)
-    else:
-        marked = remake.forget_marked(layout, config["buckets"], config["batches"])
+    marked = remake.marked(layout) if dry_run else remake.forget_marked(layout, config["buckets"])
     if marked:
         print(f"{len(marked)} scans are made anew, since a file of theirs was damaged: {marked[0]}")
 

@@ -12,18 +12,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from cmburden.core import tries
+from cmburden.core import remake, tries
 from cmburden.core.errors import CMBurdenError
-from cmburden.core.keys import batch_of, bucket_of
+from cmburden.core.keys import bucket_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
-from cmburden.core.stages import (
-    BUCKET_STAGES,
-    DETECT,
-    LONGITUDINAL,
-    RECORDED_STAGES,
-    SCAN_STAGES,
-)
+from cmburden.core.stages import BUCKET_STAGES, DETECT, LONGITUDINAL, RECORDED_STAGES
 from cmburden.run import settings, status
 from cmburden.run.lock import only_run
 
@@ -150,11 +144,8 @@ def _forget_jobs(layout: Layout, scans: Collection[Row]) -> None:
     Snakemake makes a missing intermediate file again if the last file of the chain is missing too.
     The records and the cache have the results of the other scans.
     """
-    config = settings.of_tables(layout)
-    buckets = config["buckets"]
-    for batch in {batch_of(scan.scan_id, buckets, config["batches"]) for scan in scans}:
-        for stage in SCAN_STAGES:
-            layout.batch(stage, batch).unlink(missing_ok=True)
+    remake.forget_batches(layout, {scan.scan_id for scan in scans})
+    buckets = settings.of_tables(layout)["buckets"]
     for number in {bucket_of(scan.scan_id, buckets) for scan in scans}:
         for stage in BUCKET_STAGES:
             layout.bucket(stage, number).unlink(missing_ok=True)
