@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ import pytest
 from cmburden.core import carry_out, tries
 from cmburden.core.carry_out import Done, Job, RestartJob
 from cmburden.core.errors import ScanError
+from cmburden.core.files import locked
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
-from cmburden.run import pilot, supervisor
+from cmburden.run import jobs, pilot, supervisor
 from cmburden.run.batches import MOST_CRASHES_IN_A_ROW, Batch, Clock, work
 
 NAME = "0-1"
@@ -131,8 +134,8 @@ def test_only_what_a_change_alters_is_made(cohort, change):
     after = cohort.mark()
     assert list(after) == cohort.ids()
     other = {scan_id for scan_id in after if before.get(scan_id) != after[scan_id]}
-    # A record that is made again of the same scan has the same bytes.
-    assert other == (set() if change in SAME else set(wanted))
+    # A record that is made again of the same scan may have the same bytes.
+    assert other <= set(wanted) if change in SAME else other == set(wanted)
     assert cohort.run() == []
 
 
@@ -286,3 +289,53 @@ def test_the_current_record_is_that_of_the_scan_alone(cohort):
     assert carry_out.is_current(job, cohort.scans[0])
     other = dataclasses.replace(cohort.scans[0], content_key="b")
     assert not carry_out.is_current(job, other)
+
+
+def test_a_job_that_is_killed_with_its_supervisor_loses_nothing(cohort, tmp_path):
+    """As by `scancel`, or `kill -9` of the job: the next one goes on."""
+    killed = tmp_path / "killed"
+
+    def deed(scan: Scan) -> None:
+        if scan.scan_id.startswith("sub-2") and not killed.exists():
+            killed.touch()
+            os.kill(os.getppid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    cohort.deed = deed
+    counts = cohort.layout.tries("preprocess", f"batch-{NAME}")
+
+    def job() -> None:
+        supervisor.watch(
+            lambda again: bool(cohort.run(again=again)), counts, tmp_path / "log", restart=True
+        )
+
+    first = multiprocessing.get_context("fork").Process(target=job)
+    first.start()
+    first.join(60)
+    assert first.exitcode == -signal.SIGKILL
+    assert not cohort.layout.batch("preprocess", NAME).exists()
+    tries.settle(counts)
+    assert cohort.run() == cohort.ids()[1:]
+    assert all(Outcome.read(cohort.layout.record("preprocess", s)).ok for s in cohort.ids())
+
+
+def test_a_job_waits_for_the_one_that_an_earlier_run_left_and_repeats_nothing(cohort):
+    lock = cohort.layout.batch_lock("preprocess", NAME)
+    context = multiprocessing.get_context("fork")
+    began = context.Event()
+
+    def left_alone() -> None:
+        with locked(lock):
+            began.set()
+            time.sleep(0.3)
+            cohort.run()
+
+    other = context.Process(target=left_alone)
+    other.start()
+    assert began.wait(60)
+    with jobs._alone(lock, 60):
+        assert cohort.run() == []
+    other.join()
+    # One that does not end is no reason to wait for ever.
+    with locked(lock), jobs._alone(lock, 0.1):
+        assert cohort.run() == []
