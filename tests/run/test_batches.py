@@ -337,5 +337,5 @@ def test_a_job_waits_for_the_one_that_an_earlier_run_left_and_repeats_nothing(co
         assert cohort.run() == []
     other.join()
     # One that does not end is no reason to wait for ever.
-    with locked(lock), jobs._alone(lock, 0.1):
+    with locked(lock), jobs._alone(lock, 0.01):
         assert cohort.run() == []

@@ -23,9 +23,11 @@ from cmburden.run.begin import plan_for_snakemake
 from cmburden.run.logs import logged
 from cmburden.run.plan import Plan
 
-#: Longest wait for another job of the same batch or bucket, s: a quarter of the least time limit of
-#: such a job (workflow/rules/preprocess.smk, detect.smk).
-_WAIT_S = {"batch": 450, "bucket": 1800}
+#: Longest wait for another job of the same batch or bucket: this share of the job's time limit.
+_SHARE_TO_WAIT = 0.25
+#: Time limit of a bucket's job (workflow/rules/detect.smk).
+_BUCKET_MINUTES = 120
+_MINUTE_S = 60
 
 
 def _plan(snakemake: Any) -> Plan:
@@ -56,7 +58,8 @@ def batch_job(stage: str, snakemake: Any, *, again: bool = False) -> None:
     plan, name = _plan(snakemake), snakemake.wildcards.batch
     clock = batches.Clock.of_job(again=again)
     lock = plan.layout.batch_lock(stage, name)
-    with logged(snakemake.log[0], snakemake.threads, again=again), _alone(lock, _WAIT_S["batch"]):
+    log, minutes = snakemake.log[0], plan.minutes(name)
+    with logged(log, snakemake.threads, again=again), _alone(lock, minutes):
         run = _scan_stage(stage)
         batch = batches.Batch(name, [plan.scans[scan_id] for scan_id in plan.batches[name]])
         job = Job(stage, stages.version_of(stage), plan.layout, plan.config[stage])
@@ -82,7 +85,7 @@ def bucket_job(stage: str, snakemake: Any, *, again: bool = False) -> None:
     log = snakemake.log[0]
     with (
         logged(log, snakemake.threads, again=again),
-        _alone(lock, _WAIT_S["bucket"]),
+        _alone(lock, _BUCKET_MINUTES),
         _sound_shards(plan.layout),
     ):
         run = _bucket_stage(stage)
@@ -121,8 +124,10 @@ def longitudinal_job(stage: str, snakemake: Any, *, again: bool = False) -> None
 
 
 @contextmanager
-def _alone(lock: Path, longest_wait_s: float) -> Iterator[None]:
+def _alone(lock: Path, minutes: float) -> Iterator[None]:
     """Wait for the end of another job of the same batch or bucket. Its results are then there.
+
+    ``minutes`` is the time limit of the job.
 
     If Snakemake is killed, its jobs go on, on a cluster or on this machine. The next run would
     start a second job of the same scans beside them.
@@ -133,7 +138,7 @@ def _alone(lock: Path, longest_wait_s: float) -> Iterator[None]:
         except BlockingIOError:
             logging.info("a job of an earlier run is at work on these scans: waiting for its end")
             try:
-                stack.enter_context(locked(lock, wait=longest_wait_s))
+                stack.enter_context(locked(lock, wait=_SHARE_TO_WAIT * minutes * _MINUTE_S))
             except BlockingIOError:
                 # A lost node may hold the lock for ever. Both jobs would write the same bytes.
                 logging.warning("it has not ended: going on beside it")
