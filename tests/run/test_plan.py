@@ -243,10 +243,10 @@ def test_people_are_those_with_several_sessions(study):
     }
     for bucket, own in flow.people.items():
         assert {bucket_of(participant, 16) for participant in own} == {int(bucket)}
-        wanted = {bucket_of(scan.scan_id, 16) for scans in own.values() for scan in scans}
-        assert flow.shards_of_people(bucket) == [
-            flow.paths.bucket("verify", number) for number in sorted(wanted)
-        ]
+    wanted = {bucket_of(scan_id, 16) for scans in people.values() for scan_id in scans}
+    assert flow.shards_of_people() == [
+        flow.paths.bucket("verify", number) for number in sorted(wanted)
+    ]
 
 
 def test_inputs_of_the_tables_are_a_shard_a_bucket(study, monkeypatch):

@@ -203,6 +203,11 @@ class Layout:
         ``bucket('longitudinal', bucket)``."""
         return self.work / "longitudinal" / f"sessions-{bucket}.parquet"
 
+    @property
+    def verified(self) -> Path:
+        """Mark of the end of `verify` for all that `longitudinal` follows."""
+        return self.work / "longitudinal" / "verified.txt"
+
     def people(self, bucket: int | str) -> Path:
         """Hash of all that a bucket of `longitudinal` depends on."""
         return self.work / "longitudinal" / f"people-{bucket}.txt"

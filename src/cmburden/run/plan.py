@@ -122,10 +122,15 @@ class Plan:
         """Whether aggregate reads ``path``: at the group level if there is such a file."""
         return self.config["analysis_level"] != "group" or path.exists()
 
-    def shards_of_people(self, bucket: str) -> list[Path]:
-        """Shards of verify that hold a scan of the participants of a bucket of longitudinal."""
-        scans = [scan.scan_id for own in self.people[bucket].values() for scan in own]
-        numbers = {bucket_of(scan_id, self.config["buckets"]) for scan_id in scans}
+    def shards_of_people(self) -> list[Path]:
+        """Shards of verify that hold a scan of a participant whom the run follows.
+
+        Those of all participants together: a bucket of participants has scans in most shards, and
+        an edge from each of its shards to each job is most of the graph at 20,000 scans.
+        """
+        people = [scans for own in self.people.values() for scans in own.values()]
+        asked = [scans for scans in people if any(s.scan_id in self.asked for s in scans)]
+        numbers = {bucket_of(s.scan_id, self.config["buckets"]) for scans in asked for s in scans}
         return [self.paths.bucket("verify", number) for number in sorted(numbers)]
 
     def followed(self) -> list[Path]:
