@@ -272,7 +272,8 @@ def test_jobs_a_scan_at_thousands_of_scans(tmp_path):
     flow = Plan(
         config.load({"bids_dir": str(tmp_path), "output_dir": str(layout.root), "buckets": buckets})
     )
-    jobs = len(SCAN_STAGES) * len(flow.batches) + len(BUCKET_STAGES) * len(flow.buckets) + 2
+    jobs = len(SCAN_STAGES) * len(flow.batches) + len(BUCKET_STAGES) * len(flow.buckets)
+    jobs += len(flow.people) + 2  # longitudinal, aggregate, report
     assert jobs <= 0.3 * scans
     sizes = [len(members) for members in flow.batches.values()]
     assert sum(sizes) == scans and max(sizes) < 30

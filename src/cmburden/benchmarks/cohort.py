@@ -80,6 +80,8 @@ rule check:
 #: Age of the oldest outputs, seconds: more than there are stages, since each is a second younger.
 _AGE_S = 60
 _SCANS_A_BUCKET = 50
+#: Jobs that run where Snakemake does, beside one of `people` for each bucket: `verified`, `check`.
+_LOCAL_JOBS = 2
 _COST_HEADER = ("seconds", "processor seconds", "peak memory, MB")
 #: Scans by default, to plan and for tables.
 _SCANS = {"plan": 5000, "tables": 20000}
@@ -193,6 +195,7 @@ def plan(folder: Path, scans: int, buckets: int, repeats: int = 1) -> dict[str, 
     return {
         "scans": len(indexed),
         "jobs": jobs,
+        "slurm_jobs": jobs - len(flow.people) - _LOCAL_JOBS,
         "jobs_bare": jobs_bare,
         "index_cpu_seconds": round(index_seconds, 2),
         **costs,
@@ -331,6 +334,7 @@ def tables(folder: Path, scans: int, buckets: int) -> dict[str, Any]:
 def plan_markdown(result: dict[str, Any]) -> str:
     """A sentence and a table of the result of :func:`plan`."""
     scans, jobs = result["scans"], result["jobs"]
+    share = result["slurm_jobs"] / scans
     ours, bare = result["ours"], result["bare"]
     rows = [
         ["`cmburden run -n`", *_cost_cells(ours)],
@@ -344,8 +348,8 @@ def plan_markdown(result: dict[str, Any]) -> str:
     ]
     return (
         f"{scans} scans, {jobs} jobs (a bare Snakefile: {result['jobs_bare']}); "
-        f"{(jobs - 1) / scans:.3f} SLURM jobs a scan (`check` runs where Snakemake does); at most "
-        f"{result['files_a_folder']} files in a folder\n\n"
+        f"{share:.3f} SLURM jobs a scan (the rest runs where Snakemake does); "
+        f"at most {result['files_a_folder']} files in a folder\n\n"
         + markdown_table(["nothing to do", *_COST_HEADER], rows)
     )
 

@@ -69,7 +69,7 @@ class BidsFile:
         return without_ending(self.path.rsplit("/", 1)[-1])
 
     def entity(self, key: str) -> str | None:
-        return dict(self.entities).get(key)
+        return next((value for name, value in self.entities if name == key), None)
 
     @property
     def subject(self) -> str:
