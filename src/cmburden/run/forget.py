@@ -81,9 +81,9 @@ def forget(layout: Layout, participant: str, *, dry: bool = False) -> Counter[st
     whole = {
         "cached results": _caches(layout, participant, traces),
         # A shard without the rows of one scan would not be that of its bucket.
-        "shards of buckets": {p for p in _shards(layout) if traces.clean(p, dry=True)},
+        "shards of buckets": _naming(_shards(layout), traces),
         # Nor would a mark be that of its batch: the next run writes it, and makes no scan again.
-        "marks of batches": {p for p in _marks(layout) if traces.clean(p, dry=True)},
+        "marks of batches": _naming(_marks(layout), traces),
         "files of the participant": {p for p in _walk(layout, traces) if traces.named_by(p)},
     }
     remade = set(_remade(layout))
@@ -97,6 +97,11 @@ def forget(layout: Layout, participant: str, *, dry: bool = False) -> Counter[st
     if +counts or counted:
         counts["tables and pages of the cohort"] += sum(_remove(p, dry) for p in sorted(remade))
     return +counts
+
+
+def _naming(paths: Iterator[Path], traces: Traces) -> set[Path]:
+    """Those of ``paths`` whose content names the participant."""
+    return {path for path in paths if traces.clean(path, dry=True)}
 
 
 def _cleaned(
