@@ -14,7 +14,7 @@ plan = plan_for_snakemake(config, main=workflow.is_main_process)
 
 
 wildcard_constraints:
-    scan=r"sub-[^/]+",
+    batch=r"\d+-\d+",
     bucket=r"\d+",
 
 

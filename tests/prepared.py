@@ -6,14 +6,20 @@ scan; nothing here is a brain.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 
-from cmburden.core import config
+from cmburden.core import carry_out, config
+from cmburden.core.carry_out import Job
+from cmburden.core.files import sha256_of_file, write_json
+from cmburden.core.keys import batch_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
+from cmburden.core.stages import SCAN_STAGES, version_of
 from cmburden.images import volume as images
 from cmburden.index import stage as index
 from cmburden.space.transform import Transform, save_transform
@@ -42,10 +48,29 @@ def add_results(layout: Layout, scans: list[Scan]) -> None:
         images.save_volume(layout.brain_mask(scan), mask, affine, np.uint8)
         images.save_volume(layout.regions(scan), mask * np.int16(9), affine, np.int16)
         save_transform(layout, scan.scan_id, Transform(np.eye(3), np.zeros(3)))
-        for stage in ("preprocess", "register"):
-            Outcome(stage, scan.scan_id, "ok", seconds=1.0).write(
-                layout.record(stage, scan.scan_id)
-            )
+        for stage in SCAN_STAGES:
+            add_record(layout, scan, stage)
+
+
+def add_record(
+    layout: Layout, scan: Scan, stage: str, settings: dict[str, Any] | None = None
+) -> None:
+    """The record that preprocess or register would leave of a scan that is ok."""
+    chosen = (settings or config.defaults())[stage]
+    job = Job(stage, version_of(stage), layout, chosen)
+    keys = carry_out.made_from(job, scan)
+    job.record(Outcome(stage, scan.scan_id, "ok", seconds=1.0, made_from=keys))
+
+
+def add_marks(layout: Layout, scans: list[Scan], buckets: int, batches: int = 1) -> None:
+    """The marks of the batches of ``scans``: no job of preprocess or register runs."""
+    for stage in SCAN_STAGES:
+        held: dict[str, dict[str, str]] = defaultdict(dict)
+        for scan in scans:
+            checksum = sha256_of_file(layout.record(stage, scan.scan_id))
+            held[batch_of(scan.scan_id, buckets, batches)][scan.scan_id] = checksum
+        for name, records in held.items():
+            write_json(layout.batch(stage, name), records)
 
 
 def _volume(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

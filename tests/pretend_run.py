@@ -1,14 +1,16 @@
 """`cmburden run` without Snakemake, networks and images: a scheduler and stages that take no time.
 
 The scheduler does what Snakemake does with the plan: a job runs if its output is missing, its
-parameter is another, or a job before it ran. Its memory is of Snakemake's form. Results depend on
-the image's bytes and on settings, as those of the stages do.
+parameter is another, or a job before it ran. Its memory is of Snakemake's form. Batches are worked
+through by the real loop. Results depend on the image's bytes and on settings, as those of the
+stages do.
 """
 
 from __future__ import annotations
 
 import ast
 import base64
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,14 +20,15 @@ import pytest
 import yaml
 
 from cmburden.cohort import stage as aggregate
-from cmburden.core import table_set
+from cmburden.core import carry_out, table_set
+from cmburden.core.carry_out import Job
 from cmburden.core.files import sha256_of_file, write_json
 from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
-from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
+from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES, version_of
 from cmburden.core.tables import CANDIDATES
-from cmburden.run import begin, cli, participants
+from cmburden.run import batches, begin, cli, participants
 from cmburden.run.plan import Plan
 
 #: Content of an image that no stage can read.
@@ -90,15 +93,15 @@ class Scheduler:
 
     def _bucket(self, plan: Plan, bucket: str, scan_ids: list[str]) -> None:
         layout, ran = plan.layout, False
-        for scan_id in scan_ids:
+        for name in sorted(plan.batches_of[bucket]):
             again = False
             for stage in SCAN_STAGES:
-                record, what = layout.record(stage, scan_id), plan.of_scan(stage, scan_id)
-                again |= not record.exists() or _memory(layout, record) != what
+                mark, what = layout.batch(stage, name), plan.of_batch(stage, name)
+                again |= not mark.exists() or _memory(layout, mark) != what
                 if again:
-                    self._job(stage, record)
-                    _scan_stage(plan, stage, plan.scans[scan_id])
-                    _remember(layout, record, what)
+                    self._job(stage, mark)
+                    _batch_stage(plan, stage, name)
+                    _remember(layout, mark, what)
             ran |= again
         for stage in BUCKET_STAGES:
             shard, what = layout.bucket(stage, bucket), plan.of_bucket(stage, bucket)
@@ -127,16 +130,29 @@ def _remember(layout: Layout, output: Path, what: Any) -> None:
     path.write_text(json.dumps({"params": [repr(what)]}))
 
 
-def _scan_stage(plan: Plan, stage: str, scan: Scan) -> None:
-    layout = plan.layout
+def _batch_stage(plan: Plan, stage: str, name: str) -> None:
+    job = Job(stage, version_of(stage), plan.layout, plan.config[stage])
+    batch = batches.Batch(name, [plan.scans[scan_id] for scan_id in plan.batches[name]])
+
+    def run(scan: Scan, *_: Any) -> Outcome:
+        return _scan_stage(plan, job, scan)
+
+    batches.work(job, batch, run, batches.Clock.of_job(again=True))
+
+
+def _scan_stage(plan: Plan, job: Job, scan: Scan) -> Outcome:
+    stage, keys = job.stage, carry_out.made_from(job, scan)
     outcome = Outcome(stage, scan.scan_id, "ok", seconds=1.0)
+    for path in job.layout.results(stage, scan):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
     if scan.path.read_bytes() == BAD:
         reason = "unreadable" if stage == "preprocess" else "upstream"
         outcome = Outcome(stage, scan.scan_id, "failed", reason, "It cannot be read.")
     elif stage == "preprocess":
         snr = float(plan.config["preprocess"]["min_brain_ml"])
         outcome = Outcome(stage, scan.scan_id, "ok", seconds=1.0, measures={"snr": snr})
-    outcome.write(layout.record(stage, scan.scan_id))
+    return job.record(dataclasses.replace(outcome, made_from=keys))
 
 
 def _bucket_stage(plan: Plan, stage: str, bucket: str, scans: list[Scan]) -> None:

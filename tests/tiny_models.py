@@ -9,10 +9,10 @@ import torch
 
 from cmburden.core.files import sha256_of_file, whole_file, write_json
 from cmburden.detect.network import SpotNet
-from cmburden.images.views import VIEW_MM
+from cmburden.images.view_size import VIEW_MM
 from cmburden.models.contract import CLASSES
+from cmburden.verify.features import FEATURES
 from cmburden.verify.network import untrained
-from cmburden.verify.probability import FEATURES
 
 #: Channels of the detector.
 WIDTH = 4

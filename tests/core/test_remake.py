@@ -1,10 +1,11 @@
 """A scan with a damaged file is planned from its first stage on; the others keep their results."""
 
 from cmburden.core import remake
+from cmburden.core.files import write_json
 from cmburden.core.keys import bucket_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
-from cmburden.core.stages import RECORDED_STAGES
+from cmburden.core.stages import RECORDED_STAGES, SCAN_STAGES
 
 BUCKETS = 4
 ONE, OTHER = "sub-1_T2starw", "sub-4_T2starw"
@@ -29,6 +30,10 @@ def test_marked_scans_are_forgotten_with_what_was_made_of_them(tmp_path):
     for path in (*tables, *ends, *shards, *followed, layout.cached("detect", "ab")):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+    # The marks of two settings, of which one holds both scans.
+    for stage in SCAN_STAGES:
+        for name, held in (("0-0", (ONE, OTHER)), ("1-0", (ONE,)), ("1-1", (OTHER,))):
+            write_json(layout.batch(stage, name), dict.fromkeys(held, "sha256"))
     before = written(layout)
     assert remake.forget_marked(layout, BUCKETS) == []
     assert written(layout) == before
@@ -39,6 +44,7 @@ def test_marked_scans_are_forgotten_with_what_was_made_of_them(tmp_path):
     number = bucket_of(ONE, BUCKETS)
     assert before - written(layout) == {
         *(f"work/records/{stage}/{ONE}.json" for stage in RECORDED_STAGES),
+        *(f"work/{stage}/batch-{name}.json" for stage in SCAN_STAGES for name in ("0-0", "1-0")),
         f"work/detect/bucket-{number}.parquet",
         f"work/verify/bucket-{number}.parquet",
         f"work/longitudinal/bucket-{person}.parquet",

@@ -15,7 +15,7 @@ from cmburden.models import contract as contracts
 from cmburden.models.weights import load_tensors
 from cmburden.run import begin
 from cmburden.verify import contract as verify_contract
-from cmburden.verify.probability import FEATURES
+from cmburden.verify.features import FEATURES
 
 
 @pytest.fixture(scope="module")

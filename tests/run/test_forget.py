@@ -66,6 +66,9 @@ def made(tmp_path_factory) -> tuple[Layout, dict]:
         write(work / "slurm_logs/rule_preprocess" / one.scan_id / "1.log", b"x")
         with (layout.logs / "detect" / "all.log").open("a") as stream:
             stream.write(f"INFO {one.scan_id}: 3 candidates\n")
+    for name, held in (("0-0", cohort.scans), ("1-0", cohort.scans[:2])):
+        marked = {scan["scan_id"]: "sha256" for scan in held}
+        write(layout.batch("preprocess", name), json.dumps(marked).encode())
     write(layout.root / ALIKE / "anat" / f"{ALIKE}_x.nii.gz", b"x")
     config = cohort.config | {"participant_label": ["OATS007", "OATS003"]}
     layout.config.write_text(json.dumps(config))
@@ -147,7 +150,9 @@ def test_nothing_names_a_forgotten_participant_and_the_others_stay(made, capsys)
     caches = {name for name in gone if name.startswith("work/cache/")}
     metadata = {name for name in gone if name.startswith("work/.snakemake/metadata/")}
     shards = {name for name in gone if name.startswith("work/verify/bucket-")}
-    rest = gone - tables - caches - metadata - shards
+    marks = {"work/preprocess/batch-0-0.json"}
+    assert marks <= gone
+    rest = gone - tables - caches - metadata - shards - marks
     assert rest <= {"report/index.html", "work/candidates.parquet", "work/phenotype_problems.json"}
     assert (len(caches), len(metadata)) == (6, 5)
     assert 1 <= len(shards) <= 2

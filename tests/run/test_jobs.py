@@ -12,6 +12,7 @@ import tiny_models
 from cmburden.cohort import stage as aggregate
 from cmburden.core import config
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.keys import batch_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.core.schema import Table
@@ -22,6 +23,7 @@ from cmburden.report import stage as report
 from cmburden.run import jobs
 
 SCAN = "sub-01_T2starw"
+BATCH = batch_of(SCAN, 1, 5)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def job(settings: dict, stage: str, unit: str, **wildcards: str) -> SimpleNamesp
 @pytest.fixture(scope="module")
 def done(settings) -> Layout:
     for stage in SCAN_STAGES:
-        jobs.scan_job(stage, job(settings, stage, SCAN, scan=SCAN))
+        jobs.batch_job(stage, job(settings, stage, f"batch-{BATCH}", batch=BATCH))
     for stage in ("detect", "verify"):
         jobs.bucket_job(stage, job(settings, stage, "0", bucket="0"))
     layout = Layout(settings["output_dir"])

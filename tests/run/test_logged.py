@@ -13,11 +13,12 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from cmburden.core import config
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.keys import batch_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.index import stage as index
-from cmburden.run import jobs
-from cmburden.run.jobs import logged
+from cmburden.run import jobs, logs
+from cmburden.run.logs import logged
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,7 @@ def untouched(monkeypatch):
 
 
 def test_all_output_goes_into_the_log(tmp_path, capsys):
-    log = tmp_path / "logs" / "preprocess" / "sub-01.log"
+    log, before = tmp_path / "logs" / "preprocess" / "sub-01.log", logging.getLogger().handlers[:]
     with logged(str(log)):
         print("from stdout")
         print("from stderr", file=sys.stderr)
@@ -44,7 +45,7 @@ def test_all_output_goes_into_the_log(tmp_path, capsys):
     assert log.read_text() == "from stdout\nfrom stderr\nINFO from a logger\n"
     print("afterwards")
     assert capsys.readouterr() == ("afterwards\n", "")
-    assert logging.getLogger().handlers == []
+    assert logging.getLogger().handlers == before
 
 
 @pytest.mark.parametrize(
@@ -89,12 +90,26 @@ def test_a_mistake_is_a_sentence_and_its_traceback_is_in_the_log(error, sentence
     ids=lambda error: type(error).__name__,
 )
 def test_what_is_no_mistake_stays_an_error(error, tmp_path):
-    log = tmp_path / "job.log"
+    log, before = tmp_path / "job.log", logging.getLogger().handlers[:]
     with pytest.raises(type(error)) as raised, logged(str(log)):
         raise error
     assert raised.value is error
     assert "Traceback (most recent call last)" in log.read_text()
-    assert logging.getLogger().handlers == []
+    assert logging.getLogger().handlers == before
+
+
+def test_the_log_of_a_scan_ends_within_the_log_of_its_job(tmp_path):
+    with logged(str(tmp_path / "job.log")):
+        logging.info("begins")
+        with logs.into(tmp_path / "scan.log"):
+            print("of the scan")
+            logging.info("too")
+        logging.info("goes on")
+        print("prints")
+        with logs.into(tmp_path / "scan.log", again=True):
+            logging.info("another process")
+    assert (tmp_path / "job.log").read_text() == "INFO begins\nINFO goes on\nprints\n"
+    assert (tmp_path / "scan.log").read_text() == ("of the scan\nINFO too\nINFO another process\n")
 
 
 def test_a_log_that_cannot_be_made_is_a_sentence(tmp_path):
@@ -119,6 +134,8 @@ def test_libraries_that_are_there_are_bound_too(tmp_path):
 
 
 # --- a job as Snakemake calls it ---
+
+BATCH = batch_of("sub-01_T2starw", 16, 5)
 
 
 @pytest.fixture
@@ -146,23 +163,26 @@ def cohort(tmp_path):
 
 def test_a_scan_that_is_bad_does_not_fail_its_job(cohort):
     layout, snakemake = cohort
-    jobs.scan_job("preprocess", snakemake("s", "preprocess", scan="sub-01_T2starw"))
+    jobs.batch_job("preprocess", snakemake("b", "preprocess", batch=BATCH))
     outcome = Outcome.read(layout.record("preprocess", "sub-01_T2starw"))
     assert (outcome.status, outcome.reason) == ("failed", "unreadable")
-    log = layout.log("preprocess", "s").read_text()
+    assert layout.log("preprocess", "b").read_text() == (
+        "INFO sub-01_T2starw\nINFO sub-01_T2starw: failed unreadable\n"
+    )
+    log = layout.log("preprocess", "sub-01_T2starw").read_text()
     assert log.startswith("INFO sub-01_T2starw: failed It does not begin with a NIfTI header.")
 
 
 def test_a_job_is_given_its_stage_s_settings(cohort):
     layout, snakemake = cohort
-    jobs.scan_job("preprocess", snakemake("s", "preprocess", scan="sub-01_T2starw"))
+    jobs.batch_job("preprocess", snakemake("b", "preprocess", batch=BATCH))
     run = json.loads(layout.run_record("preprocess", "sub-01_T2starw").read_text())
     assert (run["stage"], run["unit"]) == ("preprocess", "sub-01_T2starw")
 
 
 def test_too_many_failed_scans_fail_the_last_job_with_a_sentence(cohort):
     layout, snakemake = cohort
-    jobs.scan_job("preprocess", snakemake("s", "preprocess", scan="sub-01_T2starw"))
+    jobs.batch_job("preprocess", snakemake("b", "preprocess", batch=BATCH))
     jobs.aggregate_job(snakemake("all", "aggregate"))
     jobs.check_job(snakemake("all", "check"))
     assert json.loads(layout.checked.read_text()) == {"checked": True}

@@ -65,7 +65,7 @@ def layout(tmp_path) -> Layout:
 def test_costs_are_those_of_the_jobs(layout):
     cost = pilot.estimate(layout, 400)
     found = {stage.stage: stage for stage in cost.stages}
-    assert [stage.jobs for stage in cost.stages] == [400, 400, 2, 2, 1]
+    assert [stage.jobs for stage in cost.stages] == [10, 10, 2, 2, 1]
     # The mean of 10 and 30 s, not the median of something.
     assert found["preprocess"].hours == pytest.approx(400 * 20 / 3600)
     # A bucket's job is 9 s: 5 once, and 2 for each of its two scans.

@@ -8,13 +8,15 @@ import importlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from cmburden.benchmarks import pretend_tree
 from cmburden.core import config, resources
-from cmburden.core.keys import bucket_of
+from cmburden.core.keys import batch_of, bucket_of
 from cmburden.core.paths import COHORT_TABLES, Layout
 from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 from cmburden.index import stage as index
@@ -79,7 +81,8 @@ class Study:
         """Of each stage, the parameters of its jobs by the job's unit."""
         flow = self.flow()
         jobs: dict[str, dict[str, object]] = {
-            stage: {scan: flow.of_scan(stage, scan) for scan in flow.scans} for stage in SCAN_STAGES
+            stage: {batch: flow.of_batch(stage, batch) for batch in flow.batches}
+            for stage in SCAN_STAGES
         }
         for stage in BUCKET_STAGES:
             jobs[stage] = {bucket: flow.of_bucket(stage, bucket) for bucket in flow.buckets}
@@ -203,14 +206,17 @@ def test_what_a_change_alters(change, expected, study, monkeypatch):
     }
 
 
-def test_a_removed_participant_alters_its_bucket_and_the_tables(study):
-    study.settings["buckets"] = 1
+def test_a_removed_participant_alters_its_batch_its_bucket_and_the_tables(study):
+    study.settings |= {"buckets": 1, "batches": 2}
     before = study.jobs()
     removed(study, None)
     after = study.jobs()
-    assert "sub-01_T2starw" not in after["preprocess"]
+    its = batch_of("sub-01_T2starw", 1, 2)
     for stage in SCAN_STAGES:
-        assert all(before[stage][scan] == value for scan, value in after[stage].items())
+        assert "sub-01_T2starw" not in str(after[stage])
+        assert {
+            batch for batch in before[stage] if before[stage][batch] != after[stage][batch]
+        } == {its}
     for stage in (*BUCKET_STAGES, "aggregate"):
         assert before[stage] != after[stage]
     assert before["longitudinal"] == after["longitudinal"]
@@ -223,6 +229,8 @@ def test_every_scan_is_in_the_bucket_of_its_id_whatever_else_is_there(study):
     for flow in (first, second):
         placed = {scan: int(b) for b, scans in flow.buckets.items() for scan in scans}
         assert placed == {scan: bucket_of(scan, 16) for scan in flow.scans}
+        batched = {scan: batch for batch, scans in flow.batches.items() for scan in scans}
+        assert batched == {scan: batch_of(scan, 16, 5) for scan in flow.scans}
     assert set(second.scans) - set(first.scans) == {"sub-05_T2starw"}
 
 
@@ -235,10 +243,10 @@ def test_people_are_those_with_several_sessions(study):
     }
     for bucket, own in flow.people.items():
         assert {bucket_of(participant, 16) for participant in own} == {int(bucket)}
-        wanted = {bucket_of(scan.scan_id, 16) for scans in own.values() for scan in scans}
-        assert flow.shards_of_people(bucket) == [
-            flow.paths.bucket("verify", number) for number in sorted(wanted)
-        ]
+    wanted = {bucket_of(scan_id, 16) for scans in people.values() for scan_id in scans}
+    assert flow.shards_of_people() == [
+        flow.paths.bucket("verify", number) for number in sorted(wanted)
+    ]
 
 
 def test_inputs_of_the_tables_are_a_shard_a_bucket(study, monkeypatch):
@@ -253,7 +261,29 @@ def test_inputs_of_the_tables_are_a_shard_a_bucket(study, monkeypatch):
     )
     assert [path.stem for path in flow.tables()] == list(COHORT_TABLES)
     for bucket, scans in flow.buckets.items():
-        assert [path.stem for path in flow.records("preprocess", bucket)] == scans
+        names = {path.stem.removeprefix("batch-") for path in flow.marks("preprocess", bucket)}
+        assert sorted(scan for name in names for scan in flow.batches[name]) == scans
+
+
+def test_jobs_a_scan_at_thousands_of_scans(tmp_path):
+    """At most 0.3 jobs a scan on SLURM, and no batch far from ten scans (docs/scale.md)."""
+    layout, scans, buckets = Layout(tmp_path / "out"), 5000, 100
+    pretend_tree.write_manifest(layout.manifest, scans, buckets)
+    flow = Plan(
+        config.load({"bids_dir": str(tmp_path), "output_dir": str(layout.root), "buckets": buckets})
+    )
+    jobs = len(SCAN_STAGES) * len(flow.batches) + len(BUCKET_STAGES) * len(flow.buckets)
+    jobs += len(flow.people) + 2  # longitudinal, aggregate, report
+    assert jobs <= 0.3 * scans
+    sizes = [len(members) for members in flow.batches.values()]
+    assert sum(sizes) == scans and max(sizes) < 30
+    assert {flow.minutes(batch) for batch in flow.batches} == {30 + 3 * size for size in sizes}
+
+
+def test_a_small_cohort_keeps_many_cores_at_work():
+    """Of 20 scans no job of preprocess has more than a few: 16 cores have work."""
+    sizes = Counter(batch_of(f"sub-{n:03d}_T2starw", 16, 5) for n in range(20)).values()
+    assert len(sizes) >= 16 and max(sizes) <= 3
 
 
 def test_readers_decisions_and_sessions_are_part_of_the_cohort(study):

@@ -1,16 +1,13 @@
 """A run's environment: caches that can be written, text in UTF-8, no ids in a cluster's queue."""
 
-import inspect
 import os
 import subprocess
 import sys
-import types
 
 import pytest
 
-from cmburden.core import resources
 from cmburden.core.paths import Layout
-from cmburden.run import begin, environment, queue_names
+from cmburden.run import environment
 
 FIXED = environment.ALWAYS
 
@@ -67,20 +64,3 @@ def test_text_is_utf_8_in_any_locale_and_modules_of_the_present_folder_are_not_i
         )
         assert done.returncode == 2, done.stderr
         assert "unknown key ['nö']" in done.stderr.decode("utf-8")
-
-
-def test_a_job_in_the_queue_does_not_name_its_scan(monkeypatch):
-    plugin = pytest.importorskip(queue_names.PLUGIN)
-    original = getattr(plugin, queue_names.FUNCTION)
-    monkeypatch.setattr(plugin, queue_names.FUNCTION, original)
-    job = types.SimpleNamespace(wildcards=["sub-01_T2starw"])
-    assert original(job) == "sub-01_T2starw"
-    queue_names.hide_ids()
-    assert getattr(plugin, queue_names.FUNCTION)(job) == ""
-    # Comment and log are built from this function alone, which the plan for Snakemake replaces.
-    source = inspect.getsource(plugin.Executor.run_job)
-    assert "wildcard_str = get_job_wildcards(job)" in source
-    assert 'comment_str = f"rule_{job.name}_wildcards_{wildcard_str}"' in source
-    assert ".wildcards" not in source
-    assert "hide_ids" in inspect.getsource(begin.plan_for_snakemake)
-    assert "plan_for_snakemake" in (resources.root() / "Snakefile").read_text()

@@ -43,8 +43,8 @@ def study(tmp_path_factory) -> Path:
 
 def run(study: Path, out: str, *further: str) -> int:
     return cli.main(
-        ["run", str(study / "bids"), str(study / out), "participant", "--set", "buckets=2",
-         "--set", "threads=1", "--set", "detect.max_candidates=20",
+        ["run", str(study / "bids"), str(study / out), "participant", "--set", "buckets=1",
+         "--set", "batches=2", "--set", "threads=1", "--set", "detect.max_candidates=20",
          *tiny_models.settings(study / "models"), *further]
     )  # fmt: skip
 
@@ -85,7 +85,9 @@ def test_the_networks_alone_had_gpus(study, jobs):
     assert (jobs["AllocTRES"].str.contains("gres/gpu=1") == on_gpu).all()
     assert set(jobs.loc[on_gpu, "rule"]) == {"detect", "verify"}
     assert set(jobs.loc[~on_gpu, "rule"]) == {"preprocess", "register", "aggregate", "report"}
-    assert jobs["rule"].value_counts()[["preprocess", "register"]].tolist() == [3, 3]
+    # Three scans in two batches of one bucket.
+    counts, of_batches = jobs["rule"].value_counts(), ["preprocess", "register"]
+    assert counts[of_batches].tolist() == [2, 2] and counts.drop(of_batches).eq(1).all()
 
 
 def test_the_same_tables_as_without_a_cluster(study, jobs):

@@ -44,7 +44,7 @@ def study(tmp_path_factory) -> Path:
 def arguments(study: Path, out: str, *further: str) -> list[str]:
     return [
         "run", str(study / "bids"), str(study / out), "participant", "--set", "buckets=1",
-        "--set", "threads=1", "--set", "detect.max_candidates=25",
+        "--set", "batches=1", "--set", "threads=1", "--set", "detect.max_candidates=25",
         *tiny_models.settings(study / "models"), *further,
     ]  # fmt: skip
 

@@ -7,7 +7,7 @@ from cmburden.core.errors import ScanError
 from cmburden.core.tables import CANDIDATES
 from cmburden.models.contract import CLASSES
 from cmburden.verify import stage
-from cmburden.verify.probability import FEATURES
+from cmburden.verify.features import FEATURES
 
 MEASURES = {
     "volume_mm3": 10.0,

@@ -32,6 +32,8 @@ def run(folder: Path, *further: str, out: Path | None = None) -> int:
             "2",
             "--set",
             "buckets=2",
+            "--set",
+            "batches=1",
             *further,
         ]
     )
@@ -52,6 +54,8 @@ def jobs(folder: Path, *further: str, source: Path | None = None) -> dict[str, i
         "participant",
         "--set",
         "buckets=2",
+        "--set",
+        "batches=1",
         "-n",
         *further,
     ]

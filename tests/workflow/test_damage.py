@@ -11,7 +11,8 @@ from cmburden.core.paths import Layout
 
 def test_damaged_scans_are_rows_and_are_made_anew_by_the_next_run(tmp_path, capsys):
     layout = Layout(tmp_path / "out")
-    torn, unknown, *others = prepared.write(tmp_path / "bids", layout, 4)
+    scans = torn, unknown, *others = prepared.write(tmp_path / "bids", layout, 4)
+    prepared.add_marks(layout, list(scans), buckets=2)
     tiny_models.write(tmp_path / "models")
     volume = layout.preproc(torn)
     volume.write_bytes(volume.read_bytes()[:-50])

@@ -59,6 +59,8 @@ def arguments(study: Path, out: Path) -> list[str]:
         "--set",
         "buckets=1",
         "--set",
+        "batches=1",
+        "--set",
         "threads=1",
         "--set",
         "detect.max_candidates=25",

@@ -17,13 +17,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import prepared
 import pytest
 import tiny_models
 from steps import jobs, run
 
 from cmburden.core import config
 from cmburden.core.paths import COHORT_TABLES, Layout
-from cmburden.core.scan import Outcome, Scan
+from cmburden.core.scan import Scan
 from cmburden.core.stages import RECORDED_STAGES
 from cmburden.images import volume as images
 from cmburden.index import stage as index
@@ -33,6 +34,10 @@ PARTICIPANTS = 200
 SHAPE, ZOOMS = (64, 64, 30), (2.5, 2.5, 4.0)
 AFFINE = np.diag([*ZOOMS, 1.0])
 SMALL = (24, 24, 12)
+#: No candidate: the time of 200 scans' pictures is not what is tested.
+SETTINGS = config.load(
+    {"buckets": 2, "detect": {"min_probability": 1}, "register": {"use_t1w": False}}
+)
 
 #: What a process does at work on a scan whose id ends with the deed and the stage.
 DEEDS = """
@@ -202,8 +207,7 @@ def write_results(layout: Layout, scans: list[Scan]) -> None:
                 images.save_volume(layout.preproc(scan), ill, AFFINE, np.float32)
         for stage in ("preprocess", "register"):
             if not scan.participant_id.endswith(stage):
-                record = layout.record(stage, scan.scan_id)
-                Outcome(stage, scan.scan_id, "ok", seconds=1.0).write(record)
+                prepared.add_record(layout, scan, stage, SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +217,7 @@ def cohort(tmp_path_factory) -> tuple[Path, dict[int, str]]:
     faults = {3 + 6 * k: fault for k, fault in enumerate(FAULTS)}
     write_tree(folder / "bids", faults)
     layout = Layout(folder / "out")
-    scans = index.run(folder / "bids", layout, config.load({"buckets": 2}))
+    scans = index.run(folder / "bids", layout, SETTINGS)
     ready = [s for s in scans if not s.participant_id[7:] or s.participant_id[7:] not in IMAGES]
     write_results(layout, ready)
     tiny_models.write(folder / "models")
@@ -223,7 +227,6 @@ def cohort(tmp_path_factory) -> tuple[Path, dict[int, str]]:
 
 
 def options(folder: Path) -> list[str]:
-    # No candidate: the time of 200 scans' pictures is not what is tested.
     settings = ["threads=1", "detect.min_probability=1", "register.use_t1w=false"]
     words = [word for setting in settings for word in ("--set", setting)]
     return [*words, *tiny_models.settings(folder / "models")]

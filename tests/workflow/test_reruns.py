@@ -19,13 +19,15 @@ import tiny_models
 from steps import jobs, run
 
 from cmburden.core import resources
-from cmburden.core.keys import bucket_of
+from cmburden.core.keys import batch_of, bucket_of
 from cmburden.core.paths import Layout
 from cmburden.review.store import Store
 
 PAGE = resources.root() / "docs" / "reruns.md"
 #: Participant and session of each scan: two people with two sessions each.
 SCANS, BUCKETS = {1: ("01", 1), 2: ("01", 2), 3: ("23", 1), 4: ("23", 2)}, 2
+#: Batches of a bucket, where one is the rule (steps.py).
+MORE = 3
 CHANGES: dict[str, Callable] = {}
 
 
@@ -53,9 +55,10 @@ def study(tmp_path_factory) -> Path:
     )
     (folder / "bids/participants.tsv").write_text("participant_id\tage\nsub-01\t70\n")
     tiny_models.write(folder / "models")
-    # "1" and "all" must differ, for scans and for buckets.
+    # "1" and "all" must differ, and with more batches each scan has its own.
     names = [image(folder, number).name.split(".")[0] for number in SCANS]
     assert len({bucket_of(name, BUCKETS) for name in names}) == BUCKETS
+    assert len({batch_of(name, BUCKETS, MORE) for name in names}) == len(SCANS)
     assert bucket_of("sub-01", BUCKETS) != bucket_of("sub-23", BUCKETS)
     # Without sub-23 both buckets still hold a scan, and only one of them held its scans.
     assert len({bucket_of(name, BUCKETS) for name in names[:2]}) == BUCKETS
@@ -77,9 +80,10 @@ def test_a_change_runs_what_the_page_says(study, change):
         models = how.pop("models", folder / "models")
         options = tiny_models.settings(models) + how.pop("options", [])
         planned = jobs(folder, *options, source=how.pop("source", None))
-    many = dict.fromkeys(("preprocess", "register"), len(SCANS))
     buckets = 1 if change == "fewer buckets" else BUCKETS
-    many |= dict.fromkeys(("detect", "verify", "longitudinal"), buckets)
+    many = dict.fromkeys(("preprocess", "register", "detect", "verify", "longitudinal"), buckets)
+    if change == "more batches":
+        many |= dict.fromkeys(("preprocess", "register"), len(SCANS))
     *stages, cohort = rows()[change]
     wanted = {
         rule: {"–": 0, "1": 1, "all": many[rule]}[cell]
@@ -277,6 +281,11 @@ def device(study):
 @change("fewer buckets")
 def buckets(study):
     yield {"options": ["--set", "buckets=1"]}
+
+
+@change("more batches")
+def batches(study):
+    yield {"options": ["--set", f"batches={MORE}"]}
 
 
 def _checkout(study: Path, stage: str | None = None) -> Iterator[dict]:

@@ -161,7 +161,7 @@ def test_snakemake_alone_holds_the_lock_and_the_settings(cohort, tmp_path):
     assert "another run is at work here" in done.stdout + done.stderr
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "settings of this folder, from its last run: buckets=2" in done.stderr
+    assert "settings of this folder, from its last run: batches=1; buckets=2" in done.stderr
     assert "Nothing to be done" in done.stdout + done.stderr
 
 

@@ -1,6 +1,6 @@
 rule detect:
     input:
-        records=lambda w: plan.records("preprocess", w.bucket),
+        batches=lambda w: plan.marks("preprocess", w.bucket),
     output:
         shard=plan.paths.bucket("detect", "{bucket}"),
     log:

@@ -1,5 +1,5 @@
-# A job for each bucket of participants with several sessions; none where nobody has. The shards of
-# verify are ancient: each changes with any scan of its bucket. What these participants' scans are
+# A job for each bucket of participants with several sessions; none where nobody has. The mark of
+# verify's end is ancient: it changes with any scan. What these participants' scans are
 # and what was done to them is the key. It has a job of its own, since Snakemake looks at no
 # parameter of a job below another that runs, and does not pass on through an ancient file.
 rule people:
@@ -14,10 +14,22 @@ rule people:
         "echo {params.key:q} > {output.key:q} 2> {log:q}"
 
 
+rule verified:
+    input:
+        plan.shards_of_people(),
+    output:
+        mark=plan.paths.verified,
+    log:
+        plan.paths.log("verified"),
+    localrule: True
+    shell:
+        "touch {output.mark:q} 2> {log:q}"
+
+
 rule longitudinal:
     input:
         people=plan.paths.people("{bucket}"),
-        shards=ancient(lambda w: plan.shards_of_people(w.bucket)),
+        verified=ancient(plan.paths.verified),
     output:
         tracks=plan.paths.bucket("longitudinal", "{bucket}"),
         sessions=plan.paths.followed("{bucket}"),

@@ -1,16 +1,14 @@
 rule preprocess:
     output:
-        record=plan.paths.record("preprocess", "{scan}"),
+        mark=plan.paths.batch("preprocess", "{batch}"),
     log:
-        plan.paths.log("preprocess", "{scan}"),
-    benchmark:
-        plan.paths.benchmark("preprocess", "{scan}")
+        plan.paths.log("preprocess", "batch-{batch}"),
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 4000 * (1 if attempt == 1 else 3),
-        runtime=lambda w, attempt: 20 * (1 if attempt == 1 else 3),
+        runtime=lambda w, attempt: plan.minutes(w.batch) * (1 if attempt == 1 else 3),
         restart=lambda w, attempt: int(workflow.is_main_process or attempt > 1),
     params:
-        what=lambda w: plan.of_scan("preprocess", w.scan),
+        what=lambda w: plan.of_batch("preprocess", w.batch),
     script:
         "../scripts/preprocess.py"

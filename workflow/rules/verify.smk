@@ -1,6 +1,6 @@
 rule verify:
     input:
-        records=lambda w: plan.records("register", w.bucket),
+        batches=lambda w: plan.marks("register", w.bucket),
         candidates=plan.paths.bucket("detect", "{bucket}"),
     output:
         shard=plan.paths.bucket("verify", "{bucket}"),

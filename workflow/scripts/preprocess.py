@@ -1,3 +1,3 @@
 from cmburden.run import jobs
 
-jobs.supervised(jobs.scan_job, "preprocess", snakemake)  # noqa: F821
+jobs.supervised(jobs.batch_job, "preprocess", snakemake)  # noqa: F821

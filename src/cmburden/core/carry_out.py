@@ -1,4 +1,4 @@
-"""The skeleton of the stages that work through scans: one scan a job, or a bucket of scans a job.
+"""The skeleton of the stages that work through scans: preprocess and register, detect and verify.
 
 A stage says in a callback what it does with one scan. The rest is equal for all stages and stands
 here: records, shards, run files, skipped scans, and what becomes of an error. Whatever goes wrong
@@ -28,11 +28,12 @@ from cmburden.core.errors import (
     short_text,
     with_advice,
 )
-from cmburden.core.keys import hash_of
+from cmburden.core.keys import hash_of, settings_of_results
 from cmburden.core.paths import Layout
 from cmburden.core.provenance import write_run
 from cmburden.core.scan import Outcome, Scan
 from cmburden.core.schema import BrokenContract, Table
+from cmburden.core.stages import SCAN_STAGES
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,7 +64,13 @@ class Job:
         advice = with_advice("upstream", message)
         return self.record(Outcome(self.stage, scan.scan_id, status, "upstream", advice))
 
-    def failed(self, scan: Scan, error: ScanError, seconds: float | None = None) -> Outcome:
+    def failed(
+        self,
+        scan: Scan,
+        error: ScanError,
+        seconds: float | None = None,
+        made_from: dict[str, Any] | None = None,
+    ) -> Outcome:
         """Write the record of a scan that this stage failed or excluded because of ``error``."""
         return self.record(
             Outcome(
@@ -74,6 +81,7 @@ class Job:
                 str(error),
                 seconds,
                 measures=error.measures,
+                made_from=made_from or {},
             )
         )
 
@@ -152,14 +160,45 @@ def attempt(job: Job, unit: str, one: Scan, work: Callable[[], Done]) -> Done | 
         return ScanError("crashed", f"{short_text(error)}.")
 
 
-def scan(job: Job, one: Scan, work: Callable[[], Done]) -> Outcome:
-    """Do ``work`` for the scan ``one`` (:func:`attempt`); write its record and its run file."""
+def made_from(job: Job, one: Scan) -> dict[str, Any]:
+    """Keys of what a stage of scans makes its result from, beside the stage's version.
+
+    ``content_key`` of the scan, ``settings`` of the stage, ``before``: the former stage's record.
+    """
+    place = SCAN_STAGES.index(job.stage) if job.stage in SCAN_STAGES else 0
+    before = None
+    if place:
+        last = Outcome.read(job.layout.record(SCAN_STAGES[place - 1], one.scan_id))
+        before = hash_of(last.status, last.version, last.made_from)
+    settings = hash_of(settings_of_results(job.settings))
+    return {"content_key": one.content_key, "settings": settings, "before": before}
+
+
+def is_current(job: Job, one: Scan) -> bool:
+    """Whether the scan's record of a stage of scans is what the stage would write now.
+
+    A scan that is ok has its files as well.
+    """
+    record = Outcome.read(job.layout.record(job.stage, one.scan_id))
+    if record.version != job.version or record.made_from != made_from(job, one):
+        return False
+    return not record.ok or all(path.exists() for path in job.layout.results(job.stage, one))
+
+
+def scan(job: Job, one: Scan, work: Callable[[], Done], unit: str | None = None) -> Outcome:
+    """Do ``work`` for the scan ``one`` (:func:`attempt`); write its record and its run file.
+
+    ``unit`` is the job's name, by default that of the scan.
+    """
     started = time.perf_counter()
-    result = attempt(job, one.scan_id, one, work)
+    keys = made_from(job, one)
+    # A process that is killed at work must not leave the former record beside new files.
+    job.layout.record(job.stage, one.scan_id).unlink(missing_ok=True)
+    result = attempt(job, unit or one.scan_id, one, work)
     seconds = time.perf_counter() - started
     job.write_run(one.scan_id, seconds)
     if isinstance(result, ScanError):
-        return job.failed(one, result, round(seconds, 2))
+        return job.failed(one, result, round(seconds, 2), keys)
     return job.record(
         Outcome(
             job.stage,
@@ -168,6 +207,7 @@ def scan(job: Job, one: Scan, work: Callable[[], Done]) -> Outcome:
             message=result.warning,
             seconds=round(seconds, 2),
             measures=result.measures,
+            made_from=keys,
         )
     )
 

@@ -107,6 +107,8 @@ def printable(text: str) -> str:
     >>> printable("sub-é\\udcff")
     'sub-é\\\\xff'
     """
+    if text.isprintable():
+        return text
     return "".join(mark if mark.isprintable() else _escaped(mark) for mark in text)
 
 

@@ -1,4 +1,4 @@
-"""Keys of cached results, from their content; buckets, seeds and lesion numbers, from ids."""
+"""Keys of results, from their content; buckets, batches, seeds, lesion numbers, from ids."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import json
 from typing import Any
 
 import pandas as pd
+
+#: Settings of a stage that change no result: where it works, and where its model lies.
+_PLACES = ("device", "model")
 
 
 def hash_of(*parts: Any) -> str:
@@ -21,7 +24,31 @@ def hash_of(*parts: Any) -> str:
 
 def bucket_of(scan_id: str, buckets: int) -> int:
     """Bucket 0..buckets-1 of a scan, from its id alone: a new scan changes one bucket only."""
-    return int.from_bytes(hashlib.sha256(scan_id.encode()).digest()[:8], "big") % buckets
+    return _number_of(scan_id) % buckets
+
+
+def batch_of(scan_id: str, buckets: int, batches: int) -> str:
+    """Batch ``BUCKET-NUMBER`` of a scan, from its id alone: each bucket has ``batches`` of them.
+
+    >>> batch_of("sub-01_T2starw", 16, 5).split("-")[0] == str(bucket_of("sub-01_T2starw", 16))
+    True
+    """
+    number = _number_of(scan_id)
+    return f"{number % buckets}-{number // buckets % batches}"
+
+
+def _number_of(scan_id: str) -> int:
+    """64 bits of the id's hash."""
+    return int.from_bytes(hashlib.sha256(scan_id.encode()).digest()[:8], "big")
+
+
+def settings_of_results(settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of a stage's ``settings`` that can change its results.
+
+    >>> settings_of_results({"device": "cpu", "model": "models/detector", "max_candidates": 5})
+    {'max_candidates': 5}
+    """
+    return {name: value for name, value in settings.items() if name not in _PLACES}
 
 
 def seed_of(*parts: Any) -> int:

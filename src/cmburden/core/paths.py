@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cmburden.core import stages
 from cmburden.core.scan import Scan
 
 #: Suffixes that BIDS allows for raw T2*-weighted images. Any other suffix becomes a part of
@@ -181,6 +182,22 @@ class Layout:
         """Brain and transform of a participant's T1w, which all scans with that T1w use."""
         return self.work / "cache" / "t1w" / f"{participant_id}_{key}.npz"
 
+    def batch(self, stage: str, batch: str) -> Path:
+        """Mark of a batch whose scans have their records; ``batch`` may be a wildcard."""
+        return self.work / stage / f"batch-{batch}.json"
+
+    def batch_lock(self, stage: str, batch: str) -> Path:
+        """Lock of the one job that works on the batch."""
+        return self.work / stage / f".batch-{batch}.lock"
+
+    def results(self, stage: str, scan: Scan) -> tuple[Path, ...]:
+        """Files that preprocess or register leaves of a scan that is ok, for later stages."""
+        if stage == stages.PREPROCESS.name:
+            return self.preproc(scan), self.brain_mask(scan)
+        if stage == stages.REGISTER.name:
+            return self.transform(scan.scan_id, "affine.mat"), self.regions(scan)
+        raise ValueError(f"{stage} is no stage of batches")
+
     def bucket(self, stage: str, bucket: int | str) -> Path:
         """Shard of a bucket; ``bucket`` may be a wildcard such as '{bucket}'."""
         return self.work / stage / f"bucket-{bucket}.parquet"
@@ -189,6 +206,11 @@ class Layout:
         """Sessions of the participants of a bucket of `longitudinal`; its tracks are
         ``bucket('longitudinal', bucket)``."""
         return self.work / "longitudinal" / f"sessions-{bucket}.parquet"
+
+    @property
+    def verified(self) -> Path:
+        """Mark of the end of `verify` for all that `longitudinal` follows."""
+        return self.work / "longitudinal" / "verified.txt"
 
     def people(self, bucket: int | str) -> Path:
         """Hash of all that a bucket of `longitudinal` depends on."""

@@ -8,11 +8,13 @@ planned from its first stage on. The networks' results of the other scans are in
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from cmburden.core.errors import sentence
+from cmburden.core.files import read_json
 from cmburden.core.keys import bucket_of
 from cmburden.core.paths import Layout
-from cmburden.core.stages import BUCKET_STAGES, LONGITUDINAL, RECORDED_STAGES
+from cmburden.core.stages import BUCKET_STAGES, LONGITUDINAL, RECORDED_STAGES, SCAN_STAGES
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,12 +35,24 @@ def marked(layout: Layout) -> list[str]:
     return sorted(p.name for p in layout.remake.iterdir()) if layout.remake.is_dir() else []
 
 
+def forget_batches(layout: Layout, scan_ids: Collection[str]) -> None:
+    """Remove the marks of batches that hold one of the scans: also those of another setting."""
+    if not scan_ids:
+        return
+    for stage in SCAN_STAGES:
+        for path in layout.batch(stage, "x").parent.glob("batch-*.json"):
+            held = read_json(path)
+            if not isinstance(held, dict) or not held.keys().isdisjoint(scan_ids):
+                path.unlink(missing_ok=True)
+
+
 def forget_marked(layout: Layout, buckets: int) -> list[str]:
     """Remove the records of the marked scans and what depends on them; return the scans' ids.
 
     ``buckets`` is the number of buckets of the configuration.
     """
     scan_ids = marked(layout)
+    forget_batches(layout, scan_ids)
     for scan_id in scan_ids:
         for stage in RECORDED_STAGES:
             layout.record(stage, scan_id).unlink(missing_ok=True)

@@ -54,6 +54,8 @@ class Outcome:
     ``measures`` holds the QC measures that the stage took: values that JSON can hold, of a failed
     scan those from before the fault. ``log`` is the log of the job that wrote the record, relative
     to the output folder. ``log`` is None if the stage ran without a job, and in older records.
+    ``made_from`` holds keys of what preprocess or register made the result from
+    (``core.carry_out.made_from``); records of other stages have none.
     """
 
     stage: str
@@ -65,6 +67,7 @@ class Outcome:
     version: int = 1
     log: str | None = None
     measures: dict[str, Any] = dataclasses.field(default_factory=dict)
+    made_from: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -126,6 +129,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "version": (int,),
     "log": _TEXT,
     "measures": (dict,),
+    "made_from": (dict,),
 }
 #: Stands for a measure that a record cannot hold.
 _LOST = object()

@@ -22,8 +22,9 @@ class Stage:
         Raise the version when the stage gives another result for the same input: everything that
         the stage made then runs again (docs/reruns.md).
     unit : {"cohort", "scan", "bucket", "participants"}
-        What one job of the stage works on. A bucket holds scans, ``participants`` is a bucket of
-        people with several sessions.
+        What a run file of the stage is about. A job of a stage of scans works through a batch of
+        them (``run.batches``). A bucket holds scans, ``participants`` is a bucket of people with
+        several sessions.
     """
 
     name: str

@@ -75,6 +75,12 @@ def settle(path: Path, number: int | None = None) -> bool:
     return bool(last)
 
 
+def died(path: Path, name: str) -> str | None:
+    """How the last process at ``name`` ended, in brackets; None where none ended at it."""
+    entry = _read(path).get(name)
+    return None if entry is None else cause(entry.get("signal"))
+
+
 def first_restart(path: Path) -> bool:
     """Whether the work of ``path`` begins anew in another process for the first time; note it."""
     entries = _read(path)

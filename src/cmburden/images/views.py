@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from nibabel.affines import voxel_sizes
 
+from cmburden.images.view_size import VIEW_MM
+
 # The networks were trained on views with these numbers.
-VIEW_MM = 20.0
 VIEW_PIXELS = 96
 #: Half the thickness of the projection.
 PROJECTION_MM = 5.0

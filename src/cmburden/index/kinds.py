@@ -6,6 +6,7 @@ sidecar decides where the name is silent; converters copy sidecars between image
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -79,7 +80,7 @@ def part_of(image: BidsFile) -> str | None:
     """
     if image.entity("part") is not None:
         return image.entity("part")
-    return _part_in([*_words(image), image.suffix])
+    return _part_in((*_words(image), image.suffix))
 
 
 def is_projection(image: BidsFile) -> bool:
@@ -133,7 +134,7 @@ def _verdict_of_words(image: BidsFile) -> Verdict | None:
 
 def _verdict_of_suffix(image: BidsFile, suffixes: Mapping[str, str | None]) -> Verdict:
     """Why an image with a suffix that is not searched is no scan."""
-    if _part_in([image.suffix]) in ("phase", "real", "imag"):
+    if _part_in((image.suffix,)) in ("phase", "real", "imag"):
         return "part_phase", f"It is {image.suffix}."
     misplaced = next((part for part in image.loose if suffixes.get(part)), None)
     if misplaced:
@@ -147,7 +148,8 @@ def _words(image: BidsFile) -> list[str]:
     return [word for key in _WORDS if (word := image.entity(key)) is not None]
 
 
-def _part_in(words: list[str]) -> str | None:
+@functools.lru_cache(maxsize=4096)
+def _part_in(words: tuple[str, ...]) -> str | None:
     """The one part that the words name; None if they name none, or magnitude and another."""
     named: list[str] = []
     for word in words:
@@ -193,7 +195,7 @@ def is_processed_swi(fields: Fields) -> bool:
 def is_magnitude_series(fields: Fields) -> bool:
     """Whether ``SeriesDescription`` says magnitude."""
     described = fields.get("SeriesDescription")
-    return isinstance(described, str) and _part_in([described]) == "mag"
+    return isinstance(described, str) and _part_in((described,)) == "mag"
 
 
 def contradiction(image: BidsFile, fields: Fields) -> str | None:
@@ -211,7 +213,7 @@ def part_by_sidecar(fields: Fields) -> str | None:
         if types & names:
             return part
     described = fields.get("SeriesDescription")
-    return _part_in([described]) if isinstance(described, str) else None
+    return _part_in((described,)) if isinstance(described, str) else None
 
 
 def image_types(fields: Fields) -> set[str]:

@@ -69,7 +69,7 @@ class BidsFile:
         return without_ending(self.path.rsplit("/", 1)[-1])
 
     def entity(self, key: str) -> str | None:
-        return dict(self.entities).get(key)
+        return next((value for name, value in self.entities if name == key), None)
 
     @property
     def subject(self) -> str:
@@ -205,7 +205,7 @@ def _unusable(path: str, stem: str) -> str | None:
     """Why no file of ours can be named after this one; None if one can."""
     if stem.startswith("."):
         return "The name begins with a dot: a hidden file of an operating system or of a tool."
-    if any(not mark.isprintable() for mark in path):
+    if not path.isprintable():
         return "The path has control characters, or is not UTF-8."
     if any(mark in path for mark in _BRACES):
         return "The path has braces, which Snakemake reads as a wildcard."

@@ -138,7 +138,7 @@ def _rows(participants: Sequence[Participant], study: Study) -> tuple[list[Row],
     from tqdm import tqdm
 
     rows: dict[str, Row] = {}
-    outputs: dict[Path, str] = {}
+    outputs: dict[tuple[str, ...], str] = {}
     rejected: list[Row] = []
     # The first run reads all files of a cohort. The bar is shown on a terminal only.
     for participant in tqdm(
@@ -153,7 +153,7 @@ def _rows(participants: Sequence[Participant], study: Study) -> tuple[list[Row],
         some = False
         for scan in sorted(scans, key=lambda scan: study.rules.preference(scan.image)):
             row = _row(scan, participant, study)
-            clash = row if isinstance(row, Rejection) else _clash(row, rows, outputs, study)
+            clash = row if isinstance(row, Rejection) else _clash(row, outputs, study)
             if clash is not None:
                 rejections.append(clash)
             elif not isinstance(row, Rejection):
@@ -173,16 +173,15 @@ def _choose(participant: Participant, study: Study) -> tuple[list[ChosenScan], l
     return scans, [*participant.rejected, *rejections]
 
 
-def _clash(
-    row: Row, rows: dict[str, Row], outputs: dict[Path, str], study: Study
-) -> Rejection | None:
+def _clash(row: Row, outputs: dict[tuple[str, ...], str], study: Study) -> Rejection | None:
     """The rejection of a scan whose results would have the names of another scan's.
 
-    ``outputs`` (name -> path of the image) gets the names of a scan without a clash.
+    ``outputs`` (parts of the name -> path of the image) gets the names of a scan without a clash.
     """
     scan = scan_of(row, study.bids_dir)
-    names = {study.layout.brain_mask(scan), study.layout.record("preprocess", scan.scan_id)}
-    other = next((outputs[name] for name in sorted(names) if name in outputs), None)
+    folders = (scan.participant_id, scan.session_id or "")
+    names = ((*folders, study.layout.stem(scan)), (scan.scan_id,))
+    other = next((outputs[name] for name in names if name in outputs), None)
     if other is None:
         outputs |= {name: str(row["path"]) for name in names}
         return None

@@ -129,7 +129,8 @@ def list_folder(bids_dir: Path, folder: str) -> Listing:
 def _list_one(bids_dir: Path, path: str, links: int, listing: Listing) -> Iterator[tuple[str, int]]:
     """List one folder into ``listing``; yield the folders in it that are to be listed."""
     try:
-        with os.scandir(bids_dir / path) as entries:
+        # Joined as text: a path for each folder is a tenth of the time of indexing.
+        with os.scandir(f"{bids_dir}/{path}") as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         fact = f"The folder cannot be listed ({error.strerror})."

@@ -35,10 +35,19 @@ from cmburden.preprocess.quality import (
 STAGE, VERSION = stages.PREPROCESS.name, stages.PREPROCESS.version
 
 
-def run(scan: Scan, layout: Layout, settings: dict[str, Any], log: str | None = None) -> Outcome:
-    """Preprocess one scan; a fault of the scan becomes the outcome's status and reason."""
+def run(
+    scan: Scan,
+    layout: Layout,
+    settings: dict[str, Any],
+    log: str | None = None,
+    unit: str | None = None,
+) -> Outcome:
+    """Preprocess one scan; a fault of the scan becomes the outcome's status and reason.
+
+    ``log`` and ``unit`` name the log and the job.
+    """
     job = Job(STAGE, VERSION, layout, settings, log)
-    return carry_out.scan(job, scan, lambda: _preprocess(scan, layout, settings))
+    return carry_out.scan(job, scan, lambda: _preprocess(scan, layout, settings), unit)
 
 
 def _preprocess(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:

@@ -31,10 +31,19 @@ from cmburden.space.transform import Transform, compact, moved, save_transform
 STAGE, VERSION = stages.REGISTER.name, stages.REGISTER.version
 
 
-def run(scan: Scan, layout: Layout, settings: dict[str, Any], log: str | None = None) -> Outcome:
-    """Register one scan; a fault of the scan becomes the outcome's status and reason."""
+def run(
+    scan: Scan,
+    layout: Layout,
+    settings: dict[str, Any],
+    log: str | None = None,
+    unit: str | None = None,
+) -> Outcome:
+    """Register one scan; a fault of the scan becomes the outcome's status and reason.
+
+    ``log`` and ``unit`` name the log and the job.
+    """
     job = Job(STAGE, VERSION, layout, settings, log)
-    return carry_out.scan(job, scan, lambda: _register(scan, layout, settings))
+    return carry_out.scan(job, scan, lambda: _register(scan, layout, settings), unit)
 
 
 def _register(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:

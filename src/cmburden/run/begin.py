@@ -16,7 +16,7 @@ from cmburden.core import dataset, remake, resources, table_set
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
-from cmburden.run import lock, queue_names, settings
+from cmburden.run import lock, settings
 from cmburden.run.plan import Plan, raise_gc_thresholds
 
 #: Environment variable of the Snakemake process that the command line starts. The variable says
@@ -96,7 +96,6 @@ def plan_for_snakemake(overrides: dict[str, Any], *, main: bool) -> Plan:
             base = configuration.merge(base, configuration.read_yaml(layout.run_config))
         return Plan(configuration.merge(base, overrides))
     raise_gc_thresholds()
-    queue_names.hide_ids()
     if os.environ.get(BEGUN):
         return Plan(configuration.load(dict(overrides)))
     try:

@@ -20,7 +20,14 @@ from cmburden.core.keys import hash_of
 from cmburden.core.manifest import read_scans
 from cmburden.core.paths import COHORT_TABLES, Layout
 from cmburden.core.scan import Scan
-from cmburden.core.stages import BUCKET_STAGES, DETECT, LONGITUDINAL, VERIFY, version_of
+from cmburden.core.stages import (
+    BUCKET_STAGES,
+    DETECT,
+    LONGITUDINAL,
+    SCAN_STAGES,
+    VERIFY,
+    version_of,
+)
 from cmburden.core.tables import MANIFEST, REJECTED
 from cmburden.run.participants import only_run
 from cmburden.run.traces import IMAGES, Traces
@@ -65,16 +72,18 @@ def main(args: argparse.Namespace) -> int:
 def forget(layout: Layout, participant: str, *, dry: bool = False) -> Counter[str]:
     """Remove all that names ``participant`` below the output folder; counts of what was removed.
 
-    Shards of buckets that held the participant, tables and report are removed, since their numbers
-    count the participant: a run makes them again. The files of other participants stay as they
-    are. After a stop in the middle, the same call goes on.
+    Shards of buckets and marks of batches that held the participant are removed, and so are tables
+    and report, since their numbers count the participant: a run makes them again. The files of
+    other participants stay as they are. After a stop in the middle, the same call goes on.
     """
     traces = Traces(participant, _others(layout, participant))
     counts: Counter[str] = Counter()
     whole = {
         "cached results": _caches(layout, participant, traces),
         # A shard without the rows of one scan would not be that of its bucket.
-        "shards of buckets": {p for p in _shards(layout) if traces.clean(p, dry=True)},
+        "shards of buckets": _naming(_shards(layout), traces),
+        # Nor would a mark be that of its batch: the next run writes it, and makes no scan again.
+        "marks of batches": _naming(_marks(layout), traces),
         "files of the participant": {p for p in _walk(layout, traces) if traces.named_by(p)},
     }
     remade = set(_remade(layout))
@@ -88,6 +97,11 @@ def forget(layout: Layout, participant: str, *, dry: bool = False) -> Counter[st
     if +counts or counted:
         counts["tables and pages of the cohort"] += sum(_remove(p, dry) for p in sorted(remade))
     return +counts
+
+
+def _naming(paths: Iterator[Path], traces: Traces) -> set[Path]:
+    """Those of ``paths`` whose content names the participant."""
+    return {path for path in paths if traces.clean(path, dry=True)}
 
 
 def _cleaned(
@@ -133,6 +147,11 @@ def _contents(layout: Layout, traces: Traces) -> Iterator[Path]:
 def _shards(layout: Layout) -> Iterator[Path]:
     for stage in (*BUCKET_STAGES, LONGITUDINAL.name):
         yield from sorted(layout.bucket(stage, 0).parent.glob("*.parquet"))
+
+
+def _marks(layout: Layout) -> Iterator[Path]:
+    for stage in SCAN_STAGES:
+        yield from sorted(layout.batch(stage, "x").parent.glob("batch-*.json"))
 
 
 def _remade(layout: Layout) -> Iterator[Path]:

@@ -5,79 +5,29 @@ The jobs that work through scans run under a supervisor (``run.supervisor``).
 
 from __future__ import annotations
 
-import faulthandler
 import logging
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from cmburden.core import stages
-from cmburden.core.carry_out import RestartJob
+from cmburden.core.carry_out import Job
 from cmburden.core.config import of_stage
-from cmburden.core.errors import CMBurdenError, DamagedFile, sentence
+from cmburden.core.errors import CMBurdenError, DamagedFile
 from cmburden.core.files import locked, write_json
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
-from cmburden.core.threads import bound_threads
-from cmburden.run import supervisor
+from cmburden.run import batches, supervisor
 from cmburden.run.begin import plan_for_snakemake
+from cmburden.run.logs import logged
 from cmburden.run.plan import Plan
 
-#: Longest wait for another job of the bucket, s: a quarter of the time limit of a bucket's job
-#: (workflow/rules/detect.smk).
-_LONGEST_WAIT_S = 1800
-
-
-@contextmanager
-def logged(log: str, threads: int = 1, *, again: bool = False) -> Iterator[None]:
-    """Send stdout, stderr and logging of this process to ``log``; limit the libraries' threads.
-
-    An error that the user can mend ends the job with a sentence among Snakemake's messages.
-    ``again``: the log of the job's first process goes on.
-    """
-    bound_threads(threads)
-    # If the log cannot be written (full disk), the cause of the job's failure must still be seen.
-    logging.raiseExceptions = False
-    try:
-        with _into(Path(log), "a" if again else "w"):
-            yield
-    except RestartJob:
-        sys.exit(supervisor.RESTART)
-    except (CMBurdenError, OSError) as error:
-        advice = sentence(error)
-        if advice is None:
-            raise
-        sys.exit(f"cmburden: {advice}; log: {Path(log).resolve()}")
-
-
-@contextmanager
-def _into(log: Path, mode: str) -> Iterator[None]:
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        opened = log.open(mode, buffering=1, encoding="utf-8")
-    except OSError as error:
-        raise CMBurdenError(
-            f"{log}: the log cannot be written ({error.strerror}); make room for it and run again"
-        ) from error
-    with opened as stream, redirect_stdout(stream), redirect_stderr(stream):
-        logging.basicConfig(
-            stream=stream, level=logging.INFO, format="%(levelname)s %(message)s", force=True
-        )
-        # A fault within a library ends the process: its place in our code stands in the log.
-        here = not faulthandler.is_enabled()
-        if here:
-            faulthandler.enable(stream)
-        try:
-            yield
-        except BaseException:
-            logging.exception("the job failed")
-            raise
-        finally:
-            logging.getLogger().handlers.clear()
-            if here:
-                faulthandler.disable()
+#: Longest wait for another job of the same batch or bucket: this share of the job's time limit.
+_SHARE_TO_WAIT = 0.25
+#: Time limit of a bucket's job (workflow/rules/detect.smk).
+_BUCKET_MINUTES = 120
+_MINUTE_S = 60
 
 
 def _plan(snakemake: Any) -> Plan:
@@ -85,7 +35,7 @@ def _plan(snakemake: Any) -> Plan:
 
 
 def supervised(job: Callable[..., None], stage: str, snakemake: Any) -> None:
-    """Run ``job`` (:func:`scan_job`, :func:`bucket_job`, :func:`longitudinal_job`) of a stage.
+    """Run ``job`` (:func:`batch_job`, :func:`bucket_job`, :func:`longitudinal_job`) of a stage.
 
     If its process is killed at work on a scan, another one goes on: the cohort does not wait for
     the scan. On a cluster the whole job is first tried again with more memory (rules of
@@ -93,7 +43,8 @@ def supervised(job: Callable[..., None], stage: str, snakemake: Any) -> None:
     """
     layout = Layout(snakemake.config.get("output_dir") or "derivatives")
     wildcards = dict(snakemake.wildcards.items())
-    unit = wildcards["scan"] if "scan" in wildcards else f"bucket-{wildcards['bucket']}"
+    ((kind, name),) = wildcards.items()
+    unit = f"{kind}-{name}"
     supervisor.watch(
         lambda again: job(stage, snakemake, again=again),
         layout.tries(stage, unit),
@@ -102,15 +53,17 @@ def supervised(job: Callable[..., None], stage: str, snakemake: Any) -> None:
     )
 
 
-def scan_job(stage: str, snakemake: Any, *, again: bool = False) -> None:
-    """Run preprocess or register of one scan."""
-    plan = _plan(snakemake)
-    with logged(snakemake.log[0], snakemake.threads, again=again):
+def batch_job(stage: str, snakemake: Any, *, again: bool = False) -> None:
+    """Run preprocess or register of the scans of one batch."""
+    plan, name = _plan(snakemake), snakemake.wildcards.batch
+    clock = batches.Clock.of_job(again=again)
+    lock = plan.layout.batch_lock(stage, name)
+    log, minutes = snakemake.log[0], plan.minutes(name)
+    with logged(log, snakemake.threads, again=again), _alone(lock, minutes):
         run = _scan_stage(stage)
-        scan = plan.scans[snakemake.wildcards.scan]
-        log = plan.layout.log_name(stage, scan.scan_id)
-        outcome = run(scan, plan.layout, plan.config[stage], log)
-        logging.info("%s: %s %s", scan.scan_id, outcome.status, outcome.message or "")
+        batch = batches.Batch(name, [plan.scans[scan_id] for scan_id in plan.batches[name]])
+        job = Job(stage, stages.version_of(stage), plan.layout, plan.config[stage])
+        batches.work(job, batch, run, clock)
 
 
 def _scan_stage(stage: str) -> Callable[..., Outcome]:
@@ -130,7 +83,11 @@ def bucket_job(stage: str, snakemake: Any, *, again: bool = False) -> None:
     bucket = snakemake.wildcards.bucket
     lock = plan.layout.bucket_lock(stage, bucket)
     log = snakemake.log[0]
-    with logged(log, snakemake.threads, again=again), _alone(lock), _sound_shards(plan.layout):
+    with (
+        logged(log, snakemake.threads, again=again),
+        _alone(lock, _BUCKET_MINUTES),
+        _sound_shards(plan.layout),
+    ):
         run = _bucket_stage(stage)
         scans = [plan.scans[scan_id] for scan_id in plan.buckets[bucket]]
         log = plan.layout.log_name(stage, bucket)
@@ -167,19 +124,21 @@ def longitudinal_job(stage: str, snakemake: Any, *, again: bool = False) -> None
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Wait for the end of another job of the same bucket. The cache then holds its results.
+def _alone(lock: Path, minutes: float) -> Iterator[None]:
+    """Wait for the end of another job of the same batch or bucket. Its results are then there.
+
+    ``minutes`` is the time limit of the job.
 
     If Snakemake is killed, its jobs go on, on a cluster or on this machine. The next run would
-    start a second job of the bucket beside them.
+    start a second job of the same scans beside them.
     """
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(lock))
         except BlockingIOError:
-            logging.info("a job of an earlier run is at work on this bucket: waiting for its end")
+            logging.info("a job of an earlier run is at work on these scans: waiting for its end")
             try:
-                stack.enter_context(locked(lock, wait=_LONGEST_WAIT_S))
+                stack.enter_context(locked(lock, wait=_SHARE_TO_WAIT * minutes * _MINUTE_S))
             except BlockingIOError:
                 # A lost node may hold the lock for ever. Both jobs would write the same bytes.
                 logging.warning("it has not ended: going on beside it")

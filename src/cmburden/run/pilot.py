@@ -58,8 +58,8 @@ class StageCost:
     """Cost of a stage for the whole cohort.
 
     ``hours`` are CPU-hours as a site charges them: wall time of the jobs times their threads.
-    ``gpu_hours`` are 0 if no GPU was used. ``busy`` is the processor time of scan jobs over their
-    wall time. Scan jobs have one thread. ``busy`` is None for other stages.
+    ``gpu_hours`` are 0 if no GPU was used. ``busy`` is the processor time of preprocess or register
+    over the wall time: their jobs have one thread. ``busy`` is None for other stages.
     """
 
     stage: str
@@ -137,6 +137,8 @@ class _Pilot:
     measured: list[str]
     scans: int
     buckets: int
+    #: Jobs of preprocess, and of register: at most one for each batch.
+    batches: int
     threads: int
 
 
@@ -153,7 +155,8 @@ def estimate(layout: Layout, scans: int | None = None) -> Cost:
     measured = MANIFEST.read(manifest)["scan_id"].tolist()
     scans = scans or len(measured)
     buckets = min(config["buckets"], scans)
-    pilot = _Pilot(layout, measured, scans, buckets, config["threads"])
+    batches = min(config["buckets"] * config["batches"], scans)
+    pilot = _Pilot(layout, measured, scans, buckets, batches, config["threads"])
     stages = [_scan_stage(pilot, stage) for stage in SCAN_STAGES]
     longest = 0.0
     for stage in BUCKET_STAGES:
@@ -190,11 +193,11 @@ def _scan_stage(pilot: _Pilot, stage: str) -> StageCost | None:
     jobs = benchmarks([pilot.layout.benchmark(stage, scan_id) for scan_id in pilot.measured])
     if jobs is None:
         return None
-    # The mean, not the median: a slow scan costs too.
+    # The mean, not the median: a slow scan costs too, and the start of a job stands in its first.
     seconds = float(jobs["s"].mean())
     return StageCost(
         stage,
-        jobs=pilot.scans,
+        jobs=pilot.batches,
         seconds_a_scan=seconds,
         hours=pilot.scans * seconds / _HOUR_S,
         gpu_hours=0.0,

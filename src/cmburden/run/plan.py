@@ -1,4 +1,4 @@
-"""The plan for the Snakefile: scans, buckets, inputs, and the parameters of the jobs.
+"""The plan for the Snakefile: batches, buckets, inputs, and the parameters of the jobs.
 
 A job runs again if its parameter changes. The module imports neither torch nor ANTs and reads the
 manifest instead of the BIDS tree: every SLURM job parses the Snakefile again.
@@ -16,12 +16,16 @@ from cmburden.core import resources, table_set
 from cmburden.core.config import of_stage
 from cmburden.core.files import sha256_of_file
 from cmburden.core.foreign import kind_of
-from cmburden.core.keys import bucket_of, hash_of
+from cmburden.core.keys import batch_of, bucket_of, hash_of, settings_of_results
 from cmburden.core.manifest import read_scans
 from cmburden.core.paths import COHORT_TABLES, Layout
 from cmburden.core.scan import Scan
 from cmburden.core.stages import BUCKET_STAGES, RECORDED_STAGES, version_of
 from cmburden.follow.sessions import with_several
+
+#: Minutes that a job of preprocess or register may take, and for each of its scans: on two cores of
+#: 2026 a scan takes 10 s in each of them.
+_MINUTES, _MINUTES_A_SCAN = 30, 3
 
 
 def raise_gc_thresholds() -> None:
@@ -57,8 +61,15 @@ class Plan:
         self.asked: set[str] = set()
         self._read_scans()
         self.buckets: dict[str, list[str]] = defaultdict(list)
+        self.batches: dict[str, list[str]] = defaultdict(list)
+        #: Names of the batches of each bucket.
+        self.batches_of: dict[str, set[str]] = defaultdict(set)
         for scan_id in self.scans:
-            self.buckets[str(bucket_of(scan_id, config["buckets"]))].append(scan_id)
+            batch = batch_of(scan_id, config["buckets"], config["batches"])
+            bucket = batch.split("-")[0]
+            self.batches[batch].append(scan_id)
+            self.batches_of[bucket].add(batch)
+            self.buckets[bucket].append(scan_id)
         #: Scans of each participant with several sessions, by the bucket of the participant's id.
         self.people: dict[str, dict[str, list[Scan]]] = defaultdict(dict)
         pairs = [(scan.participant_id, scan.session_id) for scan in self.scans.values()]
@@ -92,8 +103,9 @@ class Plan:
 
     # --- inputs. Images are no inputs: the content key identifies a scan, wherever the BIDS folder
     # --- lies and whatever the times of its files are ---
-    def records(self, stage: str, bucket: str) -> list[Path]:
-        return [self.paths.record(stage, scan_id) for scan_id in self.buckets[bucket]]
+    def marks(self, stage: str, bucket: str) -> list[Path]:
+        """Marks of the batches of a bucket: each changes with the record of any of its scans."""
+        return [self.paths.batch(stage, batch) for batch in sorted(self.batches_of[bucket])]
 
     def shards(self) -> list[Path]:
         """Inputs of aggregate. A shard is made after all records of its bucket and holds a hash of
@@ -110,10 +122,15 @@ class Plan:
         """Whether aggregate reads ``path``: at the group level if there is such a file."""
         return self.config["analysis_level"] != "group" or path.exists()
 
-    def shards_of_people(self, bucket: str) -> list[Path]:
-        """Shards of verify that hold a scan of the participants of a bucket of longitudinal."""
-        scans = [scan.scan_id for own in self.people[bucket].values() for scan in own]
-        numbers = {bucket_of(scan_id, self.config["buckets"]) for scan_id in scans}
+    def shards_of_people(self) -> list[Path]:
+        """Shards of verify that hold a scan of a participant whom the run follows.
+
+        Those of all participants together: a bucket of participants has scans in most shards, and
+        an edge from each of its shards to each job is most of the graph at 20,000 scans.
+        """
+        people = [scans for own in self.people.values() for scans in own.values()]
+        asked = [scans for scans in people if any(s.scan_id in self.asked for s in scans)]
+        numbers = {bucket_of(s.scan_id, self.config["buckets"]) for scans in asked for s in scans}
         return [self.paths.bucket("verify", number) for number in sorted(numbers)]
 
     def followed(self) -> list[Path]:
@@ -131,9 +148,15 @@ class Plan:
     def tables(self) -> list[Path]:
         return [self.paths.table(name) for name in COHORT_TABLES]
 
+    def minutes(self, batch: str) -> int:
+        """Time limit of a job of preprocess or register of the batch."""
+        return _MINUTES + _MINUTES_A_SCAN * len(self.batches[batch])
+
     # --- parameters: a change in one of these runs a job again ---
-    def of_scan(self, stage: str, scan_id: str) -> dict:
-        return self._stage(stage) | {"content_key": self.scans[scan_id].content_key}
+    def of_batch(self, stage: str, batch: str) -> dict:
+        """Content of each scan of the batch."""
+        keys = {s: self.scans[s].content_key for s in self.batches[batch]}
+        return self._stage(stage) | {"content_keys": keys}
 
     def of_bucket(self, stage: str, bucket: str) -> dict:
         """Content of each scan of the bucket, and the model's contract with its checksums."""
@@ -179,11 +202,8 @@ class Plan:
         return sha256_of_file(contract) if contract.exists() else None
 
     def _stage(self, stage: str) -> dict:
-        # Neither the device nor the model's folder changes a result. The contract's checksum
-        # identifies the model.
-        settings = {
-            k: v for k, v in of_stage(self.config, stage).items() if k not in ("device", "model")
-        }
+        # The contract's checksum identifies the model, whatever its folder.
+        settings = settings_of_results(of_stage(self.config, stage))
         return {"stage": stage, "version": version_of(stage), "settings": settings}
 
 

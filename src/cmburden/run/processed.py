@@ -1,7 +1,8 @@
-"""What the results of an output folder were made with, from Snakemake's memory of its jobs.
+"""What the results of an output folder were made with: from records, and from Snakemake's memory.
 
-Snakemake stores the parameters of each job beside the job's output. A job is up to date if the plan
-gives the same parameters. Results of which Snakemake knows nothing count as up to date.
+The records of preprocess and register say what they were made from. Of detect and verify, Snakemake
+stores the parameters of each job beside the job's output: a job is up to date if the plan gives the
+same parameters. Results of which nothing is known count as up to date.
 """
 
 from __future__ import annotations
@@ -18,19 +19,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cmburden.core import carry_out
+from cmburden.core.carry_out import Job
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.keys import bucket_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
-from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
+from cmburden.core.stages import BUCKET_STAGES, RECORDED_STAGES, SCAN_STAGES, version_of
 from cmburden.core.tables import SCANS
 from cmburden.run import status
 from cmburden.run.plan import Plan
 
 #: Longest name of a file of Snakemake's memory; a longer one becomes folders.
 _LONGEST_NAME = 254
-#: Keys of a job's parameter that say what the job worked on; the others are its settings.
-_CONTENT = ("content_key", "content_keys")
+#: Key of a job's parameter that says what the job worked on.
+_CONTENT = "content_keys"
 
 
 class Memory:
@@ -83,21 +86,24 @@ def stale(plan: Plan) -> Stale:
     versions: dict[str, set[str]] = defaultdict(set)
     images: set[str] = set()
     for stage in SCAN_STAGES:
-        for scan_id in plan.scans:
-            output = plan.layout.record(stage, scan_id)
-            now = plan.of_scan(stage, scan_id)
-            was = memory.parameter(output) if output.exists() else None
-            if was is None:
+        job = _job(plan, stage)
+        for scan_id, scan in plan.scans.items():
+            record = Outcome.read(plan.layout.record(stage, scan_id))
+            known, now = record.made_from, carry_out.made_from(job, scan)
+            if not known:
                 continue
-            if was.get("content_key") != now["content_key"]:
+            if known.get("content_key") != now["content_key"]:
                 images.add(scan_id)
-            _compare(stage, was, now, {scan_id}, settings, versions)
+            if known.get("settings") != now["settings"]:
+                settings[stage].add(scan_id)
+            if record.version != job.version:
+                versions[stage].add(scan_id)
     for stage in BUCKET_STAGES:
         for bucket, scan_ids in plan.buckets.items():
             output = plan.layout.bucket(stage, bucket)
             was = memory.parameter(output) if output.exists() else None
             if was is not None:
-                of_job = set(scan_ids).intersection(was.get("content_keys", {}))
+                of_job = set(scan_ids).intersection(was.get(_CONTENT, {}))
                 _compare(stage, was, plan.of_bucket(stage, bucket), of_job, settings, versions)
     return Stale(dict(settings), dict(versions), images)
 
@@ -117,24 +123,24 @@ def _compare(
 
 
 def _settings(parameter: dict[str, Any]) -> dict[str, Any]:
-    left_out = (*_CONTENT, "version")
+    left_out = (_CONTENT, "version")
     return {key: value for key, value in parameter.items() if key not in left_out}
 
 
 def finished(plan: Plan, scan_ids: Iterable[str]) -> set[str]:
     """Those of ``scan_ids`` with results that a job of their bucket takes without new work.
 
-    Their jobs of preprocess and register are up to date, and the settings of detect and verify are
+    Their records of preprocess and register are current, and the settings of detect and verify are
     those of their bucket's shard.
     """
     memory, layout = Memory(plan.layout), plan.layout
     done = set()
     usable: dict[str, bool] = {}
+    jobs = [_job(plan, stage) for stage in SCAN_STAGES]
     for scan_id in scan_ids:
-        records = [layout.record(stage, scan_id) for stage in (*SCAN_STAGES, *BUCKET_STAGES)]
-        if not all(record.exists() for record in records):
+        if not all(layout.record(stage, scan_id).exists() for stage in RECORDED_STAGES):
             continue
-        if not all(_up_to_date(memory, plan, stage, scan_id) for stage in SCAN_STAGES):
+        if not all(carry_out.is_current(job, plan.scans[scan_id]) for job in jobs):
             continue
         bucket = str(bucket_of(scan_id, plan.config["buckets"]))
         if bucket not in usable:
@@ -144,9 +150,9 @@ def finished(plan: Plan, scan_ids: Iterable[str]) -> set[str]:
     return done
 
 
-def _up_to_date(memory: Memory, plan: Plan, stage: str, scan_id: str) -> bool:
-    was = memory.parameter(plan.layout.record(stage, scan_id))
-    return was is None or was == plan.of_scan(stage, scan_id)
+def _job(plan: Plan, stage: str) -> Job:
+    """A stage of scans with the plan's settings."""
+    return Job(stage, version_of(stage), plan.layout, plan.config[stage])
 
 
 def _same_settings(memory: Memory, plan: Plan, bucket: str) -> bool:

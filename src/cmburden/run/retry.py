@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from cmburden.core import tries
+from cmburden.core import remake, tries
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.keys import bucket_of
 from cmburden.core.paths import Layout
@@ -48,7 +48,7 @@ def retry(layout: Layout, scan_ids: Collection[str] = (), *, dry_run: bool = Fal
             for scan_id in chosen:
                 _forget(layout, scan_id)
             tries.forget_all(layout)
-            _forget_shards(layout, [known[scan_id] for scan_id in chosen])
+            _forget_jobs(layout, [known[scan_id] for scan_id in chosen])
     if chosen:
         bids = settings.of_tables(layout)["bids_dir"] or "BIDS_DIR"
         print(f"{'Then' if dry_run else 'Now'}: cmburden run {bids} {layout.root} participant")
@@ -138,12 +138,13 @@ def _readable(path: Path) -> bool:
         return False
 
 
-def _forget_shards(layout: Layout, scans: Collection[Row]) -> None:
-    """Remove the shards that hold the scans, and the marks of the last run's end.
+def _forget_jobs(layout: Layout, scans: Collection[Row]) -> None:
+    """Remove shards and marks of batches that hold the scans, and marks of the last run's end.
 
     Snakemake makes a missing intermediate file again if the last file of the chain is missing too.
-    The networks' results for the other scans are cached.
+    The records and the cache have the results of the other scans.
     """
+    remake.forget_batches(layout, {scan.scan_id for scan in scans})
     buckets = settings.of_tables(layout)["buckets"]
     for number in {bucket_of(scan.scan_id, buckets) for scan in scans}:
         for stage in BUCKET_STAGES:

@@ -16,11 +16,11 @@ from cmburden.run import pilot
 
 
 def by_stage(layout: Layout) -> pd.DataFrame:
-    """A row per stage: ``stage``, ``jobs``, ``seconds``, ``share``, ``max_rss_mb``.
+    """A row per stage: ``stage``, ``timed``, ``seconds``, ``share``, ``max_rss_mb``.
 
-    ``seconds`` are wall time per scan. Of scan jobs they are the median. Of jobs of buckets and of
-    the cohort they are the sum, divided by the number of scans. ``share`` is the stage's share of
-    the sum over stages.
+    ``timed`` is the number of scans that were timed in preprocess and register, else of jobs.
+    ``seconds`` are wall time per scan: their sum, divided by the number of scans. The first scan of
+    a batch has the start of the job. ``share`` is the stage's share of the sum over stages.
 
     Only scans with a result of every stage count. A job has the threads that its rule gives. Jobs
     run side by side, so that a cohort takes less than the sum.
@@ -37,7 +37,7 @@ def by_stage(layout: Layout) -> pd.DataFrame:
     rows = []
     for stage in SCAN_STAGES:
         paths = [path for scan in scans if (path := layout.benchmark(stage, scan)).exists()]
-        rows.append(_row(stage, paths, None))
+        rows.append(_row(stage, paths, len(paths)))
     for stage in (*BUCKET_STAGES, "longitudinal", "aggregate", "report"):
         paths = sorted(layout.benchmark(stage).parent.glob("*.tsv"))
         rows.append(_row(stage, paths, len(scans)))
@@ -45,16 +45,15 @@ def by_stage(layout: Layout) -> pd.DataFrame:
     return table.assign(share=table["seconds"] / table["seconds"].sum())
 
 
-def _row(stage: str, paths: list[Path], scans: int | None) -> dict[str, str | float] | None:
-    """The row of a stage with the benchmark files ``paths``; ``scans`` is None for scan jobs."""
+def _row(stage: str, paths: list[Path], scans: int) -> dict[str, str | float] | None:
+    """The row of a stage with the benchmark files ``paths`` of ``scans`` scans."""
     jobs = pilot.benchmarks(paths)
     if jobs is None:
         return None
-    seconds = jobs["s"].sum() / scans if scans else jobs["s"].median()
     return {
         "stage": stage,
-        "jobs": len(jobs),
-        "seconds": float(seconds),
+        "timed": len(jobs),
+        "seconds": float(jobs["s"].sum() / scans),
         "max_rss_mb": float(jobs["max_rss"].max()),
     }
 
@@ -64,7 +63,7 @@ def markdown(table: pd.DataFrame) -> str:
     rows = [
         [
             row.stage,
-            row.jobs,
+            row.timed,
             f"{row.seconds:.1f}",
             f"{row.share:.0%}",
             f"{row.max_rss_mb:.0f}",
@@ -72,7 +71,9 @@ def markdown(table: pd.DataFrame) -> str:
         for row in table.itertuples()
     ]
     rows.append(["all", "", f"{table['seconds'].sum():.1f}", "", ""])
-    return markdown_table(["stage", "jobs", "seconds a scan", "share", "peak memory, MB"], rows)
+    return markdown_table(
+        ["stage", "scans or jobs", "seconds a scan", "share", "peak memory, MB"], rows
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

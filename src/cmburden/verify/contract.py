@@ -8,9 +8,9 @@ from typing import Any
 from cmburden.core import tables
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.numbers import is_number, is_share
-from cmburden.images.views import VIEW_MM
+from cmburden.images.view_size import VIEW_MM
 from cmburden.models.contract import CLASSES, check_numbers, load_network
-from cmburden.verify.probability import FEATURES
+from cmburden.verify.features import FEATURES
 
 #: Networks whose scores the contract's ``cnn_yolo_model`` joins.
 _N_NETWORKS = 2

@@ -12,33 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from cmburden.verify.features import FEATURES
 from cmburden.verify.place import PALLIDUM, PINEAL, at_site, mirrored, near_ventricle
 
-FEATURES = (
-    "logit_p_cnn",
-    "logit_p_yolo",
-    "logit_p_mimic",
-    "log_diameter",
-    "log_diameter_squared",
-    "contrast",
-    "log_elongation",
-    "log_through_plane",
-    "sphericity",
-    "bright_surroundings",
-    "dark_surroundings",
-    "tubularity",
-    "edge",
-    "ventricle",
-    "near_ventricle",
-    "pallidum",
-    "pineal",
-    "mirrored_calcium",
-    "deep",
-    "infratentorial",
-    "swi",
-    "swi_logit_p_cnn",
-    "swi_logit_p_yolo",
-)
 #: Distances from the brain's edge and from the ventricles are cut at these, mm.
 EDGE_MM, VENTRICLE_MM = 6.0, 20.0
 #: Probabilities are clipped to this and to 1 minus this before their logit.
