@@ -30,7 +30,7 @@ _LINEAR_ITERATIONS = (500, 250, 100, 0)
 #: Most iterations at twice the voxels and at the voxels themselves, of an affine that goes on from
 #: another one, and of SyN (docs/decisions.md).
 _LAST_ITERATIONS = (60, 30)
-_SYN_ITERATIONS = (40, 5)
+_SYN_ITERATIONS = (40, 20)
 
 
 def load_ants() -> ModuleType:
