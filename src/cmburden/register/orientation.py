@@ -27,7 +27,8 @@ from cmburden.space.transform import REGISTRATION_MM, Transform, coarse_brain, m
 if TYPE_CHECKING:
     from ants.core.ants_image import ANTsImage
 
-#: Correlation as the header says, from which no other orientation is tried (docs/inputs.md).
+#: Correlation of the stated orientation, also with a nod, from which no other one is tried
+#: (docs/inputs.md).
 _SURE = 0.91
 #: Another orientation must fit better by this (docs/inputs.md); closer ones are warned of.
 _LEAST_GAIN = 0.02
@@ -79,8 +80,11 @@ def check(prepared: Prepared) -> tuple[Fit, str | None]:
     stated = _fit(data, affine, np.eye(3))
     if stated.correlation >= _SURE:
         return stated, None
-    beginnings = (*map(_nod, _NODS), *turns()[1:])
-    fits = [stated, *(_fit(data, affine, turn) for turn in beginnings)]
+    nodding = [_fit(data, affine, turn) for turn in map(_nod, _NODS)]
+    sure = max((fit for fit in nodding if fit.is_stated), key=_correlation, default=stated)
+    if sure.correlation >= _SURE:
+        return sure, None
+    fits = [stated, *nodding, *(_fit(data, affine, turn) for turn in turns()[1:])]
     near = max((fit for fit in fits if fit.is_stated or fit is stated), key=_correlation)
     far = max((fit for fit in fits if not fit.is_stated and fit is not stated), key=_correlation)
     gain = far.correlation - near.correlation
