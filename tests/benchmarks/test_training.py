@@ -1,11 +1,13 @@
 """The benchmark of a training: rates of what it draws and learns, with a clock that is known."""
 
+import pytest
 import torch
 
 from cmburden.benchmarks import training
 from cmburden.train.detector import TrainingPlan
 
 
+@pytest.mark.slow
 def test_rates_are_counts_over_seconds(monkeypatch):
     """The clock goes on by a second whenever it is read."""
     now = iter(range(10_000))

@@ -19,7 +19,7 @@ from cmburden.run import cli
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
-    return sealed(tmp_path_factory.mktemp("cohort"), 60)
+    return sealed(tmp_path_factory.mktemp("cohort"), 40)
 
 
 def sealed(folder, participants):

@@ -112,6 +112,7 @@ BEFORE = {
 
 
 @pytest.mark.parametrize("preset", BEFORE)
+@pytest.mark.slow
 def test_a_seed_gives_the_scan_that_it_gave(preset):
     """Numbers, not bits: Fourier transforms differ between processors in their last digits."""
     person, rng = ball(), np.random.default_rng(11)

@@ -63,6 +63,7 @@ def test_more_judgements_make_the_interval_narrower():
     assert further[3] == left
 
 
+@pytest.mark.slow
 def test_intervals_hold_as_often_as_they_say():
     """40 simulated reviews of 60; docs/review.md has 300 of each kind."""
     from cmburden.studies import operating_points
