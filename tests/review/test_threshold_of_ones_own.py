@@ -122,4 +122,6 @@ def test_a_threshold_nobody_judged_near_has_no_numbers(cohort):
         made.persons,
         made.thresholds,
     )
-    assert "not estimated: nobody judged near it" in operating_point.table(only)
+    assert "not estimated: nobody judged near it" in operating_point.table(
+        only, operating_point.points_of(only)
+    )

@@ -11,7 +11,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +28,7 @@ from cmburden.core.paths import Layout
 from cmburden.core.tables import REVIEWS, SCANS
 from cmburden.evaluate.cases import contract_of_run
 from cmburden.review import store
+from cmburden.review.worklist import settings_of_run
 from cmburden.stats import operating_point as statistics
 from cmburden.stats.operating_point import Cohort, Point, Recalibration
 from cmburden.verify.contract import thresholds_of
@@ -112,7 +112,9 @@ def read(layout: Layout) -> Review:
         real,
         judged["participant_id"].to_numpy(dtype=str),
     )
-    in_use = thresholds_of(contract_of_run(layout, "verify"), _settings(layout))
+    in_use = thresholds_of(
+        contract_of_run(layout, "verify"), settings_of_run(layout).get("verify") or {}
+    )
     return Review(cohort, fit, len(ok), judged["participant_id"].nunique(), in_use)
 
 
@@ -137,14 +139,6 @@ def _cohort(candidates: pd.DataFrame, scans: pd.DataFrame, judged: pd.DataFrame)
         (contrast == "SWI").to_numpy(dtype=float),
         rows["microbleed"].to_numpy(dtype=float, na_value=np.nan),
     )
-
-
-def _settings(layout: Layout) -> dict[str, Any]:
-    """The section ``verify`` of the run's own configuration; empty where it cannot be read."""
-    try:
-        return yaml.safe_load(layout.config.read_text(encoding="utf-8"))["verify"] or {}
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
-        return {}
 
 
 # --- the threshold ---
@@ -193,20 +187,20 @@ class Wish:
 HEAD = ("threshold", "candidates called", "judged", "precision", "false positives a scan")
 
 
-def rows(review: Review) -> list[tuple[bool, Point]]:
-    """The points of the grid and of the thresholds in use; whether readers judged near them."""
+def points_of(review: Review) -> list[Point]:
+    """The points of the grid and of the thresholds in use."""
     named = {*GRID, *(round(value, _DIGITS) for value in review.thresholds.values())}
-    return [(review.supported(one), review.point(one)) for one in sorted(named)]
+    return [review.point(one) for one in sorted(named)]
 
 
-def table(review: Review) -> str:
+def table(review: Review, points: Sequence[Point]) -> str:
     """The points in Markdown; a threshold that nobody judged near has no numbers."""
     names = {round(value, _DIGITS): name for name, value in review.thresholds.items()}
     cells = []
-    for supported, one in rows(review):
+    for one in points:
         mark = f" ({names[one.threshold]} in use)" if one.threshold in names else ""
         measured = [_text(one.precision), _text(one.false_positives)]
-        if not supported:
+        if not review.supported(one.threshold):
             measured = ["not estimated: nobody judged near it"] * 2
         cells.append([f"{one.threshold:g}{mark}", one.called, one.judged, *measured])
     return markdown_table(HEAD, cells)
@@ -218,11 +212,14 @@ def _text(estimate: tuple[float, float, float]) -> str:
     return f"{estimate[0]:.2f} ({estimate[1]:.2f}-{estimate[2]:.2f})"
 
 
-def write(layout: Layout, review: Review, wanted: Wish, chosen: Point | None) -> list[Path]:
+def write(
+    layout: Layout, review: Review, points: Sequence[Point], wanted: Wish, chosen: Point | None
+) -> list[Path]:
     """Write table, statement and, where there is a recommendation, the settings of the next run."""
     columns = ["threshold", "called", "judged", "precision", "false_positives"]
     lines = ["\t".join([*columns, "precision_low", "precision_high", "fp_low", "fp_high"])]
-    for supported, one in rows(review):
+    for one in points:
+        supported = review.supported(one.threshold)
         numbers = [*one.precision, *one.false_positives] if supported else [math.nan] * 6
         ordered = [numbers[place] for place in (0, 3, 1, 2, 4, 5)]
         cells = ["n/a" if math.isnan(value) else f"{value:.4f}" for value in ordered]
@@ -289,10 +286,10 @@ def main(args: argparse.Namespace) -> int:
         raise CMBurdenError(f"--false-positives {args.false_positives:g}: give a number above 0")
     layout, wanted = Layout(args.output_dir), Wish(args.precision, args.false_positives)
     review = read(layout)
-    chosen = recommended(review, wanted)
-    print(f"{RESEARCH_USE_ONLY}\n\n{table(review)}\n")
+    points, chosen = points_of(review), recommended(review, wanted)
+    print(f"{RESEARCH_USE_ONLY}\n\n{table(review, points)}\n")
     print("\n".join(_said(layout, review, wanted, chosen, args.width)))
-    written = write(layout, review, wanted, chosen)
+    written = write(layout, review, points, wanted, chosen)
     print(f"written: {', '.join(map(str, written))}")
     return 0
 

@@ -123,10 +123,18 @@ def bids_dir(layout: Layout) -> Path:
     Only phase images are read from it, and only if it is still there.
     """
     try:
-        settings = yaml.safe_load(layout.config.read_text(encoding="utf-8"))
-        return Path(settings["bids_dir"])
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return Path(settings_of_run(layout)["bids_dir"])
+    except (KeyError, TypeError):
         return layout.root / "no-bids-dir"
+
+
+def settings_of_run(layout: Layout) -> dict[str, Any]:
+    """The last run's own configuration; empty where it cannot be read."""
+    try:
+        settings = yaml.safe_load(layout.config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def worklist(study: Study, reader: str, options: Options) -> list[Item]:
