@@ -12,7 +12,7 @@ from scipy import ndimage
 from cmburden.core.errors import ScanError
 from cmburden.detect.grid import NetworkVolume, to_network
 from cmburden.detect.network import SpotNet
-from cmburden.images.geometry import MIRRORED
+from cmburden.images.geometry import MIRRORED, steps_within
 from cmburden.models.precision import SINGLE, calculating
 
 #: Two maxima nearer than this are one lesion. Unmeasured.
@@ -137,7 +137,7 @@ def _maxima(probability: np.ndarray, volume: NetworkVolume, minimum: float) -> n
 
 def _steps(reach: np.ndarray) -> np.ndarray:
     """Steps (n, 3) to all voxels within ``reach`` (3,) voxels, the nearest first."""
-    steps = np.indices(tuple(2 * reach + 1)).reshape(3, -1).T - reach
+    steps = steps_within(reach)
     return steps[np.argsort((steps**2).sum(1), kind="stable")]
 
 

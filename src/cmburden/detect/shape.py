@@ -59,7 +59,7 @@ class Surface:
         self._border = border + [side.start for side in part]
         self._tree = cKDTree(self._border * spacing, compact_nodes=False, balanced_tree=False)
         reach = np.floor(OUTSIDE_MM / spacing).astype(int)
-        steps = np.indices(tuple(2 * reach + 1)).reshape(3, -1).T - reach
+        steps = geometry.steps_within(reach)
         self._beside = steps[np.sqrt(((steps * spacing) ** 2).sum(1)) <= OUTSIDE_MM]
 
     def depth_mm(self, voxel: np.ndarray) -> float:

@@ -92,6 +92,15 @@ def block_means(data: np.ndarray, factors: Sequence[int]) -> np.ndarray:
     return downscale_local_mean(data[whole], tuple(factors))
 
 
+def steps_within(reach: np.ndarray) -> np.ndarray:
+    """Steps (n, 3) from a voxel to all voxels within ``reach`` (3,) of it, both ways of each axis.
+
+    >>> steps_within(np.array([0, 1, 0])).tolist()
+    [[0, -1, 0], [0, 0, 0], [0, 1, 0]]
+    """
+    return np.indices(tuple(2 * reach + 1)).reshape(3, -1).T - reach
+
+
 def sampled(data: np.ndarray, axis: int, at: np.ndarray) -> np.ndarray:
     """``data`` by linear interpolation at the places ``at`` (n,) of an ``axis``; edges go on.
 

@@ -53,6 +53,17 @@ _SCALES, _TURN_DEG, _EXTENT, _MARGIN_MM, _BOX_EVERY = (
     20,
 )
 
+#: Codes of the labels of each place of ``sources.PLACES``.
+CODES_OF_PLACE = {
+    "subcortical white": an.WHITE,
+    "cortex": an.CORTEX,
+    "cerebellum": an.CEREBELLUM,
+    "basal ganglia": an.BASAL_GANGLIA,
+    "thalamus": an.THALAMUS,
+    "brainstem": an.BRAINSTEM,
+    "deep white": an.WHITE,
+}
+
 #: A microbleed takes this share of the signal; half axes of every ellipsoid against its radius.
 _BLEED_DEPTH, _HALF_AXES = (0.6, 0.95), (0.75, 1.3)
 #: A soft edge: the width of the Fermi profile in radii; beyond the second nothing is darkened.
@@ -210,22 +221,13 @@ def _microbleeds(
     number: int, labels: np.ndarray, affine: np.ndarray, rng: np.random.Generator
 ) -> list[tuple[Source, Ellipsoid]]:
     """Placed and sized as published ones are (``sources.PLACES``, ``sources.draw_size``)."""
-    codes = {
-        "subcortical white": an.WHITE,
-        "cortex": an.CORTEX,
-        "cerebellum": an.CEREBELLUM,
-        "basal ganglia": an.BASAL_GANGLIA,
-        "thalamus": an.THALAMUS,
-        "brainstem": an.BRAINSTEM,
-        "deep white": an.WHITE,
-    }
     names, shares = list(sources.PLACES), list(sources.PLACES.values())
     voxels: dict[str, np.ndarray] = {}
     drawn = []
     for _ in range(number):
         place = str(rng.choice(names, p=shares))
         if place not in voxels:
-            voxels[place] = np.argwhere(np.isin(labels, codes[place]))
+            voxels[place] = np.argwhere(np.isin(labels, CODES_OF_PLACE[place]))
         centre = anywhere(voxels[place], affine, rng)
         if centre is None:
             raise ValueError(f"the label map holds no {place}")

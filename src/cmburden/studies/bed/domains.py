@@ -7,6 +7,7 @@ No domain serves training or calibration. Choices may look at the domains of ``T
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from cmburden.simulate.acquisition import Acquisition
 
@@ -42,10 +43,10 @@ class Domain:
         return self.acquisition.name
 
 
-def _swi(name: str, voxel_mm: tuple[float, float, float], **more: float) -> Acquisition:
+def _swi(name: str, voxel_mm: tuple[float, float, float], **more: Any) -> Acquisition:
     """An SWI of 3 T; ``more`` replaces fields of the acquisition."""
     plain = Acquisition(name, "SWI", voxel_mm, 0.020, 3.0, suffix="swi", csf=0.85, snr=25.0)
-    return dataclasses.replace(plain, **more)  # type: ignore[arg-type]
+    return dataclasses.replace(plain, **more)
 
 
 DOMAINS = {

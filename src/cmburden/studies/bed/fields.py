@@ -8,11 +8,13 @@ Lengths in mm, susceptibility in ppm against tissue, phase in rad.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import nibabel as nib
 import numpy as np
 from scipy.spatial import cKDTree
+
+from cmburden.images.geometry import steps_within
 
 #: Points within a voxel lie at most this far apart, mm.
 _STEP_MM = 0.3
@@ -88,12 +90,26 @@ class Tube:
         return float(np.linalg.norm(np.diff(self.points, axis=0), axis=1).sum())
 
 
-def grid_points(affine: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, int]:
-    """Points (n, k, 3) within the voxels ``index`` (n, 3), in mm, and their number k."""
+def points_within(affine: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Points (n, k, 3) within the voxels ``index`` (n, 3), in mm."""
     parts = np.maximum(1, np.ceil(nib.affines.voxel_sizes(affine) / _STEP_MM)).astype(int)
     axes = [(np.arange(n) + 0.5) / n - 0.5 for n in parts]
     offsets = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
-    return nib.affines.apply_affine(affine, index[:, None] + offsets[None]), len(offsets)
+    return nib.affines.apply_affine(affine, index[:, None] + offsets[None])
+
+
+def _factors(
+    affine: np.ndarray, index: np.ndarray, factor_at: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Means (n,) complex64, over the points within the voxels ``index`` (n, 3), of a factor.
+
+    ``factor_at`` takes points (m, k, 3) in mm to factors (m, k).
+    """
+    factors = np.empty(len(index), np.complex64)
+    for start in range(0, len(index), _VOXELS_AT_A_TIME):
+        part = slice(start, start + _VOXELS_AT_A_TIME)
+        factors[part] = factor_at(points_within(affine, index[part])).mean(1)
+    return factors
 
 
 def multiply_spheres(
@@ -108,12 +124,12 @@ def multiply_spheres(
     last = np.clip(np.ceil(at.max(0)), 0, np.array(signal.shape) - 1).astype(int)
     shape = last - first + 1
     index = np.indices(shape).reshape(3, -1).T + first
-    factor = np.empty(len(index), np.complex64)
-    for start in range(0, len(index), _VOXELS_AT_A_TIME):
-        part = slice(start, start + _VOXELS_AT_A_TIME)
-        points, _ = grid_points(affine, index[part])
+
+    def factor_at(points: np.ndarray) -> np.ndarray:
         amplitude = np.where(thing.inside(points), thing.left, 1.0)
-        factor[part] = (amplitude * np.exp(1j * thing.phase(points, b0, radians))).mean(1)
+        return amplitude * np.exp(1j * thing.phase(points, b0, radians))
+
+    factor = _factors(affine, index, factor_at)
     box = tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))
     signal[box] *= factor.reshape(shape)
 
@@ -129,12 +145,10 @@ def multiply_tube(
     index = _near(tube, signal.shape, affine, inverse)
     if not len(index):
         return 0.0
-    factor = np.empty(len(index), np.complex64)
     tree, directions = cKDTree(tube.points), tube.directions
-    for start in range(0, len(index), _VOXELS_AT_A_TIME):
-        part = slice(start, start + _VOXELS_AT_A_TIME)
-        points, _ = grid_points(affine, index[part])
-        factor[part] = of_tube(points, tube, tree, directions, b0, radians).mean(1)
+    factor = _factors(
+        affine, index, lambda points: of_tube(points, tube, tree, directions, b0, radians)
+    )
     signal[tuple(index.T)] *= factor
     return 1 - float(np.abs(factor).min())
 
@@ -142,9 +156,9 @@ def multiply_tube(
 def _near(tube: Tube, shape: Sequence[int], affine: np.ndarray, inverse: np.ndarray) -> np.ndarray:
     """Indices (n, 3) of the voxels within the tube's reach."""
     reach = np.ceil(tube.reach / nib.affines.voxel_sizes(affine)).astype(int)
-    steps = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), -1)
+    steps = steps_within(reach)
     at = np.unique(np.round(nib.affines.apply_affine(inverse, tube.points)).astype(int), axis=0)
-    index = np.unique((at[:, None] + steps.reshape(1, -1, 3)).reshape(-1, 3), axis=0)
+    index = np.unique((at[:, None] + steps).reshape(-1, 3), axis=0)
     return index[((index >= 0) & (index < np.array(shape))).all(1)]
 
 

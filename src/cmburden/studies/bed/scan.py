@@ -29,16 +29,6 @@ from cmburden.studies.bed.domains import DOMAINS, Domain
 from cmburden.studies.bed.fields import Spheres, multiply_spheres, multiply_tube
 from cmburden.studies.bed.vessels import Ground, Vessel
 
-#: Codes of the places of ``sources.PLACES``.
-_CODES = {
-    "subcortical white": an.WHITE,
-    "cortex": an.CORTEX,
-    "cerebellum": an.CEREBELLUM,
-    "basal ganglia": an.BASAL_GANGLIA,
-    "thalamus": an.THALAMUS,
-    "brainstem": an.BRAINSTEM,
-    "deep white": an.WHITE,
-}
 #: Susceptibility of a microbleed and of calcium, ppm, and what signal is left within them.
 _BLEED_PPM, _STONE_PPM, _LEFT = (0.5, 2.5), (-2.0, -0.5), (0.0, 0.2)
 #: A microbleed is a clump of so many touching spheres.
@@ -167,7 +157,9 @@ def _microbleeds(
             centre = _beside(drawn[int(rng.integers(len(drawn)))], labels, affine, rng)
             group = "unknown" if centre is not None else group
         if centre is None:
-            centre = plain.anywhere(np.argwhere(np.isin(labels, _CODES[place])), affine, rng)
+            centre = plain.anywhere(
+                np.argwhere(np.isin(labels, plain.CODES_OF_PLACE[place])), affine, rng
+            )
         if centre is None:
             raise ValueError(f"the label map holds no {place}")
         visible, _ = sources.draw_size(rng)
