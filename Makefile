@@ -1,6 +1,7 @@
 # make        set up .venv                    make demo   run the demo cohort
 # make dev    set up with the tools           make lock   resolve both locks anew
-# make quick  set up, run the quick tests     make test   set up, run all tests
+# make quick  set up, run the quick tests     make test   set up, run the tests
+# make long   set up, run the tests of faults and of SLURM
 # make lint   set up, run the checks of style, types, rooms, safety and workflow
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -12,11 +13,11 @@ DEV := .venv/.installed-dev
 # Quick tests run side by side, a process a core with one thread each. Of the slow ones two files run
 # side by side: whole runs use several cores for a part of their time only, and a file's tests share
 # what they began with, such as a SLURM.
-QUICK := -m "not slow and not browser and not endurance"
+QUICK := -m "not slow and not browser and not long and not endurance"
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK) \
 	-n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: install dev demo quick test slurm-faults acknowledged lint lock evaluation population tuning \
+.PHONY: install dev demo quick test long slurm-faults acknowledged lint lock evaluation population tuning \
 	bed scale
 install: $(STAMP)
 dev: $(DEV)
@@ -51,7 +52,11 @@ quick: dev
 # sees nothing of the jobs of Snakemake that most slow tests start.
 test: dev
 	$(SIDE_BY_SIDE) --cov --cov-report=term
-	$(BIN)/python -m pytest -m "slow or browser" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "(slow or browser) and not long" -n 2 --dist loadfile
+
+# Minutes a test: whole cohorts with faults in them, and a real SLURM.
+long: dev
+	$(BIN)/python -m pytest -m long -n 2 --dist loadfile
 
 # A cancelled job and a lost node on a real SLURM: five minutes (docs/scale.md).
 slurm-faults: dev

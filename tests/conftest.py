@@ -7,7 +7,7 @@ from hypothesis import settings
 
 HERE = Path(__file__).resolve().parent
 #: Marks of all tests in a folder beside this file (pyproject.toml says what each means).
-MARKS = {"browser": ("browser",), "slurm": ("slurm", "slow"), "workflow": ("slow",)}
+MARKS = {"browser": ("browser",), "slurm": ("slurm", "long"), "workflow": ("slow",)}
 
 # `make quick` asks each property a quarter as often as `make test`.
 settings.register_profile("quick", max_examples=25)

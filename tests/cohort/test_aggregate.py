@@ -421,6 +421,7 @@ def test_commas_for_tabs_are_read_and_told(tmp_path):
     assert table["age"].to_dict() == {"sub-01": 70.0}
 
 
+@pytest.mark.slow
 def test_no_participants_tsv_gives_null_phenotypes(small):
     (small.bids_dir / "participants.tsv").unlink()
     aggregate.run(small.layout, small.bids_dir, small.config)

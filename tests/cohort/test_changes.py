@@ -24,6 +24,8 @@ from cmburden.stats import intervals
 from cmburden.summary import changes as changes_summary
 from cmburden.summary.cohort import Cohort
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = config.load()["longitudinal"]
 GRE = {
     "contrast": "GRE",

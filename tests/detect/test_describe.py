@@ -56,6 +56,7 @@ def places(volume, mask, affine):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "fortran"), list(zip(GRIDS, (True, False) * 2, strict=True)))
 def test_windows_give_the_numbers_of_whole_volumes(name, fortran):
     volume, mask, affine = scan(name, fortran)

@@ -14,6 +14,8 @@ from cmburden.evaluate.measures import by_stratum
 from cmburden.stats.intervals import wilson
 from cmburden.stats.matching import hits_by_score
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch):

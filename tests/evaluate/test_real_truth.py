@@ -20,6 +20,8 @@ from cmburden.evaluate.cases import gather, read_truth
 from cmburden.evaluate.readers import by_reader, read_readers
 from cmburden.models import people
 
+pytestmark = pytest.mark.slow
+
 #: x of the definite lesions of each scan; all lie on one line.
 CALLED = {"sub-ADNI1_T2starw": [0.0, 30.0], "sub-ADNI2_T2starw": [], "sub-ADNI3_T2starw": [10.0]}
 FIELD = {"sub-ADNI1_T2starw": 3.0, "sub-ADNI2_T2starw": 2.89, "sub-ADNI3_T2starw": 1.494}
@@ -128,7 +130,6 @@ def test_possible_is_neither_right_nor_wrong(layout, tmp_path):
     assert cases.scans["fp"].tolist() == [1, 0, 0]
 
 
-@pytest.mark.slow
 def test_the_page_of_readers_truth_says_simulated_of_nothing(layout, tmp_path):
     truth = written(tmp_path, READ[:2])
     truth_origin.state(truth, truth_origin.READERS, "Read by hand.")

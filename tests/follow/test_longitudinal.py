@@ -18,6 +18,8 @@ from cmburden.follow import midspace
 from cmburden.follow import stage as longitudinal
 from cmburden.follow.midspace import ImagePair
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = config.load()["longitudinal"]
 
 

@@ -59,6 +59,7 @@ def tables(orientation: str, name: str, people: int = 3, wrong: int = 0) -> tupl
     return Seen.joined(parts), places
 
 
+@pytest.mark.slow
 @given(st.sampled_from(ORIENTATIONS), st.sampled_from(NAMES))
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_every_convention_is_found_in_every_storage_order(orientation, name):

@@ -34,6 +34,7 @@ def rows_of(how: str) -> list[dict]:
     return search.rows
 
 
+@pytest.mark.slow
 def test_two_precisions_differ_in_scores_and_places(monkeypatch):
     """Half precision moves scores by thousandths and adds or loses candidates; shapes follow."""
     monkeypatch.setattr(precision, "half_of", lambda device: torch.bfloat16)

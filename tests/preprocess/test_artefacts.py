@@ -40,6 +40,7 @@ def in_order(sound, order) -> artefacts.Artefacts:
     return measured(volume, mask[:, :, order], volume.data[:, :, order])
 
 
+@pytest.mark.slow
 def test_a_sound_scan_has_none(sound):
     volume, mask = sound
     faults = measured(volume, mask, volume.data)

@@ -13,6 +13,8 @@ from cmburden.register.align import regions_in_scan, to_template
 from cmburden.space import atlas, template
 from cmburden.space.transform import Transform, compact
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"nonlinear": False, "threads": 1}
 
 
@@ -42,7 +44,6 @@ def through_t1w(data, mask, affine, path, tmp_path):
     return session_t1w.through(image, data, mask, affine)
 
 
-@pytest.mark.slow
 def test_through_the_t1w_is_the_way_there(scan, masks, tmp_path):
     """The T1w lies in MNI152 itself, the scan is turned: the transform turns it back."""
     data, mask, affine = scan
@@ -55,7 +56,6 @@ def test_through_the_t1w_is_the_way_there(scan, masks, tmp_path):
     assert np.linalg.norm(at - expected, axis=1).max() < 1.0
 
 
-@pytest.mark.slow
 def test_a_t1w_of_another_head_is_refused(scan, masks, tmp_path):
     tissues, affine = template.tissues(2.0)
     # A brain of 60 % of the width: no rigid motion lays one on the other.
@@ -75,7 +75,6 @@ def test_a_t1w_whose_mask_is_no_brain_is_refused(scan, masks, tmp_path, scale):
     assert caught.value.reason == "brain_mask"
 
 
-@pytest.mark.slow
 def test_to_template_turns_the_scan_back(scan):
     data, mask, affine = scan
     transform = to_template(data, mask, affine, nonlinear=False)

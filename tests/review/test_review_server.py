@@ -521,6 +521,7 @@ def test_an_answer_that_refuses_closes_the_connection(served):
     assert "connection" not in ask(served, "/api/overview")[2]
 
 
+@pytest.mark.slow
 def test_a_half_request_is_closed_after_its_time(served, monkeypatch):
     monkeypatch.setattr(connections, "HEADER_S", 0.3)
     address, _ = served

@@ -16,6 +16,8 @@ from cmburden.core.tables import REVIEWS, RUNS, SCANS
 from cmburden.review import operating_point
 from cmburden.run import cli
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):

@@ -64,6 +64,7 @@ def test_status_before_a_run(capsys, tmp_path):
     assert "nothing was run here yet" in sentence(capsys, "status", tmp_path)
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_folder(capsys, bids, tmp_path):
     lock = Layout(tmp_path / "out").lock
     lock.parent.mkdir(parents=True)

@@ -15,6 +15,8 @@ from cmburden.core.scan import Outcome
 from cmburden.run import cli
 from cmburden.run import status as progress
 
+pytestmark = pytest.mark.slow
+
 SCANS = 10
 
 

@@ -16,6 +16,8 @@ from cmburden.core.scan import Outcome, Scan
 from cmburden.core.schema import Column, Table
 from cmburden.run import supervisor
 
+pytestmark = pytest.mark.slow
+
 TABLE = Table("t", "a row", ("scan_id",), (Column("scan_id", "str", "Scan"),))
 NUMBERS = (1, 2, 3)
 

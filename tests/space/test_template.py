@@ -8,6 +8,7 @@ from scipy import ndimage
 from cmburden.space import template
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing", [1.0, 2.0])
 def test_tissues_fill_the_brain_and_nothing_else(spacing):
     tissues, affine = template.tissues(spacing)

@@ -180,6 +180,7 @@ def test_ants_maps_points_alike(orientation, tmp_path):
     assert one(points) == pytest.approx(theirs, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_ants_maps_images_alike(orientation, tmp_path):
     """An image in MNI152 whose value is a coordinate: brought onto the scan it says where ANTs

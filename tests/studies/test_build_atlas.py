@@ -17,6 +17,8 @@ from cmburden.studies.build_atlas import (
     vote,
 )
 
+pytestmark = pytest.mark.slow
+
 #: 1 mm; x from -40 to 40, y from -20 to 20, z from -30 to 30.
 SHAPE = (81, 41, 61)
 AFFINE = np.array([[1.0, 0, 0, -40], [0, 1, 0, -20], [0, 0, 1, -30], [0, 0, 0, 1]])

@@ -10,6 +10,8 @@ from cmburden.summary import regressions
 from cmburden.summary.regressions import pooling
 from cmburden.summary.sampling import Sampling
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_two_by_two_table_is_what_the_rows_say():
     """Crude ratios, n/N and adjusted prevalences of one covariate, counted by hand."""

@@ -289,6 +289,7 @@ def test_a_table_is_in_scanner_millimetres(tmp_path, orientation):
         assert slab.image[tuple(at)] < 0.5
 
 
+@pytest.mark.slow
 def test_a_table_that_the_images_contradict_is_refused(tmp_path, capsys):
     run = Run(tmp_path, "LAS")
     scans = [run.add(f"0{n}") for n in range(1, 6)]

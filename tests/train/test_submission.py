@@ -318,6 +318,7 @@ def test_training_that_runs_out_of_time_ends_as_if_unbroken(tmp_path, monkeypatc
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_slurm_gets_an_array_with_what_was_asked_for(tiny, tmp_path, slurm, capsys):
     runs = [tiny(folder="a"), tiny("dies", folder="b")]
     asked = resources(

@@ -2,11 +2,14 @@
 
 import pandas as pd
 import prepared
+import pytest
 import tiny_models
 from steps import jobs, run
 
 from cmburden.core import remake
 from cmburden.core.paths import Layout
+
+pytestmark = pytest.mark.long
 
 
 def test_damaged_scans_are_rows_and_are_made_anew_by_the_next_run(tmp_path, capsys):

@@ -21,6 +21,8 @@ from faults import detected, inferred
 from cmburden.core.paths import COHORT_TABLES, Layout
 from cmburden.run import cli
 
+pytestmark = pytest.mark.long
+
 SCANS = 6
 
 

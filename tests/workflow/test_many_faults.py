@@ -30,6 +30,8 @@ from cmburden.images import volume as images
 from cmburden.index import stage as index
 from cmburden.space.transform import Transform, save_transform
 
+pytestmark = pytest.mark.long
+
 PARTICIPANTS = 200
 SHAPE, ZOOMS = (64, 64, 30), (2.5, 2.5, 4.0)
 AFFINE = np.diag([*ZOOMS, 1.0])
