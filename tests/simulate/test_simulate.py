@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -93,6 +94,20 @@ def test_vendors_masks():
     assert both.tolist() == pytest.approx([1 - 1 / np.pi, 1.0, 0.5])
     sigmoid = physics.susceptibility_weighted(torch.ones(3), phase, 1, "sigmoid")
     assert sigmoid[0] > 0.99 and sigmoid[2] < 0.15
+    turned = physics.susceptibility_weighted(torch.ones(3), phase, 1, "turned")
+    assert turned.tolist() == pytest.approx([1 - 1 / np.pi, 1.0, 1.0])
+    assert physics.susceptibility_weighted(torch.ones(3), phase, 4, "none").tolist() == [1, 1, 1]
+
+
+def test_masks_of_training_are_all_drawn_and_a_gre_keeps_its_own():
+    rng = np.random.default_rng(0)
+    swi = [aq.reprocessed(aq.PRESETS["MAS"], rng) for _ in range(300)]
+    shares = {name: np.mean([one.mask_shape == name for one in swi]) for name in aq.MASKS}
+    assert shares == pytest.approx(aq.MASKS, abs=0.07)
+    projected = [one.minip_mm for one in swi if one.minip_mm]
+    assert 0.06 < len(projected) / len(swi) < 0.18
+    assert min(projected) >= 3 and max(projected) <= 10
+    assert aq.reprocessed(aq.PRESETS["ADNI"], rng) == aq.PRESETS["ADNI"]
 
 
 def test_left_out_acquisitions_are_not_drawn():
@@ -390,11 +405,52 @@ def test_crossing_vessels_run_through_slices_in_fluid():
     assert np.median(spans[:, 2] / np.hypot(spans[:, 0], spans[:, 1])) > 1.5
 
 
+def test_stretches_are_short_and_point_anywhere():
+    labels = a_brain().labels
+    made, middles = vessels.stretches(labels, 200, np.random.default_rng(0))
+    assert len(made) == len(middles) == 200
+    lengths = [len(one.points) for one in made]
+    assert min(lengths) >= 5 and max(lengths) <= 17 and np.mean(lengths) > 9
+    spans = np.array([np.ptp(one.points, axis=0) for one in made if len(one.points) > 5])
+    shares = np.bincount(spans.argmax(1), minlength=3) / len(spans)
+    assert (shares > 0.2).all()
+
+
+@pytest.mark.slow
+def test_a_dark_stretch_takes_signal_where_the_truth_names_it():
+    """The same scan with and without stretches: the darkest change lies on a named vessel."""
+    acquisition = dataclasses.replace(aq.PRESETS["ADNI"], voxel_mm=(1.2, 1.2, 1.8), extent_mm=14)
+    brain = an.load(None)
+
+    def scan(stretches: int):
+        rng = np.random.default_rng(8)
+        findings = Findings(veins=0.0, stretches=stretches)
+        return simulate(
+            brain, an.deformation(brain, rng), acquisition, rng, findings, sub_mm=(0.6, 0.6, 0.9)
+        )
+
+    with_them = scan(12)
+    named = [one.centre for one in with_them.sources if one.kind == "vessel"]
+    assert len(named) == 12 and not scan(0).sources
+    inside = [
+        np.round(nib.affines.apply_affine(np.linalg.inv(with_them.affine), centre)).astype(int)
+        for centre in named
+    ]
+    shown = [at for at in inside if ((at >= 0) & (at < with_them.image.shape)).all()]
+    darkness = [
+        with_them.image[tuple(slice(max(0, i - 3), i + 4) for i in at)].min() for at in shown
+    ]
+    usual = np.percentile(with_them.image[with_them.brain], 5)
+    assert np.mean(np.array(darkness) < usual) > 0.6
+
+
 @pytest.mark.parametrize("power", [1, 4])
 def test_loss_of_the_darkest_voxel(power):
     swi = aq.Acquisition("x", "SWI", (1, 1, 1), 0.02, 3.0, mask_power=power)
     left = np.array([0.8, 0.9 * np.exp(1j * np.pi / 2)])
     assert sources.darkest_loss(left, swi) == pytest.approx(1 - 0.9 * 0.5**power)
+    turned = dataclasses.replace(swi, mask_shape="turned")
+    assert sources.darkest_loss(left, turned) == pytest.approx(0.2)
     gre = aq.Acquisition("x", "GRE", (1, 1, 1), 0.02, 3.0)
     assert sources.darkest_loss(left, gre) == pytest.approx(0.2)
 

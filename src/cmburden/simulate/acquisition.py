@@ -65,6 +65,11 @@ RANDOM = "RANDOM"
 
 #: Echo times of random acquisitions by field (T), s.
 _ECHO_TIME_S = {1.5: (0.015, 0.04), 3.0: (0.012, 0.035), 7.0: (0.010, 0.020)}
+#: Shares of the SWI masks of training (``physics.susceptibility_weighted``), and of minimum
+#: projections given instead of the slices, with their thickness in mm. By choice: more of each than
+#: scanners give, so that networks read the void rather than one mask's pattern.
+MASKS = {"linear": 0.5, "sigmoid": 0.15, "both": 0.1, "turned": 0.2, "none": 0.05}
+_PROJECTED_SHARE, _PROJECTED_MM = 0.12, (3.0, 10.0)
 #: Acquisitions are alike if each voxel size differs by less than this factor.
 _ALIKE = 7 / 6
 
@@ -86,6 +91,20 @@ def vary(preset: Acquisition, rng: np.random.Generator) -> Acquisition:
         ringing=rng.uniform(0.05, 0.15) * (rng.random() < 0.3),
         motion_mm=rng.uniform(0.2, 0.8) * (rng.random() < 0.15),
         levels=int(rng.integers(800, 3000)),
+    )
+
+
+def reprocessed(acquisition: Acquisition, rng: np.random.Generator) -> Acquisition:
+    """An SWI with a mask drawn from those of training, at times as a minimum projection.
+
+    Draws: the mask, the projection's thickness, whether it is one. A GRE stays as it is.
+    """
+    if acquisition.contrast != "SWI":
+        return acquisition
+    return dataclasses.replace(
+        acquisition,
+        mask_shape=str(rng.choice(list(MASKS), p=list(MASKS.values()))),
+        minip_mm=rng.uniform(*_PROJECTED_MM) * (rng.random() < _PROJECTED_SHARE),
     )
 
 
@@ -113,9 +132,9 @@ def random_acquisition(
             csf=rng.uniform(0.5, 1.1) if swi else rng.uniform(0.7, 1.6),
             snr=rng.uniform(12, 45),
             mask_power=int(rng.integers(1, 7)),
-            mask_shape=str(rng.choice(["linear", "sigmoid", "both"], p=[0.7, 0.2, 0.1])),
+            mask_shape=str(rng.choice(list(MASKS), p=list(MASKS.values()))),
             filter_size=int(rng.choice([24, 32, 48, 64, 96])),
-            minip_mm=rng.uniform(3, 9) * (swi and rng.random() < 0.06),
+            minip_mm=rng.uniform(*_PROJECTED_MM) * (swi and rng.random() < _PROJECTED_SHARE),
             turn_deg=(rng.uniform(-25, 25), rng.normal(0, 6), rng.normal(0, 6)),
             shading=rng.uniform(0.05, 0.3),
             tissue_spread=float(rng.choice([0.04, 0.15], p=[0.6, 0.4])),

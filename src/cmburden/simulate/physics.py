@@ -130,10 +130,16 @@ def susceptibility_weighted(
 
     Vendors differ: ``sigmoid`` falls steeply about pi/3, ``both`` darkens either sign of phase.
     The phase inside a paramagnetic source is positive here (right-handed): veins and microbleeds
-    darken, calcifications stay as they are, except with ``both``.
+    darken, calcifications stay as they are, except with ``both``. ``turned`` takes the phase of the
+    other convention, as offline processing sometimes does: calcifications darken. ``none`` masks
+    nothing: a magnitude image that is called SWI.
     """
+    if shape == "none":
+        return magnitude
     if shape == "both":
         phase = phase.abs()
+    if shape == "turned":
+        phase = -phase
     if shape == "sigmoid":
         mask = torch.sigmoid((_SIGMOID_PHASE - phase) * _SIGMOID_SLOPE)
     else:

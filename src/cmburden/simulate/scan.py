@@ -7,8 +7,9 @@ Order of draws (a contract: seeds stand for scans, so that a draw that is added,
 changes every scan and every training slab):
 
 1. the grid's centre and height (``grid.draw_grid``);
-2. veins, then crossing vessels, the points that fill them, the susceptibility of their blood; with
-   ``given`` veins only the points that fill them;
+2. veins, then crossing vessels, the points that fill them, the susceptibility of their blood, then
+   the same of short stretches where there are any; with ``given`` veins only the points that fill
+   them;
 3. each siderosis: the surface, then its susceptibility and place;
 4. signals of the tissues (``Tissues.draw``);
 5. one seed of torch's generator, which draws texture, then the jitter of sub-voxels, slab by slab;
@@ -40,6 +41,9 @@ from cmburden.simulate.volumes import in_memory, nearest_stretched
 
 #: Susceptibility of venous blood against tissue, ppm: about 60 % saturation. By choice.
 VEIN_PPM = (0.3, 0.5)
+#: Short stretches: susceptibility of their blood, ppm, and the share of its signal that is lost by
+#: its own T2*. By choice, so that some are as dark as microbleeds on GRE too.
+_STRETCH_PPM, _STRETCH_LOST = (0.3, 1.0), (0.2, 0.95)
 #: Siderosis: susceptibility in ppm of a surface, and what each voxel has of it; how far its points
 #: lie from voxel centres, in voxels. By choice.
 _SIDEROSIS_PPM, _SIDEROSIS_SHARE, _SIDEROSIS_OFFSET = (0.3, 0.9), (0.3, 1.0), 0.3
@@ -75,15 +79,17 @@ class Simulated:
 class ScanVeins:
     """Veins of one scan.
 
-    ``points_mm`` (n, 3) on their centrelines; ``blood`` the share of each sub-voxel that they fill;
-    ``ppm`` the susceptibility of blood against tissue; ``crossings`` the vessels across the slices,
-    as sources of the truth.
+    ``points_mm`` (n, 3) on their centrelines; ``blood`` the share of each sub-voxel that they fill,
+    ``chi`` its susceptibility against tissue, ppm; ``lost`` the share of each sub-voxel's signal
+    that dark blood has lost, None for none; ``named`` the vessels across the slices and the short
+    stretches, as sources of the truth.
     """
 
     points_mm: np.ndarray
     blood: torch.Tensor
-    ppm: float
-    crossings: list[Source]
+    chi: torch.Tensor
+    lost: torch.Tensor | None
+    named: list[Source]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,11 +113,13 @@ class Fields:
     """Sub-voxels of a scan.
 
     ``shift_ppm`` (x, y, z) is the shift of the field, ``blood`` (x, y, z) the share that veins
-    fill; ``radians_per_ppm`` the phase at the echo of a shift of 1 ppm.
+    fill and ``lost`` the share of the signal that dark blood has lost, None for none;
+    ``radians_per_ppm`` the phase at the echo of a shift of 1 ppm.
     """
 
     shift_ppm: torch.Tensor
     blood: torch.Tensor
+    lost: torch.Tensor | None
     radians_per_ppm: float
 
 
@@ -174,11 +182,12 @@ def simulate(
         veins = _draw_veins(head.anatomy, grid, findings, rng)
     else:
         veins = _given_veins(given, grid, rng)
-    chi = veins.ppm * veins.blood
+    chi = veins.chi
     for _ in range(findings.siderosis if given is None else 0):
         _add_siderosis(chi, head.anatomy, grid, rng)
-    fields = Fields(physics.dipole_field(chi, grid.sub_mm, grid.b0), veins.blood, radians)
-    del chi
+    shift = physics.dipole_field(chi, grid.sub_mm, grid.b0)
+    fields = Fields(shift, veins.blood, veins.lost, radians)
+    del chi, shift
     tissues = Tissues.draw(acquisition, rng)
     signal = _tissue_signal(anatomy.labels, head.index, grid, fields, tissues, rng)
     if given is None:
@@ -199,8 +208,8 @@ def simulate(
     labels, affine = head.anatomy.labels, grid.affine
     parenchyma = an.parenchyma(labels)
     seen = [reader.looked_at(source, image, bare, parenchyma, affine) for source in drawn]
-    # Crossing vessels are in the susceptibility map already; the truth names them.
-    truth = [*seen, *veins.crossings]
+    # These vessels are in the susceptibility map already; the truth names them.
+    truth = [*seen, *veins.named]
     return Simulated(image, bare, phase, affine, labels, head.brain, truth, acquisition)
 
 
@@ -217,12 +226,23 @@ def _draw_veins(
     ratio = np.array(anatomy.labels.shape) / np.array(coarse.shape)
     blood = veins.share(grid.sub_shape, grid.sub_mm, ratio * grid.factor, rng)
     ppm = float(rng.uniform(*VEIN_PPM))
+    chi = ppm * blood
 
     def to_mm(points: np.ndarray) -> np.ndarray:
         return nib.affines.apply_affine(anatomy.affine, (points + 0.5) * ratio - 0.5)
 
-    crossings = vessel_sources(crossing, to_mm(middles), ppm)
-    return ScanVeins(to_mm(veins.points), blood, ppm, crossings)
+    named, lost = vessel_sources(crossing, to_mm(middles), ppm), None
+    if findings.stretches:
+        pieces, middles = vessels.stretches(coarse, findings.stretches, rng)
+        short = vessels.Veins.joined(pieces)
+        dark = short.share(grid.sub_shape, grid.sub_mm, ratio * grid.factor, rng)
+        ppm = float(rng.uniform(*_STRETCH_PPM))
+        chi.add_(dark, alpha=ppm)
+        blood.add_(dark).clamp_(max=1.0)
+        lost = dark.mul_(float(rng.uniform(*_STRETCH_LOST)))
+        named += vessel_sources(pieces, to_mm(middles), ppm)
+        veins = vessels.Veins.joined([veins, short])
+    return ScanVeins(to_mm(veins.points), blood, chi, lost, named)
 
 
 def _given_veins(given: Given, grid: Grid, rng: np.random.Generator) -> ScanVeins:
@@ -231,13 +251,13 @@ def _given_veins(given: Given, grid: Grid, rng: np.random.Generator) -> ScanVein
     to_steps[:3, 3] = 0.5 * grid.voxel_mm - 0.5
     in_steps = given.veins.through(to_steps @ np.linalg.inv(grid.affine))
     blood = in_steps.share(grid.sub_shape, grid.sub_mm, 1 / grid.sub_mm, rng)
-    return ScanVeins(given.veins.points, blood, given.vein_ppm, given.crossings)
+    return ScanVeins(given.veins.points, blood, given.vein_ppm * blood, None, given.crossings)
 
 
 def vessel_sources(
     crossing: list[vessels.Veins], middles_mm: np.ndarray, ppm: float
 ) -> list[Source]:
-    """Vessels across the slices as the truth names them: one source at the middle of each."""
+    """Short vessels as the truth names them: one source at the middle of each."""
     named = []
     for vessel, centre in zip(crossing, middles_mm, strict=True):
         if len(vessel.points):
@@ -291,6 +311,8 @@ def _tissue_signal(
         where = at[0].mul_(steps[0]).add_(at[1], alpha=steps[1]).add_(at[2], alpha=steps[2])
         amplitude = amplitudes.index_select(0, where.view(-1)).view(where.shape)
         amplitude += fields.blood[:, :, slab] * (tissues.blood - amplitude)
+        if fields.lost is not None:
+            amplitude *= 1 - fields.lost[:, :, slab]
         phase = fields.shift_ppm[:, :, slab] * fields.radians_per_ppm
         real = physics.block_mean(amplitude * torch.cos(phase), grid.factor)
         imaginary = physics.block_mean(amplitude * torch.sin(phase), grid.factor)

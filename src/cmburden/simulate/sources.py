@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import nibabel as nib
 import numpy as np
+import torch
 
 from cmburden.simulate import mimics, physics
 from cmburden.simulate.acquisition import Acquisition
@@ -63,6 +64,8 @@ _BALL_STEP_MM, _BALL_STEPS_A_RADIUS = 0.25, 4
 _AS_IS = np.eye(3)
 #: Bounds of a distance are this much wider than the distance, mm, for the rounding of sums.
 _ROUNDING_MM = 1e-6
+#: Stretches of veins in a training slab, from the first number to below the second. By choice.
+_STRETCHES = (5, 30)
 
 #: Voxels of even tissue about a source that is graded alone.
 _EVEN_SHAPE = (41, 41, 21)
@@ -126,7 +129,8 @@ class Findings:
 
     ``clustered`` and ``beside_vein`` are the shares of microbleeds near another one and near a
     vein, ``painted`` the share of :class:`Paint`; ``white_matter`` scales the volume of white
-    matter lesions and ``veins`` the number of veins.
+    matter lesions and ``veins`` the number of veins. ``stretches`` are veins of which a short dark
+    piece shows.
     """
 
     microbleeds: int = 0
@@ -147,6 +151,7 @@ class Findings:
     perivascular: int = 0
     infarcts: int = 0
     veins: float = 1.0
+    stretches: int = 0
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -210,10 +215,15 @@ def population_findings(rng: np.random.Generator, microbleeds: int, age: float) 
     )
 
 
-def crowded_findings(rng: np.random.Generator, microbleeds: int) -> Findings:
+def crowded_findings(
+    rng: np.random.Generator, microbleeds: int, shows_length: bool = False
+) -> Findings:
     """Findings of a training slab: more of each than people have, so that networks see them often.
 
-    Shares and numbers are this project's choice; the order of draws is the order of the fields.
+    Short stretches of veins are among them where the scan ``shows_length`` across its slices: in
+    thick ones nobody can tell a stretch from a microbleed, and a network would learn to give up
+    both. Shares and numbers are this project's choice; the order of draws is the order of the
+    fields.
     """
     some = rng.random
     return Findings(
@@ -235,6 +245,7 @@ def crowded_findings(rng: np.random.Generator, microbleeds: int) -> Findings:
         perivascular=int(rng.integers(5, 60)) * (some() < 0.6),
         infarcts=int(rng.integers(1, 3)) * (some() < 0.15),
         veins=log_uniform(rng, 0.5, 2.5),
+        stretches=int(rng.integers(*_STRETCHES)) if shows_length else 0,
     )
 
 
@@ -374,11 +385,12 @@ def darkest_loss(factors: np.ndarray, acquisition: Acquisition) -> float:
 
     ``factors`` are those of :func:`source_signal`; 0 where there are none.
     """
-    remaining = np.abs(factors)
+    remaining = torch.from_numpy(np.abs(factors))
     if acquisition.contrast == "SWI":
-        mask = np.clip(1 - np.angle(factors) / np.pi, 0, 1)
-        remaining = remaining * mask**acquisition.mask_power
-    return float(1 - remaining.min()) if remaining.size else 0.0
+        phase = torch.from_numpy(np.angle(factors))
+        power, shape = acquisition.mask_power, acquisition.mask_shape
+        remaining = physics.susceptibility_weighted(remaining, phase, power, shape)
+    return float(1 - remaining.min()) if remaining.numel() else 0.0
 
 
 def loss_in_even_tissue(

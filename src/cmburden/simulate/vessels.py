@@ -52,6 +52,9 @@ _WIDTH_AT_START, _WIDENS_BY = 0.8, 0.5
 #: 1/mm.
 _CROSSING_TILT, _CROSSING_HALF_MM, _CROSSING_RADIUS_MM = 0.25, (5.0, 12.0), (0.35, 1.0)
 _CROSSING_BEND = 0.015
+#: Short stretches: half the length and radius, mm. What shows of a vein dark enough for a reader,
+#: whose ends are too thin or too bright to be seen. By eye.
+_STRETCH_HALF_MM, _STRETCH_RADIUS_MM = (3.0, 8.0), (0.35, 1.2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,22 +199,55 @@ def crossing(
 
     Draws of each vessel: the middle (voxel, offsets), heading, half the length, radius, bend.
     """
-    fluid = labels == an.CSF
-    near = dilated(an.is_any(labels, an.CORTEX), _SULCUS_MM)
-    flat = np.flatnonzero(fluid & near)
+    fluid = (labels == an.CSF) & dilated(an.is_any(labels, an.CORTEX), _SULCUS_MM)
+    heading = np.array([_CROSSING_TILT, _CROSSING_TILT, 0.0]), np.array([0.0, 0.0, 1.0])
+    return _pieces(fluid, count, heading, (_CROSSING_HALF_MM, _CROSSING_RADIUS_MM), rng)
+
+
+def stretches(
+    labels: np.ndarray, count: int, rng: np.random.Generator
+) -> tuple[list[Veins], np.ndarray]:
+    """Veins of which a short dark piece of 6 to 16 mm shows, in any direction.
+
+    They lie in sulci and in the cortex beside. A reader tells them from microbleeds by their
+    length, where slices are thin enough to show it. Arguments, result and draws are those of
+    :func:`crossing`.
+    """
+    cortex = an.is_any(labels, an.CORTEX)
+    beside = ((labels == an.CSF) & dilated(cortex, _SULCUS_MM)) | cortex
+    anywhere = np.ones(3), np.zeros(3)
+    return _pieces(beside, count, anywhere, (_STRETCH_HALF_MM, _STRETCH_RADIUS_MM), rng)
+
+
+def _pieces(
+    where: np.ndarray,
+    count: int,
+    heading: tuple[np.ndarray, np.ndarray],
+    sizes: tuple[tuple[float, float], tuple[float, float]],
+    rng: np.random.Generator,
+) -> tuple[list[Veins], np.ndarray]:
+    """Nearly straight veins whose middles lie in ``where`` (x, y, z), and the middles (n, 3).
+
+    ``heading`` is the standard deviation (3,) of the direction and its mean (3,); ``sizes`` the
+    ranges of half the length and of the radius, mm. Draws: see :func:`crossing`.
+    """
+    spread, mean = heading
+    flat = np.flatnonzero(where)
     drawn, middles = [], []
     for _ in range(count if len(flat) else 0):
-        middle = np.array(np.unravel_index(rng.choice(flat), labels.shape), float)
+        middle = np.array(np.unravel_index(rng.choice(flat), where.shape), float)
         middle += rng.uniform(-0.5, 0.5, 3)
-        heading = np.array([*rng.normal(0, _CROSSING_TILT, 2), 1.0])
-        heading /= np.linalg.norm(heading)
-        half = rng.uniform(*_CROSSING_HALF_MM)
-        radius = float(np.exp(rng.uniform(*np.log(_CROSSING_RADIUS_MM))))
+        free = np.flatnonzero(spread)
+        direction = mean.copy()
+        direction[free] += rng.normal(0, spread[free])
+        direction /= np.linalg.norm(direction)
+        half = rng.uniform(*sizes[0])
+        radius = float(np.exp(rng.uniform(*np.log(sizes[1]))))
         steps = np.arange(-half, half + 0.5)
         # A slight bend: real vessels are not straight.
         bend = rng.normal(0, _CROSSING_BEND, 3) * steps[:, None] ** 2
-        points = middle + steps[:, None] * heading + bend
-        points = points[((points >= 0) & (points <= np.array(labels.shape) - 1)).all(1)]
+        points = middle + steps[:, None] * direction + bend
+        points = points[((points >= 0) & (points <= np.array(where.shape) - 1)).all(1)]
         ahead = np.diff(points, axis=0, append=points[-1:])
         drawn.append(Veins(points, ahead, np.full(len(points), radius)))
         middles.append(middle)

@@ -29,6 +29,11 @@ FLATTEN_SD_MM, FLATTEN_BLOCK_MM = 22, 5.0
 LEAST_WEIGHT, LEAST_DIVISOR, LEAST_LEVEL = 0.02, 1e-3, 1e-6
 #: Share of slabs of a varied preset; the others are of random acquisitions.
 PRESET_SHARE = 0.5
+#: Share of the slabs of a varied preset whose SWI another software masked.
+REPROCESSED_SHARE = 0.4
+#: Slices up to this thickness, mm, show a short stretch of a vein as long: three of them are the
+#: 6 mm that the shortest stretch has.
+THIN_MM = 2.0
 #: Sources of a slab, from the first number to below the second.
 FINDINGS = (12, 45)
 #: Share of slabs whose mask errs, and of these the share whose mask is too small rather than too
@@ -91,7 +96,7 @@ def training_slab(anatomy: an.Anatomy, seed: int, choice: Choice) -> Slab:
         an.deformation(anatomy, rng),
         acquisition,
         rng,
-        crowded_findings(rng, int(rng.integers(*FINDINGS))),
+        crowded_findings(rng, int(rng.integers(*FINDINGS)), _shows_length(acquisition)),
     )
     mask = scan.brain
     if rng.random() < MASK_ERROR_SHARE:
@@ -109,10 +114,17 @@ def training_slab(anatomy: an.Anatomy, seed: int, choice: Choice) -> Slab:
     )
 
 
+def _shows_length(acquisition: aq.Acquisition) -> bool:
+    """Whether a reader sees how long a vessel of any course is."""
+    return max(acquisition.voxel_mm[2], acquisition.minip_mm) <= THIN_MM
+
+
 def _acquisition(choice: Choice, rng: np.random.Generator) -> aq.Acquisition:
     presets = [name for name in choice.presets if name not in choice.without]
     if presets and rng.random() < PRESET_SHARE:
         acquisition = aq.vary(aq.PRESETS[str(rng.choice(presets))], rng)
+        if rng.random() < REPROCESSED_SHARE:
+            acquisition = aq.reprocessed(acquisition, rng)
     else:
         left_out = tuple(aq.PRESETS[name] for name in choice.without)
         acquisition = aq.random_acquisition(rng, left_out)
