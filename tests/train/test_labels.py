@@ -391,6 +391,21 @@ def test_all_that_is_wrong_with_a_table_is_said_at_once(tmp_path):
     assert list(run.slabs(table=path, read=read, keep_going=True)) == [good]
 
 
+def test_a_vessel_outside_of_the_mask_is_no_wrong_label(tmp_path):
+    """Veins run on the brain's surface; a microbleed lies in the brain."""
+    run = Run(tmp_path)
+    scan_id = run.add("01")
+    x, y, z = run.mm()[0]
+    header = "scan_id\tx_mm\ty_mm\tz_mm\tkind"
+    bleed = f"{scan_id}\t{x}\t{y}\t{z}\tmicrobleed"
+    path = table(tmp_path, [bleed, f"{scan_id}\t400\t0\t0\tvessel"], header)
+    assert list(run.slabs(table=path)) == [scan_id]
+    for kind in ("microbleed", "faint"):
+        path = table(tmp_path, [bleed, f"{scan_id}\t400\t0\t0\t{kind}"], header)
+        with pytest.raises(CMBurdenError, match=r"outside the brain of .* leave the scan out by"):
+            run.slabs(table=path)
+
+
 def test_kinds_are_those_that_mining_knows(tmp_path):
     row = {"x_mm": "1", "y_mm": "2", "z_mm": "3"}
     for kind in mine.CLASS_OF_KIND:

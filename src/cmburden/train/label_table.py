@@ -13,9 +13,12 @@ import pandas as pd
 from cmburden.core.errors import CMBurdenError
 from cmburden.images import geometry, stated
 from cmburden.train.lesions import RADIUS_MM, Labelled, Lesion, Run, labelled, which
+from cmburden.train.slabs import FAINT, MICROBLEED
 
 #: A centre this far outside the brain mask is in other coordinates, mm.
 OUTSIDE_MM = 6.0
+#: Kinds that lie in the brain.
+_BLEEDS = (MICROBLEED, FAINT)
 #: Radii must be below this, mm.
 RADIUS_BELOW_MM = 50
 #: Scans whose volumes are asked for the convention of the coordinates.
@@ -104,7 +107,9 @@ def _add(rows: _Rows, row: dict[str, str], line: int, fitting: list[str], run: R
         rows.nothing.setdefault(scan_id, line)
         return
     lesions.append(lesion)
-    if scan_id in run.usable:
+    # A vessel or a calcification outside of the mask teaches nothing, and says nothing wrong: veins
+    # run on the brain's surface.
+    if scan_id in run.usable and lesion.kind in _BLEEDS:
         _check_in_brain(lesion, scan_id, run)
 
 
@@ -190,5 +195,6 @@ def _check_in_brain(lesion: Lesion, scan_id: str, run: Run) -> None:
     if not np.asanyarray(image.dataobj)[box].any():
         raise ValueError(
             f"{lesion.centre} is more than {OUTSIDE_MM:g} mm outside the brain of {scan_id}; "
-            "give scanner RAS mm, not voxels, LPS or MNI"
+            "give scanner RAS mm, not voxels, LPS or MNI; where they are, the mask has lost this "
+            "part of the brain: leave the scan out by --keep-going"
         )
