@@ -698,6 +698,29 @@ def test_the_description_of_views_is_our_own_and_caches_are_gone(tmp_path):
     assert not list(folder.rglob("*.cache"))
 
 
+def test_neither_side_of_the_validation_is_empty(tmp_path):
+    """A small cohort has scans without a candidate, and perhaps one scan with any."""
+    folder = mined(range(2), tmp_path / "m")
+    empty, full = (slabs.load(path, slabs.Mined) for path in slabs.mined_files(folder))
+    nothing = np.zeros(0, int)
+    empty = dataclasses.replace(
+        empty,
+        views=empty.views[nothing],
+        classes=empty.classes[nothing],
+        boxes=empty.boxes[:0],
+        p_cnn=empty.p_cnn[nothing],
+    )
+    slabs.save(slabs.mined_files(folder)[0], empty)
+    verifier.write_dataset(folder, tmp_path / "views")
+    numbers = {
+        part: len(list((tmp_path / "views/images" / part).iterdir())) for part in ("train", "val")
+    }
+    assert numbers["train"] == numbers["val"] == len(verifier.learnt(full)) > 0
+    slabs.save(slabs.mined_files(folder)[1], empty)
+    with pytest.raises(CMBurdenError, match="none of its 2 scans has a candidate"):
+        verifier.write_dataset(folder, tmp_path / "none")
+
+
 def test_views_and_weights_of_another_version_are_one_sentence(tmp_path):
     path = mined(range(1), tmp_path / "m") / "mined-0000.npz"
     with np.load(path) as archive:

@@ -99,30 +99,51 @@ def write_dataset(
 ) -> Path:
     """Views and boxes of ``mined`` as a YOLO dataset in ``folder``; the path of its YAML.
 
-    Views of one slab are never on both sides of the validation. A microbleed is the same in any
-    direction: every second view has its rows and columns exchanged, and two of four have their
-    slices in the other order, which the flips of ultralytics cannot do. Brightness varies here
-    too, since ultralytics varies it in pictures of three channels only.
+    Views of one slab are never on both sides of the validation, unless it is the only one with
+    candidates; neither side is empty. A microbleed is the same in any direction: every second view
+    has its rows and columns exchanged, and two of four have their slices in the other order, which
+    the flips of ultralytics cannot do. Brightness varies here too, since ultralytics varies it in
+    pictures of three channels only. Raises CMBurdenError where no file has a candidate.
     """
     paths = slabs.mined_files(mined)
     if not paths:
         raise CMBurdenError(f"{mined}: holds no mined-*.npz; run cmburden train mine first")
     paths = selection.select(paths, fold=fold, without=without)
     rng = np.random.default_rng(0)
-    for number, path in enumerate(paths):
+    shown: list[Path] = []
+    for path in paths:
         content = slabs.load(path, Mined)
-        part = "val" if number % VALIDATION_EVERY == 0 else "train"
-        images, labels = (folder / kind / part for kind in ("images", "labels"))
-        images.mkdir(parents=True, exist_ok=True)
-        labels.mkdir(parents=True, exist_ok=True)
-        for place, candidate in enumerate(learnt(content)):
-            view, boxes = _turned(content, int(candidate), place)
-            view = np.minimum(np.round(view * rng.uniform(*GAIN)), 255).astype(np.uint8)
-            name = f"{path.stem}-{candidate:03d}"
-            _write_tiff(images / f"{name}.tiff", view)
-            lines = [f"{int(b[0])} " + " ".join(f"{v:.5f}" for v in b[1:]) for b in boxes]
-            (labels / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        if len(learnt(content)):
+            part = "val" if len(shown) % VALIDATION_EVERY == 0 else "train"
+            _write_views(folder, part, path.stem, content, rng)
+            shown.append(path)
+    if not shown:
+        raise CMBurdenError(
+            f"{mined}: none of its {len(paths)} scans has a candidate to learn from; give YOLO "
+            "more scans, and tune with fewer --folds where this is a part of yours"
+        )
+    if len(shown) == 1:
+        _write_views(folder, "train", shown[0].stem, slabs.load(shown[0], Mined), rng)
     return _describe(folder)
+
+
+def _write_views(
+    folder: Path, part: str, stem: str, content: Mined, rng: np.random.Generator
+) -> None:
+    """Pictures and boxes of the candidates of one slab that YOLO learns.
+
+    Draws: the brightness of each.
+    """
+    images, labels = (folder / kind / part for kind in ("images", "labels"))
+    images.mkdir(parents=True, exist_ok=True)
+    labels.mkdir(parents=True, exist_ok=True)
+    for place, candidate in enumerate(learnt(content)):
+        view, boxes = _turned(content, int(candidate), place)
+        view = np.minimum(np.round(view * rng.uniform(*GAIN)), 255).astype(np.uint8)
+        name = f"{stem}-{candidate:03d}"
+        _write_tiff(images / f"{name}.tiff", view)
+        lines = [f"{int(b[0])} " + " ".join(f"{v:.5f}" for v in b[1:]) for b in boxes]
+        (labels / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def learnt(content: Mined) -> np.ndarray:
