@@ -19,7 +19,6 @@ from cmburden.core.errors import REASONS, ScanError
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.core.tables import REJECTED, SCANS
-from cmburden.detect import candidates
 from cmburden.detect import stage as detect
 from cmburden.images import brain
 from cmburden.images import volume as images
@@ -234,9 +233,7 @@ def score(study: Study) -> Verdict:
         "device": "cpu",
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            candidates, "probability_map", lambda _, v, *__: np.full(v.image.shape, np.nan)
-        )
+        patch.setattr(detect, "probability_map", lambda _, v, *__: np.full(v.image.shape, np.nan))
         detect.run([scan], study.layout, settings, 0)
     return study.recorded("detect", scan)
 

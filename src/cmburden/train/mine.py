@@ -22,7 +22,7 @@ from cmburden.core import config
 from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.threads import bound_threads, end_with_parent
 from cmburden.detect.network import SpotNet
-from cmburden.detect.stage import search_and_describe
+from cmburden.detect.stage import OnDevice, search_and_describe
 from cmburden.images.geometry import slices_last
 from cmburden.images.views import VIEW_MM, stacked
 from cmburden.models.contract import CLASSES
@@ -72,11 +72,10 @@ def mine_slab(network: SpotNet, slab: Slab, settings: dict[str, Any]) -> Mined:
     view shows a faint source are left out.
     """
     described = search_and_describe(
-        network,
+        OnDevice(network, next(network.parameters()).device).answer,
         slab.scan.astype(np.float32),
         slab.scan_mask,
         slab.affine,
-        next(network.parameters()).device,
         minimum=settings["min_probability"],
         maximum_number=settings["max_candidates"],
     )
