@@ -11,12 +11,11 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from cmburden.core import stages
-from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import read_json, sha256_of_file, write_json
 from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
@@ -25,6 +24,10 @@ from cmburden.core.tables import MANIFEST, REJECTED
 #: A file that was changed within these seconds before it was looked at may change again within the
 #: same tick of the file system's clock: two seconds on the coarsest (FAT).
 _SETTLED_S = 3
+#: Words of a manifest's warning on a file that could not be read.
+UNREAD = "cannot be read"
+
+Row = dict[str, Any]
 
 
 class _Unsure(Exception):
@@ -65,15 +68,15 @@ def _states(root: str) -> Iterable[tuple[bytes, int]]:
     todo = [root]
     while todo:
         folder = todo.pop()
-        status = os.stat(folder)
-        yield _line(folder, status)
+        yield _line(folder, Path(folder).stat())
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
         for entry in ordered:
             if entry.is_symlink():
                 raise _Unsure
             if entry.is_dir(follow_symlinks=False):
-                if folder != root or entry.name[:3].lower() == "sub":
+                seen = entry.name[:3].lower() == "sub" if folder == root else entry.name[0] != "."
+                if seen:
                     todo.append(entry.path)
             else:
                 yield _line(entry.name, entry.stat(follow_symlinks=False))
@@ -91,3 +94,27 @@ def _line(name: str, status: os.stat_result) -> tuple[bytes, int]:
         status.st_dev,
     )
     return repr(state).encode(), max(status.st_mtime_ns, status.st_ctime_ns)
+
+
+def stands(layout: Layout, key: str) -> bool:
+    """Whether manifest and rejected table are those of a tree of this ``key``, as then written."""
+    before = read_json(layout.index_key)
+    return isinstance(before, dict) and before == {"key": key} | _tables(layout)
+
+
+def remember(layout: Layout, key: str, rows: Iterable[Row], rejected: Iterable[Row]) -> None:
+    """Note that the tables, of ``rows`` and ``rejected``, are those of a tree of this ``key``.
+
+    Not where a file could not be read: a disk that is well again has the same times.
+    """
+    unread = any(UNREAD in (row["warning"] or "") for row in rows)
+    if unread or any(row["reason"] == "no_access" for row in rejected):
+        layout.index_key.unlink(missing_ok=True)
+        return
+    write_json(layout.index_key, {"key": key} | _tables(layout))
+
+
+def _tables(layout: Layout) -> dict[str, str | None]:
+    """Checksums of the two tables; None of an absent one."""
+    paths = {"manifest": layout.manifest, "rejected": layout.rejected}
+    return {name: sha256_of_file(p) if p.exists() else None for name, p in paths.items()}
