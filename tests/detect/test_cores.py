@@ -25,7 +25,7 @@ def written(layout: Layout) -> dict[str, bytes | dict]:
     files = {}
     for path in sorted(layout.root.rglob("*")):
         name = path.relative_to(layout.root).as_posix()
-        if path.is_dir() or name.startswith(("work/runs/", "logs/")):
+        if path.is_dir() or name.startswith(("work/runs/", "work/cache/index", "logs/")):
             continue
         records = name.startswith("work/records/")
         files[name] = json.loads(path.read_bytes()) if records else path.read_bytes()

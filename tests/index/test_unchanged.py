@@ -33,7 +33,7 @@ class Tree:
             return real(*given)
 
         monkeypatch.setattr(index, "read_tree", read_tree)
-        monkeypatch.setattr(unchanged, "_SETTLED_S", 0)
+        monkeypatch.setattr(unchanged, "SETTLED_S", 0)
         self.run()
 
     def path(self, name: str) -> Path:
@@ -208,7 +208,7 @@ def test_a_link_is_read_each_time(known):
 
 
 def test_a_file_that_changed_a_moment_ago_may_change_again_unseen(known, monkeypatch):
-    monkeypatch.setattr(unchanged, "_SETTLED_S", 3600)
+    monkeypatch.setattr(unchanged, "SETTLED_S", 3600)
     assert known.was_read_again() and known.was_read_again()
 
 

@@ -379,7 +379,9 @@ def _worked(
         threads=unit.cores // workers,
     )
     with closing(crew):
-        yield from crew.results()
+        for done in crew.results():
+            # A scan's share of the job's time: the shares of all scans add up to it.
+            yield Worked(done.result, done.seconds / workers)
 
 
 def _record(job: Job, one: Scan, done: Worked[Done | ScanError]) -> Outcome:

@@ -23,7 +23,7 @@ from cmburden.core.tables import MANIFEST, REJECTED
 
 #: A file that was changed within these seconds before it was looked at may change again within the
 #: same tick of the file system's clock: two seconds on the coarsest (FAT).
-_SETTLED_S = 3
+SETTLED_S = 3
 #: Words of a manifest's warning on a file that could not be read.
 UNREAD = "cannot be read"
 
@@ -47,7 +47,7 @@ def key_of(bids_dir: Path, *facts: Any) -> str | None:
             newest = max(newest, changed_ns)
     except (OSError, _Unsure):
         return None
-    settled = newest < time.time_ns() - _SETTLED_S * 10**9
+    settled = newest < time.time_ns() - SETTLED_S * 10**9
     return digest.hexdigest() if settled else None
 
 

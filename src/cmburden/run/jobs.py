@@ -59,13 +59,13 @@ def batch_job(stage: str, snakemake: Any, *, again: bool = False) -> None:
     lock = plan.layout.batch_lock(stage, name)
     log, minutes = snakemake.log[0], plan.minutes(name)
     with logged(log, snakemake.threads, again=again), _alone(lock, minutes):
-        of_scan = _scan_stage(stage)
+        of_scan = scan_stage(stage)
         batch = batches.Batch(name, [plan.scans[scan_id] for scan_id in plan.batches[name]])
         job = Job(stage, stages.version_of(stage), plan.layout, plan.config[stage])
         batches.work(job, batch, of_scan, clock)
 
 
-def _scan_stage(stage: str) -> batches.OfScan:
+def scan_stage(stage: str) -> batches.OfScan:
     """What a stage does with a scan. Only the stage that runs is imported."""
     if stage == stages.PREPROCESS.name:
         from cmburden.preprocess.stage import of_scan
@@ -87,7 +87,7 @@ def bucket_job(stage: str, snakemake: Any, *, again: bool = False) -> None:
         _alone(lock, _BUCKET_MINUTES),
         _sound_shards(plan.layout),
     ):
-        run = _bucket_stage(stage)
+        run = bucket_stage(stage)
         scans = [plan.scans[scan_id] for scan_id in plan.buckets[bucket]]
         log = plan.layout.log_name(stage, bucket)
         # Where a process was killed, often for want of memory, the next one works alone.
@@ -96,7 +96,7 @@ def bucket_job(stage: str, snakemake: Any, *, again: bool = False) -> None:
         run(scans, plan.layout, settings, int(bucket), log, cores)
 
 
-def _bucket_stage(stage: str) -> Callable[..., None]:
+def bucket_stage(stage: str) -> Callable[..., None]:
     """``run`` of a stage that works on a bucket. Only the stage that runs is imported."""
     if stage == stages.DETECT.name:
         from cmburden.detect.stage import run
