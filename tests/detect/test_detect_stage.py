@@ -18,6 +18,7 @@ from cmburden.core.manifest import read_scans
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.core.tables import CANDIDATES
+from cmburden.detect import candidates
 from cmburden.detect import stage as detect
 from cmburden.images import volume as images
 from cmburden.models.contract import CLASSES
@@ -188,7 +189,7 @@ def test_a_network_that_gives_no_number_is_not_a_scan_without_microbleeds(
         return lambda *given, **named: np.full_like(real(*given, **named), np.nan)
 
     module, name = {
-        "detect": (detect, "probability_map"),
+        "detect": (candidates, "probability_map"),
         "verify": (network, "class_scores"),
     }[stage]
     monkeypatch.setattr(module, name, no_number(getattr(module, name)))

@@ -19,6 +19,7 @@ from cmburden.core.errors import REASONS, ScanError
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.core.tables import REJECTED, SCANS
+from cmburden.detect import candidates
 from cmburden.detect import stage as detect
 from cmburden.images import brain
 from cmburden.images import volume as images
@@ -233,7 +234,9 @@ def score(study: Study) -> Verdict:
         "device": "cpu",
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detect, "probability_map", lambda _, v, *__: np.full(v.image.shape, np.nan))
+        patch.setattr(
+            candidates, "probability_map", lambda _, v, *__: np.full(v.image.shape, np.nan)
+        )
         detect.run([scan], study.layout, settings, 0)
     return study.recorded("detect", scan)
 

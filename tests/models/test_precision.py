@@ -7,8 +7,9 @@ import torch
 from cmburden.core import config
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.tables import CANDIDATES
+from cmburden.detect.candidates import OnDevice
 from cmburden.detect.network import SpotNet
-from cmburden.detect.stage import OnDevice, search_and_describe
+from cmburden.detect.stage import search_and_describe
 from cmburden.models import precision
 from cmburden.models.precision import FAST, SINGLE, calculating
 from cmburden.run.plan import Plan

@@ -18,8 +18,9 @@ from scipy import ndimage
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import write_json
+from cmburden.detect.candidates import OnDevice
 from cmburden.detect.network import SpotNet
-from cmburden.detect.stage import OnDevice, search_and_describe
+from cmburden.detect.stage import search_and_describe
 from cmburden.images.views import OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
 from cmburden.models.contract import CLASSES
 from cmburden.models.weights import load_tensors

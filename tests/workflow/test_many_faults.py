@@ -47,7 +47,7 @@ import importlib.abc, importlib.util, os, resource, signal, sys
 
 FIRST_CALLS = {
     "cmburden.preprocess.stage": ("preprocess", "load_volume"),
-    "cmburden.register.stage": ("register", "_register"),
+    "cmburden.register.stage": ("register", "of_scan"),
     "cmburden.detect.stage": ("detect", "checksums"),
     "cmburden.verify.stage": ("verify", "load_transform"),
 }

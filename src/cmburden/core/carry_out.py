@@ -379,9 +379,9 @@ def _worked(
         threads=unit.cores // workers,
     )
     with closing(crew):
-        for done in crew.results():
+        for worked in crew.results():
             # A scan's share of the job's time: the shares of all scans add up to it.
-            yield Worked(done.result, done.seconds / workers)
+            yield Worked(worked.result, worked.seconds / workers)
 
 
 def _record(job: Job, one: Scan, done: Worked[Done | ScanError]) -> Outcome:

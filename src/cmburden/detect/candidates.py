@@ -66,6 +66,19 @@ def probability_map(
     return result
 
 
+@dataclasses.dataclass(frozen=True)
+class OnDevice:
+    """A CNN on a device; ``precision`` is one of ``models.precision``."""
+
+    network: SpotNet
+    device: torch.device
+    precision: str = SINGLE
+
+    def answer(self, volume: NetworkVolume) -> np.ndarray:
+        """Voxel probabilities (x, y, slice) of a volume."""
+        return probability_map(self.network, volume, self.device, self.precision)
+
+
 #: A network with its device, as a scan's work asks it: its voxel probabilities of a volume.
 Answer = Callable[[NetworkVolume], np.ndarray]
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from cmburden.core import carry_out, resources, stages, tables
 from cmburden.core.arrays import read_arrays, write_arrays
@@ -24,10 +23,9 @@ from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
 from cmburden.core.workers import Late
-from cmburden.detect.candidates import Answer, Candidate, probability_map, search
+from cmburden.detect.candidates import Answer, Candidate, OnDevice, search
 from cmburden.detect.contract import of_detector
 from cmburden.detect.describe import describe
-from cmburden.detect.grid import NetworkVolume
 from cmburden.detect.network import SpotNet
 from cmburden.images.prepared import Prepared, checksums
 from cmburden.images.views import stacked
@@ -63,32 +61,15 @@ def search_and_describe(
 ) -> Described:
     """Candidates of a scan, for the stage and for training alike.
 
-    ``answer`` is that of the network (:class:`OnDevice`). ``volume`` (x, y, z) float32 has median 1
-    in ``mask`` (bool); ``affine`` leads to scanner RAS mm. At most ``maximum_number`` candidates
-    have a probability of ``minimum`` or more.
+    ``answer`` is that of the network (``candidates.OnDevice``). ``volume`` (x, y, z) float32 has
+    median 1 in ``mask`` (bool); ``affine`` leads to scanner RAS mm. At most ``maximum_number``
+    candidates have a probability of ``minimum`` or more.
     """
     candidates = search(
         answer, volume, mask, affine, minimum=minimum, maximum_number=maximum_number
     )
     rows, views, voxels = describe(volume, mask, affine, candidates)
     return Described(candidates, rows, views, voxels)
-
-
-@dataclasses.dataclass(frozen=True)
-class OnDevice:
-    """A CNN on a device; ``precision`` is one of ``models.precision``."""
-
-    network: SpotNet
-    device: torch.device
-    precision: str = SINGLE
-
-    def answer(self, volume: NetworkVolume) -> np.ndarray:
-        """Voxel probabilities (x, y, slice) of a volume."""
-        return probability_map(self.network, volume, self.device, self.precision)
-
-    @property
-    def device_name(self) -> str:
-        return weights.device_name(self.device)
 
 
 class Detector(OnDevice):
@@ -107,6 +88,10 @@ class Detector(OnDevice):
             ) from error
         place = weights.choose_device(device)
         super().__init__(network.eval().to(place), place, precision)
+
+    @property
+    def device_name(self) -> str:
+        return weights.device_name(self.device)
 
     def __call__(
         self,

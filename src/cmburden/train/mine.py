@@ -21,8 +21,9 @@ import numpy as np
 from cmburden.core import config
 from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.threads import bound_threads, end_with_parent
+from cmburden.detect.candidates import OnDevice
 from cmburden.detect.network import SpotNet
-from cmburden.detect.stage import OnDevice, search_and_describe
+from cmburden.detect.stage import search_and_describe
 from cmburden.images.geometry import slices_last
 from cmburden.images.views import VIEW_MM, stacked
 from cmburden.models.contract import CLASSES

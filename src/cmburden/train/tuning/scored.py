@@ -21,8 +21,9 @@ from cmburden.core.errors import CMBurdenError, ScanError
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.core.stages import PREPROCESS
+from cmburden.detect.candidates import OnDevice
 from cmburden.detect.network import SpotNet
-from cmburden.detect.stage import OnDevice, search_and_describe
+from cmburden.detect.stage import search_and_describe
 from cmburden.images.views import stacked
 from cmburden.models.weights import choose_device, load_tensors
 from cmburden.verify import network as yolo
