@@ -229,7 +229,7 @@ def cohort(tmp_path_factory) -> tuple[Path, dict[int, str]]:
 
 
 def options(folder: Path) -> list[str]:
-    settings = ["threads=1", "detect.min_probability=1", "register.use_t1w=false"]
+    settings = ["threads=2", "detect.min_probability=1", "register.use_t1w=false"]
     words = [word for setting in settings for word in ("--set", setting)]
     return [*words, *tiny_models.settings(folder / "models")]
 
