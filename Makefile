@@ -17,7 +17,7 @@ QUICK := -m "not slow and not browser and not long and not endurance"
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK) \
 	-n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: install dev demo quick test long slurm-faults acknowledged lint lock evaluation population tuning \
+.PHONY: install dev demo quick test long cores slurm-faults acknowledged lint lock evaluation population tuning \
 	bed scale
 install: $(STAMP)
 dev: $(DEV)

@@ -13,6 +13,7 @@ from cmburden.core.manifest import read_scans
 from cmburden.core.paths import Layout
 from cmburden.core.threads import bound_threads
 from cmburden.detect import stage as detect
+from cmburden.models import weights
 from cmburden.verify import stage as verify
 
 pytestmark = pytest.mark.slow
@@ -34,8 +35,9 @@ def written(layout: Layout) -> dict[str, bytes | dict]:
     return files
 
 
-def run(folder: Path, models: Path, cores: int) -> None:
-    """Both stages as a job of ``cores`` runs them."""
+def run(folder: Path, models: Path, cores: int, one_process: bool) -> None:
+    """Both stages as a job of ``cores`` runs them; ``one_process``: as if the device were a GPU."""
+    weights.is_shared = lambda name: one_process
     layout = Layout(folder / "out")
     scans = read_scans(layout.manifest, folder / "bids")
     bound_threads(cores)
@@ -50,12 +52,14 @@ def run(folder: Path, models: Path, cores: int) -> None:
 def test_files_do_not_depend_on_the_number_of_cores(tmp_path):
     models = tiny_models.write(tmp_path / "models")
     made = {}
-    # 2: workers of a thread each; 3 x 2: workers of two threads; 1: one process.
-    for cores in (1, 2, 6):
+    # One process; two workers with a network each; three workers that ask the parent's.
+    for cores, one_process in ((1, False), (2, False), (6, True)):
         folder = tmp_path / str(cores)
         prepared.write(folder / "bids", Layout(folder / "out"), SCANS)
         # As in a job: a process that has not used torch.
-        job = multiprocessing.get_context("fork").Process(target=run, args=(folder, models, cores))
+        job = multiprocessing.get_context("fork").Process(
+            target=run, args=(folder, models, cores, one_process)
+        )
         job.start()
         job.join()
         assert job.exitcode == 0
