@@ -16,6 +16,7 @@ import pytest
 from cmburden.core import carry_out, remake, tries
 from cmburden.core.carry_out import Bucket, Done, Job, RestartJob
 from cmburden.core.errors import CMBurdenError, DamagedFile, ScanError
+from cmburden.core.files import whole_file
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
 from cmburden.core.schema import Column, Table
@@ -361,3 +362,17 @@ def test_errors_are_the_same_in_another_process():
     damaged = pickle.loads(pickle.dumps(DamagedFile(Path("a/b"), "EOFError", "make it again")))
     assert (damaged.path, damaged.fault) == (Path("a/b"), "EOFError")
     assert str(damaged) == "a/b: cannot be read (EOFError); make it again"
+
+
+def test_workers_that_are_ended_leave_no_half_written_file(tmp_path):
+    def deed(number: int) -> None:
+        if number == 0:
+            until(lambda: (tmp_path / "begun").exists())
+            raise CMBurdenError("the model is gone")
+        with whole_file(tmp_path / "result"):
+            (tmp_path / "begun").touch()
+            time.sleep(60)
+
+    with pytest.raises(CMBurdenError, match="the model is gone"):
+        Cohort(tmp_path, deed).run(2)
+    assert (tmp_path / "begun").exists() and not list(tmp_path.glob(".part-*"))

@@ -20,6 +20,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from multiprocessing.reduction import ForkingPickler
@@ -33,6 +34,10 @@ from cmburden.core.tries import cause
 _LOG = logging.getLogger(__name__)
 #: Scans for each worker that may be at work or wait for their turn: the bound of the memory.
 _AHEAD = 2
+#: Has a worker end in order: no half-written file of a scan that it is at work on stays.
+_END = signal.SIGUSR1
+#: Seconds that it has to do so. A pass of a network takes one or two.
+_TO_END_S = 5
 
 
 class Network(Protocol):
@@ -217,10 +222,14 @@ class Workers(Generic[Result]):
     def close(self) -> None:
         """End the workers. The scans that they were at work on were not the cause of an end."""
         for worker in self._workers:
-            worker.process.kill()
-        for worker in self._workers:
-            worker.process.join()
+            if worker.process.pid is not None and worker.process.is_alive():
+                os.kill(worker.process.pid, _END)
             worker.pipe.close()
+        until = time.monotonic() + _TO_END_S
+        for worker in self._workers:
+            worker.process.join(max(0.0, until - time.monotonic()))
+            worker.process.kill()
+            worker.process.join()
             self._end(worker)
 
     def _end(self, worker: _Worker) -> None:
@@ -254,9 +263,8 @@ class Workers(Generic[Result]):
     def _retire(self, worker: _Worker) -> None:
         """End a worker that is needed no more; its memory is free for the others."""
         self._workers.remove(worker)
-        worker.process.kill()
-        worker.process.join()
         worker.pipe.close()
+        worker.process.join()
 
     def _send(self, worker: _Worker, message: Any) -> None:
         try:
@@ -332,21 +340,30 @@ def _serve(
         pipe.close()
     # An interrupt reaches all processes of a terminal. The parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(_END, _leave)
     end_with_parent()
     bound_threads(threads)
     network.through(parent)
-    while True:
-        try:
+    with suppress(_Left, EOFError, ConnectionError):  # the parent is done, or gone
+        while True:
             number = parent.recv()
-        except EOFError:
-            return
-        began = time.monotonic()
-        message: Worked[Any] | _Raised
-        try:
-            message = Worked(work(scans[number]), time.monotonic() - began)
-        except BaseException as error:
-            message = _Raised(_picklable(error))
-        parent.send(message)
+            began = time.monotonic()
+            message: Worked[Any] | _Raised
+            try:
+                message = Worked(work(scans[number]), time.monotonic() - began)
+            except _Left:
+                raise
+            except BaseException as error:
+                message = _Raised(_picklable(error))
+            parent.send(message)
+
+
+class _Left(BaseException):
+    """The parent ends this worker."""
+
+
+def _leave(*_: Any) -> NoReturn:
+    raise _Left
 
 
 def _picklable(error: BaseException) -> BaseException:
