@@ -16,6 +16,7 @@ import hashlib
 import multiprocessing
 import os
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -52,14 +53,23 @@ class StageCost:
     peak_mb: float
 
 
-def measure(scans: Sequence[Scan], out: Path, settings: dict[str, Any], cores: int) -> list[Any]:
+def measure(
+    scans: Sequence[Scan],
+    out: Path,
+    settings: dict[str, Any],
+    cores: int,
+    prepared: Layout | None = None,
+) -> list[StageCost]:
     """The cost of each stage for ``scans`` on ``cores``, in the new folder ``out``.
 
-    Raises CMBurdenError where a job fails, or a stage gives no result for a scan.
+    Where ``prepared`` is given, results of preprocess and register are copied from there. Raises
+    CMBurdenError where a job fails, or a stage gives no result for a scan.
     """
     layout = Layout(out)
     costs = []
-    for stage in SCAN_STAGES:
+    if prepared is not None:
+        _copy(scans, prepared, layout)
+    for stage in SCAN_STAGES if prepared is None else ():
         parts = [list(scans[number::cores]) for number in range(min(cores, len(scans)))]
         jobs = [_Batch(stage, layout, settings, str(n), part) for n, part in enumerate(parts)]
         costs.append(_timed(stage, cores, jobs, len(scans)))
@@ -72,6 +82,18 @@ def measure(scans: Sequence[Scan], out: Path, settings: dict[str, Any], cores: i
             if not record.ok:
                 raise CMBurdenError(f"{scan.scan_id}: {stage}: {record.message}; choose others")
     return costs
+
+
+def _copy(scans: Sequence[Scan], prepared: Layout, layout: Layout) -> None:
+    """Copy what preprocess and register have left of ``scans``."""
+    for scan in scans:
+        paths = [path for stage in SCAN_STAGES for path in prepared.results(stage, scan)]
+        paths += [prepared.record(stage, scan.scan_id) for stage in SCAN_STAGES]
+        pattern = prepared.transform(scan.scan_id, "*")
+        for path in {*paths, *pattern.parent.glob(pattern.name)}:
+            target = layout.root / path.relative_to(prepared.root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,8 +166,13 @@ def contents(root: Path) -> dict[str, str]:
     return files
 
 
-def run(bids: Path, derivatives: Path, scans: int, cores: Sequence[int]) -> dict[str, Any]:
-    """Costs of ``scans`` scans for each number of ``cores``, and the files that differ."""
+def run(
+    bids: Path, derivatives: Path, scans: int, cores: Sequence[int], *, networks: bool = False
+) -> dict[str, Any]:
+    """Costs of ``scans`` scans for each number of ``cores``, and the files that differ.
+
+    With ``networks`` only detect and verify run.
+    """
     finished = Layout(derivatives)
     listed = [
         scan
@@ -161,7 +188,8 @@ def run(bids: Path, derivatives: Path, scans: int, cores: Sequence[int]) -> dict
     made: dict[int, dict[str, str]] = {}
     for number in cores:
         with tempfile.TemporaryDirectory(prefix="cmburden-stages-") as folder:
-            costs += measure(chosen, Path(folder), settings, number)
+            prepared = finished if networks else None
+            costs += measure(chosen, Path(folder), settings, number, prepared)
             made[number] = contents(Path(folder))
     first = made[cores[0]]
     differ = {
@@ -203,9 +231,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("derivatives", type=Path, help="its output folder, which is only read")
     parser.add_argument("--scans", type=int, default=4)
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
+    parser.add_argument(
+        "--networks",
+        action="store_true",
+        help="detect and verify alone; what they read is copied from the finished run",
+    )
     parser.add_argument("--out", type=Path, help="also write the figures there, as JSON")
     given = parser.parse_args(arguments)
-    result = run(given.bids, given.derivatives, given.scans, given.cores)
+    result = run(given.bids, given.derivatives, given.scans, given.cores, networks=given.networks)
     if given.out:
         write_json(given.out, result)
     print(markdown(result))
