@@ -271,7 +271,7 @@ def test_a_scan_at_which_a_process_ended_is_worked_on_alone(tmp_path):
         assert a_scan(number).scan_id in record["measures"]["at_work"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_worker_that_is_killed_loses_no_scan_and_is_named(tmp_path, number):
     def deed(scan: int) -> None:
         if scan == 2:
