@@ -17,7 +17,7 @@ QUICK := -m "not slow and not browser and not long and not endurance"
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK) \
 	-n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: install dev demo quick test long slurm-faults acknowledged lint lock evaluation population tuning \
+.PHONY: install dev demo quick test long cores slurm-faults acknowledged lint lock evaluation population tuning \
 	bed scale
 install: $(STAMP)
 dev: $(DEV)
@@ -77,6 +77,10 @@ lint: dev
 	$(BIN)/lint-imports
 	$(BIN)/python tools/house.py
 	$(BIN)/python -m pip check
+
+# Seconds a scan by stage on one core, two and four, of four scans of the demo; fails if a file of theirs differs.
+cores: install
+	$(BIN)/python -m cmburden.benchmarks.stages demo/bids demo/derivatives --scans 4 --cores 1 2 4
 
 # About 2 hours: 80 scans of eight shifted domains, by a renderer of its own (docs/bed.md). Name other
 # domains with DOMAINS="GRE4MM VESSELS".

@@ -11,7 +11,7 @@ from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.core.tables import MANIFEST
-from cmburden.detect.candidates import Candidate
+from cmburden.detect.grid import to_network
 from cmburden.images import volume as images
 from cmburden.images.views import SHAPE
 
@@ -25,14 +25,17 @@ def small():
     return benchmark.synthetic("a", (80, 90, 24), (1.0, 1.0, 3.0), (30, 35, 28), spots=5, lines=4)
 
 
-def detector(volume, mask, affine, *, minimum, maximum_number):
-    """Finds three spots by a convolution of 2 filters of 3x3x3: 108 operations a voxel."""
+def cnn(volume):
+    """Has three spots, after a convolution of 2 filters of 3x3x3: 108 operations a voxel."""
     with torch.inference_mode():
-        torch.nn.Conv3d(1, 2, 3, padding=1)(torch.from_numpy(volume)[None, None])
-    return [Candidate((0.0, 0.0, 3.0 * n), 0.5) for n in range(maximum_number)]
+        torch.nn.Conv3d(1, 2, 3, padding=1)(torch.from_numpy(volume.image)[None, None])
+    answer = np.zeros(volume.image.shape, np.float32)
+    x, y, z = np.array(answer.shape) // 2
+    answer[x, y, [z - 3, z, z + 3]] = 0.5
+    return answer
 
 
-def verifier(views):
+def yolo(views):
     """A layer of a view's values to 4: twice that many operations a view."""
     flat = torch.from_numpy(views).float().flatten(1)
     with torch.inference_mode():
@@ -61,9 +64,10 @@ def test_volumes_are_equal_by_name_and_hold_dark_spots(small):
 
 @pytest.mark.slow
 def test_arithmetic_is_counted(small):
-    found = benchmark.measure(small, detector, verifier, SETTINGS)
+    found = benchmark.measure(small, cnn, yolo, SETTINGS)
     assert found.candidates == 3
-    assert found.cnn_flops == 2 * 27 * 2 * small.image.size
+    grid = to_network(small.image, small.mask, small.affine)
+    assert found.cnn_flops == 2 * 27 * 2 * grid.image.size
     assert found.yolo_flops_per_view == 2 * VALUES * 4
     assert found.yolo_flops == 3 * found.yolo_flops_per_view
     assert set(found.seconds) == set(found.cpu_seconds) == set(benchmark.STEPS)
@@ -72,7 +76,7 @@ def test_arithmetic_is_counted(small):
 
 @pytest.mark.slow
 def test_a_scan_without_candidates(small):
-    nothing = benchmark.measure(small, detector, verifier, SETTINGS | {"max_candidates": 0})
+    nothing = benchmark.measure(small, cnn, yolo, SETTINGS | {"max_candidates": 0})
     assert (nothing.candidates, nothing.yolo_flops, nothing.yolo_flops_per_view) == (0, 0, None)
 
 

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 
 from cmburden.core import carry_out, remake, tries
-from cmburden.core.carry_out import Bucket, Done, Job, Late, RestartJob, measured
+from cmburden.core.carry_out import Bucket, Done, Job, RestartJob, measured
 from cmburden.core.errors import REASONS, CMBurdenError, DamagedFile, ScanError
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.core.schema import Column, Table
+from cmburden.core.workers import Late
 
 TABLE = Table("t", "a row", ("scan_id",), (Column("scan_id", "str", "Scan", nullable=False),))
 
@@ -64,6 +65,9 @@ def death_leaves_the_count(monkeypatch):
 
 class Network:
     device_name = "a device"
+
+    def answer(self) -> int:
+        return 42
 
 
 def run_bucket(job: Job, work, scans: int = 3, most: int = 5, note=None) -> None:
@@ -227,7 +231,7 @@ def test_the_network_is_loaded_once_and_only_when_it_is_asked(job, loads, device
 
     def work(scan: Scan) -> Done:
         if loads:
-            network()
+            assert network.ask() == 42
         return Done(rows=TABLE.frame([{"scan_id": scan.scan_id}]))
 
     unit = Bucket(7, [a_scan(1), a_scan(2)], (), "")
@@ -238,7 +242,7 @@ def test_the_network_is_loaded_once_and_only_when_it_is_asked(job, loads, device
 
 def test_scans_that_crash_in_a_row_are_tried_once_more_in_another_process(job):
     work = raising(ValueError("no device"))
-    with pytest.raises(RestartJob, match=r"bucket 7: 2 scans crashed in a row, last sub-2_"):
+    with pytest.raises(RestartJob, match=r"bucket-7: 2 scans crashed in a row, last sub-2_"):
         run_bucket(job, work, most=2)
     assert not job.layout.bucket("detect", 7).exists()
     assert not job.layout.record("detect", a_scan(3).scan_id).exists()

@@ -7,6 +7,7 @@ import torch
 from cmburden.core import config
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.tables import CANDIDATES
+from cmburden.detect.candidates import OnDevice
 from cmburden.detect.network import SpotNet
 from cmburden.detect.stage import search_and_describe
 from cmburden.models import precision
@@ -28,9 +29,8 @@ def rows_of(how: str) -> list[dict]:
     network.head.weight.data *= 40
     network.head.bias.data.zero_()
     affine = np.diag([0.75, 0.75, 3.0, 1.0])
-    search = search_and_describe(
-        network, volume, mask, affine, CPU, minimum=0.3, maximum_number=30, precision=how
-    )
+    answer = OnDevice(network, CPU, how).answer
+    search = search_and_describe(answer, volume, mask, affine, minimum=0.3, maximum_number=30)
     return search.rows
 
 

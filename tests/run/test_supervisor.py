@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 
 from cmburden.core import carry_out, tries
-from cmburden.core.carry_out import Bucket, Done, Job, Late
+from cmburden.core.carry_out import Bucket, Done, Job
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.core.schema import Column, Table
+from cmburden.core.workers import Late
 from cmburden.run import supervisor
 
 pytestmark = pytest.mark.slow

@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import write_json
+from cmburden.detect.candidates import OnDevice
 from cmburden.detect.network import SpotNet
 from cmburden.detect.stage import search_and_describe
 from cmburden.images.views import OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
@@ -523,11 +524,10 @@ def test_mining_sees_what_the_stage_sees(tmp_path):
     torch.manual_seed(0)
     network, content = SpotNet(4).eval(), slab(np.random.default_rng(0))
     seen = search_and_describe(
-        network,
+        OnDevice(network, torch.device("cpu")).answer,
         content.scan.astype(np.float32),
         content.scan_mask,
         content.affine,
-        torch.device("cpu"),
         minimum=0.0,
         maximum_number=MOST,
     )

@@ -47,7 +47,7 @@ import importlib.abc, importlib.util, os, resource, signal, sys
 
 FIRST_CALLS = {
     "cmburden.preprocess.stage": ("preprocess", "load_volume"),
-    "cmburden.register.stage": ("register", "_register"),
+    "cmburden.register.stage": ("register", "of_scan"),
     "cmburden.detect.stage": ("detect", "checksums"),
     "cmburden.verify.stage": ("verify", "load_transform"),
 }
@@ -229,7 +229,7 @@ def cohort(tmp_path_factory) -> tuple[Path, dict[int, str]]:
 
 
 def options(folder: Path) -> list[str]:
-    settings = ["threads=1", "detect.min_probability=1", "register.use_t1w=false"]
+    settings = ["threads=2", "detect.min_probability=1", "register.use_t1w=false"]
     words = [word for setting in settings for word in ("--set", setting)]
     return [*words, *tiny_models.settings(folder / "models")]
 

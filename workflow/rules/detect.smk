@@ -9,7 +9,9 @@ rule detect:
         plan.paths.benchmark("detect", "{bucket}")
     threads: plan.config["threads"]
     resources:
-        mem_mb=lambda w, attempt: 6000 * (1 if attempt == 1 else 3),
+        mem_mb=lambda w, threads, attempt: (
+            plan.memory_mb(threads) * (1 if attempt == 1 else 3)
+        ),
         runtime=lambda w, attempt: 120 * (1 if attempt == 1 else 3),
         restart=lambda w, attempt: int(workflow.is_main_process or attempt > 1),
     params:

@@ -30,6 +30,7 @@ from cmburden.core.markdown import table as markdown_table
 from cmburden.core.paths import COHORT_TABLES, Layout
 from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
 from cmburden.index import stage as index
+from cmburden.index import unchanged
 from cmburden.run.begin import BEGUN, plan_for_snakemake
 from cmburden.run.plan import Plan
 
@@ -170,6 +171,7 @@ def plan(folder: Path, scans: int, buckets: int, repeats: int = 1) -> dict[str, 
     settings = config.load(
         {"bids_dir": str(bids), "output_dir": str(layout.root), "buckets": buckets}
     )
+    time.sleep(unchanged.SETTLED_S + 1)  # files of this moment may change unseen
     began = time.process_time()
     indexed = index.run(bids, layout, settings)
     index_seconds = time.process_time() - began

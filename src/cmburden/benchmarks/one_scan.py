@@ -2,7 +2,7 @@
 
 ``python -m cmburden.benchmarks.one_scan``.
 
-Detector and Verifier are called as `detect` and `verify` call them, on the CPU, with the shipped
+Detector and Verifier are asked as `detect` and `verify` ask them, on the CPU, with the shipped
 models and the configuration's settings. Without scans of a run, ellipsoid brains with texture,
 noise, dark spots and dark lines are made. They have as many voxels and candidates as a scan, but no
 anatomy.
@@ -37,7 +37,9 @@ from cmburden.core.manifest import read_scans
 from cmburden.core.markdown import table as markdown_table
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
+from cmburden.detect.candidates import Answer, find_candidates
 from cmburden.detect.describe import describe
+from cmburden.detect.grid import to_network
 from cmburden.detect.stage import Detector
 from cmburden.images.prepared import Prepared
 from cmburden.images.views import stacked
@@ -60,12 +62,14 @@ _CSF_FROM, _HEAD_TO = 0.93, 1.25
 _TEXTURE, _NOISE, _TEXTURE_MM = 0.07, 0.05, 6
 #: Spots lie within this share of the brain's volume, away from its edge.
 _INNER = 0.85
-STEPS = ("cnn", "describe", "yolo")
+STEPS = ("resampling", "cnn", "maxima", "describe", "yolo")
 _HEADER = (
     "scan",
     "voxels",
     "candidates",
+    "resampling, s",
     "CNN, s",
+    "maxima, s",
     "describe, s",
     "YOLO, s",
     "all, s",
@@ -238,36 +242,32 @@ class _Clock:
 
 def measure(
     brain: Brain,
-    detector: Callable[..., Any],
-    verifier: Callable[..., Any],
+    cnn: Answer,
+    yolo: Callable[[np.ndarray], np.ndarray],
     settings: dict[str, Any],
 ) -> ScanCost:
     """Seconds and FLOPs of one scan, as `detect` and `verify` go through it.
 
-    ``detector`` and ``verifier`` are called as :class:`~cmburden.detect.stage.Detector` and
-    :class:`~cmburden.verify.stage.Verifier` are; ``settings`` is that of detect. Each network runs
+    ``cnn`` and ``yolo`` answer as :class:`~cmburden.detect.stage.Detector` and
+    :class:`~cmburden.verify.stage.Verifier` do; ``settings`` is that of detect. Each network runs
     twice: counted first, which also warms it up, then timed without the counter.
     """
     clock = _Clock()
-
-    def search() -> Any:
-        return detector(
-            brain.image,
-            brain.mask,
-            brain.affine,
-            minimum=settings["min_probability"],
-            maximum_number=settings["max_candidates"],
-        )
-
-    cnn_flops, _ = flops_of(search)
+    with clock.step("resampling"):
+        volume = to_network(brain.image, brain.mask, brain.affine)
+    cnn_flops, _ = flops_of(lambda: cnn(volume))
     with clock.step("cnn"):
-        candidates = search()
+        probability = cnn(volume)
+    with clock.step("maxima"):
+        candidates = find_candidates(
+            probability, volume, settings["min_probability"], settings["max_candidates"]
+        )
     with clock.step("describe"):
         _rows, pictures, _voxels = describe(brain.image, brain.mask, brain.affine, candidates)
     views = stacked(pictures)
-    yolo_flops, _ = flops_of(lambda: verifier(views))
+    yolo_flops, _ = flops_of(lambda: yolo(views))
     with clock.step("yolo"):
-        verifier(views)
+        yolo(views)
     x_mm, y_mm, z_mm = np.linalg.norm(brain.affine[:3, :3], axis=0)
     return ScanCost(
         scan=brain.name,
@@ -284,8 +284,13 @@ def measure(
 
 def flops_of(call: Callable[[], Any]) -> tuple[int, Any]:
     """Floating-point operations of the networks that ``call`` runs, and its result."""
-    with FlopCounterMode(display=False) as counter:
-        result = call()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the counter sees the passes of this thread
+    try:
+        with FlopCounterMode(display=False) as counter:
+            result = call()
+    finally:
+        torch.set_num_threads(threads)
     return counter.get_total_flops(), result
 
 
@@ -307,7 +312,7 @@ def run(
     )
     rows = []
     for brain in brains:
-        rows.append(measure(brain, detector, verifier, config["detect"]))
+        rows.append(measure(brain, detector.answer, verifier.answer, config["detect"]))
         print(f"{rows[-1].scan}: {rows[-1].seconds}", flush=True)
     result = {
         "cmburden_version": __version__,
@@ -378,8 +383,8 @@ def markdown(result: dict[str, Any]) -> str:
         f"torch {machine['torch']}; {models['detector']}, {models['verifier']}; peak memory "
         f"{machine['peak_memory_mb']} MB.",
         markdown_table(_HEADER, rows),
-        "CNN: resampling, network and maxima. Describe: shape and views of the candidates. "
-        f"Each is timed after one run that is not. FLOP: {result['flops']}.",
+        "Describe: shape and views of the candidates. Networks are timed after one run that is "
+        f"not. FLOP: {result['flops']}.",
     ]
     return "\n\n".join(blocks) + "\n"
 

@@ -12,9 +12,10 @@ import dataclasses
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -34,6 +35,8 @@ from cmburden.core.provenance import write_run
 from cmburden.core.scan import Outcome, Scan
 from cmburden.core.schema import BrokenContract, Table
 from cmburden.core.stages import SCAN_STAGES
+from cmburden.core.workers import Late, Worked, Workers
+from cmburden.core.workers import number_of as workers_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -132,8 +135,81 @@ class RestartJob(CMBurdenError):
     """
 
 
+class CrashesInARow:
+    """Watches the scans of the job ``unit``, of which at most ``most`` may crash in a row."""
+
+    def __init__(self, job: Job, unit: str, most: int):
+        self._job, self._unit, self._most = job, unit, most
+        self._crashed: list[str] = []
+
+    def count(self, outcome: Outcome) -> None:
+        """Note a scan's ``outcome``.
+
+        Raises
+        ------
+        RestartJob
+            The first time that so many scans crash one after the other. Their records are gone.
+        """
+        ill = outcome.reason in ILL
+        self._crashed = [*self._crashed, outcome.scan_id] if ill else []
+        number, counts = len(self._crashed), self._job.layout.tries(self._job.stage, self._unit)
+        if number != self._most or not tries.first_restart(counts):
+            return
+        for scan_id in self._crashed:
+            self._job.layout.record(self._job.stage, scan_id).unlink()
+        raise RestartJob(
+            f"{self._unit}: {number} scans crashed in a row, last {outcome.scan_id}; they are "
+            "tried again in another process; if they crash again, check device and model"
+        )
+
+    def end(self) -> None:
+        """The job has done all its scans: the next one begins as if it were the first."""
+        tries.forget_restart(self._job.layout.tries(self._job.stage, self._unit))
+
+
+@dataclasses.dataclass(frozen=True)
+class Tries:
+    """Counts the processes that end at work on a scan of the job ``unit``."""
+
+    job: Job
+    unit: str
+
+    @property
+    def _path(self) -> Path:
+        return self.job.layout.tries(self.job.stage, self.unit)
+
+    def _key(self, one: Scan) -> str:
+        job = self.job
+        return hash_of(job.version, job.settings, job.weights_sha256, one.content_key)
+
+    def begin(self, one: Scan) -> None:
+        """Count a process at work on the scan; ScanError where it is given up."""
+        tries.begin(self._path, one.scan_id, self._key(one))
+
+    def end(self, one: Scan) -> None:
+        """The process is at work on the scan no more, or it is not to blame."""
+        tries.end(self._path, one.scan_id)
+
+    def counted(self, one: Scan) -> AbstractContextManager[None]:
+        """``begin`` and ``end`` about a context."""
+        return tries.counted(self._path, one.scan_id, self._key(one))
+
+    def suspect(self, one: Scan) -> bool:
+        """Whether a process has ended at work on the scan."""
+        return tries.ended_at(self._path, one.scan_id, self._key(one)) > 0
+
+
 def attempt(job: Job, unit: str, one: Scan, work: Callable[[], Done]) -> Done | ScanError:
-    """Do ``work`` for a scan of the job ``unit``; whatever goes wrong with it is returned.
+    """Do ``work`` for a scan of the job ``unit`` and count the process (:func:`guarded`)."""
+    try:
+        with Tries(job, unit).counted(one):
+            return guarded(job.layout, one, work)
+    except ScanError as error:
+        return error
+
+
+def guarded(layout: Layout, one: Scan, work: Callable[[], Done]) -> Done | ScanError:
+    """Do ``work`` for a scan; whatever goes wrong with it is returned.
 
     An error that is no ``ScanError`` is ``crashed``, and its traceback is in the job's log. A
     damaged file of an earlier stage is ``damaged``: the next run makes the scan anew.
@@ -143,15 +219,13 @@ def attempt(job: Job, unit: str, one: Scan, work: Callable[[], Done]) -> Done | 
     CMBurdenError, OSError
         What a person mends (``core.errors.sentence``): it is no fault of the scan.
     """
-    key = hash_of(job.version, job.settings, job.weights_sha256, one.content_key)
     try:
-        with tries.counted(job.layout.tries(job.stage, unit), one.scan_id, key):
-            return work()
+        return work()
     except ScanError as error:
         return error
     except DamagedFile as error:
         _LOG.error("%s: %s", one.scan_id, error)
-        remake.mark(job.layout, one.scan_id)
+        remake.mark(layout, one.scan_id)
         return ScanError("damaged", f"{error.path.name} cannot be read ({error.fault}).")
     except Exception as error:
         if sentence(error) is not None and not isinstance(error, BrokenContract):
@@ -212,40 +286,13 @@ def scan(job: Job, one: Scan, work: Callable[[], Done], unit: str | None = None)
     )
 
 
-class OnDevice(Protocol):
-    """A network that knows the name of the device that it runs on."""
-
-    @property
-    def device_name(self) -> str: ...
-
-
-Network = TypeVar("Network", bound=OnDevice)
-
-
-class Late(Generic[Network]):
-    """A network that is loaded at the first call: a bucket whose scans are cached needs none."""
-
-    def __init__(self, load: Callable[[], Network]):
-        self._load = load
-        self._network: Network | None = None
-
-    def __call__(self) -> Network:
-        if self._network is None:
-            self._network = self._load()
-        return self._network
-
-    @property
-    def device_name(self) -> str:
-        """The network's device, or ``cached`` where the network was not needed."""
-        return "cached" if self._network is None else self._network.device_name
-
-
 @dataclasses.dataclass(frozen=True)
 class Bucket:
     """The scans of one job, and the stages before that each scan must have passed.
 
     ``skipped`` is the message in the record of a scan that has not passed. After
     ``max_failures_in_a_row`` scans that crashed one after the other, another process tries again.
+    On several ``cores`` as many workers do the scans (``core.workers``).
     """
 
     number: int
@@ -253,20 +300,27 @@ class Bucket:
     after: tuple[str, ...]
     skipped: str
     max_failures_in_a_row: int = 5
+    cores: int = 1
+
+    @property
+    def name(self) -> str:
+        """Name of the job in run files and counts of tries."""
+        return f"bucket-{self.number}"
 
 
 def bucket(
     job: Job,
     unit: Bucket,
     work: Callable[[Scan], Done],
-    network: Late[Any],
+    network: Late,
     table: Table,
     note: dict[str, str] | None = None,
 ) -> None:
     """Do ``work`` for each scan of a bucket; write the records, the shard and the run file.
 
     The shard holds the rows of all scans that succeeded, by the contract ``table``. ``note`` goes
-    into the shard's metadata. ``work`` calls ``network`` only for scans that are not cached.
+    into the shard's metadata. ``work`` asks ``network`` only for scans that are not cached. Records
+    and shard do not depend on the number of workers.
 
     Raises
     ------
@@ -274,47 +328,81 @@ def bucket(
         The first time that ``unit.max_failures_in_a_row`` scans crash one after the other.
     """
     began = time.monotonic()
-    name = f"bucket-{unit.number}"
-    path = job.layout.tries(job.stage, name)
     shard: list[pd.DataFrame] = []
-    crashes = 0
-    for one in unit.scans:
-        status = failed_before(job.layout, one, unit.after)
-        if status is not None:
-            job.skip(one, status, unit.skipped)
-            continue
-        started = time.monotonic()
-        done = attempt(job, name, one, functools.partial(_checked, work, one, table))
-        if isinstance(done, ScanError):
-            _LOG.error("%s: %s", one.scan_id, done)
-            job.failed(one, done)
-            crashes = crashes + 1 if done.reason in ILL else 0
-            if crashes == unit.max_failures_in_a_row and tries.first_restart(path):
-                raise RestartJob(
-                    f"bucket {unit.number}: {crashes} scans crashed in a row, last {one.scan_id}; "
-                    "they are tried again in another process; check device and model"
-                )
-            continue
-        crashes = 0
-        if done.rows is not None:
-            shard.append(done.rows)
-        job.record(
-            Outcome(
-                job.stage,
-                one.scan_id,
-                "ok",
-                message=done.warning,
-                seconds=round(time.monotonic() - started, 3),
-                measures=done.measures,
-            )
-        )
+    crashes = CrashesInARow(job, unit.name, unit.max_failures_in_a_row)
+    failed = {one.scan_id: failed_before(job.layout, one, unit.after) for one in unit.scans}
+    asked = [one for one in unit.scans if failed[one.scan_id] is None]
+    workers = workers_of(unit.cores, len(asked))
+    with closing(_worked(job, unit, asked, work, network, table, workers)) as results:
+        for one in unit.scans:
+            status = failed[one.scan_id]
+            if status is not None:
+                job.skip(one, status, unit.skipped)
+                continue
+            done = next(results)
+            crashes.count(_record(job, one, done))
+            if isinstance(done.result, Done) and done.result.rows is not None:
+                shard.append(done.result.rows)
     rows = pd.concat(shard) if shard else table.frame([])
     table.write(job.layout.bucket(job.stage, unit.number), rows, note=note)
-    job.write_run(name, time.monotonic() - began, network.device_name)
-    tries.forget_restart(path)
+    job.write_run(unit.name, time.monotonic() - began, network.device_name)
+    crashes.end()
 
 
-def _checked(work: Callable[[Scan], Done], one: Scan, table: Table) -> Done:
+def _worked(
+    job: Job,
+    unit: Bucket,
+    asked: list[Scan],
+    work: Callable[[Scan], Done],
+    network: Late,
+    table: Table,
+    workers: int,
+) -> Generator[Worked[Done | ScanError], None, None]:
+    """What becomes of the scans ``asked``, in their order."""
+    checked = functools.partial(_checked, work, table)
+    if workers == 1:
+        for one in asked:
+            began = time.monotonic()
+            done = attempt(job, unit.name, one, functools.partial(checked, one))
+            yield Worked(done, time.monotonic() - began)
+        return
+
+    def of_worker(one: Scan) -> Done | ScanError:
+        return guarded(job.layout, one, functools.partial(checked, one))
+
+    crew = Workers(
+        of_worker,
+        asked,
+        network,
+        Tries(job, unit.name),
+        number=workers,
+        threads=unit.cores // workers,
+    )
+    with closing(crew):
+        for worked in crew.results():
+            # A scan's share of the job's time: the shares of all scans add up to it.
+            yield Worked(worked.result, worked.seconds / workers)
+
+
+def _record(job: Job, one: Scan, done: Worked[Done | ScanError]) -> Outcome:
+    """Write the record of a scan of a bucket."""
+    result = done.result
+    if isinstance(result, ScanError):
+        _LOG.error("%s: %s", one.scan_id, result)
+        return job.failed(one, result)
+    return job.record(
+        Outcome(
+            job.stage,
+            one.scan_id,
+            "ok",
+            message=result.warning,
+            seconds=round(done.seconds, 3),
+            measures=result.measures,
+        )
+    )
+
+
+def _checked(work: Callable[[Scan], Done], table: Table, one: Scan) -> Done:
     """Result of ``work`` for a scan, whose rows keep the contract ``table``.
 
     A row that does not would otherwise make the shard of all scans impossible.

@@ -66,7 +66,21 @@ def with_advice(reason: str, fact: str) -> str:
     return f"{fact} To do: {REASONS[reason]}."
 
 
-class CMBurdenError(Exception):
+class _Pickled(Exception):
+    """An error that another process has as it is here, whatever arguments its class takes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[_Pickled], arguments: tuple[Any, ...], state: dict[str, Any]) -> _Pickled:
+    """The error of a ``kind`` that another process pickled."""
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
+
+
+class CMBurdenError(_Pickled):
     """A mistake that the user can mend; ``str(error)`` is one sentence: what, where, what to do."""
 
 
@@ -155,7 +169,7 @@ def exit_code(
         return 2
 
 
-class ScanError(Exception):
+class ScanError(_Pickled):
     """A fault of one scan.
 
     Parameters

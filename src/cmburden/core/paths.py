@@ -97,6 +97,10 @@ class Layout:
     def index_cache(self) -> Path:
         return self.work / "cache" / "index.parquet"
 
+    @property
+    def index_key(self) -> Path:
+        return self.work / "cache" / "index.json"
+
     # --- derivatives of a scan ---
     def subject_dir(self, scan: Scan) -> Path:
         folder = self.root / scan.participant_id

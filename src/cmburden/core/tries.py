@@ -45,20 +45,37 @@ def counted(path: Path, name: str, key: str) -> Iterator[None]:
     ScanError
         crashed, where ``MOST`` processes ended at this very work.
     """
-    entries = _read(path)
-    before = entries.get(name, {})
-    ended = before.get("ended") if before.get("key") == key else 0
-    if isinstance(ended, int) and ended >= MOST:
-        how = cause(before.get("signal"))
-        raise ScanError("crashed", f"{ended} processes ended at it without a result{how}.")
-    now = {"key": key, "ended": (ended or 0) + 1, "at_work": True, "signal": before.get("signal")}
-    _write(path, entries | {name: now})
+    begin(path, name, key)
     try:
         yield
     finally:
-        entries = _read(path)
-        entries.pop(name, None)
-        _write(path, entries)
+        end(path, name)
+
+
+def begin(path: Path, name: str, key: str) -> None:
+    """Count a process for ``name`` in ``path``, until :func:`end`; as in :func:`counted`."""
+    entries = _read(path)
+    before = entries.get(name, {})
+    ended = ended_at(path, name, key)
+    if ended >= MOST:
+        how = cause(before.get("signal"))
+        raise ScanError("crashed", f"{ended} processes ended at it without a result{how}.")
+    now = {"key": key, "ended": ended + 1, "at_work": True, "signal": before.get("signal")}
+    _write(path, entries | {name: now})
+
+
+def end(path: Path, name: str) -> None:
+    """The process at work on ``name`` has come to an end of the work, or is not to blame."""
+    entries = _read(path)
+    entries.pop(name, None)
+    _write(path, entries)
+
+
+def ended_at(path: Path, name: str, key: str) -> int:
+    """Number of processes that ended at the work ``key`` on ``name``."""
+    entry = _read(path).get(name, {})
+    ended = entry.get("ended") if entry.get("key") == key else 0
+    return ended if isinstance(ended, int) else 0
 
 
 def settle(path: Path, number: int | None = None) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +15,8 @@ from cmburden.core.errors import ScanError
 from cmburden.detect.grid import NetworkVolume, to_network
 from cmburden.detect.network import SpotNet
 from cmburden.images.geometry import MIRRORED, steps_within
-from cmburden.models.precision import SINGLE, calculating
+from cmburden.models.passes import side_by_side
+from cmburden.models.precision import SINGLE
 
 #: Two maxima nearer than this are one lesion. Unmeasured.
 MERGE_MM = 3.0
@@ -55,32 +58,46 @@ def probability_map(
         low, high = max(start - OVERLAP, 0), min(stop + OVERLAP, nz)
         piece = torch.from_numpy(padded[None, ..., low:high].copy()).to(device)
         logits = torch.zeros((1, 1, *piece.shape[2:]), device=device)
-        for axes in MIRRORED:
-            with calculating(precision, device):
-                turned = network(piece.flip(axes))
-            logits += turned.float().flip(axes) / len(MIRRORED)
+        turned = [partial(network, piece.flip(axes)) for axes in MIRRORED]
+        for axes, output in zip(MIRRORED, side_by_side(turned, device, precision), strict=True):
+            logits += output.float().flip(axes) / len(MIRRORED)
         values = torch.sigmoid(logits)[0, 0, :nx, :ny].cpu().numpy()
         result[..., start:stop] = values[..., start - low : stop - low]
     return result
 
 
+@dataclasses.dataclass(frozen=True)
+class OnDevice:
+    """A CNN on a device; ``precision`` is one of ``models.precision``."""
+
+    network: SpotNet
+    device: torch.device
+    precision: str = SINGLE
+
+    def answer(self, volume: NetworkVolume) -> np.ndarray:
+        """Voxel probabilities (x, y, slice) of a volume."""
+        return probability_map(self.network, volume, self.device, self.precision)
+
+
+#: A network with its device, as a scan's work asks it: its voxel probabilities of a volume.
+Answer = Callable[[NetworkVolume], np.ndarray]
+
+
 def search(
-    network: SpotNet,
+    answer: Answer,
     volume: np.ndarray,
     mask: np.ndarray,
     affine: np.ndarray,
-    device: torch.device,
     *,
     minimum: float,
     maximum_number: int,
-    precision: str = SINGLE,
 ) -> list[Candidate]:
     """Candidates of a scan: ``volume`` and ``mask`` (x, y, z) as :func:`to_network` takes them.
 
     ScanError where a score is NaN or infinite.
     """
     network_volume = to_network(volume, mask, affine)
-    probability = probability_map(network, network_volume, device, precision)
+    probability = answer(network_volume)
     if not np.isfinite(probability).all():
         # NaN is a maximum nowhere: the scan would count as one without candidates.
         raise ScanError("score", "The detector's score is not a number.")

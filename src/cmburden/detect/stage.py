@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from cmburden.core import carry_out, resources, stages, tables
 from cmburden.core.arrays import read_arrays, write_arrays
-from cmburden.core.carry_out import Bucket, Done, Job, Late
+from cmburden.core.carry_out import Bucket, Done, Job
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
-from cmburden.detect.candidates import Candidate, search
+from cmburden.core.workers import Late
+from cmburden.detect.candidates import Answer, Candidate, OnDevice, search
 from cmburden.detect.contract import of_detector
 from cmburden.detect.describe import describe
 from cmburden.detect.network import SpotNet
@@ -51,52 +51,43 @@ class Described:
 
 
 def search_and_describe(
-    network: SpotNet,
+    answer: Answer,
     volume: np.ndarray,
     mask: np.ndarray,
     affine: np.ndarray,
-    device: torch.device,
     *,
     minimum: float,
     maximum_number: int,
-    precision: str = SINGLE,
 ) -> Described:
     """Candidates of a scan, for the stage and for training alike.
 
-    ``volume`` (x, y, z) float32 has median 1 in ``mask`` (bool); ``affine`` leads to scanner RAS
-    mm. At most ``maximum_number`` candidates have a probability of ``minimum`` or more.
-    ``precision`` is one of ``models.precision``.
+    ``answer`` is that of the network (``candidates.OnDevice``). ``volume`` (x, y, z) float32 has
+    median 1 in ``mask`` (bool); ``affine`` leads to scanner RAS mm. At most ``maximum_number``
+    candidates have a probability of ``minimum`` or more.
     """
     candidates = search(
-        network,
-        volume,
-        mask,
-        affine,
-        device,
-        minimum=minimum,
-        maximum_number=maximum_number,
-        precision=precision,
+        answer, volume, mask, affine, minimum=minimum, maximum_number=maximum_number
     )
     rows, views, voxels = describe(volume, mask, affine, candidates)
     return Described(candidates, rows, views, voxels)
 
 
-class Detector:
+class Detector(OnDevice):
     """The CNN with its contract: ``volume -> candidates``."""
 
     def __init__(self, folder: Path, device: str = "auto", precision: str = SINGLE):
-        self.contract, self.precision = of_detector(folder), precision
-        self.device = weights.choose_device(device)
-        self.network = SpotNet(self.contract["input"]["channels"])
+        self.contract = of_detector(folder)
+        network = SpotNet(self.contract["input"]["channels"])
         path = Path(folder) / next(iter(self.contract["weights"]))
         try:
-            self.network.load_state_dict(weights.load_tensors(path))
+            network.load_state_dict(weights.load_tensors(path))
         except RuntimeError as error:
             raise CMBurdenError(
-                f"{path}: not weights of a detector of {self.network.channels} channels; "
+                f"{path}: not weights of a detector of {network.channels} channels; "
                 "name those of this version"
             ) from error
-        self.network.eval().to(self.device)
+        place = weights.choose_device(device)
+        super().__init__(network.eval().to(place), place, precision)
 
     @property
     def device_name(self) -> str:
@@ -113,21 +104,21 @@ class Detector:
     ) -> list[Candidate]:
         """Candidates of a scan; the arguments are those of :func:`search_and_describe`."""
         return search(
-            self.network,
-            volume,
-            mask,
-            affine,
-            self.device,
-            minimum=minimum,
-            maximum_number=maximum_number,
-            precision=self.precision,
+            self.answer, volume, mask, affine, minimum=minimum, maximum_number=maximum_number
         )
 
 
 def run(
-    scans: list[Scan], layout: Layout, settings: dict[str, Any], bucket: int, log: str | None = None
+    scans: list[Scan],
+    layout: Layout,
+    settings: dict[str, Any],
+    bucket: int,
+    log: str | None = None,
+    cores: int = 1,
 ) -> None:
     """Search a bucket's scans; write the shard, a record a scan, and cached views and extents.
+
+    On several ``cores`` scans are searched side by side, with the same results.
 
     Raises
     ------
@@ -136,7 +127,10 @@ def run(
     """
     folder = resources.root() / settings["model"]
     checksum = weights_hash(of_detector(folder))
-    detector = Late(lambda: Detector(folder, settings["device"], settings["precision"]))
+    detector = Late(
+        lambda: Detector(folder, settings["device"], settings["precision"]),
+        lambda: weights.is_shared(settings["device"]),
+    )
     asked = {name: settings[name] for name in ("min_probability", "max_candidates", "precision")}
 
     def candidates_of(scan: Scan) -> Done:
@@ -145,16 +139,13 @@ def run(
         rows = _cached_rows(cached, views)
         if rows is None:
             prepared = Prepared.read(scan, layout)
-            network = detector()
             described = search_and_describe(
-                network.network,
+                detector.ask,
                 prepared.volume,
                 prepared.mask,
                 prepared.affine,
-                network.device,
                 minimum=settings["min_probability"],
                 maximum_number=settings["max_candidates"],
-                precision=settings["precision"],
             )
             _save_views(views, described.views, described.voxels)
             tables.CANDIDATES.write(cached, _numbered(described.rows, scan))
@@ -171,6 +162,7 @@ def run(
             after=(stages.PREPROCESS.name,),
             skipped="Not searched: preprocess did not succeed.",
             max_failures_in_a_row=settings["max_failures_in_a_row"],
+            cores=cores,
         ),
         candidates_of,
         detector,

@@ -26,7 +26,7 @@ from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.core.schema import Table
 from cmburden.core.tables import MANIFEST, REJECTED
-from cmburden.index import choose, kinds, values
+from cmburden.index import choose, kinds, unchanged, values
 from cmburden.index.choose import ChosenScan, Rules
 from cmburden.index.digests import Digests
 from cmburden.index.filters import check_labels, labels_of
@@ -89,6 +89,11 @@ def run(bids_dir: Path, layout: Layout, config: dict[str, Any]) -> list[Scan]:
         If the folder is missing or not BIDS, a label is unknown, or no scan matches.
     """
     bids_dir = Path(bids_dir).absolute()
+    rules, name, cohorts = Rules.of(config), dataset_name(bids_dir), configuration.cohorts(config)
+    # Before anything is read: what changes meanwhile is seen by the next run.
+    key = unchanged.key_of(bids_dir, config, rules, name, cohorts, layout.manifest.name)
+    if key is not None and unchanged.stands(layout, key):
+        return read_scans(layout.manifest, bids_dir)
     tree = read_tree(bids_dir, config["index"]["skip_bids_validation"])
     labels = [participant.label for participant in tree.participants]
     sessions = {session for image in tree.images if (session := image.session)}
@@ -97,9 +102,9 @@ def run(bids_dir: Path, layout: Layout, config: dict[str, Any]) -> list[Scan]:
         bids_dir,
         layout,
         config,
-        Rules.of(config),
-        dataset_name(bids_dir),
-        configuration.cohorts(config),
+        rules,
+        name,
+        cohorts,
         Digests(layout.index_cache),
         Sidecars(bids_dir, tree.sidecars),
     )
@@ -113,6 +118,8 @@ def run(bids_dir: Path, layout: Layout, config: dict[str, Any]) -> list[Scan]:
     study.digests.save()
     _write_if_changed(MANIFEST, layout.manifest, rows)
     _write_if_changed(REJECTED, layout.rejected, rejected)
+    if key is not None:
+        unchanged.remember(layout, key, rows, rejected)
     return read_scans(layout.manifest, bids_dir)
 
 

@@ -37,16 +37,25 @@ def calculating(precision: str, device: torch.device) -> Iterator[None]:
     CMBurdenError
         Where there is no such precision.
     """
-    if precision not in (SINGLE, FAST):
-        raise CMBurdenError(f"precision {precision!r} is unknown; use {SINGLE} or {FAST}")
-    half = half_of(device) if precision == FAST else None
+    casting = autocast(precision, device)
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     try:
         _allow_tf32(precision == FAST, precision == FAST)
-        with torch.autocast(device.type, half, enabled=half is not None):
+        with casting:
             yield
     finally:
         _allow_tf32(*before)
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """The context in which torch casts to ``precision``: the part that each thread has for itself.
+
+    Raises CMBurdenError where there is no such precision.
+    """
+    if precision not in (SINGLE, FAST):
+        raise CMBurdenError(f"precision {precision!r} is unknown; use {SINGLE} or {FAST}")
+    half = half_of(device) if precision == FAST else None
+    return torch.autocast(device.type, half, enabled=half is not None)
 
 
 def _allow_tf32(convolutions: bool, products: bool) -> None:

@@ -66,6 +66,11 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def is_shared(name: str) -> bool:
+    """Whether one process asks the device called ``name`` for all: true of a GPU."""
+    return choose_device(name).type != "cpu"
+
+
 def device_name(device: torch.device) -> str:
     """The GPU's model, or ``cpu``."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

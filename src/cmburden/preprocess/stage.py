@@ -35,22 +35,13 @@ from cmburden.preprocess.quality import (
 STAGE, VERSION = stages.PREPROCESS.name, stages.PREPROCESS.version
 
 
-def run(
-    scan: Scan,
-    layout: Layout,
-    settings: dict[str, Any],
-    log: str | None = None,
-    unit: str | None = None,
-) -> Outcome:
-    """Preprocess one scan; a fault of the scan becomes the outcome's status and reason.
-
-    ``log`` and ``unit`` name the log and the job.
-    """
-    job = Job(STAGE, VERSION, layout, settings, log)
-    return carry_out.scan(job, scan, lambda: _preprocess(scan, layout, settings), unit)
+def run(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Outcome:
+    """Preprocess one scan; a fault of the scan becomes the outcome's status and reason."""
+    job = Job(STAGE, VERSION, layout, settings)
+    return carry_out.scan(job, scan, lambda: of_scan(scan, layout, settings))
 
 
-def _preprocess(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
+def of_scan(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
     """Write mask, volume and sidecars of a scan; ScanError where the scan is unfit."""
     measures: dict[str, Any] = {
         "echo_time_s": scan.echo_time_s,

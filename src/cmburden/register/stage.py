@@ -31,22 +31,13 @@ from cmburden.space.transform import Transform, compact, moved, save_transform
 STAGE, VERSION = stages.REGISTER.name, stages.REGISTER.version
 
 
-def run(
-    scan: Scan,
-    layout: Layout,
-    settings: dict[str, Any],
-    log: str | None = None,
-    unit: str | None = None,
-) -> Outcome:
-    """Register one scan; a fault of the scan becomes the outcome's status and reason.
-
-    ``log`` and ``unit`` name the log and the job.
-    """
-    job = Job(STAGE, VERSION, layout, settings, log)
-    return carry_out.scan(job, scan, lambda: _register(scan, layout, settings), unit)
+def run(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Outcome:
+    """Register one scan; a fault of the scan becomes the outcome's status and reason."""
+    job = Job(STAGE, VERSION, layout, settings)
+    return carry_out.scan(job, scan, lambda: of_scan(scan, layout, settings))
 
 
-def _register(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
+def of_scan(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
     """Write transform, regions and figure of a scan; ScanError where the result does not fit."""
     before = carry_out.read_record(layout, stages.PREPROCESS.name, scan.scan_id)
     if not before.ok:

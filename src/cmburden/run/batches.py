@@ -14,13 +14,17 @@ import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cmburden.core import carry_out, tries
-from cmburden.core.carry_out import Job, RestartJob
-from cmburden.core.errors import ILL
+from cmburden.core.carry_out import CrashesInARow, Done, Job
 from cmburden.core.files import sha256_of_file, whole_file, write_json
+from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.run.logs import into
+
+#: What a stage does with a scan by its settings; ScanError where the scan is unfit.
+OfScan = Callable[[Scan, Layout, dict[str, Any]], Done]
 
 #: Scans that crash one after the other before another process tries them, as in detect by default.
 MOST_CRASHES_IN_A_ROW = 5
@@ -66,41 +70,34 @@ class Clock:
         return lap
 
 
-def work(job: Job, batch: Batch, run: Callable[..., Outcome], clock: Clock) -> None:
+def work(job: Job, batch: Batch, of_scan: OfScan, clock: Clock) -> None:
     """Make the scans of ``batch`` whose records are not current; then write its mark.
 
-    ``run`` is that of the stage. The mark holds a checksum of each scan's record: it changes if one
-    of them does.
+    ``of_scan`` is that of the stage. The mark holds a checksum of each scan's record: it changes if
+    one of them does.
 
     Raises
     ------
     RestartJob
         The first time that ``MOST_CRASHES_IN_A_ROW`` scans crash one after the other.
     """
-    layout, counts = job.layout, job.layout.tries(job.stage, batch.unit)
-    crashed: list[Scan] = []
+    layout = job.layout
+    crashes = CrashesInARow(job, batch.unit, MOST_CRASHES_IN_A_ROW)
     for one in batch.scans:
         if carry_out.is_current(job, one):
             continue
-        outcome = _one(job, batch, one, run)
+        outcome = _one(job, batch, one, of_scan)
         _write_benchmark(layout.benchmark(job.stage, one.scan_id), *clock.lap())
-        crashed = [*crashed, one] if outcome.reason in ILL else []
-        if len(crashed) == MOST_CRASHES_IN_A_ROW and tries.first_restart(counts):
-            for scan in crashed:
-                layout.record(job.stage, scan.scan_id).unlink()
-            raise RestartJob(
-                f"{batch.unit}: {len(crashed)} scans crashed in a row, last {one.scan_id}; they "
-                "are tried again in another process"
-            )
+        crashes.count(outcome)
     records = {scan.scan_id: layout.record(job.stage, scan.scan_id) for scan in batch.scans}
     write_json(
         layout.batch(job.stage, batch.name),
         {scan_id: sha256_of_file(record) for scan_id, record in records.items()},
     )
-    tries.forget_restart(counts)
+    crashes.end()
 
 
-def _one(job: Job, batch: Batch, one: Scan, run: Callable[..., Outcome]) -> Outcome:
+def _one(job: Job, batch: Batch, one: Scan, of_scan: OfScan) -> Outcome:
     """Make a scan; what is printed and logged goes to the scan's own log."""
     stage, layout = job.stage, job.layout
     death = tries.died(layout.tries(stage, batch.unit), one.scan_id)
@@ -109,7 +106,12 @@ def _one(job: Job, batch: Batch, one: Scan, run: Callable[..., Outcome]) -> Outc
         if death is not None:
             logging.error("a process ended at work on this scan%s", death)
         log = layout.log_name(stage, one.scan_id)
-        outcome = run(one, layout, job.settings, log, batch.unit)
+        outcome = carry_out.scan(
+            dataclasses.replace(job, log=log),
+            one,
+            lambda: of_scan(one, layout, job.settings),
+            batch.unit,
+        )
         logging.info("%s: %s %s", one.scan_id, outcome.status, outcome.message or "")
     logging.info("%s: %s %s", one.scan_id, outcome.status, outcome.reason or "")
     return outcome

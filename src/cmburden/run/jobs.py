@@ -17,7 +17,6 @@ from cmburden.core.config import of_stage
 from cmburden.core.errors import CMBurdenError, DamagedFile
 from cmburden.core.files import locked, write_json
 from cmburden.core.paths import Layout
-from cmburden.core.scan import Outcome
 from cmburden.run import batches, supervisor
 from cmburden.run.begin import plan_for_snakemake
 from cmburden.run.logs import logged
@@ -60,21 +59,21 @@ def batch_job(stage: str, snakemake: Any, *, again: bool = False) -> None:
     lock = plan.layout.batch_lock(stage, name)
     log, minutes = snakemake.log[0], plan.minutes(name)
     with logged(log, snakemake.threads, again=again), _alone(lock, minutes):
-        run = _scan_stage(stage)
+        of_scan = scan_stage(stage)
         batch = batches.Batch(name, [plan.scans[scan_id] for scan_id in plan.batches[name]])
         job = Job(stage, stages.version_of(stage), plan.layout, plan.config[stage])
-        batches.work(job, batch, run, clock)
+        batches.work(job, batch, of_scan, clock)
 
 
-def _scan_stage(stage: str) -> Callable[..., Outcome]:
-    """``run`` of a stage that works on a scan. Only the stage that runs is imported."""
+def scan_stage(stage: str) -> batches.OfScan:
+    """What a stage does with a scan. Only the stage that runs is imported."""
     if stage == stages.PREPROCESS.name:
-        from cmburden.preprocess.stage import run
+        from cmburden.preprocess.stage import of_scan
     elif stage == stages.REGISTER.name:
-        from cmburden.register.stage import run
+        from cmburden.register.stage import of_scan
     else:
         raise ValueError(f"{stage} is no stage of scans")
-    return run
+    return of_scan
 
 
 def bucket_job(stage: str, snakemake: Any, *, again: bool = False) -> None:
@@ -88,13 +87,16 @@ def bucket_job(stage: str, snakemake: Any, *, again: bool = False) -> None:
         _alone(lock, _BUCKET_MINUTES),
         _sound_shards(plan.layout),
     ):
-        run = _bucket_stage(stage)
+        run = bucket_stage(stage)
         scans = [plan.scans[scan_id] for scan_id in plan.buckets[bucket]]
         log = plan.layout.log_name(stage, bucket)
-        run(scans, plan.layout, of_stage(plan.config, stage), int(bucket), log)
+        # Where a process was killed, often for want of memory, the next one works alone.
+        cores = 1 if again else snakemake.threads
+        settings = of_stage(plan.config, stage)
+        run(scans, plan.layout, settings, int(bucket), log, cores)
 
 
-def _bucket_stage(stage: str) -> Callable[..., None]:
+def bucket_stage(stage: str) -> Callable[..., None]:
     """``run`` of a stage that works on a bucket. Only the stage that runs is imported."""
     if stage == stages.DETECT.name:
         from cmburden.detect.stage import run

@@ -26,6 +26,9 @@ from cmburden.follow.sessions import with_several
 #: Minutes that a job of preprocess or register may take, and for each of its scans: on two cores of
 #: 2026 a scan takes 10 s in each of them.
 _MINUTES, _MINUTES_A_SCAN = 30, 3
+#: Memory of a job of detect or verify: at least, and for each scan at work. A scan of 0.25 mm takes
+#: 1.5 GB (docs/scale.md).
+_BUCKET_MB, _SCAN_MB = 6000, 2000
 
 
 def raise_gc_thresholds() -> None:
@@ -147,6 +150,10 @@ class Plan:
 
     def tables(self) -> list[Path]:
         return [self.paths.table(name) for name in COHORT_TABLES]
+
+    def memory_mb(self, threads: int) -> int:
+        """Memory of a job of detect or verify, each of whose threads works on a scan."""
+        return max(_BUCKET_MB, _SCAN_MB * threads)
 
     def minutes(self, batch: str) -> int:
         """Time limit of a job of preprocess or register of the batch."""

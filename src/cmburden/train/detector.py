@@ -15,7 +15,7 @@ import torch
 
 from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.files import write_json
-from cmburden.detect.candidates import search
+from cmburden.detect.candidates import OnDevice, search
 from cmburden.detect.network import SpotNet
 from cmburden.models.weights import choose_device, load_tensors
 from cmburden.stats.matching import hits_by_score, only_near
@@ -321,17 +321,16 @@ def check(network: SpotNet, folder: Path, most: int = CHECKED_SLABS) -> list[flo
     The first ``most`` slabs are searched. Candidates at faint lesions do not count.
     """
     network.eval()
-    device = next(network.parameters()).device
+    asked = OnDevice(network, next(network.parameters()).device)
     paths = slabs.slab_files(folder)[:most]
     scores, hits, microbleeds = [], [], 0
     for path in paths:
         slab = slabs.load(path, slabs.Slab)
         candidates = search(
-            network,
+            asked.answer,
             slab.scan.astype(np.float32),
             slab.scan_mask,
             slab.affine,
-            device,
             minimum=CHECKED_P,
             maximum_number=CHECKED_CANDIDATES,
         )

@@ -21,6 +21,7 @@ import numpy as np
 from cmburden.core import config
 from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.threads import bound_threads, end_with_parent
+from cmburden.detect.candidates import OnDevice
 from cmburden.detect.network import SpotNet
 from cmburden.detect.stage import search_and_describe
 from cmburden.images.geometry import slices_last
@@ -72,11 +73,10 @@ def mine_slab(network: SpotNet, slab: Slab, settings: dict[str, Any]) -> Mined:
     view shows a faint source are left out.
     """
     described = search_and_describe(
-        network,
+        OnDevice(network, next(network.parameters()).device).answer,
         slab.scan.astype(np.float32),
         slab.scan_mask,
         slab.affine,
-        next(network.parameters()).device,
         minimum=settings["min_probability"],
         maximum_number=settings["max_candidates"],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from cmburden.core.errors import CMBurdenError
 from cmburden.images.geometry import MIRRORED
 from cmburden.images.views import CHANNELS, OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
 from cmburden.models.contract import CLASSES
-from cmburden.models.precision import SINGLE, calculating
+from cmburden.models.passes import side_by_side
+from cmburden.models.precision import SINGLE
 from cmburden.models.weights import load_tensors
 from cmburden.verify.offline import keep_offline
 
@@ -85,7 +87,6 @@ def build(weights: Path) -> torch.nn.Module:
     return network.fuse(verbose=False).to(memory_format=torch.channels_last)
 
 
-@torch.inference_mode()
 def class_scores(
     networks: list[torch.nn.Module],
     views: np.ndarray,
@@ -103,22 +104,19 @@ def class_scores(
     All batches are of one size, the last one filled up: libraries choose their sums by a batch's
     size, and a view's scores must not depend on how many views there are.
     """
-    batch = _BATCH[device.type]
-    scores = np.zeros((len(views), len(CLASSES)), np.float32)
-    for start in range(0, len(views), batch):
-        some = views[start : start + batch]
-        filled = np.zeros((batch, *SHAPE), np.uint8)
-        filled[: len(some)] = some
-        with calculating(precision, device):
-            of_batch = _of_batch(networks, filled, device)
-        scores[start : start + batch] = of_batch[: len(some)].cpu().numpy()
-    return scores
+    size = _BATCH[device.type]
+    batches = [views[start : start + size] for start in range(0, len(views), size)]
+    passes = [partial(_of_batch, networks, some, size, device) for some in batches]
+    scores = side_by_side(passes, device, precision)
+    return np.concatenate([np.zeros((0, len(CLASSES)), np.float32), *scores])
 
 
 def _of_batch(
-    networks: list[torch.nn.Module], views: np.ndarray, device: torch.device
-) -> torch.Tensor:
-    """Scores (n, classes) of n ``views``, all turned views of a network in one pass."""
+    networks: list[torch.nn.Module], some: np.ndarray, size: int, device: torch.device
+) -> np.ndarray:
+    """Scores (n, classes) of n views in a batch of ``size``; a network sees all turned ones."""
+    views = np.zeros((size, *SHAPE), np.uint8)
+    views[: len(some)] = some
     images = torch.from_numpy(views)
     images = (images.pin_memory() if device.type == "cuda" else images).to(device)
     images = _enlarged(images.permute(0, 3, 1, 2).float() / 255)
@@ -126,7 +124,8 @@ def _of_batch(
         [way.flip(axes) for way in (images, images[:, OTHER_WAY]) for axes in MIRRORED]
     ).contiguous(memory_format=torch.channels_last)
     logits = [torch.logit(_centred(network(turned)).float(), _LEAST_SCORE) for network in networks]
-    return torch.sigmoid(torch.cat(logits).reshape(-1, len(views), len(CLASSES)).mean(0))
+    scores = torch.sigmoid(torch.cat(logits).reshape(-1, len(views), len(CLASSES)).mean(0))
+    return scores[: len(some)].cpu().numpy()
 
 
 def _enlarged(images: torch.Tensor) -> torch.Tensor:

@@ -16,12 +16,13 @@ import pandas as pd
 
 from cmburden.core import carry_out, keys, resources, stages, tables
 from cmburden.core.arrays import read_arrays, write_arrays
-from cmburden.core.carry_out import Bucket, Done, Job, Late
+from cmburden.core.carry_out import Bucket, Done, Job
 from cmburden.core.errors import DamagedFile, ScanError
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
+from cmburden.core.workers import Late
 from cmburden.images.prepared import Prepared, read_regions
 from cmburden.images.volume import save_volume
 from cmburden.models import weights
@@ -55,6 +56,10 @@ class Verifier:
         return weights.device_name(self.device)
 
     def __call__(self, views: np.ndarray) -> np.ndarray:
+        return self.answer(views)
+
+    def answer(self, views: np.ndarray) -> np.ndarray:
+        """Class scores (n, classes) of n ``views``."""
         return network.class_scores(self.networks, views, self.device, self.precision)
 
 
@@ -99,14 +104,25 @@ class ScanAnatomy:
 
 
 def run(
-    scans: list[Scan], layout: Layout, settings: dict[str, Any], bucket: int, log: str | None = None
+    scans: list[Scan],
+    layout: Layout,
+    settings: dict[str, Any],
+    bucket: int,
+    log: str | None = None,
+    cores: int = 1,
 ) -> None:
-    """Verify a bucket's candidates: the shard, and each scan's lesions, labels and montage."""
+    """Verify a bucket's candidates: the shard, and each scan's lesions, labels and montage.
+
+    On several ``cores`` scans are verified side by side, with the same results.
+    """
     folder = resources.root() / settings["model"]
     contract = of_verifier(folder)
     checksum = weights_hash(contract)
     model = VerifierInUse(contract["probability_model"], thresholds_of(contract, settings))
-    verifier = Late(lambda: Verifier(folder, settings["device"], settings["precision"]))
+    verifier = Late(
+        lambda: Verifier(folder, settings["device"], settings["precision"]),
+        lambda: weights.is_shared(settings["device"]),
+    )
     candidates = tables.CANDIDATES.read(layout.bucket(stages.DETECT.name, bucket))
 
     def lesions_of(scan: Scan) -> Done:
@@ -116,7 +132,7 @@ def run(
         cached = layout.cached(STAGE, hash_of(VERSION, key, checksum), "npz")
         scores = _cached_scores(cached, len(rows))
         if scores is None:
-            scores = verifier()(views)
+            scores = verifier.ask(views)
             _check_finite(scores, "score of YOLO")
             write_arrays(cached, scores=scores)
         anatomy = ScanAnatomy.read(scan, layout)
@@ -137,6 +153,7 @@ def run(
             scans,
             after=_BEFORE,
             skipped="Not verified: an earlier stage did not succeed.",
+            cores=cores,
         ),
         lesions_of,
         verifier,

@@ -21,6 +21,7 @@ from cmburden.core.errors import CMBurdenError, ScanError
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.core.stages import PREPROCESS
+from cmburden.detect.candidates import OnDevice
 from cmburden.detect.network import SpotNet
 from cmburden.detect.stage import search_and_describe
 from cmburden.images.views import stacked
@@ -72,11 +73,10 @@ def score(
     try:
         anatomy = ScanAnatomy.read(scan, layout)
         described = search_and_describe(
-            networks.detector,
+            OnDevice(networks.detector, networks.device).answer,
             anatomy.prepared.volume,
             anatomy.prepared.mask,
             anatomy.prepared.affine,
-            networks.device,
             minimum=search["min_probability"],
             maximum_number=search["max_candidates"],
         )
