@@ -100,7 +100,7 @@ def weighted_wilson(
     of the participants' weights. NaN without weight.
 
     >>> hit, person = np.repeat([1.0, 0.0], 50), np.repeat([1, 2, 3, 4], 25)
-    >>> weighted_wilson(hit, person, np.ones(100)) == clustered_wilson(hit, person)
+    >>> np.allclose(weighted_wilson(hit, person, np.ones(100)), clustered_wilson(hit, person))
     True
     """
     total = float(weight.sum())
