@@ -66,7 +66,7 @@ def estimates(rows: pd.DataFrame) -> pd.DataFrame:
                     "x": level.x,
                 }
                 each = [
-                    key | {"renderer": name} | _estimate(part, label, axis)
+                    key | {"renderer": name} | estimate_of(part, label, axis)
                     for name, part in of_renderers
                 ]
                 out += [*each, key | _lowest(each)]
@@ -128,8 +128,11 @@ _AXES: dict[str, Callable[[pd.Series], str | None]] = {
 }
 
 
-def _estimate(members: pd.DataFrame, label: str, axis: str) -> dict[str, Any]:
-    """Estimate and interval of the lesions of one renderer; none where they are too few."""
+def estimate_of(members: pd.DataFrame, label: str, axis: str) -> dict[str, Any]:
+    """Estimate and interval of the lesions of one renderer; none where they are too few.
+
+    ``members`` are rows of `inserted` that count; on the axis ``PUBLISHED`` they are weighted.
+    """
     taken = LABELS[: LABELS.index(label) + 1]
     hit = members["label"].isin(taken).to_numpy(dtype=float)
     people = members["participant_id"].to_numpy(dtype=str)

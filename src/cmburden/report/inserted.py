@@ -87,23 +87,7 @@ def _named(row: Row) -> Row:
 
 def _of_contrast(contrast: str, rows: list[Row]) -> OfContrast:
     definite = [row for row in rows if row["label"] == "definite"]
-
-    def of(axis: str, renderer: str) -> list[Row]:
-        found = [row for row in definite if (row["axis"], row["renderer"]) == (axis, renderer)]
-        return sorted(found, key=lambda row: (row["x"] is None, row["x"] or 0, row["level"]))
-
-    names = [name for name in RENDERERS if of(_ALL, name)]
-    charts = [
-        chart.draw(
-            chart.Curve(
-                f"inserted-{contrast.lower()}-{end}",
-                contrast,
-                axis,
-                {name: of(axis, name) for name in names},
-            )
-        )
-        for axis, end in _CURVES.items()
-    ]
+    names = [name for name in RENDERERS if _of(definite, _ALL, name)]
     apart = {_ALL, _PUBLISHED, _UNSEEN, *_CURVES}
     axes = list(dict.fromkeys(row["axis"] for row in definite if row["axis"] not in apart))
     return OfContrast(
@@ -111,9 +95,27 @@ def _of_contrast(contrast: str, rows: list[Row]) -> OfContrast:
         [
             (name, whole, standard)
             for name in (*names, _LOWEST)
-            for whole, standard in zip(of(_ALL, name), of(_PUBLISHED, name), strict=True)
+            for whole, standard in zip(
+                _of(definite, _ALL, name), _of(definite, _PUBLISHED, name), strict=True
+            )
         ],
-        [row for name in names for row in of(_UNSEEN, name) if row["denominator"]],
-        [one for one in charts if one is not None],
-        {axis: of(axis, _LOWEST) for axis in axes},
+        [row for name in names for row in _of(definite, _UNSEEN, name) if row["denominator"]],
+        _charts(contrast, definite, names),
+        {axis: _of(definite, axis, _LOWEST) for axis in axes},
     )
+
+
+def _of(rows: list[Row], axis: str, renderer: str) -> list[Row]:
+    """Rows of an axis and a renderer, in the order of their levels."""
+    here = [row for row in rows if (row["axis"], row["renderer"]) == (axis, renderer)]
+    return sorted(here, key=lambda row: (row["x"] is None, row["x"] or 0, row["level"]))
+
+
+def _charts(contrast: str, rows: list[Row], renderers: list[str]) -> list[Chart]:
+    charts = []
+    for axis, end in _CURVES.items():
+        of_renderers = {name: _of(rows, axis, name) for name in renderers}
+        name = f"inserted-{contrast.lower()}-{end}"
+        drawn = chart.draw(chart.Curve(name, contrast, axis, of_renderers))
+        charts += [drawn] if drawn is not None else []
+    return charts
