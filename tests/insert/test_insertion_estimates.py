@@ -14,7 +14,7 @@ from cmburden.insert.estimates import (
     estimates,
     weights,
 )
-from cmburden.stats.intervals import clustered_wilson, weighted_wilson
+from cmburden.stats.intervals import clustered_wilson
 
 BASE = {
     "contrast": "GRE",
@@ -125,29 +125,6 @@ def test_ranges_with_few_lesions_are_joined():
     assert np.allclose(weights(np.array([3.0, 3.1])), 1)
     weight = weights(np.array([1.0, 2.9, 2.95, 3.0, 9.0]))
     assert (weight > 0).all()
-
-
-def test_equal_weights_give_the_interval_without_weights():
-    rng = np.random.default_rng(0)
-    hit, person = rng.integers(0, 2, 60).astype(float), rng.integers(0, 12, 60)
-    for weight in (np.ones(60), np.full(60, 7.0)):
-        assert weighted_wilson(hit, person, weight) == pytest.approx(
-            clustered_wilson(hit, person), abs=1e-9
-        )
-
-
-def test_weights_cover_the_weighted_share():
-    """95 % intervals of 120 samples of clustered lesions of unequal weight hold the truth."""
-    rng = np.random.default_rng(3)
-    covered = 0
-    for _ in range(120):
-        person = np.repeat(np.arange(25), 3)
-        small = rng.random(75) < 0.5
-        chance = np.where(small, 0.5, 0.9) + rng.normal(0, 0.15, 25)[person]
-        hit = (rng.random(75) < np.clip(chance, 0, 1)).astype(float)
-        low, high = weighted_wilson(hit, person, np.where(small, 3.0, 1.0))
-        covered += low <= (3 * 0.5 + 0.875) / 4 <= high
-    assert 0.9 <= covered / 120 <= 1.0
 
 
 def test_nothing_inserted_is_an_empty_table():

@@ -18,7 +18,7 @@ import pandas as pd
 
 from cmburden.core.tables import INSERTION, LABELS, RENDERERS
 from cmburden.insert import published
-from cmburden.stats.intervals import clustered_wilson, weighted_wilson
+from cmburden.stats import survey
 
 #: Lesions, and participants with one, below which there is no estimate (by choice).
 LEAST_LESIONS, LEAST_PEOPLE = 10, 5
@@ -37,7 +37,7 @@ _STANDARD, _LEAST_IN_CELL = (0.0, 2.0, 2.4, 2.8, 3.2, 4.0, 4.8, math.inf), 3
 _METHOD = "Share of the lesions; Wilson's interval, clustered by participant (Rao and Scott 1992)"
 _WEIGHTED = (
     f"Share of the lesions, weighted to the apparent sizes of {published.NAME}; Wilson's interval "
-    "of the effective number, clustered by participant (Kish 1965)"
+    "of the effective number, clustered by participant (Korn and Graubard 1998)"
 )
 
 
@@ -152,21 +152,14 @@ def estimate_of(members: pd.DataFrame, label: str, axis: str) -> dict[str, Any]:
             "method": f"Not estimated: {LEAST_LESIONS} lesions of {LEAST_PEOPLE} participants are "
             "needed",
         }
-    if axis == PUBLISHED:
-        weight = weights(members["diameter_mm"].to_numpy(dtype=float))
-        estimate = float((weight * hit).sum() / weight.sum())
-        low, high = weighted_wilson(hit, people, weight)
-        return counts | _numbers(estimate, low, high, _WEIGHTED)
-    low, high = clustered_wilson(hit, people)
-    return counts | _numbers(float(hit.mean()), low, high, _METHOD)
-
-
-def _numbers(estimate: float, low: float, high: float, method: str) -> dict[str, Any]:
-    return {
+    standard = axis == PUBLISHED
+    weight = weights(members["diameter_mm"].to_numpy(dtype=float)) if standard else None
+    estimate, low, high = survey.share(hit, people, weight)
+    return counts | {
         "estimate": round(estimate, 6),
         "ci_low": round(low, 6),
         "ci_high": round(high, 6),
-        "method": method,
+        "method": _WEIGHTED if standard else _METHOD,
     }
 
 

@@ -90,34 +90,6 @@ def clustered_wilson(positive: np.ndarray, cluster: np.ndarray) -> tuple[float, 
     return wilson(fraction * n / effect, n / effect)
 
 
-def weighted_wilson(
-    positive: np.ndarray, cluster: np.ndarray, weight: np.ndarray
-) -> tuple[float, float]:
-    """:func:`clustered_wilson` of lesions with ``weight`` (n,), such as those of a standard.
-
-    The effective number of lesions is that of a clustered sample with the variance of the weighted
-    share (Kish, Survey Sampling, 1965), at most sum(w)^2 / sum(w^2) and, where all are alike, that
-    of the participants' weights. NaN without weight.
-
-    >>> hit, person = np.repeat([1.0, 0.0], 50), np.repeat([1, 2, 3, 4], 25)
-    >>> np.allclose(weighted_wilson(hit, person, np.ones(100)), clustered_wilson(hit, person))
-    True
-    """
-    total = float(weight.sum())
-    if not total:
-        return math.nan, math.nan
-    share = float(np.sum(weight * positive) / total)
-    _, index = np.unique(cluster.astype(str), return_inverse=True)
-    m = int(index.max()) + 1
-    most = total**2 / float((weight**2).sum())
-    number = total**2 / float((np.bincount(index, weight) ** 2).sum())
-    if 1 < m < len(positive) and 0 < share < 1:
-        residual = np.bincount(index, weight * (positive - share))
-        variance = m / (m - 1) * float((residual**2).sum()) / total**2
-        number = min(most, share * (1 - share) / variance) if variance else most
-    return wilson(share * number, number)
-
-
 def poisson_interval(number: int, exposure: float) -> tuple[float, float]:
     """Exact 95 % interval of a Poisson rate (Garwood, Biometrika 1936;28:437).
 
