@@ -34,7 +34,7 @@ from cmburden.run.logs import logged
 #: Scans without ``--scans``.
 DEFAULT_SCANS = 100
 #: Copies that one process works through at a time: the networks are loaded for each lot.
-_LOT = 5
+_LOT = 4
 _MINUTE_S = 60
 
 
@@ -139,8 +139,10 @@ def _lines(work: Work, todo: Sequence[Subject], cores: int) -> Iterator[str]:
     for said in _said(work, lots, min(cores, len(lots))):
         for line in said:
             done += 1
+            yield f"  {done}/{len(todo)} {line}"
+        if done < len(todo):
             left = (time.monotonic() - began) / done * (len(todo) - done)
-            yield f"  {done}/{len(todo)} {line}; about {left / _MINUTE_S:.0f} min left"
+            yield f"  about {max(left / _MINUTE_S, 1):.0f} min left"
 
 
 def _said(work: Work, lots: Sequence[Sequence[Subject]], cores: int) -> Iterator[list[str]]:
@@ -173,6 +175,11 @@ def lot_of(work: Work, subjects: Sequence[Subject], number: int) -> list[str]:
             return stage.do(work, subjects, f"lot-{number}")
     except SystemExit as stopped:
         # `logged` ends a job of Snakemake so; here the command says it.
+        if isinstance(stopped.code, int):
+            raise CMBurdenError(
+                f"{log}: copies crashed one after the other; check device and model, and give the "
+                "same command again: what is done is kept"
+            ) from None
         raise CMBurdenError(str(stopped.code).removeprefix("cmburden: ")) from None
 
 
@@ -188,7 +195,7 @@ def _result(layout: Layout, about: dict[str, Any], rows: pd.DataFrame) -> list[s
     for contrast, part in definite.groupby("contrast"):
         for renderer in (*RENDERERS, LOWEST):
             of = part[part["renderer"] == renderer].set_index("axis")
-            if ALL not in of.index:
+            if ALL not in of.index or (renderer == LOWEST and pd.isna(of.loc[ALL, "estimate"])):
                 continue
             whole, standard = of.loc[ALL], of.loc[PUBLISHED]
             counts = [str(whole["denominator"]), str(whole["n"])]
