@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.affines import apply_affine
+from scipy import ndimage
 
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
@@ -22,10 +23,10 @@ from cmburden.space.transform import Transform, save_transform
 
 pytestmark = pytest.mark.slow
 
-GRE = Acquisition(3.0, 0.020, masked=False, partitions=False, thickness_mm=3.0)
+GRE = Acquisition(3.0, 0.020, masked=False, partitions=False, thickness_mm=4.0)
 NOWHERE = Avoided(np.zeros((0, 3)), np.zeros((0, 3)))
-AFFINE = np.array([[1.5, 0, 0, -80], [0, 1.5, 0, -112], [0, 0, 3.0, -66], [0, 0, 0, 1]])
-SHAPE = (108, 128, 46)
+AFFINE = np.array([[2.0, 0, 0, -110], [0, 2.0, 0, -140], [0, 0, 4.0, -90], [0, 0, 0, 1]])
+SHAPE = (110, 130, 48)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,8 @@ def brain(tmp_path_factory):
     inside = template.tissues_at(apply_affine(AFFINE, voxels), 1.0).sum(1) > 0.5
     mask = inside.reshape(SHAPE)
     rng = np.random.default_rng(0)
-    raw = np.rint(np.where(mask, 400, 12) + np.abs(rng.normal(0, 8, SHAPE))).astype(np.int16)
+    real, imaginary = rng.normal(0, 8, (2, *SHAPE))
+    raw = np.rint(np.hypot(ndimage.gaussian_filter(400.0 * mask, 1) + real, imaginary)).astype(np.int16)
     path = folder / "sub-01_T2starw.nii.gz"
     nib.Nifti1Image(raw, AFFINE).to_filename(path)
     scan = Scan(
@@ -74,7 +76,7 @@ def test_what_is_drawn_is_where_it_is_said_to_be(brain, tmp_path):
     at = apply_affine(AFFINE, changed)
     centres = np.array([[row["x_mm"], row["y_mm"], row["z_mm"]] for row in rows])
     distance = np.linalg.norm(at[:, None] - centres[None], axis=2)
-    assert distance.min(1).max() < 22  # the corner of the largest box
+    assert distance.min(1).max() < 24  # the corner of the largest box
     for row, centre in zip(rows, centres, strict=True):
         near = tuple(np.rint(apply_affine(np.linalg.inv(AFFINE), centre)).astype(int))
         lost = 1 - after.data[near] / before.data[near]
@@ -158,13 +160,13 @@ def test_a_faint_place_or_one_at_the_edge_is_no_donor(brain):
 
 
 def test_donors_of_other_people_are_transplanted(brain, tmp_path):
-    sizes = np.array([1.5, 1.5, 3.0])
+    sizes = np.array([2.0, 2.0, 4.0])
     ratio = np.ones((7, 7, 3), np.float32)
     ratio[2:5, 2:5, 1] = 0.2
     library = [transplant.Donor(f"sub-x{n % 4}", "GRE", sizes, 2, 0.06, ratio) for n in range(8)]
     rows, _ = insert(brain, tmp_path / "copy.nii", library=library)
     assert {row["renderer"] for row in rows} == {"physics", "plain", "transplant"}
     (one,) = (row for row in rows if row["renderer"] == "transplant")
-    # Nine voxels of 1.5 mm: a disc of 5 mm.
-    assert one["diameter_mm"] == pytest.approx(2 * np.sqrt(9 * 1.5**2 / np.pi), abs=0.4)
+    # Nine voxels of 2 mm.
+    assert one["diameter_mm"] == pytest.approx(2 * np.sqrt(9 * 2**2 / np.pi), abs=0.5)
     assert one["visible"] and one["signal_loss"] > 0.7

@@ -870,13 +870,15 @@ INSERTION = Table(
         _c(
             "renderer",
             "str",
-            "How the lesions were drawn; 'lowest': that of the renderers with the lowest estimate",
+            "How the lesions were drawn; 'lowest': that of the renderers with the lowest estimate, "
+            "among those with enough lesions",
             required=True,
             levels=(*RENDERERS, "lowest"),
         ),
         _c("estimate", "float", "Sensitivity; null where too few lesions were inserted"),
         _c("ci_low", "float", "Lower end of the 95 % interval"),
         _c("ci_high", "float", "Upper end of the 95 % interval"),
+        _c("lowest_is", "str", "Renderer of that row; null in others", levels=RENDERERS),
         _c("n", "int", "Lesions that were detected", required=True),
         _c("denominator", "int", "Lesions that were inserted and count", required=True),
         _c("participants", "int", "Participants with such a lesion", required=True),

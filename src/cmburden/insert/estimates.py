@@ -29,7 +29,7 @@ LOWEST = "lowest"
 ALL, PUBLISHED, UNSEEN = "all", "published sizes", "below visibility"
 DIAMETER, LOSS = "apparent diameter, mm", "loss of signal"
 #: Ends of the levels of the two curves.
-_DIAMETERS, _LOSSES = (0.0, 2.0, 3.0, 4.0, 5.0, 8.0), (0.4, 0.6, 0.8, 0.9, 1.0)
+_DIAMETERS, _LOSSES = (0.0, 2.0, 3.0, 4.0, 8.0), (0.4, 0.7, 0.9, 1.0)
 #: Ends of levels of strata: echo time in ms, slice in mm.
 _ECHO_MS, _SLICE_MM = (0.0, 15.0, 25.0, 100.0), (0.0, 1.5, 3.0, 10.0)
 #: Diameters between which published sizes are compared, mm, and least lesions between two of them.
@@ -192,5 +192,4 @@ def _lowest(each: list[dict[str, Any]]) -> dict[str, Any]:
         nearest = min(each, key=lambda row: row["due"])
         return {name: nearest[name] for name in kept} | {"renderer": LOWEST}
     low = min(known, key=lambda row: (row["estimate"], row["ci_low"]))
-    row = {name: low[name] for name in kept}
-    return row | {"renderer": LOWEST, "method": f"Renderer {low['renderer']}. {low['method']}"}
+    return {name: low[name] for name in kept} | {"renderer": LOWEST, "lowest_is": low["renderer"]}

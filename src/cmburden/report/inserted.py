@@ -50,12 +50,14 @@ class OfContrast:
 class InsertedSection:
     """Content of _inserted.html.j2; ``stale``: the run has other settings or models now.
 
-    ``about`` is what the insertion says of itself; ``renderers`` are those in use, in words.
+    ``about`` is what the insertion says of itself; ``renderers`` are those in use, in words;
+    ``transplanted``: that of confirmed lesions is one of them.
     """
 
     about: dict[str, Any]
     stale: bool
     renderers: list[str]
+    transplanted: bool
     contrasts: list[OfContrast]
 
 
@@ -72,6 +74,7 @@ def select(layout: Layout, config: dict[str, Any]) -> InsertedSection | None:
         about=about,
         stale=about.get("MadeWith") != made_with(config),
         renderers=[RENDERER_WORDS[name] for name in used],
+        transplanted="transplant" in used,
         contrasts=[
             _of_contrast(name, [row for row in rows if row["contrast"] == name])
             for name in sorted({row["contrast"] for row in rows})

@@ -57,7 +57,7 @@ def draw(curve: Curve) -> Chart | None:
     if not figure.data:
         return None
     figure.update_layout(template=TEMPLATE, height=320, showlegend=True)
-    figure.update_xaxes(title_text=curve.axis.capitalize())
+    figure.update_xaxes(title_text=curve.axis.capitalize(), rangemode="tozero")
     figure.update_yaxes(title_text="Detected as definite, %", range=[0, 103])
     return Chart(
         name=curve.name,
