@@ -39,7 +39,9 @@ def brain(tmp_path_factory):
     mask = inside.reshape(SHAPE)
     rng = np.random.default_rng(0)
     real, imaginary = rng.normal(0, 8, (2, *SHAPE))
-    raw = np.rint(np.hypot(ndimage.gaussian_filter(400.0 * mask, 1) + real, imaginary)).astype(np.int16)
+    raw = np.rint(np.hypot(ndimage.gaussian_filter(400.0 * mask, 1) + real, imaginary)).astype(
+        np.int16
+    )
     path = folder / "sub-01_T2starw.nii.gz"
     nib.Nifti1Image(raw, AFFINE).to_filename(path)
     scan = Scan(

@@ -7,7 +7,6 @@ made from: a command that was killed, or that is asked for more scans, goes on f
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import shutil
 from collections import defaultdict
@@ -338,12 +337,3 @@ def _about(work: Work, records: Sequence[Mapping[str, Any]], rows: pd.DataFrame)
         "Steady": steady,
         "LeftOut": dict(sorted(reasons.items())),
     }
-
-
-def remembered(layout: Layout) -> dict[str, Any] | None:
-    """What the last insertion said of itself; None where there is none, or a torn one."""
-    try:
-        about = json.loads(layout.insertion.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return about if isinstance(about, dict) else None

@@ -149,7 +149,8 @@ def picture(found: Sequence[Stratum], path: Path) -> Path:
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
         axes.set_xlabel("true sensitivity (simulated scans)")
         axes.set_ylabel("by inserted lesions")
-        axes.legend(loc="upper left")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="upper left")
         return save(figure, path)
 
 
