@@ -20,7 +20,8 @@ from cmburden.export import stage as export
 from cmburden.insert import lesions, stage, transplant, way
 from cmburden.insert.copies import LeftOut
 from cmburden.insert.ground import Acquisition
-from cmburden.insert.lesions import acquisition_of
+from cmburden.insert.lesions import Drawn, acquisition_of
+from cmburden.insert.pictures import PIXELS
 from cmburden.report import stage as report
 from cmburden.run import begin, cli, forget, insert
 from cmburden.studies import insertion as study
@@ -77,7 +78,8 @@ def pretend_insert(scan, acquisition, avoided, library, layout, wish, target):
         }
         for n in range(number)
     ]
-    return rows, 0.25
+    pictures = np.full((number, 2, PIXELS, PIXELS), 128, np.uint8)
+    return Drawn(rows, 0.25, pictures)
 
 
 def pretend_way(copies, here, layout, config):
@@ -137,6 +139,7 @@ def test_what_is_inserted_is_counted_and_nothing_else_changes(layout, capsys):
     assert not layout.copies.exists() or not list(layout.copies.iterdir())
     page = layout.report.read_text()
     assert "How well does it see on these scans" in page and "Drawn by computer" in page
+    assert "Judge for yourself" in page
 
 
 def test_a_killed_command_goes_on_and_ends_with_equal_bytes(layout, tmp_path, monkeypatch):
@@ -167,6 +170,8 @@ def test_a_killed_command_goes_on_and_ends_with_equal_bytes(layout, tmp_path, mo
         made = layout.inserted_table(name).read_bytes()
         assert made == Layout(whole).inserted_table(name).read_bytes()
     assert layout.insertion.read_bytes() == Layout(whole).insertion.read_bytes()
+    pictures = layout.inserted_examples, Layout(whole).inserted_examples
+    assert pictures[0].read_bytes() == pictures[1].read_bytes()
 
 
 def test_more_scans_are_the_same_ones_and_others(layout):
@@ -252,7 +257,8 @@ def test_a_participant_who_withdrew_is_in_no_insertion(layout):
                 assert who not in file.name and who not in file.read_text()
     assert who not in set(INSERTED.read(layout.inserted_table("inserted"))["participant_id"])
     # Estimates count the participant.
-    assert not layout.inserted_table("insertion").exists() and not layout.insertion.exists()
+    for path in (layout.inserted_table("insertion"), layout.insertion, layout.inserted_examples):
+        assert not path.exists()
 
 
 # --- bad input ---

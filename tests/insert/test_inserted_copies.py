@@ -17,6 +17,7 @@ from cmburden.insert import lesions, places, transplant
 from cmburden.insert.copies import LeftOut
 from cmburden.insert.ground import Acquisition
 from cmburden.insert.lesions import Wish
+from cmburden.insert.pictures import PIXELS
 from cmburden.insert.places import Avoided
 from cmburden.space import atlas, template
 from cmburden.space.transform import Transform, save_transform
@@ -69,8 +70,9 @@ def insert(brain, target: Path, *, avoided=NOWHERE, library=(), wish=None):
 
 
 def test_what_is_drawn_is_where_it_is_said_to_be(brain, tmp_path):
-    rows, closed = insert(brain, tmp_path / "copy.nii")
-    assert closed == 0 and len(rows) == 3
+    drawn = insert(brain, tmp_path / "copy.nii")
+    rows = drawn.rows
+    assert drawn.closed == 0 and len(rows) == 3
     assert {row["renderer"] for row in rows} == {"physics", "plain"}
     before, after = load_volume(brain[0].path), load_volume(tmp_path / "copy.nii")
     assert np.array_equal(after.data, np.rint(after.data))
@@ -84,6 +86,10 @@ def test_what_is_drawn_is_where_it_is_said_to_be(brain, tmp_path):
         lost = 1 - after.data[near] / before.data[near]
         assert lost > 0.6 * row["signal_loss"] or row["diameter_mm"] < 2.5
         assert 0.5 < row["diameter_mm"] < 9
+        # The picture's middle is where the lesion lies.
+        greys = drawn.pictures[row["number"] - 1].astype(int)
+        away = np.abs(np.argwhere(greys[0] != greys[1]) - PIXELS / 2).max(1)
+        assert away.min() < 8
         label = brain[2][near]
         assert label == 0 or row["region"] == atlas_name(label)
 
@@ -96,18 +102,18 @@ def atlas_name(label):
 
 def test_equal_seeds_give_equal_bytes_and_another_another_copy(brain, tmp_path):
     first, again, other = (tmp_path / f"{name}.nii" for name in "abc")
-    rows = insert(brain, first)
-    assert insert(brain, again) == rows
-    assert insert(brain, other, wish=Wish(1, 3)) != rows
+    rows = insert(brain, first).rows
+    assert insert(brain, again).rows == rows
+    assert insert(brain, other, wish=Wish(1, 3)).rows != rows
     assert first.read_bytes() == again.read_bytes() != other.read_bytes()
 
 
 def test_nothing_is_inserted_near_what_was_there(brain, tmp_path):
     rng = np.random.default_rng(2)
     avoided = Avoided(rng.uniform(-60, 60, (60, 3)), rng.uniform(-60, 60, (10, 3)))
-    rows, closed = insert(brain, tmp_path / "copy.nii", avoided=avoided)
-    assert 0.01 < closed < 0.6
-    for row in rows:
+    drawn = insert(brain, tmp_path / "copy.nii", avoided=avoided)
+    assert 0.01 < drawn.closed < 0.6
+    for row in drawn.rows:
         at = np.array([row["x_mm"], row["y_mm"], row["z_mm"]])
         assert np.linalg.norm(avoided.rejected - at, axis=1).min() >= places.REJECTED_MM - 0.01
         assert np.linalg.norm(avoided.lesions - at, axis=1).min() >= places.LESION_MM - 0.01
@@ -166,7 +172,7 @@ def test_donors_of_other_people_are_transplanted(brain, tmp_path):
     ratio = np.ones((7, 7, 3), np.float32)
     ratio[2:5, 2:5, 1] = 0.2
     library = [transplant.Donor(f"sub-x{n % 4}", "GRE", sizes, 2, 0.06, ratio) for n in range(8)]
-    rows, _ = insert(brain, tmp_path / "copy.nii", library=library)
+    rows = insert(brain, tmp_path / "copy.nii", library=library).rows
     assert {row["renderer"] for row in rows} == {"physics", "plain", "transplant"}
     (one,) = (row for row in rows if row["renderer"] == "transplant")
     # Nine voxels of 2 mm.

@@ -6,7 +6,7 @@ import pytest
 from nibabel.affines import apply_affine
 
 from cmburden.images.volume import Volume, load_volume
-from cmburden.insert import copies, looks, physics, plain
+from cmburden.insert import copies, looks, physics, pictures, plain
 from cmburden.insert.copies import Change, LeftOut, Original
 from cmburden.insert.ground import Acquisition, about, within
 
@@ -191,3 +191,18 @@ def test_a_reader_sees_a_void_in_tissue_and_no_grey_spot():
     assert not looks.look(at, 3.0, bare, grey, tissue, affine).visible
     # In fluid nobody would call it a microbleed.
     assert not looks.look(at, 3.0, bare, dark, np.zeros_like(tissue), affine).visible
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (0, 2, 1), (2, 1, 0)])
+def test_a_picture_is_of_the_place_in_the_slice(axes):
+    """Whatever axis runs across the slices."""
+    before = np.full((40, 44, 12), 100.0).transpose(axes)
+    affine = np.diag([1.0, 1.0, 4.0, 1.0])[:, [*axes, 3]]
+    after = before.copy()
+    index = np.array([25, 12, 7])[list(axes)]
+    after[tuple(index)] = 0.0
+    greys = pictures.pair(before, after, affine, apply_affine(affine, index))
+    differs = np.argwhere(greys[0] != greys[1])
+    assert np.abs(differs.mean(0) - (pictures.PIXELS - 1) / 2).max() < 1
+    assert np.ptp(differs, axis=0).max() <= 2 * pictures.PIXELS / pictures.SIDE_MM
+    assert greys[1].min() == 0 and greys[0].min() > 100

@@ -271,6 +271,15 @@ class Layout:
         return self.inserted / "about.json"
 
     @property
+    def inserted_examples(self) -> Path:
+        """Some of the inserted lesions, beside the scans without them."""
+        return self.inserted / "examples.png"
+
+    def inserted_pictures(self, scan_id: str) -> Path:
+        """Pictures of the lesions of one copy."""
+        return self.work / "inserted" / "pictures" / f"{scan_id}.npz"
+
+    @property
     def copies(self) -> Path:
         """Folder of the copies at work; each is removed when it was read."""
         return self.work / "inserted" / "copies"

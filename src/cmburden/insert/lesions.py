@@ -18,7 +18,7 @@ from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
 from cmburden.images.geometry import slice_axis
 from cmburden.images.prepared import Prepared, read_regions
-from cmburden.insert import copies, looks, physics, places, plain, published, transplant
+from cmburden.insert import copies, looks, physics, pictures, places, plain, published, transplant
 from cmburden.insert.copies import Change, LeftOut, Original
 from cmburden.insert.ground import ASSUMED_ECHO_S, ASSUMED_FIELD_T, Acquisition, Ground, about
 from cmburden.insert.places import Avoided, Place
@@ -52,6 +52,19 @@ class Lesion:
     ground: Ground
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Drawn:
+    """The lesions of a copy before it is read: ``rows`` by the columns of `inserted`.
+
+    ``closed`` is the share of the brain's tissue that was closed to lesions, ``pictures``
+    (n, 2, rows, columns) uint8 show each lesion's place without and with it.
+    """
+
+    rows: list[dict[str, Any]]
+    closed: float
+    pictures: np.ndarray
+
+
 def acquisition_of(scan: Scan, row: Mapping[str, Any], slice_mm: float) -> Acquisition:
     """The acquisition of a scan with the ``row`` of the manifest.
 
@@ -81,11 +94,8 @@ def insert(
     layout: Layout,
     wish: Wish,
     target: Path,
-) -> tuple[list[dict[str, Any]], float]:
+) -> Drawn:
     """Write the copy of a scan with its lesions to ``target``.
-
-    Returns what is known of each lesion before the copy is read, by the columns of `inserted`, and
-    the share of the brain's tissue that was closed to lesions.
 
     Raises
     ------
@@ -117,7 +127,7 @@ def insert(
     changes = [lesion.change for lesion in drawn]
     values = copies.with_lesions(original, changes, prepared.mask, across, rng)
     copies.write(target, values, original.volume.affine)
-    rows = []
+    rows, shown = [], []
     for count, lesion in enumerate(drawn, start=1):
         diameter = looks.diameter_mm(lesion.change.left, lesion.ground)
         tissue = looks.tissue_about(lesion.place.at, prepared, transform)
@@ -125,7 +135,8 @@ def insert(
             lesion.place.at, diameter, original.volume.data, values, tissue, prepared.affine
         )
         rows.append(_row(count, lesion, seen, acquisition))
-    return rows, free.closed
+        shown.append(pictures.pair(original.volume.data, values, prepared.affine, lesion.place.at))
+    return Drawn(rows, free.closed, np.stack(shown))
 
 
 def _drawn(

@@ -19,21 +19,22 @@ import pandas as pd
 
 from cmburden import RESEARCH_USE_ONLY
 from cmburden.cohort.verdicts import candidates_of
+from cmburden.core.arrays import read_arrays, write_arrays
 from cmburden.core.errors import CMBurdenError, DamagedFile, ScanError
-from cmburden.core.files import read_json, write_json
+from cmburden.core.files import read_json, whole_file, write_json
 from cmburden.core.keys import hash_of
 from cmburden.core.made_with import made_with
 from cmburden.core.manifest import scan_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
 from cmburden.core.schema import as_records
-from cmburden.core.tables import INSERTED, INSERTION, LABELS, MANIFEST, REVIEWED, SCANS
+from cmburden.core.tables import INSERTED, INSERTION, LABELS, MANIFEST, RENDERERS, REVIEWED, SCANS
 from cmburden.images.prepared import checksums
-from cmburden.insert import hits, lesions, transplant, way
+from cmburden.insert import hits, lesions, pictures, transplant, way
 from cmburden.insert.copies import LeftOut
 from cmburden.insert.estimates import estimates
 from cmburden.insert.ground import Acquisition
-from cmburden.insert.lesions import Wish
+from cmburden.insert.lesions import Drawn, Wish
 from cmburden.insert.places import Avoided
 from cmburden.insert.transplant import Donor
 from cmburden.insert.way import Copy
@@ -214,7 +215,7 @@ def do(work: Work, subjects: Sequence[Subject], name: str) -> list[str]:
 
 def _do(work: Work, subjects: Sequence[Subject], folder: Path) -> list[str]:
     here = Layout(folder / "derivatives")
-    drawn: dict[str, tuple[list[dict[str, Any]], float]] = {}
+    drawn: dict[str, Drawn] = {}
     copies: list[Copy] = []
     lines = []
     for subject in subjects:
@@ -252,7 +253,7 @@ def _do(work: Work, subjects: Sequence[Subject], folder: Path) -> list[str]:
             lines.append(_left_out(work, subject, said))
         elif scan_id in drawn:
             candidates = now[now["scan_id"] == scan_id].reset_index(drop=True)
-            lines.append(_read(work, subject, *drawn[scan_id], candidates))
+            lines.append(_read(work, subject, drawn[scan_id], candidates))
     return lines
 
 
@@ -266,26 +267,27 @@ def _left_out(work: Work, subject: Subject, message: str) -> str:
 def _read(
     work: Work,
     subject: Subject,
-    rows: list[dict[str, Any]],
-    closed: float,
+    drawn: Drawn,
     now: pd.DataFrame,
 ) -> str:
-    """Write the record of a copy that was read; returns its line."""
-    counted = hits.with_hits(rows, now, subject.before)
+    """Write the pictures and the record of a copy that was read; returns its line."""
+    counted = hits.with_hits(drawn.rows, now, subject.before)
     record = {
         "key": subject.key,
         "scan_id": subject.scan.scan_id,
         "message": None,
-        "closed": round(closed, 4),
-        "steady": hits.steadiness(rows, now, subject.before),
+        "closed": round(drawn.closed, 4),
+        "steady": hits.steadiness(drawn.rows, now, subject.before),
         "rows": [subject.facts | row for row in counted],
     }
-    write_json(work.layout.inserted_record(subject.scan.scan_id), record)
+    scan_id = subject.scan.scan_id
+    write_arrays(work.layout.inserted_pictures(scan_id), pictures=drawn.pictures)
+    write_json(work.layout.inserted_record(scan_id), record)
     seen = [row for row in counted if row["visible"] and not row["before"]]
     hit = sum(row["label"] == LABELS[0] for row in seen)
     hidden = len(counted) - len(seen)
     said = f"{hit} of {len(seen)} visible ones detected"
-    return f"{subject.scan.scan_id}: {len(counted)} inserted, {said}" + (
+    return f"{scan_id}: {len(counted)} inserted, {said}" + (
         f", {hidden} below visibility" if hidden else ""
     )
 
@@ -303,8 +305,23 @@ def write(work: Work, subjects: Sequence[Subject]) -> dict[str, Any]:
     INSERTION.write(layout.inserted_table("insertion"), estimates(rows))
     for table in (INSERTED, INSERTION):
         write_json(layout.inserted_table(table.name, "json"), table.sidecar())
+    with whole_file(layout.inserted_examples) as part:
+        part.write_bytes(_examples(layout, rows))
     write_json(layout.insertion, about)
     return about
+
+
+def _examples(layout: Layout, rows: pd.DataFrame) -> bytes:
+    """PNG of the first visible lesions of each renderer, one of a scan."""
+    shown: dict[str, list[np.ndarray]] = {name: [] for name in RENDERERS}
+    seen = rows[rows["visible"].astype(bool)].drop_duplicates(["scan_id", "renderer"])
+    for row in seen.itertuples():
+        if len(shown[row.renderer]) < pictures.MOST:
+            stored = read_arrays(layout.inserted_pictures(row.scan_id)) or {}
+            greys = stored.get("pictures")
+            if greys is not None and len(greys) >= row.number:
+                shown[row.renderer].append(greys[row.number - 1])
+    return pictures.examples(shown)
 
 
 def _about(work: Work, records: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> dict[str, Any]:

@@ -5,6 +5,7 @@ The section reads what ``cmburden insert`` wrote, and no other part of the repor
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 from typing import Any
 
@@ -51,7 +52,8 @@ class InsertedSection:
     """Content of _inserted.html.j2; ``stale``: the run has other settings or models now.
 
     ``about`` is what the insertion says of itself; ``renderers`` are those in use, in words;
-    ``transplanted``: that of confirmed lesions is one of them.
+    ``transplanted``: that of confirmed lesions is one of them. ``examples`` is the address of the
+    picture.
     """
 
     about: dict[str, Any]
@@ -59,6 +61,7 @@ class InsertedSection:
     renderers: list[str]
     transplanted: bool
     contrasts: list[OfContrast]
+    examples: str | None
 
 
 def select(layout: Layout, config: dict[str, Any]) -> InsertedSection | None:
@@ -79,7 +82,16 @@ def select(layout: Layout, config: dict[str, Any]) -> InsertedSection | None:
             _of_contrast(name, [row for row in rows if row["contrast"] == name])
             for name in sorted({row["contrast"] for row in rows})
         ],
+        examples=_picture(layout),
     )
+
+
+def _picture(layout: Layout) -> str | None:
+    """The picture of some inserted lesions, embedded; None where there is none."""
+    path = layout.inserted_examples
+    if not path.exists():
+        return None
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _named(row: Row) -> Row:

@@ -165,6 +165,7 @@ def _remade(layout: Layout) -> Iterator[Path]:
         layout.phenotype_problems,
         layout.inserted_table("insertion"),
         layout.insertion,
+        layout.inserted_examples,
     )
     yield from (path for path in pages if path.exists())
     # An export elsewhere is a copy that left the folder.

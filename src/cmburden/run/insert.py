@@ -85,6 +85,8 @@ def _insert(layout: Layout, args: argparse.Namespace) -> int:
 
     table_set.check(layout)
     config = settings.of(layout, {"output_dir": str(layout.root)}).config
+    if not config["bids_dir"]:
+        raise CMBurdenError(f"{layout.config}: names no BIDS folder; give cmburden run again first")
     begin.check_models(config)
     wish = Wish(args.seed, args.lesions)
     work, subjects = stage.prepare(layout, Path(config["bids_dir"]), config, wish, args.scans)
@@ -219,7 +221,7 @@ def _result(layout: Layout, about: dict[str, Any], rows: pd.DataFrame) -> list[s
     )
     for message, number in about["LeftOut"].items():
         lines.append(f"{number} scans were left out: {message}")
-    lines.append(f"Written: {layout.inserted}")
+    lines.append(f"Written: {layout.inserted}; some of them to look at: {layout.inserted_examples}")
     return lines
 
 
