@@ -295,6 +295,7 @@ def test_a_cohort_full_of_lesions_says_so_and_has_no_number(layout, monkeypatch,
     said = capsys.readouterr().out
     assert "5 scans were left out: No room" in said and "No lesion was inserted." in said
     assert len(INSERTION.read(layout.inserted_table("insertion"))) == 0
+    assert not layout.inserted_examples.exists()
     assert content(layout) == before
 
 

@@ -14,6 +14,8 @@ from cmburden.insert.estimates import estimates
 from cmburden.report import inserted, shareable
 from cmburden.report import stage as report
 
+pytestmark = pytest.mark.slow
+
 ABOUT = {
     "Inserted": 90,
     "Scans": 45,

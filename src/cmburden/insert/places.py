@@ -7,10 +7,10 @@ and sulci as often as chance has them there.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 from nibabel.affines import apply_affine
+from scipy.spatial import cKDTree
 
 from cmburden.images.prepared import Prepared
 from cmburden.insert import published
@@ -131,9 +131,9 @@ def draw(free: Room, number: int, rng: np.random.Generator) -> list[Place]:
     return chosen
 
 
-def _away(points: np.ndarray, others: np.ndarray | Sequence, least_mm: float) -> np.ndarray:
+def _away(points: np.ndarray, others: np.ndarray, least_mm: float) -> np.ndarray:
     """Whether each of ``points`` (n, 3) lies ``least_mm`` or more from all ``others`` (m, 3)."""
-    away = np.ones(len(points), bool)
-    for other in np.asarray(others, dtype=float).reshape(-1, 3):
-        away &= np.linalg.norm(points - other, axis=1) >= least_mm
-    return away
+    if not len(others):
+        return np.ones(len(points), bool)
+    nearest, _ = cKDTree(others).query(points)
+    return nearest >= least_mm

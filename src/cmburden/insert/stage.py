@@ -305,14 +305,13 @@ def write(work: Work, subjects: Sequence[Subject]) -> dict[str, Any]:
     INSERTION.write(layout.inserted_table("insertion"), estimates(rows))
     for table in (INSERTED, INSERTION):
         write_json(layout.inserted_table(table.name, "json"), table.sidecar())
-    with whole_file(layout.inserted_examples) as part:
-        part.write_bytes(_examples(layout, rows))
+    _write_examples(layout, rows)
     write_json(layout.insertion, about)
     return about
 
 
-def _examples(layout: Layout, rows: pd.DataFrame) -> bytes:
-    """PNG of the first visible lesions of each renderer, one of a scan."""
+def _write_examples(layout: Layout, rows: pd.DataFrame) -> None:
+    """Write a picture of the first visible lesions of each renderer, one of a scan."""
     shown: dict[str, list[np.ndarray]] = {name: [] for name in RENDERERS}
     seen = rows[rows["visible"].astype(bool)].drop_duplicates(["scan_id", "renderer"])
     for row in seen.itertuples():
@@ -321,7 +320,12 @@ def _examples(layout: Layout, rows: pd.DataFrame) -> bytes:
             greys = stored.get("pictures")
             if greys is not None and len(greys) >= row.number:
                 shown[row.renderer].append(greys[row.number - 1])
-    return pictures.examples(shown)
+    if not any(shown.values()):
+        # The picture of a former insertion would be taken for one of this.
+        layout.inserted_examples.unlink(missing_ok=True)
+        return
+    with whole_file(layout.inserted_examples) as part:
+        part.write_bytes(pictures.examples(shown))
 
 
 def _about(work: Work, records: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> dict[str, Any]:

@@ -221,7 +221,9 @@ def _result(layout: Layout, about: dict[str, Any], rows: pd.DataFrame) -> list[s
     )
     for message, number in about["LeftOut"].items():
         lines.append(f"{number} scans were left out: {message}")
-    lines.append(f"Written: {layout.inserted}; some of them to look at: {layout.inserted_examples}")
+    picture = layout.inserted_examples
+    shown = f"; some of them to look at: {picture}" if picture.exists() else ""
+    lines.append(f"Written: {layout.inserted}{shown}")
     return lines
 
 
