@@ -14,7 +14,7 @@ from cmburden.images.geometry import slices_last
 #: Side of a picture, mm and pixels; grey levels; brightest signal against the median about it.
 SIDE_MM, PIXELS, _GREYS, _WHITE = 36.0, 108, 64, 1.6
 #: Pairs of each renderer; space between pairs, and for the renderer's name, pixels.
-MOST, _GAP, _NAME, _LETTERS = 4, 10, 96, 14
+MOST, _GAP, _NAME, _LETTERS = 3, 10, 96, 14
 _LARGEST = 255
 
 
@@ -44,7 +44,8 @@ def examples(pairs: Mapping[str, Sequence[np.ndarray]]) -> bytes:
     """PNG with a line of pairs for each renderer."""
     names = [name for name in pairs if len(pairs[name])]
     wide = 2 * PIXELS + _GAP
-    size = (_NAME + MOST * wide, max(1, len(names)) * (PIXELS + _GAP))
+    columns = max((min(len(pairs[name]), MOST) for name in names), default=1)
+    size = (_NAME + columns * wide, max(1, len(names)) * (PIXELS + _GAP))
     canvas = Canvas.blank(size, _GREYS, {"paper": PAPER, "ink": INK, "muted": MUTED})
     for row, name in enumerate(names):
         top = row * (PIXELS + _GAP)
