@@ -21,6 +21,7 @@ IGNORED = (
     "/evaluation",
     "/export",
     "/export_shareable",
+    "/inserted",
     "/reviews",
     "sub-*.html",
     "**/figures",

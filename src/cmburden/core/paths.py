@@ -259,6 +259,39 @@ class Layout:
         """What ``cmburden operating-point`` writes: ``yaml``, ``tsv`` or ``json``."""
         return self.root / "reviews" / f"operating_point.{ending}"
 
+    # --- inserted lesions: of copies of the scans; no other file of the folder holds one ---
+    @property
+    def inserted(self) -> Path:
+        """Folder of what ``cmburden insert`` measured."""
+        return self.root / "inserted"
+
+    def inserted_table(self, name: str, ending: str = "parquet") -> Path:
+        """``name``: 'inserted' or 'insertion'; the sidecar ends in ``json``."""
+        return self.inserted / f"{name}.{ending}"
+
+    @property
+    def insertion(self) -> Path:
+        """What the tables of inserted lesions were made with, and what is to be said of them."""
+        return self.inserted / "about.json"
+
+    @property
+    def inserted_examples(self) -> Path:
+        """Some of the inserted lesions, beside the scans without them."""
+        return self.inserted / "examples.png"
+
+    def inserted_pictures(self, scan_id: str) -> Path:
+        """Pictures of the lesions of one copy."""
+        return self.work / "inserted" / "pictures" / f"{scan_id}.npz"
+
+    @property
+    def copies(self) -> Path:
+        """Folder of the copies at work; each is removed when it was read."""
+        return self.work / "inserted" / "copies"
+
+    def inserted_record(self, scan_id: str) -> Path:
+        """What became of the lesions of one copy."""
+        return self.work / "inserted" / "records" / f"{scan_id}.json"
+
     @property
     def review_problems(self) -> Path:
         """Readers' files that cannot be used, and why: a list of sentences."""

@@ -780,6 +780,113 @@ CHANGES = Table(
     ),
 )
 
+#: Ways to draw an inserted lesion.
+RENDERERS = ("physics", "transplant", "plain")
+#: What became of an inserted lesion: the label of the candidate at its place, or none.
+INSERTED_LABELS = (*LABELS, "rejected", "not proposed")
+
+INSERTED = Table(
+    "inserted",
+    "a lesion that was inserted into a copy of a scan; it is in no other table",
+    ("scan_id", "number"),
+    (
+        *_SCAN,
+        _c("number", "int", "Number of the inserted lesion in the copy", required=True),
+        _c("contrast", "str", "GRE or SWI", required=True, levels=("GRE", "SWI")),
+        _c("manufacturer", "str", "Manufacturer of the sidecar"),
+        _c("scanner_model", "str", "ManufacturersModelName of the sidecar"),
+        _c("echo_time_s", "float", "EchoTime of the sidecar", "s"),
+        _c("field_strength_t", "float", "MagneticFieldStrength of the sidecar", "T"),
+        _c("slice_mm", "float", "Voxel size through plane", "mm", required=True),
+        _c("renderer", "str", "How the lesion was drawn", required=True, levels=RENDERERS),
+        _c(
+            "assumed",
+            "bool",
+            "True where field or echo time is not known and 3 T or 20 ms was assumed",
+            required=True,
+        ),
+        _c("part", "str", "Part of the brain, as published sets name it", required=True),
+        _c("x_mm", "float", "Centre, scanner RAS", "mm", required=True),
+        _c("y_mm", "float", "Centre, scanner RAS", "mm", required=True),
+        _c("z_mm", "float", "Centre, scanner RAS", "mm", required=True),
+        _c("region", "str", "MARS region of the centre", required=True),
+        _c("group", "str", "Group of the MARS region", required=True, levels=GROUPS),
+        _c(
+            "diameter_mm",
+            "float",
+            "Apparent diameter: that of the disc with the area in the slice in which the loss is "
+            "half of the largest or more",
+            "mm",
+            required=True,
+        ),
+        _c(
+            "signal_loss",
+            "float",
+            "Share of the signal that the darkest voxel lacks, against the tissue about it and "
+            "against the same voxel without the lesion",
+            required=True,
+        ),
+        _c(
+            "surrounded",
+            "float",
+            "Share of the ring about the lesion that is visible tissue",
+            required=True,
+        ),
+        _c(
+            "visible",
+            "bool",
+            "True where a reader would call it a microbleed: a void, surrounded by tissue",
+            required=True,
+        ),
+        _c(
+            "before",
+            "bool",
+            "True where the run had a definite or possible lesion there without the insertion: "
+            "it counts neither as hit nor as miss",
+            required=True,
+        ),
+        _c(
+            "label",
+            "str",
+            "Label of the candidate that was matched to the lesion",
+            required=True,
+            levels=INSERTED_LABELS,
+        ),
+        _c("p_cnn", "float", "Score of the 3D CNN of that candidate"),
+        _c("probability", "float", "Calibrated probability of that candidate"),
+    ),
+)
+
+INSERTION = Table(
+    "insertion",
+    "the sensitivity for inserted lesions in one stratum",
+    ("contrast", "label", "axis", "level", "renderer"),
+    (
+        _c("contrast", "str", "GRE or SWI", required=True, levels=("GRE", "SWI")),
+        _c("label", "str", "definite, or possible and definite", required=True, levels=LABELS),
+        _c("axis", "str", "What the levels divide by", required=True),
+        _c("level", "str", "Level of the axis", required=True),
+        _c("x", "float", "Middle of the level, for a curve; null where there is none"),
+        _c(
+            "renderer",
+            "str",
+            "How the lesions were drawn; 'lowest': that of the renderers with the lowest estimate, "
+            "among those with enough lesions",
+            required=True,
+            levels=(*RENDERERS, "lowest"),
+        ),
+        _c("estimate", "float", "Sensitivity; null where too few lesions were inserted"),
+        _c("ci_low", "float", "Lower end of the 95 % interval"),
+        _c("ci_high", "float", "Upper end of the 95 % interval"),
+        _c("lowest_is", "str", "Renderer of that row; null in others", levels=RENDERERS),
+        _c("n", "int", "Lesions that were detected", required=True),
+        _c("denominator", "int", "Lesions that were inserted and count", required=True),
+        _c("participants", "int", "Participants with such a lesion", required=True),
+        _c("due", "int", "Lesions that are still lacking for an estimate", required=True),
+        _c("method", "str", "Method of estimate and interval, or why there is none", required=True),
+    ),
+)
+
 RUNS = Table(
     "runs",
     "a stage's run over a scan or a bucket",
@@ -922,6 +1029,6 @@ ALL = {
     for table in (
         MANIFEST, REJECTED, SCANS, LESIONS, COUNTS, PARTICIPANTS, SUMMARY, CURVES, LESION_CELLS,
         CHANGES, PAIRS, RUNS, CANDIDATES, FOLLOWED_SESSIONS, TRACKS, TRUTH, READERS_TRUTH,
-        COUNTS_TRUTH, FOLDS, REVIEWS, REVIEWED, FREE_HAND_SAMPLE,
+        COUNTS_TRUTH, FOLDS, REVIEWS, REVIEWED, FREE_HAND_SAMPLE, INSERTED, INSERTION,
     )
 }  # fmt: skip

@@ -122,6 +122,12 @@ def _forget() -> Any:
     return forget
 
 
+def _insert() -> Any:
+    from cmburden.run import insert
+
+    return insert
+
+
 def _export() -> Any:
     from cmburden.run import export
 
@@ -156,6 +162,10 @@ COMMANDS: dict[str, tuple[str, Callable[[], Any]]] = {
     "operating-point": (
         "say from reviewed candidates what to expect at each threshold, and recommend one",
         _operating_point,
+    ),
+    "insert": (
+        "say how many microbleeds of known size it detects, drawn into copies of the scans",
+        _insert,
     ),
     "report": ("make the pages again, or one to share: no ids, no small numbers", _report),
     "export": ("write tables, codebook and figures for R, Stata, REDCap and papers", _export),

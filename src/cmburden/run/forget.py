@@ -163,6 +163,9 @@ def _remade(layout: Layout) -> Iterator[Path]:
         layout.candidates,
         layout.checked,
         layout.phenotype_problems,
+        layout.inserted_table("insertion"),
+        layout.insertion,
+        layout.inserted_examples,
     )
     yield from (path for path in pages if path.exists())
     # An export elsewhere is a copy that left the folder.

@@ -20,6 +20,7 @@ from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.files import whole_file
 from cmburden.core.keys import seed_of
 from cmburden.evaluate.cases import read_truth
+from cmburden.insert.published import PLACES, RADIUS_MM
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,19 +30,7 @@ _SOURCE = (
     "MOMENI, VALDO, RODEJA, CRB; jorgedelpozolerida/MicrobleedNet, data-misc/csv), SWI 66 %, T2* "
     "34 %, radius as it shows on the scan"
 )
-#: Shares of the 957 by place, with the group of each; 2 % are not placed. Subcortical white matter
-#: is taken as lobar, as on the MARS scale; it may hold some deep white matter.
-PLACES = {
-    "subcortical white matter": ("lobar", 0.40),
-    "cortex and grey-white junction": ("lobar", 0.33),
-    "cerebellum": ("infratentorial", 0.08),
-    "basal ganglia": ("deep", 0.08),
-    "thalamus": ("deep", 0.05),
-    "brainstem": ("infratentorial", 0.04),
-}
 GROUPS = ("lobar", "deep", "infratentorial")
-#: Quantiles of the apparent radius, mm.
-RADIUS_MM = {0.05: 0.7, 0.25: 1.2, 0.50: 1.4, 0.75: 1.6, 0.95: 2.4}
 #: Quantiles of the number of microbleeds of a scan that has any.
 PER_POSITIVE_SCAN: dict[float, float] = {0.10: 1, 0.50: 2, 0.90: 11, 0.99: 38}
 #: Means of the five sets, smallest and largest, mm.

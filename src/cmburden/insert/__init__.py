@@ -1,0 +1,1 @@
+"""Scans of a finished run -> copies with inserted lesions -> sensitivity for them."""
