@@ -97,7 +97,7 @@ def test_aggregate_makes_the_tables(made):
     pairs, rows = PAIRS.read(made.layout.table("pairs")), CHANGES.read(made.layout.table("changes"))
     expected = ["persisting", "new", "persisting", "lost", "not comparable"]
     assert rows["change"].tolist() == expected
-    assert pairs["aria_h_style"].tolist() == ["1-4"]
+    assert pairs["aria_h_style"].tolist() == ["1 to 4"]
     assert pairs["years"].iloc[0] == pytest.approx(730 / 365.25, abs=1e-4)
     for name in ("changes", "pairs"):
         assert made.layout.table_sidecar(name).exists()

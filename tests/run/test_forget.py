@@ -43,7 +43,7 @@ def made(tmp_path_factory) -> tuple[Layout, dict]:
             layout.brain_mask(one),
             layout.viewer(one),
             layout.montage(one),
-            layout.transform(one.scan_id, "warp.nii.gz"),
+            layout.transform(one, "warp.nii.gz"),
             layout.cached_t1w(one.participant_id, hash_of(one.scan_id)),
             layout.benchmark("preprocess", one.scan_id),
             layout.subject_page(one.participant_id),

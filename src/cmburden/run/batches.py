@@ -20,7 +20,7 @@ from cmburden.core.carry_out import Job, RestartJob
 from cmburden.core.errors import ILL
 from cmburden.core.files import sha256_of_file, whole_file, write_json
 from cmburden.core.scan import Outcome, Scan
-from cmburden.run.logs import into
+from cmburden.run.logs import into, note_stage
 
 #: Scans that crash one after the other before another process tries them, as in detect by default.
 MOST_CRASHES_IN_A_ROW = 5
@@ -106,6 +106,7 @@ def _one(job: Job, batch: Batch, one: Scan, run: Callable[..., Outcome]) -> Outc
     death = tries.died(layout.tries(stage, batch.unit), one.scan_id)
     logging.info("%s", one.scan_id)
     with into(layout.log(stage, one.scan_id), again=death is not None):
+        note_stage(stage, job.settings)
         if death is not None:
             logging.error("a process ended at work on this scan%s", death)
         log = layout.log_name(stage, one.scan_id)

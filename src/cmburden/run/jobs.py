@@ -20,7 +20,7 @@ from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.run import batches, supervisor
 from cmburden.run.begin import plan_for_snakemake
-from cmburden.run.logs import logged
+from cmburden.run.logs import logged, note_stage
 from cmburden.run.plan import Plan
 
 #: Longest wait for another job of the same batch or bucket: this share of the job's time limit.
@@ -88,6 +88,7 @@ def bucket_job(stage: str, snakemake: Any, *, again: bool = False) -> None:
         _alone(lock, _BUCKET_MINUTES),
         _sound_shards(plan.layout),
     ):
+        note_stage(stage, of_stage(plan.config, stage))
         run = _bucket_stage(stage)
         scans = [plan.scans[scan_id] for scan_id in plan.buckets[bucket]]
         log = plan.layout.log_name(stage, bucket)
@@ -112,6 +113,7 @@ def longitudinal_job(stage: str, snakemake: Any, *, again: bool = False) -> None
     with logged(log, snakemake.threads, again=again), _sound_shards(plan.layout):
         from cmburden.follow import stage as follow
 
+        note_stage(stage, plan.config[stage])
         bucket = snakemake.wildcards.bucket
         follow.run(
             plan.people[bucket],
@@ -165,6 +167,7 @@ def aggregate_job(snakemake: Any) -> None:
     with logged(snakemake.log[0]), _sound_shards(plan.layout):
         from cmburden.cohort import stage as aggregate
 
+        note_stage("aggregate", plan.config["aggregate"])
         if plan.bids is None:
             raise CMBurdenError("config bids_dir: names no folder; name the BIDS folder")
         aggregate.run(plan.layout, plan.bids, plan.config)
@@ -177,6 +180,7 @@ def report_job(snakemake: Any) -> None:
     with logged(snakemake.log[0]):
         from cmburden.report import stage as report
 
+        note_stage("report", plan.config["report"])
         report.run(plan.layout, plan.config)
 
 

@@ -44,7 +44,7 @@ KINDS: tuple[tuple[str, Callable[[Path], bool]], ...] = (
     ("regions", lambda p: "_desc-MARS_dseg" in p.name),
     ("lesion labels and tables", lambda p: "label-CMB_dseg" in p.name or "desc-CMB_les" in p.name),
     ("pictures and pages", lambda p: p.suffix in (".png", ".html", ".svg")),
-    ("transforms (work)", lambda p: p.parts[:2] == ("work", "transforms")),
+    ("transforms", lambda p: "_xfm." in p.name),
     ("cached results (work)", lambda p: p.parts[:2] == ("work", "cache")),
     ("Snakemake's memory (work)", lambda p: p.parts[:2] == ("work", ".snakemake")),
     ("records and shards (work)", lambda p: p.parts[0] == "work"),
@@ -361,7 +361,7 @@ def disk_markdown(kinds: tuple[DiskCost, ...], scans: int) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``cmburden pilot``."""
-    parser.add_argument("bids_dir", type=Path)
+    parser.add_argument("bids_dir", type=Path, help="the BIDS dataset")
     parser.add_argument(
         "output_dir", type=Path, help="output folder of the whole run, which goes on there"
     )
@@ -371,10 +371,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--for", type=int, dest="total", metavar="N", help="scans to estimate for (default: all)"
     )
-    parser.add_argument("--profile", default="local", metavar="{local,slurm,FOLDER}")
+    parser.add_argument(
+        "--profile",
+        default="local",
+        metavar="{local,slurm,FOLDER}",
+        help="place of the jobs, as for `cmburden run` (local)",
+    )
     parser.add_argument("--cores", type=int, help="cores of this machine (default: all)")
-    parser.add_argument("--config-file", type=Path, metavar="YAML")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    options.add_settings(parser)
     options.add_arguments(parser)
 
 
