@@ -50,18 +50,18 @@ README = f"""# Cerebral microbleeds, by CMBurden
 | `cohort/*.parquet` | tables; `*.json` beside each describes its columns |
 | `sub-*/**/anat/*_desc-CMB_lesions.tsv` | microbleeds of a scan |
 | `sub-*/**/anat/*_label-CMB_dseg.nii.gz` | their voxels; `.tsv` names them, definite or possible |
-| `sub-*/**/anat/*_desc-MARS_dseg.nii.gz` | regions; `desc-MARS_dseg.tsv` of this folder names them |
+| `sub-*/**/anat/*_desc-MARS_dseg.nii.gz` | regions; `desc-MARS_dseg.tsv` here names them |
 | `sub-*/**/anat/*_xfm.*` | transform of the scan to MNI152NLin2009aSym, for ANTs |
 | `reviews/` | readers' decisions: no run can make them again |
 | `work/`, `logs/` | intermediate results and logs |
 
-`*_dseg.itksnap.txt` are label descriptions for ITK-SNAP. `cmburden export` writes CSV, TSV, Stata, a
-codebook and maps in MNI space to `export/`.
+`*_dseg.itksnap.txt` are label descriptions for ITK-SNAP. `cmburden export` writes CSV, TSV, Stata,
+a codebook and maps in MNI space to `export/`.
 """
 
 
 def write_description(layout: Layout, bids_dir: Path) -> None:
-    """Write description, README and .bidsignore; warn if another version of CMBurden made the folder."""
+    """Write description, README and .bidsignore; warn if another version made the folder."""
     source: dict[str, Any] = {}
     path = Path(bids_dir) / "dataset_description.json"
     if os.path.lexists(path):

@@ -103,7 +103,7 @@ def _write_regions(scan: Scan, layout: Layout, regions: np.ndarray, affine: np.n
     write_json(
         sidecar(layout.regions(scan)),
         {
-            "Description": "MARS regions; left value, right value + 100. Names and colours stand in "
+            "Description": "MARS regions; left value, right value + 100. Names and colours: "
             f"{layout.region_names('tsv').name} of the dataset",
             "Sources": [f"bids::{layout.preproc(scan).relative_to(layout.root).as_posix()}"],
         },

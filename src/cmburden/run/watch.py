@@ -68,6 +68,8 @@ def watched(
         stream.write(heading(config))
         stream.flush()
         hidden = manner.seen and not manner.verbose
+        # Before Snakemake begins: no record of its is missed.
+        watch = Watch(layout, config, manner, Tail(log) if hidden else None)
         process = subprocess.Popen(
             command,
             env=environment,
@@ -78,8 +80,7 @@ def watched(
         )
         if not manner.seen:
             return _end(process)
-        watch = Watch(layout, config, process, manner, Tail(log) if hidden else None)
-        watch.start()
+        watch.begin(process)
         try:
             return _end(process)
         finally:
@@ -188,12 +189,12 @@ class Watch(threading.Thread):
         self,
         layout: Layout,
         config: dict[str, Any],
-        process: subprocess.Popen[bytes],
         manner: Manner,
         tail: Tail | None,
     ):
         super().__init__(daemon=True)
-        self._layout, self._process, self._manner, self._tail = layout, process, manner, tail
+        self._layout, self._manner, self._tail = layout, manner, tail
+        self._process: subprocess.Popen[bytes] | None = None
         part = config["analysis_level"] == "part" and layout.part.exists()
         manifest = layout.part if part else layout.manifest
         ids = pq.read_table(manifest, columns=["scan_id"], partitioning=None)["scan_id"]
@@ -202,6 +203,12 @@ class Watch(threading.Thread):
         self._shown = Shown(len(self._scans))
         self._ended = threading.Event()
         self._left, self._estimate_at = "", time.monotonic() + _ESTIMATE_S
+
+    def begin(self, process: subprocess.Popen[bytes]) -> None:
+        """Begin to look while ``process`` works."""
+        self._process = process
+        self._shown.begin()
+        self.start()
 
     def run(self) -> None:
         """Look until :meth:`stop`. What cannot be read now is looked at again."""
@@ -241,7 +248,7 @@ class Watch(threading.Thread):
         self._shown.show(self._records.ended, self._left)
 
     def _stop_run(self, scan_id: str) -> None:
-        if self._process.poll() is None and not self._ended.is_set():
+        if self._process is not None and self._process.poll() is None and not self._ended.is_set():
             self._shown.say(f"--stop-on-first-crash: the run ends, since {scan_id} failed")
             self._process.send_signal(signal.SIGINT)
             self._manner = dataclasses.replace(self._manner, stop_at_first_failure=False)
@@ -266,9 +273,12 @@ class Shown:
         self.last = ""
         self._scans, self._line_at, self._text, self._said = scans, time.monotonic(), "", ""
         self._bar: tqdm[Any] | None = None
-        if sys.stderr.isatty() and scans:
+
+    def begin(self) -> None:
+        """Draw the line that changes, on a terminal."""
+        if sys.stderr.isatty() and self._scans:
             self._bar = tqdm(
-                total=scans * len(RECORDED_STAGES),
+                total=self._scans * len(RECORDED_STAGES),
                 bar_format="{percentage:3.0f}% |{bar:16}| {desc}",
                 leave=False,
                 file=sys.stderr,

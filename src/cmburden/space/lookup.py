@@ -50,7 +50,7 @@ def as_itksnap(names: Iterable[Name]) -> str:
 
 
 def of_regions() -> list[Name]:
-    """The values of ``_desc-MARS_dseg.nii.gz``. The right side has the left one's colour, darker."""
+    """The values of ``_desc-MARS_dseg.nii.gz``. A right region has the left one's hue, darker."""
     names = []
     for side, offset, value in (("left", 0, 0.95), ("right", RIGHT_OFFSET, 0.7)):
         for region in REGIONS:
