@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -290,8 +291,11 @@ def disk(layout: Layout, scans: int) -> tuple[DiskCost, ...]:
 # --- as text ---
 
 
-def markdown(cost: Cost, *, on_slurm: bool) -> str:
-    """The estimate as two tables, with remarks that follow from them."""
+def markdown(cost: Cost, *, on_slurm: bool, cores: int | None = None) -> str:
+    """The estimate as two tables, with remarks that follow from them.
+
+    ``cores`` of this machine: also the time by the clock.
+    """
     blocks = [
         f"{cost.scans} scans, from {cost.measured} that were run:",
         _stages_markdown(cost, on_slurm=on_slurm),
@@ -299,12 +303,15 @@ def markdown(cost: Cost, *, on_slurm: bool) -> str:
     busy = [stage.busy for stage in cost.stages if stage.busy is not None]
     if busy and min(busy) < LEAST_BUSY:
         blocks.append(
-            f"The pilot's jobs had {min(busy):.0%} of a processor, not a whole one: something else "
-            "was at work on the machine, or its disk is slow. On processors of their own "
-            "preprocess and register take about that share of the time above."
+            "Something else was at work on the machine, or its disk is slow: the pilot's jobs got "
+            f"only {min(busy):.0%} of a processor each. On a quiet machine preprocess and register "
+            f"take about {min(busy):.0%} of the time above."
         )
     if not sum(stage.gpu_hours for stage in cost.stages):
         blocks.append("No GPU was used: the networks' time stands among the CPU-hours.")
+    if cores and not on_slurm:
+        hours = sum(stage.hours for stage in cost.stages) / cores
+        blocks.append(f"By the clock, on {cores} processors of this machine: {_clock(hours)}.")
     blocks.append(disk_markdown(cost.disk, cost.scans))
     if cost.bucket_seconds > BUCKET_S:
         hours = cost.bucket_seconds / _HOUR_S
@@ -314,6 +321,16 @@ def markdown(cost: Cost, *, on_slurm: bool) -> str:
             f"set buckets={better} for one of an hour."
         )
     return "\n\n".join(blocks)
+
+
+def _clock(hours: float) -> str:
+    """
+    >>> _clock(0.24), _clock(9.4), _clock(80)
+    ('about 14 min', 'about 9.4 h', 'about 80 h')
+    """
+    if hours < 1:
+        return f"about {hours * 60:.0f} min"
+    return f"about {hours:.1f} h" if hours < 24 else f"about {hours:.0f} h"
 
 
 def _stages_markdown(cost: Cost, *, on_slurm: bool) -> str:
@@ -396,7 +413,8 @@ def main(args: argparse.Namespace) -> int:
     if code:
         raise CMBurdenError(f"the pilot ended with code {code}; see {args.output_dir / 'logs'}")
     cost = estimate(Layout(args.output_dir), args.total or len(scans))
-    print(markdown(cost, on_slurm=args.profile != "local"))
+    cores = args.cores or os.cpu_count()
+    print(markdown(cost, on_slurm=args.profile != "local", cores=cores))
     return 0
 
 
