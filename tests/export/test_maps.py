@@ -15,8 +15,14 @@ pytestmark = pytest.mark.slow
 
 def lesion(scan_id, label, place, diameter=4.0):
     x, y, z = place
-    return {"scan_id": scan_id, "label": label, "mni_x": x, "mni_y": y, "mni_z": z,
-            "diameter_mm": diameter}  # fmt: skip
+    return {
+        "scan_id": scan_id,
+        "label": label,
+        "mni_x": x,
+        "mni_y": y,
+        "mni_z": z,
+        "diameter_mm": diameter,
+    }
 
 
 def cell(contrast, x, y, z, n):
@@ -37,9 +43,11 @@ def folder(tmp_path_factory):
             lesion("b", "definite", (0.0, -400.0, 5.0)),
         ],
         "lesion_cells": [
-            cell("GRE", -35, 15, 30, 2), cell("GRE", 75, -15, 10, 1), cell("SWI", 5, 5, 10, None),
+            cell("GRE", -35, 15, 30, 2),
+            cell("GRE", 75, -15, 10, 1),
+            cell("SWI", 5, 5, 10, None),
         ],
-    }  # fmt: skip
+    }
     tables = {name: Exported(name, "row", (), content) for name, content in rows.items()}
     paths = maps.write(folder, tables)
     assert sorted(paths) == sorted(folder.iterdir())
@@ -65,9 +73,13 @@ def test_lesions_lie_at_their_places(folder):
 
 def test_certainty_and_contrast_are_apart_and_the_template_is_named(folder):
     names = {path.name.split("desc-")[1] for path in folder.glob("*.nii.gz")}
-    assert names == {"GREdefinite_lesions.nii.gz", "GREpossible_lesions.nii.gz",
-                     "SWIdefinite_lesions.nii.gz", "GREcells_count.nii.gz",
-                     "SWIcells_count.nii.gz"}  # fmt: skip
+    assert names == {
+        "GREdefinite_lesions.nii.gz",
+        "GREpossible_lesions.nii.gz",
+        "SWIdefinite_lesions.nii.gz",
+        "GREcells_count.nii.gz",
+        "SWIcells_count.nii.gz",
+    }
     described = json.loads(next(folder.glob("*GREdefinite*.json")).read_text())
     assert described["SpatialReference"] == "MNI152NLin2009aSym"
     assert "3 microbleeds" in described["Description"]

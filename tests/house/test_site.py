@@ -27,8 +27,11 @@ def test_every_described_file_of_each_scan_is_written():
     described = {pattern for files in outputs_page.FILES.values() for pattern in files}
     absent = {pattern.split("*_")[-1] for pattern in described - written}
     assert absent == {
-        "desc-CMB_montage.png", "desc-planes_montage.png", "changes.html", "montage.png",
-    }  # fmt: skip
+        "desc-CMB_montage.png",
+        "desc-planes_montage.png",
+        "changes.html",
+        "montage.png",
+    }
 
 
 def test_a_file_that_is_not_described_is_noticed():

@@ -32,8 +32,12 @@ def cmburden(installed: Path, cwd: Path, *words: str) -> subprocess.CompletedPro
     environment["PYTHONPATH"] = str(installed)
     return subprocess.run(
         [sys.executable, "-m", "cmburden", *words],
-        cwd=cwd, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_models_workflow_and_profiles_are_inside(installed, tmp_path):
@@ -44,9 +48,13 @@ def test_models_workflow_and_profiles_are_inside(installed, tmp_path):
     )
     environment = os.environ | {"PYTHONPATH": str(installed)}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True,
-        text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     package, root = done.stdout.split()
     assert Path(package).is_relative_to(installed)
     assert Path(root) == installed / "cmburden" / "bundled"

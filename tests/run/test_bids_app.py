@@ -101,8 +101,8 @@ def test_a_misspelt_flag_shows_the_usage_of_run_and_the_flag(capsys, words, advi
 
 
 def test_a_misspelt_command(capsys, bids):
-    assert cli.main(["reveiw", "out"]) == 2
-    assert "'reveiw' is no command: did you mean review?" in capsys.readouterr().err
+    assert cli.main(["reviev", "out"]) == 2
+    assert "'reviev' is no command: did you mean review?" in capsys.readouterr().err
     assert cli.main([str(bids), "out"]) == 2
     assert "write participant or group after the two folders" in capsys.readouterr().err
 
@@ -275,15 +275,24 @@ except KeyboardInterrupt:
 
 
 def watched(layout, seconds, **manner) -> int:
-    record = {"stage": "preprocess", "scan_id": "sub-02_swi", "status": "failed",
-              "reason": "unreadable", "message": "It ends early."}  # fmt: skip
+    record = {
+        "stage": "preprocess",
+        "scan_id": "sub-02_swi",
+        "status": "failed",
+        "reason": "unreadable",
+        "message": "It ends early.",
+    }
     command = [sys.executable, "-c", WORKER, str(layout.record("preprocess", "sub-02_swi"))]
     read, write = os.pipe()
     try:
         return watch.watched(
             [*command, json.dumps(record), str(seconds)],
-            layout, CONFIG, dict(os.environ), write, watch.Manner(**manner),
-        )  # fmt: skip
+            layout,
+            CONFIG,
+            dict(os.environ),
+            write,
+            watch.Manner(**manner),
+        )
     finally:
         os.close(read)
         os.close(write)

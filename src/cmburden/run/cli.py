@@ -182,6 +182,12 @@ def _export() -> Any:
     return export
 
 
+def _dicom() -> Any:
+    from cmburden.run import dicom
+
+    return dicom
+
+
 def _report() -> Any:
     from cmburden.run import report
 
@@ -213,6 +219,7 @@ COMMANDS: dict[str, tuple[str, Callable[[], Any]]] = {
     ),
     "report": ("make the pages again, or one to share: no ids, no small numbers", _report),
     "export": ("write tables, codebook and figures for R, Stata, REDCap and papers", _export),
+    "dicom": ("write a scan's microbleeds as DICOM SEG and SR for a PACS", _dicom),
     "pilot": ("run some scans, then estimate the cost of all scans", _pilot),
     "forget": ("remove a participant who has withdrawn from the output folder", _forget),
     "timings": ("show seconds a scan by stage, and bytes a scan by kind of file", _timings),

@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-import shtab
-
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
     """The script of ``parser`` for ``shell``: bash, zsh or tcsh."""
+    import shtab
+
     for action in _actions(parser):
         if action.type is Path:
             # shtab reads this attribute.

@@ -74,8 +74,8 @@ def _advice(flag: str, known: list[str]) -> str:
 def unknown_command(word: str, commands: Iterable[str]) -> str:
     """The sentence about a first word that is no command.
 
-    >>> unknown_command("reveiw", ["run", "review"]).split(";")[0]
-    "'reveiw' is no command: did you mean review?"
+    >>> unknown_command("reviev", ["run", "review"]).split(";")[0]
+    "'reviev' is no command: did you mean review?"
     """
     commands = list(commands)
     like = difflib.get_close_matches(word, commands, n=1, cutoff=_LIKE)
