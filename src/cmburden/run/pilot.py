@@ -274,7 +274,8 @@ def disk(layout: Layout, scans: int) -> tuple[DiskCost, ...]:
     """Files below OUTPUT_DIR by kind, for each of ``scans`` scans."""
     size: Counter[str] = Counter()
     number: Counter[str] = Counter()
-    for path in layout.root.rglob("*"):
+    elsewhere = layout.work.rglob("*") if layout.work.is_symlink() else ()  # --work-dir
+    for path in (*layout.root.rglob("*"), *elsewhere):
         if path.is_file() and not path.is_symlink():
             below = path.relative_to(layout.root)
             kind = next(name for name, fits in KINDS if fits(below))

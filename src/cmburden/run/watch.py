@@ -266,6 +266,14 @@ class Watch(threading.Thread):
         self._estimate_at = began + max(_ESTIMATE_S, taken / _MOST_SHARE)
 
 
+def _is_terminal() -> bool:
+    """Whether the standard error is a terminal that knows its width."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):
+        return False
+
+
 class Shown:
     """The display: one line that changes on a terminal, else lines with date and time."""
 
@@ -276,7 +284,7 @@ class Shown:
 
     def begin(self) -> None:
         """Draw the line that changes, on a terminal."""
-        if sys.stderr.isatty() and self._scans:
+        if self._scans and _is_terminal():
             self._bar = tqdm(
                 total=self._scans * len(RECORDED_STAGES),
                 bar_format="{percentage:3.0f}% |{bar:16}| {desc}",
