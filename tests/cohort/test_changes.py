@@ -405,7 +405,7 @@ def test_gre_and_swi_are_not_pooled():
         "new lesions per person-year group=lobar",
         "new lesions per person-year at 0.01 false new lesions a pair",
         "participants with a new lesion",
-        "aria-h-style new=1-4",
+        "aria-h-style new=1 to 4",
         "cumulative incidence at 1 years",
     ):
         row = found[measure]
