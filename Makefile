@@ -3,7 +3,10 @@
 # make quick  set up, run the quick tests     make test   set up, run the tests
 # make long   set up, run the tests of faults and of SLURM
 # make lint   set up, run the checks of style, types, rooms, safety and workflow
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# make site   build the documentation as a site        make pages   write the pages made from code
+# make wheel  build dist/*.whl                         make demo CPU=1 TORCH_INDEX=...  without a GPU
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 \
+	|| command -v python3)
 BIN := .venv/bin
 # Compiled modules are kept whatever the machine says: tests start hundreds of processes.
 export PYTHONDONTWRITEBYTECODE :=
@@ -18,20 +21,33 @@ SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK) \
 	-n logical --maxprocesses 8 --dist worksteal
 
 .PHONY: install dev demo quick test long cores slurm-faults acknowledged lint lock evaluation population tuning \
-	bed scale
+	bed scale site pages wheel
 install: $(STAMP)
 dev: $(DEV)
 
 # Each file must have a checksum of the lock. A newer pip comes first, and torch with it: where its
 # wheels lie on the disk, pip then takes them from there. What builds this package is in the lock too.
 define INSTALL
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
-		|| { echo "CMBurden needs Python 3.11: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "CMBurden needs Python 3.11 to 3.13: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -z "$(CPU)" -o -n "$(TORCH_INDEX)" || { echo "CPU=1: give TORCH_INDEX=, the address of \
+	PyTorch's wheels for processors alone (docs/install.md)"; exit 1; }
 	test -d .venv || $(PYTHON) -m venv .venv
+	$(if $(CPU),$(call INSTALL_CPU,$(1)),$(call INSTALL_ALL,$(1)))
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+endef
+define INSTALL_ALL
 	awk '/^[^ ]/ {first = /^(pip|torch|torchvision)==/} first' $(1) > .venv/first.txt
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r .venv/first.txt
 	$(BIN)/python -m pip install --quiet --require-hashes -r $(1)
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+endef
+# Without a GPU: all of the lock but NVIDIA's packages, and PyTorch of the same version from
+# TORCH_INDEX, whose files have other checksums than those of the lock.
+define INSTALL_CPU
+	awk '/^[^ ]/ {keep = !/^(torch|torchvision|triton|nvidia-|cuda-)/} keep' $(1) > .venv/cpu.txt
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r .venv/cpu.txt
+	$(BIN)/python -m pip install --quiet --no-deps --index-url "$(TORCH_INDEX)" \
+		$$(grep -oE '^(torch|torchvision)==[0-9.]+' $(1))
 endef
 
 $(STAMP): envs/requirements.lock pyproject.toml
@@ -137,6 +153,17 @@ tuning: install
 		$(if $(ANATOMY),--anatomy $(ANATOMY) --people 13-14) --seed 2041; }
 	$(BIN)/cmburden run tuning/bids tuning/derivatives participant --cores 2 --set buckets=2
 	$(BIN)/cmburden tune tuning/derivatives tuning/truth.tsv tuning/models
+
+# The site of the documentation. A dead link, or any other warning, ends it with an error.
+site: dev
+	$(BIN)/python tools/site_pages.py site
+
+# docs/outputs.md and docs/troubleshooting.md say what the code says.
+pages: dev
+	$(BIN)/python tools/outputs_page.py
+
+wheel: dev
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 # What planning and tables cost at thousands of scans: the figures of docs/scale.md.
 scale: install

@@ -47,7 +47,7 @@ def add_results(layout: Layout, scans: list[Scan]) -> None:
         images.save_volume(layout.preproc(scan), volume, affine, np.float32)
         images.save_volume(layout.brain_mask(scan), mask, affine, np.uint8)
         images.save_volume(layout.regions(scan), mask * np.int16(9), affine, np.int16)
-        save_transform(layout, scan.scan_id, Transform(np.eye(3), np.zeros(3)))
+        save_transform(layout, scan, Transform(np.eye(3), np.zeros(3)))
         for stage in SCAN_STAGES:
             add_record(layout, scan, stage)
 

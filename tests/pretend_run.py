@@ -215,7 +215,11 @@ class Study:
             self.image(number, f"scan {number}".encode())
         (self.bids / "dataset_description.json").write_text('{"Name": "study"}')
         (self.bids / "participants.tsv").write_text("participant_id\tage\nsub-01\t70\n")
-        monkeypatch.setattr(participants, "subprocess", SimpleNamespace(run=self.scheduler))
+        monkeypatch.setattr(
+            participants.watch,
+            "watched",
+            lambda command, *_: self.scheduler(command).returncode,
+        )
         monkeypatch.setattr(begin, "check_models", lambda config: None)
         # Estimates follow from the other tables and take most of the time.
         monkeypatch.setattr(aggregate.estimates, "estimates", lambda cohort, config: [])

@@ -32,7 +32,7 @@ SKIP = "# fmt: " + "skip"
 #: Modules whose ``open`` is another function, or reads bytes unless told otherwise.
 OTHER_OPEN = ("os", "gzip", "tarfile", "zipfile", "Image")
 #: What lies in the package beside the rooms.
-FLAT_FILES = ("__init__.py", "py.typed")
+FLAT_FILES = ("__init__.py", "__main__.py", "py.typed")
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -51,11 +51,11 @@ def test_wilson_of_nobody_is_unknown():
 
 
 def test_bins_cover_the_schemes_of_the_field():
-    assert bins.bin_labels([0, 1, 2, 5]) == ["0", "1", "2-4", ">=5"]
-    assert bins.bin_labels([0, 1, 5, 10]) == ["0", "1-4", "5-9", ">=10"]
+    assert bins.bin_labels([0, 1, 2, 5]) == ["0", "1", "2 to 4", ">=5"]
+    assert bins.bin_labels([0, 1, 5, 10]) == ["0", "1 to 4", "5 to 9", ">=10"]
     counts = pd.Series([0, 1, 2, 4, 5, 99, None], dtype="Int64")
     labels = bins.binned(counts, [0, 1, 2, 5], bins.bin_labels([0, 1, 2, 5]))
-    assert labels.tolist()[:6] == ["0", "1", "2-4", "2-4", ">=5", ">=5"]
+    assert labels.tolist()[:6] == ["0", "1", "2 to 4", "2 to 4", ">=5", ">=5"]
     assert labels.isna().tolist() == [False] * 6 + [True]
 
 

@@ -269,7 +269,8 @@ def test_what_is_not_known_is_said():
 
 
 @pytest.mark.parametrize(
-    ("new", "label"), [(0, "0"), (1, "1-4"), (4, "1-4"), (5, "5-9"), (9, "5-9"), (10, ">=10")]
+    ("new", "label"),
+    [(0, "0"), (1, "1 to 4"), (4, "1 to 4"), (5, "5 to 9"), (9, "5 to 9"), (10, ">=10")],
 )
 def test_categories(new, label):
     tracks = [row for k in range(1, new + 1) for row in track(k, False, True)]
@@ -362,7 +363,9 @@ def test_rates_and_shares():
     assert poisson.cdf(3, rate["ci_high"] * 4) == pytest.approx(0.025)
     clustered = found["new lesions per person-year, clustered"]
     assert clustered["ci_low"] < rate["ci_low"] and clustered["ci_high"] > rate["ci_high"]
-    shares = [found[f"aria-h-style new={label}"]["n"] for label in ("0", "1-4", "5-9", ">=10")]
+    shares = [
+        found[f"aria-h-style new={label}"]["n"] for label in ("0", "1 to 4", "5 to 9", ">=10")
+    ]
     assert shares == [1, 2, 0, 0]
 
 
@@ -402,7 +405,7 @@ def test_gre_and_swi_are_not_pooled():
         "new lesions per person-year group=lobar",
         "new lesions per person-year at 0.01 false new lesions a pair",
         "participants with a new lesion",
-        "aria-h-style new=1-4",
+        "aria-h-style new=1 to 4",
         "cumulative incidence at 1 years",
     ):
         row = found[measure]

@@ -143,7 +143,7 @@ def test_a_damaged_file_of_an_earlier_stage_is_said_and_made_anew(study, name, d
     (scan,) = study.scans
     stage = "detect" if name in ("preproc", "brain_mask") else "verify"
     layout = study.layout
-    path = layout.transform(scan.scan_id, name) if "." in name else getattr(layout, name)(scan)
+    path = layout.transform(scan, name) if "." in name else getattr(layout, name)(scan)
     if damage == "gone":
         path.unlink()
     else:

@@ -73,12 +73,39 @@ def test_conda_and_containers_take_their_pins_from_the_lock():
 def test_make_installs_nothing_without_a_checksum():
     text = (ROOT / "Makefile").read_text()
     installs = [line for line in text.splitlines() if re.search(r"\bpip\b.* install\b", line)]
-    assert len(installs) == 3
-    for line in installs:
-        assert "--require-hashes" in line or ("--no-deps --no-build-isolation -e ." in line)
+    assert len(installs) == 5
+    # PyTorch for processors alone has other files than those of the lock (docs/install.md).
+    unchecked = [line for line in installs if "--require-hashes" not in line]
+    assert len(unchecked) == 2
+    assert "--no-deps --no-build-isolation -e ." in unchecked[0]
+    assert '--no-deps --index-url "$(TORCH_INDEX)"' in unchecked[1]
     for lock in (RUNTIME, DEVELOPMENT):
         assert f"$(call INSTALL,envs/{lock})" in text
         assert f"-o envs/{lock}" in text
+
+
+def test_without_a_gpu_nothing_of_nvidia_is_installed():
+    pattern = re.search(r"keep = !/(.+)/}", (ROOT / "Makefile").read_text())
+    assert pattern
+    left = [name for name in locked(RUNTIME) if not re.match(pattern[1], f"{name}==1")]
+    assert {"numpy", "ultralytics", "pip"} <= set(left)
+    assert not [name for name in left if re.match("torch|triton|nvidia|cuda", name)]
+
+
+def test_pythons_that_are_allowed_are_one_set():
+    wanted = SETTINGS["project"]["requires-python"]
+    classifiers = {c.split(" :: ")[-1] for c in SETTINGS["project"]["classifiers"]}
+    assert wanted == ">=3.11,<3.14"
+    assert {"3.11", "3.12", "3.13"} <= classifiers
+    assert "(3, 11) <= sys.version_info[:2] <= (3, 13)" in (ROOT / "Makefile").read_text()
+
+
+def test_the_image_has_what_git_has_and_no_tools():
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    assert {".git", ".venv", "demo", "work"} <= set(ignored)
+    last = (ENVS / "Dockerfile").read_text().split("\nFROM ")[-1]
+    assert not re.search(r"\b(git|make|gcc|build-essential)\b", last)
+    assert 'ENTRYPOINT ["cmburden"]' in last
 
 
 def test_the_container_does_not_run_as_root():

@@ -97,7 +97,7 @@ def test_aggregate_makes_the_tables(made):
     pairs, rows = PAIRS.read(made.layout.table("pairs")), CHANGES.read(made.layout.table("changes"))
     expected = ["persisting", "new", "persisting", "lost", "not comparable"]
     assert rows["change"].tolist() == expected
-    assert pairs["aria_h_style"].tolist() == ["1-4"]
+    assert pairs["aria_h_style"].tolist() == ["1 to 4"]
     assert pairs["years"].iloc[0] == pytest.approx(730 / 365.25, abs=1e-4)
     for name in ("changes", "pairs"):
         assert made.layout.table_sidecar(name).exists()
@@ -117,7 +117,7 @@ def test_the_section_says_what_the_summary_says(made, tmp_path):
     read = Page(path)
     words = read.words()
     assert "Participants with scans of several sessions: 1 (sessions followed 2)" in words
-    assert "ARIA-H-style categories" in words and "1–4 new" in words
+    assert "ARIA-H-style categories" in words and "1 to 4 new" in words
     assert f"../{NAME}_changes.html" in read.links
     assert [row.name for row in content.strata] == ["SWI"]
     assert content.strata[0].new["n"] == 1 and content.strata[0].once["n"] == 1
@@ -132,7 +132,7 @@ def test_a_page_with_both_sessions_at_each_lesion(made):
     assert all((made.layout.root / source).exists() for source in read.sources)
     words = read.words()
     assert "1 new, 2 persisting (1 found once), 1 lost, 1 not comparable" in words
-    assert "ARIA-H-style category: 1-4 new since the first session" in words
+    assert "ARIA-H-style category: 1 to 4 new since the first session" in words
     assert {f"lesion-{k}" for k in range(1, 6)} <= read.ids
     assert {f"{NAME}.html", "report/index.html"} <= set(read.links)
     assert "2.0 years" in words

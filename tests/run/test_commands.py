@@ -359,3 +359,12 @@ def test_some_sequences_end_as_a_fresh_run(study, seed, capsys):
 @pytest.mark.parametrize("seed", range(2, 8))
 def test_any_sequence_ends_as_a_fresh_run(study, seed, capsys):
     walk(study, seed, capsys)
+
+
+def test_a_strict_run_ends_with_a_code_of_its_own_if_a_scan_failed(study, capsys):
+    assert study.run("--strict") == 0
+    study.image(2, BAD)
+    assert study.run() == 0
+    assert study.run("--strict") == 3
+    assert "--strict: 1 scan(s) failed" in capsys.readouterr().err
+    assert study.run("--strict", "--exclude-participant-label", "02") == 0

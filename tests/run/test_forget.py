@@ -22,7 +22,7 @@ from cmburden.core.paths import COHORT_TABLES, Layout
 from cmburden.core.stages import version_of
 from cmburden.core.tables import CANDIDATES, ORDERS
 from cmburden.review import store
-from cmburden.run import cli
+from cmburden.run import cli, forget, work_folder
 from cmburden.run.traces import Traces
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def made(tmp_path_factory) -> tuple[Layout, dict]:
             layout.brain_mask(one),
             layout.viewer(one),
             layout.montage(one),
-            layout.transform(one.scan_id, "warp.nii.gz"),
+            layout.transform(one, "warp.nii.gz"),
             layout.cached_t1w(one.participant_id, hash_of(one.scan_id)),
             layout.benchmark("preprocess", one.scan_id),
             layout.subject_page(one.participant_id),
@@ -227,3 +227,12 @@ def test_a_damaged_file_is_one_sentence(tmp_path, capsys):
     write(layout.reader_file("AA"), b"SQLite format 3\0" + np.arange(200, dtype=np.uint8).tobytes())
     assert cli.main(["forget", "sub-01", str(tmp_path)]) == 2
     assert "AA.sqlite: cannot be changed" in capsys.readouterr().err
+
+
+def test_intermediate_results_elsewhere_are_forgotten_too(tmp_path):
+    layout = Layout(tmp_path / "out")
+    work_folder.place(layout, tmp_path / "scratch")
+    write(layout.record("preprocess", "sub-01_swi"), b"{}")
+    write(layout.record("preprocess", "sub-02_swi"), b"{}")
+    assert forget.forget(layout, "sub-01")
+    assert [path.name for path in (tmp_path / "scratch").rglob("*.json")] == ["sub-02_swi.json"]

@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import re
 import sys
 from types import SimpleNamespace
 
@@ -11,11 +12,13 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from cmburden import __version__
 from cmburden.core import config
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.keys import batch_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
+from cmburden.core.stages import PREPROCESS
 from cmburden.index import stage as index
 from cmburden.run import jobs, logs
 from cmburden.run.logs import logged
@@ -34,6 +37,11 @@ def untouched(monkeypatch):
     root.setLevel(level)
 
 
+def untimed(log):
+    """Text of a log without the times of its lines."""
+    return re.sub(r"^[\d-]{10} [\d:]{8} ", "", log.read_text(), flags=re.MULTILINE)
+
+
 def test_all_output_goes_into_the_log(tmp_path, capsys):
     log, before = tmp_path / "logs" / "preprocess" / "sub-01.log", logging.getLogger().handlers[:]
     with logged(str(log)):
@@ -42,7 +50,8 @@ def test_all_output_goes_into_the_log(tmp_path, capsys):
         logging.getLogger("cmburden.some").info("from a logger")
         # Line by line: a job that is killed leaves what it had to say.
         assert "from stdout" in log.read_text()
-    assert log.read_text() == "from stdout\nfrom stderr\nINFO from a logger\n"
+    assert untimed(log) == "from stdout\nfrom stderr\nINFO from a logger\n"
+    assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO from a logger$", log.read_text(), re.M)
     print("afterwards")
     assert capsys.readouterr() == ("afterwards\n", "")
     assert logging.getLogger().handlers == before
@@ -74,7 +83,7 @@ def test_a_mistake_is_a_sentence_and_its_traceback_is_in_the_log(error, sentence
     assert end.value.code.startswith(f"cmburden: {sentence}")
     assert end.value.code.endswith(f"; log: {log.resolve()}")
     assert "\n" not in end.value.code
-    written = log.read_text()
+    written = untimed(log)
     assert written.startswith("so far\nERROR the job failed\nTraceback (most recent call last)")
     assert type(error).__name__ in written
 
@@ -108,8 +117,8 @@ def test_the_log_of_a_scan_ends_within_the_log_of_its_job(tmp_path):
         print("prints")
         with logs.into(tmp_path / "scan.log", again=True):
             logging.info("another process")
-    assert (tmp_path / "job.log").read_text() == "INFO begins\nINFO goes on\nprints\n"
-    assert (tmp_path / "scan.log").read_text() == ("of the scan\nINFO too\nINFO another process\n")
+    assert untimed(tmp_path / "job.log") == "INFO begins\nINFO goes on\nprints\n"
+    assert untimed(tmp_path / "scan.log") == ("of the scan\nINFO too\nINFO another process\n")
 
 
 def test_a_log_that_cannot_be_made_is_a_sentence(tmp_path):
@@ -166,11 +175,13 @@ def test_a_scan_that_is_bad_does_not_fail_its_job(cohort):
     jobs.batch_job("preprocess", snakemake("b", "preprocess", batch=BATCH))
     outcome = Outcome.read(layout.record("preprocess", "sub-01_T2starw"))
     assert (outcome.status, outcome.reason) == ("failed", "unreadable")
-    assert layout.log("preprocess", "b").read_text() == (
+    assert untimed(layout.log("preprocess", "b")) == (
         "INFO sub-01_T2starw\nINFO sub-01_T2starw: failed unreadable\n"
     )
-    log = layout.log("preprocess", "sub-01_T2starw").read_text()
-    assert log.startswith("INFO sub-01_T2starw: failed It does not begin with a NIfTI header.")
+    version, settings, *log = untimed(layout.log("preprocess", "sub-01_T2starw")).splitlines()
+    assert version == f"INFO CMBurden {__version__}, preprocess version {PREPROCESS.version}"
+    assert '"min_brain_ml": ' in settings
+    assert log[0].startswith("INFO sub-01_T2starw: failed It does not begin with a NIfTI header.")
 
 
 def test_a_job_is_given_its_stage_s_settings(cohort):

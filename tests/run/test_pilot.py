@@ -106,7 +106,7 @@ def test_files_are_told_by_kind(layout):
         "sub-1/anat/sub-1_acq-swi_desc-CMB_lesions.tsv",
         "sub-1/figures/sub-1_acq-swi_desc-QC_montage.png",
         "sub-1.html",
-        "work/transforms/sub-1_swi_warp.nii.gz",
+        "sub-1/anat/sub-1_from-swi_to-MNI152NLin2009aSym_mode-image_desc-warp_xfm.nii.gz",
         "work/cache/detect/ab/abc.npz",
         "work/.snakemake/metadata/abc",
         "cohort/scans.parquet",
@@ -118,6 +118,23 @@ def test_files_are_told_by_kind(layout):
     assert list(disk) == [kind for kind, _ in pilot.KINDS]
     assert disk["brain masks"].bytes_a_scan == pytest.approx(8192 / 4)
     assert disk["pictures and pages"].files_a_scan == pytest.approx(2 / 4)
+
+
+def test_intermediate_results_elsewhere_are_counted(layout, tmp_path):
+    before = {d.kind: d.bytes_a_scan for d in pilot.disk(layout, 4)}
+    layout.work.rename(tmp_path / "elsewhere")
+    layout.work.symlink_to(tmp_path / "elsewhere")
+    assert {d.kind: d.bytes_a_scan for d in pilot.disk(layout, 4)} == before
+    assert before["records and shards (work)"] > 0
+
+
+def test_the_time_by_the_clock(layout):
+    cost = pilot.estimate(layout, 400)
+    hours = sum(stage.hours for stage in cost.stages)
+    assert f"on 4 processors of this machine: {pilot._clock(hours / 4)}." in pilot.markdown(
+        cost, on_slurm=False, cores=4
+    )
+    assert "By the clock" not in pilot.markdown(cost, on_slurm=True, cores=4)
 
 
 def test_larger_buckets_than_an_hour_are_said(layout):

@@ -1,5 +1,9 @@
 """Scan to MNI152: what is written, what is read and what ANTs does with it are one mapping."""
 
+import json
+import re
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -8,6 +12,7 @@ from nibabel.affines import apply_affine
 from orientations import ORIENTATIONS, grid
 
 from cmburden.core.paths import Layout
+from cmburden.core.scan import Scan
 from cmburden.space.ants import FLIP, ants_image, load_ants
 from cmburden.space.transform import (
     Transform,
@@ -21,6 +26,10 @@ from cmburden.space.transform import (
 SHAPE, ZOOMS, MIDDLE = (50, 60, 30), (2.0, 2.0, 4.0), (3.0, -18.0, 12.0)
 #: Unit of the stored field, mm (docs of register: fields are rounded to 1/64 mm).
 STEP_MM = 1 / 64
+
+SCAN = Scan(
+    "sub-01_swi", "x", "sub-01", None, "swi", "SWI", Path("sub-01_swi.nii.gz"), (("sub", "01"),)
+)
 
 
 def turned(*degrees: float, scale: float = 1.0) -> np.ndarray:
@@ -135,27 +144,38 @@ def test_compact_of_affines_has_no_field():
     assert one(points) == pytest.approx(second(FIRST(points)), abs=1e-9)
 
 
+def test_a_sidecar_names_the_template_and_the_files_in_ants_order(tmp_path):
+    layout = Layout(tmp_path)
+    for one, order in ((FIRST, ["affine"]), (smooth_transform(), ["warp", "affine"])):
+        save_transform(layout, SCAN, one)
+        described = json.loads(layout.transform(SCAN, "json").read_text())
+        assert described["ToTemplate"] == "MNI152NLin2009aSym"
+        names = re.findall(r"-t (\S+)", described["TemplateOntoScan"])
+        assert [re.search("desc-([a-z]+)_xfm", name)[1] for name in names] == order
+        assert all((tmp_path / "sub-01" / "anat" / name).exists() for name in names)
+
+
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_what_is_saved_is_what_is_loaded(orientation, tmp_path):
     mask, affine = brain(orientation)
     layout, one = Layout(tmp_path), compact(FIRST, smooth_transform(), mask, affine)
-    save_transform(layout, "s", one)
-    again = load_transform(layout, "s")
+    save_transform(layout, SCAN, one)
+    again = load_transform(layout, SCAN)
     assert again.field.dtype == np.float32
     assert np.array_equal(again.field, one.field)
     points = points_in(mask, affine)
     # NIfTI holds the grid's affine in single precision.
     assert again(points) == pytest.approx(one(points), abs=1e-4)
-    before = layout.transform("s", "warp.nii.gz").read_bytes()
-    save_transform(layout, "s", again)
-    assert layout.transform("s", "warp.nii.gz").read_bytes() == before
+    before = layout.transform(SCAN, "warp.nii.gz").read_bytes()
+    save_transform(layout, SCAN, again)
+    assert layout.transform(SCAN, "warp.nii.gz").read_bytes() == before
 
 
 def test_a_field_of_an_earlier_run_does_not_stay(tmp_path):
     layout = Layout(tmp_path)
-    save_transform(layout, "s", smooth_transform())
-    save_transform(layout, "s", FIRST)
-    again = load_transform(layout, "s")
+    save_transform(layout, SCAN, smooth_transform())
+    save_transform(layout, SCAN, FIRST)
+    again = load_transform(layout, SCAN)
     assert again.field is None
     # Single precision, on a brain of 200 mm, is 1e-5 mm.
     assert again.matrix == pytest.approx(FIRST.matrix, abs=1e-7)
@@ -164,8 +184,8 @@ def test_a_field_of_an_earlier_run_does_not_stay(tmp_path):
 
 def files_for_ants(layout: Layout, one: Transform) -> list[str]:
     """The files that ``save_transform`` wrote of ``one``, in the order in which ANTs takes them."""
-    save_transform(layout, "s", one)
-    return [str(layout.transform("s", part)) for part in ("warp.nii.gz", "affine.mat")]
+    save_transform(layout, SCAN, one)
+    return [str(layout.transform(SCAN, part)) for part in ("warp.nii.gz", "affine.mat")]
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
@@ -202,15 +222,15 @@ def test_a_field_of_an_older_run_is_read(tmp_path):
     """int16 with a scale of 1/64 mm, as written before fields were float32."""
     mask, affine = brain("oblique")
     layout, one = Layout(tmp_path), compact(FIRST, smooth_transform(), mask, affine)
-    save_transform(layout, "s", one)
-    path = layout.transform("s", "warp.nii.gz")
+    save_transform(layout, SCAN, one)
+    path = layout.transform(SCAN, "warp.nii.gz")
     image = nib.load(path)
     steps = np.round(np.asarray(image.dataobj) / STEP_MM).astype(np.int16)
     older = nib.Nifti1Image(steps, image.affine)
     older.header.set_slope_inter(STEP_MM, 0)
     nib.save(older, path)
     assert nib.load(path).get_data_dtype() == np.int16
-    again = load_transform(layout, "s")
+    again = load_transform(layout, SCAN)
     assert again.field.dtype == np.float32
     assert np.array_equal(again.field, one.field)
 

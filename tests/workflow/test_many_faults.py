@@ -191,7 +191,7 @@ def write_results(layout: Layout, scans: list[Scan]) -> None:
     mask = head(SMALL) > 250
     ones = np.where(mask, 1, 0.05).astype(np.float32)
     first = scans[0]
-    save_transform(layout, first.scan_id, Transform(np.eye(3), np.zeros(3)))
+    save_transform(layout, first, Transform(np.eye(3), np.zeros(3)))
     images.save_volume(layout.brain_mask(first), mask, AFFINE, np.uint8)
     images.save_volume(layout.regions(first), mask * np.int16(9), AFFINE, np.int16)
     images.save_volume(layout.preproc(first), ones, AFFINE, np.float32)
@@ -200,9 +200,9 @@ def write_results(layout: Layout, scans: list[Scan]) -> None:
             if scan is not first:
                 of(scan).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(of(first), of(scan))
-        affine = layout.transform(scan.scan_id, "affine.mat")
+        affine = layout.transform(scan, "affine.mat")
         if scan is not first:
-            shutil.copy(layout.transform(first.scan_id, "affine.mat"), affine)
+            shutil.copy(layout.transform(first, "affine.mat"), affine)
         for value in ("nan", "inf"):
             if scan.participant_id.endswith(f"{value}volume"):
                 ill = np.where(mask, float(value), 0.05)

@@ -10,6 +10,8 @@ from cmburden.core.scan import Scan
 #: Suffixes that BIDS allows for raw T2*-weighted images. Any other suffix becomes a part of
 #: ``acq``: a participant's T2starw and swi scans would else give derivatives of one name.
 BIDS_SUFFIXES = ("T2starw", "MEGRE")
+#: The template's space as TemplateFlow and BIDS name it: ICBM 2009a nonlinear symmetric.
+TEMPLATE = "MNI152NLin2009aSym"
 COHORT_TABLES = (
     "scans",
     "lesions",
@@ -48,6 +50,14 @@ class Layout:
     @property
     def bidsignore(self) -> Path:
         return self.root / ".bidsignore"
+
+    @property
+    def readme(self) -> Path:
+        return self.root / "README.md"
+
+    def region_names(self, ending: str) -> Path:
+        """Names and colours of the values of all region images: ``tsv``, or ``itksnap.txt``."""
+        return self.root / f"desc-MARS_dseg.{ending}"
 
     @property
     def config(self) -> Path:
@@ -130,6 +140,16 @@ class Layout:
     def lesion_labels(self, scan: Scan) -> Path:
         return self._anat(scan, "label-CMB_dseg.nii.gz")
 
+    def lesion_names(self, scan: Scan, ending: str) -> Path:
+        """Beside :meth:`lesion_labels`: ``json``, ``tsv`` (BIDS) or ``itksnap.txt``."""
+        return self._anat(scan, f"label-CMB_dseg.{ending}")
+
+    def transform(self, scan: Scan, part: str) -> Path:
+        """Scan to template. ``part``: 'affine.mat', 'warp.nii.gz', or 'json' for both."""
+        kind, _, ending = part.partition(".")
+        described = f"desc-{kind}_xfm.{ending}" if ending else f"xfm.{part}"
+        return self._anat(scan, f"from-{scan.suffix}_to-{TEMPLATE}_mode-image_{described}")
+
     def lesion_table(self, scan: Scan) -> Path:
         return self._anat(scan, "desc-CMB_lesions.tsv")
 
@@ -158,10 +178,6 @@ class Layout:
         return self.root / participant_id / "figures" / name
 
     # --- work: may be deleted; a run that was stopped resumes from these files ---
-    def transform(self, scan_id: str, part: str) -> Path:
-        """``part``: 'affine.mat', 'warp.nii.gz' or 'inversewarp.nii.gz' of scan-to-MNI."""
-        return self.work / "transforms" / f"{scan_id}_{part}"
-
     def record(self, stage: str, scan_id: str) -> Path:
         return self.work / "records" / stage / f"{scan_id}.json"
 
@@ -199,7 +215,7 @@ class Layout:
         if stage == stages.PREPROCESS.name:
             return self.preproc(scan), self.brain_mask(scan)
         if stage == stages.REGISTER.name:
-            return self.transform(scan.scan_id, "affine.mat"), self.regions(scan)
+            return self.transform(scan, "affine.mat"), self.regions(scan)
         raise ValueError(f"{stage} is no stage of batches")
 
     def bucket(self, stage: str, bucket: int | str) -> Path:

@@ -34,11 +34,11 @@ class Stage:
 
 INDEX = Stage("index", 4, "cohort")
 PREPROCESS = Stage("preprocess", 4, "scan")
-REGISTER = Stage("register", 3, "scan")
+REGISTER = Stage("register", 4, "scan")
 DETECT = Stage("detect", 9, "bucket")
 VERIFY = Stage("verify", 11, "bucket")
 LONGITUDINAL = Stage("longitudinal", 1, "participants")
-AGGREGATE = Stage("aggregate", 6, "cohort")
+AGGREGATE = Stage("aggregate", 7, "cohort")
 REPORT = Stage("report", 5, "cohort")
 
 #: All stages, in the order in which data flow through them.

@@ -1,4 +1,4 @@
-"""Writes the export of a cohort: tables, codebook, dictionary, scripts and figures."""
+"""Writes the export of a cohort: tables, codebook, dictionary, scripts, maps and figures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 from cmburden.core import table_set
 from cmburden.core.paths import Layout
 from cmburden.core.tables import ALL
-from cmburden.export import codebook, figures, mars, redcap, scripts, stata
+from cmburden.export import codebook, figures, maps, mars, redcap, scripts, stata
 from cmburden.export.tables import Exported, cells, csv_text, read, tsv_text, write_text
+from cmburden.images.volume import sidecar
 from cmburden.report import stage as report
 from cmburden.report.tables import ReportTables
 
@@ -56,6 +57,7 @@ def run(
         form = csv_text(*mars.form(by_name["scans"], by_name["counts"]))
         paths.append(write_text(folder / _REDCAP, dictionary))
         paths.append(write_text(folder / _MARS, form))
+    paths += maps.write(folder / "maps", by_name)
     return [*paths, *_drawn(layout, config, folder / "figures", least)]
 
 
@@ -70,6 +72,9 @@ def _without_former(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     for path in (folder / "figures").glob("*.svg"):
         path.unlink()
+    for name in maps.names():
+        for path in (folder / "maps" / name, sidecar(folder / "maps" / name)):
+            path.unlink(missing_ok=True)
 
 
 def _written(folder: Path, table: Exported, formats: set[str]) -> Iterable[Path]:

@@ -25,7 +25,6 @@ from cmburden.images.volume import save_volume, sidecar
 from cmburden.register import orientation, t1w
 from cmburden.register.align import alignment, regions_in_scan, to_template
 from cmburden.register.figure import draw
-from cmburden.space import atlas
 from cmburden.space.transform import Transform, compact, moved, save_transform
 
 STAGE, VERSION = stages.REGISTER.name, stages.REGISTER.version
@@ -61,7 +60,7 @@ def of_scan(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
                 f"Its correlation with the template is {correlation:.2f}, below"
                 f" {settings['min_correlation']}.",
             )
-    save_transform(layout, scan.scan_id, transform)
+    save_transform(layout, scan, transform)
     regions = regions_in_scan(prepared.mask, prepared.affine, transform)
     _write_regions(scan, layout, regions, prepared.affine)
     draw(layout.quality_figure(scan), prepared.volume, prepared.mask, regions, prepared.affine)
@@ -95,8 +94,8 @@ def _write_regions(scan: Scan, layout: Layout, regions: np.ndarray, affine: np.n
     write_json(
         sidecar(layout.regions(scan)),
         {
-            "Description": "MARS regions; left value, right value + 100",
+            "Description": "MARS regions; left value, right value + 100. Names and colours: "
+            f"{layout.region_names('tsv').name} of the dataset",
             "Sources": [f"bids::{layout.preproc(scan).relative_to(layout.root).as_posix()}"],
-            "LabelMap": atlas.label_map(),
         },
     )

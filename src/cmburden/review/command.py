@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "decision is saved at once. The same command resumes the review where it ended. The next "
         "cmburden run uses the decisions. See docs/review.md."
     )
-    parser.add_argument("output_dir", type=Path)
+    parser.add_argument("output_dir", type=Path, help="output folder of `cmburden run`")
     parser.add_argument(
         "--reader",
         metavar="ID",

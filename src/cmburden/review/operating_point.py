@@ -264,7 +264,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "See docs/review.md."
     )
     add = parser.add_argument
-    add("output_dir", type=Path)
+    add("output_dir", type=Path, help="output folder of `cmburden run`")
     wish = parser.add_mutually_exclusive_group()
     wish.add_argument("--precision", type=float, metavar="SHARE", help="wanted (default 0.8)")
     wish.add_argument("--false-positives", type=float, metavar="N", help="wanted a scan, at most")

@@ -21,7 +21,7 @@ from cmburden.core.carry_out import CrashesInARow, Done, Job
 from cmburden.core.files import sha256_of_file, whole_file, write_json
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
-from cmburden.run.logs import into
+from cmburden.run.logs import into, note_stage
 
 #: What a stage does with a scan by its settings; ScanError where the scan is unfit.
 OfScan = Callable[[Scan, Layout, dict[str, Any]], Done]
@@ -103,6 +103,7 @@ def _one(job: Job, batch: Batch, one: Scan, of_scan: OfScan) -> Outcome:
     death = tries.died(layout.tries(stage, batch.unit), one.scan_id)
     logging.info("%s", one.scan_id)
     with into(layout.log(stage, one.scan_id), again=death is not None):
+        note_stage(stage, job.settings)
         if death is not None:
             logging.error("a process ended at work on this scan%s", death)
         log = layout.log_name(stage, one.scan_id)

@@ -14,6 +14,7 @@ from typing import Any
 from cmburden.core import config as configuration
 from cmburden.core import dataset, remake, resources, table_set
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.files import whole_file
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
 from cmburden.run import lock, settings
@@ -52,8 +53,25 @@ def begin(bids: Path, layout: Layout, config: dict[str, Any]) -> list[Scan]:
     for problem in store.problems_of(layout):
         print(f"cmburden: warning: {problem}", file=sys.stderr, flush=True)
     dataset.write_description(layout, bids)
+    _write_region_names(layout)
     table_set.give_up_if_torn(layout)
     return scans
+
+
+def _write_region_names(layout: Layout) -> None:
+    """Write names and colours of the regions' values, which all scans share."""
+    from cmburden.space import lookup
+
+    names = lookup.of_regions()
+    texts = {
+        "tsv": lookup.as_tsv(names, ("group", "hemisphere")),
+        "itksnap.txt": lookup.as_itksnap(names),
+    }
+    for ending, text in texts.items():
+        path = layout.region_names(ending)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            with whole_file(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
 
 
 def with_level(layout: Layout, config: dict[str, Any]) -> dict[str, Any]:

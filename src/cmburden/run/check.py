@@ -22,6 +22,7 @@ from cmburden.core.errors import CMBurdenError, ScanError
 from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
 from cmburden.core.tables import MANIFEST, REJECTED
+from cmburden.run import options
 
 #: Images of a tree that are opened, unless ``--images`` says so.
 IMAGES = 12
@@ -62,8 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"images of a BIDS folder to open, spread over it (default {IMAGES}; 0: all)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what is said as JSON too")
-    parser.add_argument("--config-file", type=Path, metavar="YAML")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    options.add_settings(parser)
 
 
 def main(args: argparse.Namespace) -> int:

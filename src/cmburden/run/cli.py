@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from cmburden import RESEARCH_USE_ONLY, __version__
-from cmburden.core.errors import exit_code
+from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.paths import Layout
-from cmburden.run import options
+from cmburden.run import arguments as run_arguments
+from cmburden.run import options, parsing, work_folder
+from cmburden.run.arguments import LEVELS
 from cmburden.run.environment import begin_again_in_utf8
 
 #: Exit code of a command whose output nobody reads to its end: 128 and the number of SIGPIPE.
@@ -24,14 +26,16 @@ def main(arguments: list[str] | None = None) -> int | None:
     if arguments is None:
         begin_again_in_utf8()
         arguments = sys.argv[1:]
-    chosen = next((a for a in arguments if not a.startswith("-")), None)
+    words = as_command(arguments)
 
     def call() -> int:
-        args = _parser(chosen).parse_args(*_split(arguments))
+        args = parsed(words)
+        if (output := getattr(args, "output_dir", None)) is not None:
+            work_folder.check(Layout(output), getattr(args, "work_dir", None))
         return args.call(args)
 
     try:
-        code = exit_code(call, "cmburden: ", arguments)
+        code = exit_code(call, "cmburden: ", words)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -41,6 +45,56 @@ def main(arguments: list[str] | None = None) -> int | None:
     except KeyboardInterrupt:
         print("cmburden: stopped; run the same command again to go on", file=sys.stderr)
         return 130
+
+
+def as_command(arguments: list[str]) -> list[str]:
+    """``arguments`` with the command ``run`` before those of a BIDS-App's call.
+
+    >>> as_command(["bids", "out", "participant"])
+    ['run', 'bids', 'out', 'participant']
+    >>> as_command(["status", "out"])
+    ['status', 'out']
+    """
+    before = _split(arguments)[0]
+    if _first_word(before) in names() or not set(LEVELS).intersection(before):
+        return arguments
+    return ["run", *arguments]
+
+
+def names() -> list[str]:
+    """Names of all commands."""
+    return ["run", "status", "retry", "completion", *COMMANDS]
+
+
+def _first_word(arguments: list[str]) -> str | None:
+    return next((word for word in arguments if not word.startswith("-")), None)
+
+
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    """The arguments of the chosen command.
+
+    Raises
+    ------
+    CMBurdenError
+        If the first word is no command.
+    SystemExit
+        After the usage of the command, if its arguments are wrong.
+    """
+    before, namespace = _split(arguments)
+    chosen = _first_word(before)
+    if chosen is not None and chosen not in names():
+        if Path(chosen).is_dir():
+            raise CMBurdenError(
+                f"{chosen}: write participant or group after the two folders: "
+                f"cmburden {chosen} OUTPUT_DIR participant"
+            )
+        raise CMBurdenError(parsing.unknown_command(chosen, names()))
+    parser, commands = make_parser(chosen)
+    args, further = parser.parse_known_args(before, namespace)
+    if further:
+        command = commands[chosen] if chosen else parser
+        command.error(parsing.unknown(further, parsing.flags(command)))
+    return args
 
 
 def _split(arguments: list[str]) -> tuple[list[str], argparse.Namespace]:
@@ -134,6 +188,12 @@ def _export() -> Any:
     return export
 
 
+def _dicom() -> Any:
+    from cmburden.run import dicom
+
+    return dicom
+
+
 def _report() -> Any:
     from cmburden.run import report
 
@@ -169,75 +229,79 @@ COMMANDS: dict[str, tuple[str, Callable[[], Any]]] = {
     ),
     "report": ("make the pages again, or one to share: no ids, no small numbers", _report),
     "export": ("write tables, codebook and figures for R, Stata, REDCap and papers", _export),
+    "dicom": ("write a scan's microbleeds as DICOM SEG and SR for a PACS", _dicom),
     "pilot": ("run some scans, then estimate the cost of all scans", _pilot),
     "forget": ("remove a participant who has withdrawn from the output folder", _forget),
     "timings": ("show seconds a scan by stage, and bytes a scan by kind of file", _timings),
 }
 
 
-def _parser(chosen: str | None) -> argparse.ArgumentParser:
+def make_parser(
+    chosen: str | None, *, whole: bool = False
+) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser, and those of the commands by name.
+
+    Only the ``chosen`` command has its arguments: the modules of others are not imported, unless
+    the ``whole`` is asked for.
+    """
     parser = argparse.ArgumentParser(
         prog="cmburden",
+        usage="cmburden BIDS_DIR OUTPUT_DIR {participant,group} [options]\n"
+        "       cmburden COMMAND ...",
         description=f"Cerebral microbleed burden of BIDS cohorts. {RESEARCH_USE_ONLY}",
+        epilog="cmburden run --help lists the options of BIDS_DIR OUTPUT_DIR participant.",
     )
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="command")
-    _add_run(commands.add_parser("run", help="detect microbleeds and make the cohort's tables"))
+    parser.add_argument("--version", action="version", version=f"CMBurden {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
 
-    status = commands.add_parser("status", help="count scans by stage and reason, from the records")
-    status.add_argument("output_dir", type=Path)
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, prog=f"cmburden {name}")
+
+    run = command("run", "detect microbleeds, make tables and report (may be left out)")
+    run_arguments.add(run)
+    run.set_defaults(call=_run)
+    status = command("status", "count scans by stage and reason, from the records")
+    options.add_output_dir(status)
     status.set_defaults(call=_status)
+    _add_retry(command("retry", "clear failed scans, so that the next run tries them again"))
+    for name, (text, module_of) in COMMANDS.items():
+        one = command(name, text)
+        if whole or name == chosen:
+            module = module_of()
+            module.add_arguments(one)
+            one.set_defaults(call=module.main)
+    _add_completion(command("completion", "print the completion of commands and flags for a shell"))
+    return parser, dict(commands.choices)
 
-    retry = commands.add_parser(
-        "retry", help="forget failed scans, so that the next run repeats them"
+
+def _add_retry(parser: argparse.ArgumentParser) -> None:
+    options.add_output_dir(parser)
+    parser.add_argument(
+        "--scan", nargs="+", default=[], metavar="ID", help="scans to repeat, failed or not"
     )
-    retry.add_argument("output_dir", type=Path)
-    retry.add_argument(
-        "--scan", nargs="+", default=[], help="ids of scans to repeat, failed or not"
-    )
-    retry.add_argument(
+    parser.add_argument(
         "-n", "--dry-run", action="store_true", help="list what would run again; remove nothing"
     )
-    retry.set_defaults(call=_retry)
-
-    for name, (text, module_of) in COMMANDS.items():
-        command = commands.add_parser(name, help=text)
-        if name == chosen:
-            module = module_of()
-            module.add_arguments(command)
-            command.set_defaults(call=module.main)
-    return parser
+    parser.set_defaults(call=_retry)
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bids_dir", type=Path)
-    parser.add_argument("output_dir", type=Path)
-    parser.add_argument("analysis_level", choices=("participant", "group"))
-    parser.add_argument("--participant-label", "--participant_label", nargs="+", metavar="LABEL")
-    parser.add_argument("--session-label", "--session_label", "--session-id", nargs="+")
-    parser.add_argument("--bids-filter-file", type=Path, metavar="JSON")
-    parser.add_argument("--skip-bids-validation", "--skip_bids_validation", action="store_true")
-    parser.add_argument("--config-file", type=Path, metavar="YAML")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="set one key of the configuration, such as verify.thresholds.definite=0.7",
+def _add_completion(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Print a script for your shell. bash: cmburden completion bash > "
+        "~/.local/share/bash-completion/completions/cmburden; zsh: into a folder of $fpath as "
+        "_cmburden; tcsh: source it."
     )
-    parser.add_argument(
-        "--profile",
-        default="local",
-        metavar="{local,slurm,FOLDER}",
-        help="place of the jobs; FOLDER holds your cluster's config.yaml (config/README.md)",
-    )
-    parser.add_argument("--cores", "--n_cpus", "--nprocs", type=int, default=os.cpu_count())
-    parser.add_argument("-n", "--dry-run", action="store_true")
-    options.add_arguments(parser)
-    parser.set_defaults(call=_run)
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="your shell")
+    parser.set_defaults(call=_completion)
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.bids_database_dir is not None:
+        print("--bids-database-dir: not used; the dataset is indexed in seconds")
+    if args.reports_only:
+        from cmburden.run import report
+
+        return report.make_again(Layout(args.output_dir))
     from cmburden.run.participants import Request, run
 
     return run(
@@ -257,6 +321,13 @@ def _run(args: argparse.Namespace) -> int:
             further=args.further,
             forget_settings=args.forget_settings,
             other_bids_dir=args.other_bids_dir,
+            exclude_participant_label=args.exclude_participant_label or (),
+            threads=args.omp_nthreads,
+            memory_mb=args.mem,
+            work_dir=args.work_dir,
+            strict=args.strict,
+            stop_at_first_failure=args.stop_on_first_crash,
+            verbose=bool(args.verbose),
         )
     )
 
@@ -274,6 +345,13 @@ def _retry(args: argparse.Namespace) -> int:
     from cmburden.run.retry import retry
 
     return retry(Layout(args.output_dir), args.scan, dry_run=args.dry_run)
+
+
+def _completion(args: argparse.Namespace) -> int:
+    from cmburden.run import completion
+
+    print(completion.script(make_parser(None, whole=True)[0], args.shell))
+    return 0
 
 
 if __name__ == "__main__":

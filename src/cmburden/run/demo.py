@@ -54,12 +54,16 @@ def _add_bad(bids: Path) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``cmburden demo``."""
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("demo"))
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path("demo"), help="new folder (default demo)"
+    )
     parser.add_argument(
         "--participants", type=int, default=4, help="participants of each cohort (default 4)"
     )
-    parser.add_argument("--seed", type=int, default=20260101)
-    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument(
+        "--seed", type=int, default=20260101, help="seed of the simulation (default 20260101)"
+    )
+    parser.add_argument("--cores", type=int, default=2, help="processors to use (default 2)")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
-from cmburden.run import settings
+from cmburden.run import options, settings
 from cmburden.run.lock import only_run
 from cmburden.run.report import add_least, checked_least
 
@@ -16,14 +16,20 @@ FORMATS = ("csv", "tsv", "stata")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("output_dir", type=Path)
+    options.add_output_dir(parser)
     parser.add_argument(
         "--to",
         type=Path,
         metavar="FOLDER",
         help="folder to write to (OUTPUT_DIR/export, or OUTPUT_DIR/export_shareable)",
     )
-    parser.add_argument("--format", nargs="+", choices=FORMATS, default=list(FORMATS))
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        choices=FORMATS,
+        default=list(FORMATS),
+        help="formats of the tables (default all)",
+    )
     parser.add_argument(
         "--shareable",
         action="store_true",

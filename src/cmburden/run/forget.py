@@ -29,7 +29,8 @@ from cmburden.core.stages import (
     version_of,
 )
 from cmburden.core.tables import MANIFEST, REJECTED
-from cmburden.run.participants import only_run
+from cmburden.run import options
+from cmburden.run.lock import only_run
 from cmburden.run.traces import IMAGES, Traces
 
 #: What the command cannot reach.
@@ -42,8 +43,8 @@ REMAINS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("participant", metavar="sub-LABEL")
-    parser.add_argument("output_dir", type=Path)
+    parser.add_argument("participant", metavar="sub-LABEL", help="who has withdrawn")
+    options.add_output_dir(parser)
     parser.add_argument("-n", "--dry-run", action="store_true", help="count, and remove nothing")
 
 
@@ -125,10 +126,15 @@ def _others(layout: Layout, participant: str) -> set[str]:
 
 
 def _walk(layout: Layout, traces: Traces) -> Iterator[Path]:
-    """All files and folders; no link is followed, no folder of the participant entered."""
-    for folder, folders, files in os.walk(layout.root):
-        yield from (Path(folder, name) for name in (*folders, *files))
-        folders[:] = [name for name in folders if not traces.named_by(Path(name))]
+    """All files and folders; no folder of the participant is entered.
+
+    No link is followed but that of ``--work-dir``.
+    """
+    roots = [layout.root, *([layout.work] if layout.work.is_symlink() else [])]
+    for root in roots:
+        for folder, folders, files in os.walk(root):
+            yield from (Path(folder, name) for name in (*folders, *files))
+            folders[:] = [name for name in folders if not traces.named_by(Path(name))]
 
 
 def _contents(layout: Layout, traces: Traces) -> Iterator[Path]:

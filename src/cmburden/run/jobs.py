@@ -19,7 +19,7 @@ from cmburden.core.files import locked, write_json
 from cmburden.core.paths import Layout
 from cmburden.run import batches, supervisor
 from cmburden.run.begin import plan_for_snakemake
-from cmburden.run.logs import logged
+from cmburden.run.logs import logged, note_stage
 from cmburden.run.plan import Plan
 
 #: Longest wait for another job of the same batch or bucket: this share of the job's time limit.
@@ -87,6 +87,7 @@ def bucket_job(stage: str, snakemake: Any, *, again: bool = False) -> None:
         _alone(lock, _BUCKET_MINUTES),
         _sound_shards(plan.layout),
     ):
+        note_stage(stage, of_stage(plan.config, stage))
         run = bucket_stage(stage)
         scans = [plan.scans[scan_id] for scan_id in plan.buckets[bucket]]
         log = plan.layout.log_name(stage, bucket)
@@ -114,6 +115,7 @@ def longitudinal_job(stage: str, snakemake: Any, *, again: bool = False) -> None
     with logged(log, snakemake.threads, again=again), _sound_shards(plan.layout):
         from cmburden.follow import stage as follow
 
+        note_stage(stage, plan.config[stage])
         bucket = snakemake.wildcards.bucket
         follow.run(
             plan.people[bucket],
@@ -167,6 +169,7 @@ def aggregate_job(snakemake: Any) -> None:
     with logged(snakemake.log[0]), _sound_shards(plan.layout):
         from cmburden.cohort import stage as aggregate
 
+        note_stage("aggregate", plan.config["aggregate"])
         if plan.bids is None:
             raise CMBurdenError("config bids_dir: names no folder; name the BIDS folder")
         aggregate.run(plan.layout, plan.bids, plan.config)
@@ -179,6 +182,7 @@ def report_job(snakemake: Any) -> None:
     with logged(snakemake.log[0]):
         from cmburden.report import stage as report
 
+        note_stage("report", plan.config["report"])
         report.run(plan.layout, plan.config)
 
 

@@ -6,15 +6,18 @@ A job of several scans has a log of its own, and one for each scan.
 from __future__ import annotations
 
 import faulthandler
+import json
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
+from cmburden import __version__
 from cmburden.core.carry_out import RestartJob
 from cmburden.core.errors import CMBurdenError, sentence
+from cmburden.core.stages import version_of
 from cmburden.core.threads import bound_threads
 from cmburden.run import supervisor
 
@@ -41,6 +44,16 @@ def logged(log: str, threads: int = 1, *, again: bool = False) -> Iterator[None]
         sys.exit(f"cmburden: {advice}; log: {Path(log).resolve()}")
 
 
+#: A line of a log, and its time.
+_LINE, _TIME = "%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"
+
+
+def note_stage(stage: str, settings: dict[str, Any]) -> None:
+    """Log what made the lines that follow: versions and settings of the stage."""
+    logging.info("CMBurden %s, %s version %d", __version__, stage, version_of(stage))
+    logging.info("settings of %s: %s", stage, json.dumps(settings, sort_keys=True, default=str))
+
+
 class _ToFile(logging.StreamHandler[TextIO]):
     """Writes the lines of a job into its log."""
 
@@ -63,7 +76,7 @@ def into(log: Path, *, again: bool = False) -> Iterator[None]:
     outer = next((handler.stream for handler in before if isinstance(handler, _ToFile)), None)
     with opened as stream, redirect_stdout(stream), redirect_stderr(stream):
         to_file = _ToFile(stream)
-        to_file.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+        to_file.setFormatter(logging.Formatter(_LINE, _TIME))
         root.handlers[:] = [to_file]
         root.setLevel(logging.INFO)
         try:

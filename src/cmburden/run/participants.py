@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -21,12 +20,14 @@ from cmburden.core import config as configuration
 from cmburden.core import resources, table_set, user_text
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
-from cmburden.run import begin, environment, processed
+from cmburden.run import begin, environment, processed, watch, work_folder
 from cmburden.run import settings as folder_settings
 from cmburden.run.lock import only_run
 from cmburden.run.plan import Plan
 from cmburden.run.settings import Settings
 
+#: Exit code of a strict run that reached its end with scans that failed.
+SCANS_FAILED = 3
 #: Least free disk, MB. With less, the message about a failed run names the full disk.
 LEAST_FREE_MB = 50
 #: Profiles of this repository, by the name that ``--profile`` takes.
@@ -40,7 +41,7 @@ class Request:
     """A request for a run: the arguments of `cmburden run`.
 
     ``settings`` are the options ``--set`` as typed; ``further`` are options of Snakemake. ``cores``
-    is None for all cores.
+    is None for all cores, ``threads`` for those of the configuration, ``memory_mb`` for no limit.
     """
 
     bids_dir: Path
@@ -58,6 +59,13 @@ class Request:
     further: Sequence[str] = ()
     forget_settings: bool = False
     other_bids_dir: bool = False
+    exclude_participant_label: Sequence[str] = ()
+    threads: int | None = None
+    memory_mb: int | None = None
+    work_dir: Path | None = None
+    strict: bool = False
+    stop_at_first_failure: bool = False
+    verbose: bool = False
 
     @property
     def layout(self) -> Layout:
@@ -89,8 +97,13 @@ class Request:
             "output_dir": str(self.output_dir.absolute()),
             "analysis_level": self.analysis_level,
         }
-        if self.participant_label:
-            overrides["participant_label"] = list(self.participant_label)
+        labels = list(self.participant_label)
+        if self.exclude_participant_label:
+            labels = _without(labels, self.exclude_participant_label, self.bids_dir)
+        if labels:
+            overrides["participant_label"] = labels
+        if self.threads:
+            overrides["threads"] = self.threads
         if self.session_label:
             overrides["session_label"] = list(self.session_label)
         if self.bids_filter_file:
@@ -98,6 +111,23 @@ class Request:
         if self.skip_bids_validation:
             overrides["index"] = {"skip_bids_validation": True}
         return overrides
+
+
+def _without(labels: Sequence[str], excluded: Sequence[str], bids: Path) -> list[str]:
+    """``labels``, by default those of all participants of ``bids``, but the ``excluded``."""
+    of_tree = sorted(path.name for path in bids.glob("sub-*") if path.is_dir())
+    out = {"sub-" + label.removeprefix("sub-") for label in excluded}
+    unknown = sorted(out.difference(of_tree))
+    if unknown:
+        raise CMBurdenError(
+            f"--exclude-participant-label: {', '.join(unknown)} not in {bids}; it has "
+            f"{', '.join(of_tree[:5]) or 'no participant'} ..."
+        )
+    asked = ["sub-" + label.removeprefix("sub-") for label in labels] or of_tree
+    kept = [label.removeprefix("sub-") for label in asked if label not in out]
+    if not kept:
+        raise CMBurdenError("--exclude-participant-label: it leaves no participant; name fewer")
+    return kept
 
 
 def nested(settings: Sequence[str]) -> dict[str, Any]:
@@ -126,7 +156,10 @@ def run(request: Request) -> int:
     layout = request.layout
     # A mistake in an option is said before the folder is made.
     configuration.load(nested(request.settings), request.config_file)
-    _check_output(request.bids_dir.absolute(), layout.root)
+    _check_request(request)
+    if request.work_dir and (note := work_folder.place(layout, request.work_dir)):
+        print(note, flush=True)
+    _check_output(layout.root)
     with only_run(layout) as lock:
         chosen = request.chosen()
         bids = Path(chosen.config["bids_dir"])
@@ -181,20 +214,37 @@ def _check_buckets(chosen: Settings) -> None:
         )
 
 
+def _check_request(request: Request) -> None:
+    """Raise CMBurdenError where options contradict each other, before a folder is made."""
+    if request.memory_mb and request.profile != "local":
+        raise CMBurdenError(
+            "--mem: bounds the memory of this machine; on a cluster each job asks for its own "
+            "(resources in the profile's config.yaml)"
+        )
+    _check_place(request.bids_dir.absolute(), request.layout.root)
+
+
 def _snakemake_run(request: Request, layout: Layout, config: dict[str, Any], lock: int) -> int:
     """Run Snakemake, print the summary, and return the exit code."""
     before = _made(layout)
     # Snakemake holds the lock as well, since it goes on if only this process is killed.
-    code = subprocess.run(
+    code = watch.watched(
         _snakemake(request, layout, config["analysis_level"]),
-        env=os.environ | environment.of_run(layout) | {begin.BEGUN: "1"},
-        check=False,
-        pass_fds=[lock],
-    ).returncode
+        layout,
+        config,
+        os.environ | environment.of_run(layout) | {begin.BEGUN: "1"},
+        lock,
+        watch.Manner(
+            seen=not request.dry_run,
+            verbose=request.verbose,
+            stop_at_first_failure=request.stop_at_first_failure,
+        ),
+    )
     if not request.dry_run:
         _summary(layout, config, failed=bool(code), before=before)
     if not code:
-        return 0
+        strict = request.strict and not request.dry_run
+        return SCANS_FAILED if strict and _failed(layout, config) else 0
     free_mb = shutil.disk_usage(layout.root).free // 2**20
     if free_mb < LEAST_FREE_MB:
         raise CMBurdenError(
@@ -202,6 +252,17 @@ def _snakemake_run(request: Request, layout: Layout, config: dict[str, Any], loc
             "what is done is kept"
         )
     return 1
+
+
+def _failed(layout: Layout, config: dict[str, Any]) -> int:
+    """Number of scans of the run that failed."""
+    from cmburden.run import status
+
+    plan = Plan(config)
+    failed = [s for s in sorted(plan.asked) if status.fate(layout, s)[0] == "failed"]
+    if failed:
+        print(f"cmburden: --strict: {len(failed)} scan(s) failed", file=sys.stderr)
+    return len(failed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +283,7 @@ def _made(layout: Layout) -> _Made | None:
 
 def _snakemake(request: Request, layout: Layout, level: str) -> list[str]:
     """The command that runs a level."""
-    options: dict[str, Path | int | None] = {
+    options: dict[str, Path | str | int | None] = {
         "--snakefile": resources.root() / "Snakefile",
         "--profile": _profile(request.profile),
         "--directory": layout.work,
@@ -230,6 +291,8 @@ def _snakemake(request: Request, layout: Layout, level: str) -> list[str]:
     }
     if request.profile == "local":
         options["--cores"] = request.cores or os.cpu_count()
+    if request.memory_mb:
+        options["--resources"] = f"mem_mb={request.memory_mb}"
     command = [sys.executable, "-m", "snakemake"]
     if level == "group":
         # Tables are made again whatever the times of records and shards say.
@@ -254,12 +317,16 @@ def _profile(name: str) -> Path:
     return Path(name).absolute()
 
 
-def _check_output(bids: Path, output: Path) -> None:
-    """Raise CMBurdenError if the output folder lies among raw data or cannot be written."""
+def _check_place(bids: Path, output: Path) -> None:
+    """Raise CMBurdenError if the output folder lies among raw data."""
     if output.is_relative_to(bids) and not output.is_relative_to(bids / "derivatives"):
         raise CMBurdenError(
             f"{output}: lies in the raw BIDS folder; use {bids / 'derivatives'} or another place"
         )
+
+
+def _check_output(output: Path) -> None:
+    """Raise CMBurdenError if the output folder cannot be written."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         (output / "work").mkdir(exist_ok=True)

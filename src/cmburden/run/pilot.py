@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ KINDS: tuple[tuple[str, Callable[[Path], bool]], ...] = (
     ("regions", lambda p: "_desc-MARS_dseg" in p.name),
     ("lesion labels and tables", lambda p: "label-CMB_dseg" in p.name or "desc-CMB_les" in p.name),
     ("pictures and pages", lambda p: p.suffix in (".png", ".html", ".svg")),
-    ("transforms (work)", lambda p: p.parts[:2] == ("work", "transforms")),
+    ("transforms", lambda p: "_xfm." in p.name),
     ("cached results (work)", lambda p: p.parts[:2] == ("work", "cache")),
     ("Snakemake's memory (work)", lambda p: p.parts[:2] == ("work", ".snakemake")),
     ("records and shards (work)", lambda p: p.parts[0] == "work"),
@@ -273,7 +274,8 @@ def disk(layout: Layout, scans: int) -> tuple[DiskCost, ...]:
     """Files below OUTPUT_DIR by kind, for each of ``scans`` scans."""
     size: Counter[str] = Counter()
     number: Counter[str] = Counter()
-    for path in layout.root.rglob("*"):
+    elsewhere = layout.work.rglob("*") if layout.work.is_symlink() else ()  # --work-dir
+    for path in (*layout.root.rglob("*"), *elsewhere):
         if path.is_file() and not path.is_symlink():
             below = path.relative_to(layout.root)
             kind = next(name for name, fits in KINDS if fits(below))
@@ -290,8 +292,11 @@ def disk(layout: Layout, scans: int) -> tuple[DiskCost, ...]:
 # --- as text ---
 
 
-def markdown(cost: Cost, *, on_slurm: bool) -> str:
-    """The estimate as two tables, with remarks that follow from them."""
+def markdown(cost: Cost, *, on_slurm: bool, cores: int | None = None) -> str:
+    """The estimate as two tables, with remarks that follow from them.
+
+    ``cores`` of this machine: also the time by the clock.
+    """
     blocks = [
         f"{cost.scans} scans, from {cost.measured} that were run:",
         _stages_markdown(cost, on_slurm=on_slurm),
@@ -299,12 +304,15 @@ def markdown(cost: Cost, *, on_slurm: bool) -> str:
     busy = [stage.busy for stage in cost.stages if stage.busy is not None]
     if busy and min(busy) < LEAST_BUSY:
         blocks.append(
-            f"The pilot's jobs had {min(busy):.0%} of a processor, not a whole one: something else "
-            "was at work on the machine, or its disk is slow. On processors of their own "
-            "preprocess and register take about that share of the time above."
+            "Something else was at work on the machine, or its disk is slow: the pilot's jobs got "
+            f"only {min(busy):.0%} of a processor each. On a quiet machine preprocess and register "
+            f"take about {min(busy):.0%} of the time above."
         )
     if not sum(stage.gpu_hours for stage in cost.stages):
         blocks.append("No GPU was used: the networks' time stands among the CPU-hours.")
+    if cores and not on_slurm:
+        hours = sum(stage.hours for stage in cost.stages) / cores
+        blocks.append(f"By the clock, on {cores} processors of this machine: {_clock(hours)}.")
     blocks.append(disk_markdown(cost.disk, cost.scans))
     if cost.bucket_seconds > BUCKET_S:
         hours = cost.bucket_seconds / _HOUR_S
@@ -314,6 +322,16 @@ def markdown(cost: Cost, *, on_slurm: bool) -> str:
             f"set buckets={better} for one of an hour."
         )
     return "\n\n".join(blocks)
+
+
+def _clock(hours: float) -> str:
+    """
+    >>> _clock(0.24), _clock(9.4), _clock(80)
+    ('about 14 min', 'about 9.4 h', 'about 80 h')
+    """
+    if hours < 1:
+        return f"about {hours * 60:.0f} min"
+    return f"about {hours:.1f} h" if hours < 24 else f"about {hours:.0f} h"
 
 
 def _stages_markdown(cost: Cost, *, on_slurm: bool) -> str:
@@ -361,7 +379,7 @@ def disk_markdown(kinds: tuple[DiskCost, ...], scans: int) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``cmburden pilot``."""
-    parser.add_argument("bids_dir", type=Path)
+    parser.add_argument("bids_dir", type=Path, help="the BIDS dataset")
     parser.add_argument(
         "output_dir", type=Path, help="output folder of the whole run, which goes on there"
     )
@@ -371,10 +389,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--for", type=int, dest="total", metavar="N", help="scans to estimate for (default: all)"
     )
-    parser.add_argument("--profile", default="local", metavar="{local,slurm,FOLDER}")
+    parser.add_argument(
+        "--profile",
+        default="local",
+        metavar="{local,slurm,FOLDER}",
+        help="place of the jobs, as for `cmburden run` (local)",
+    )
     parser.add_argument("--cores", type=int, help="cores of this machine (default: all)")
-    parser.add_argument("--config-file", type=Path, metavar="YAML")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    options.add_settings(parser)
     options.add_arguments(parser)
 
 
@@ -392,7 +414,8 @@ def main(args: argparse.Namespace) -> int:
     if code:
         raise CMBurdenError(f"the pilot ended with code {code}; see {args.output_dir / 'logs'}")
     cost = estimate(Layout(args.output_dir), args.total or len(scans))
-    print(markdown(cost, on_slurm=args.profile != "local"))
+    cores = args.cores or os.cpu_count()
+    print(markdown(cost, on_slurm=args.profile != "local", cores=cores))
     return 0
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
-from cmburden.run import settings
+from cmburden.run import options, settings
 from cmburden.run.lock import only_run
 from cmburden.summary.disclosure import LEAST
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("output_dir", type=Path)
+    options.add_output_dir(parser)
     parser.add_argument(
         "--shareable",
         action="store_true",
@@ -43,17 +42,29 @@ def checked_least(number: int) -> int:
 
 def main(args: argparse.Namespace) -> int:
     """Write the pages that ``args`` asks for; returns the exit code."""
+    layout, least = Layout(args.output_dir), checked_least(args.least)
+    if not args.shareable:
+        return make_again(layout)
     from cmburden.report import stage as report
 
-    layout = Layout(args.output_dir)
-    least = checked_least(args.least)
+    _check_tables(layout)
+    with only_run(layout):
+        print(report.run_shareable(layout, settings.of_tables(layout), least))
+    return 0
+
+
+def make_again(layout: Layout) -> int:
+    """Write the pages anew from the tables; returns the exit code."""
+    from cmburden.report import stage as report
+
+    _check_tables(layout)
+    with only_run(layout):
+        report.run(layout, settings.of_tables(layout))
+    print(layout.report)
+    return 0
+
+
+def _check_tables(layout: Layout) -> None:
+    """Raise CMBurdenError where there are no tables."""
     if not layout.table("summary").exists():
         raise CMBurdenError(f"{layout.root}: no tables are here; cmburden run makes them first")
-    with only_run(layout):
-        config = settings.of_tables(layout)
-        if args.shareable:
-            print(report.run_shareable(layout, config, least))
-        else:
-            report.run(layout, config)
-            print(layout.report)
-    return 0

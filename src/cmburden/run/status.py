@@ -187,7 +187,7 @@ def _end(progress: Progress, window_s: float) -> str:
     recent = sum(stage.recent for stage in progress.stages)
     if not recent:
         return "A run is at work; no scan has ended since it began."
-    text = f"A run is at work: {recent} results in the last {_lasting(window_s)}"
+    text = f"A run is at work: {recent} results in the last {lasting(window_s)}"
     left, unknown = progress.left_s, progress.unknown
     rest = f"the time of {', '.join(unknown)} cannot be told before a first job of it has ended"
     known = [s.stage for s in progress.stages if progress.left(s) and s.cost is not None]
@@ -196,7 +196,7 @@ def _end(progress: Progress, window_s: float) -> str:
     short, long = left
     now = time.time()
     what = f"what is left of {', '.join(known)} takes" if unknown else "the scans end in"
-    text += f"; {what} {_lasting(short)} to {_lasting(long)}"
+    text += f"; {what} {lasting(short)} to {lasting(long)}"
     text += f" ({_clock(now + short)} to {_clock(now + long)})"
     return f"{text}; {rest}." if unknown else f"{text}."
 
@@ -208,9 +208,9 @@ def _clock(at: float) -> str:
     return time.strftime("%H:%M" if today else "%Y-%m-%d %H:%M", moment)
 
 
-def _lasting(seconds: float) -> str:
+def lasting(seconds: float) -> str:
     """
-    >>> _lasting(50), _lasting(3000), _lasting(90000)
+    >>> lasting(50), lasting(3000), lasting(90000)
     ('50 s', '50 min', '25.0 h')
     """
     if seconds < 90:

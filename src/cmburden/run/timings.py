@@ -12,7 +12,7 @@ from cmburden.core.markdown import table as markdown_table
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.core.stages import BUCKET_STAGES, SCAN_STAGES
-from cmburden.run import pilot
+from cmburden.run import options, pilot
 
 
 def by_stage(layout: Layout) -> pd.DataFrame:
@@ -78,7 +78,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``cmburden timings``."""
-    parser.add_argument("output_dir", type=Path)
+    options.add_output_dir(parser)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -40,9 +40,15 @@ COUNT_LOG, _MOST = (0.69, 1.33), 60
 _LEAST_QUANTILE = 1e-9
 #: Age of participants, years: mean, standard deviation and limits. By choice.
 _AGE, _AGE_LIMITS = (74, 8), (50, 95)
+#: BIDS writes no age above this one: few people are older, and could be recognised.
+_MOST_AGE_WRITTEN = 89.0
 #: Presence of microbleeds: odds at the reference age (15 %) and the odds ratio of ten years. By
 #: choice, after population studies.
 _REFERENCE_AGE, _REFERENCE_ODDS, _ODDS_RATIO_DECADE = 70, 0.15 / 0.85, 1.8
+_README = (
+    "# Simulated GRE and SWI scans\n\nMade by `cmburden simulate`: no person was scanned. "
+    "The microbleeds are listed in `truth.tsv` beside this folder.\n"
+)
 #: Steps of low-discrepancy sequences over participants (fractional parts of multiples): the golden
 #: ratio for presence, the plastic number for T1w. Any run of participants then has nearly the share
 #: that is asked for.
@@ -385,11 +391,14 @@ def prepared(
             "License": "CC0",
         },
     )
+    with whole_file(out / "README.md") as temporary:
+        temporary.write_text(_README, encoding="utf-8")
     with whole_file(out / ".bidsignore") as temporary:
         temporary.write_text("# no suffix for SWI in raw BIDS yet\n**/*_swi.*\n", encoding="utf-8")
     columns = ("participant_id", "age", "sex", "site", "diagnosis")
     people_rows = [
         {column: getattr(plan, column) for column in columns}
+        | {"age": min(plan.age, _MOST_AGE_WRITTEN)}
         for plan in sorted(plans, key=lambda plan: plan.participant_id)
     ]
     with whole_file(out / "participants.tsv") as temporary:

@@ -47,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="calcium, cavernomas and the like: many, as networks need them, or as rare and as "
         f"frequent as in a population of the participants' age (default {MANY})",
     )
-    add("--seed", type=int, default=0)
-    add("--jobs", type=int, default=2)
+    add("--seed", type=int, default=0, help="equal seeds give equal scans (default 0)")
+    add("--jobs", type=int, default=2, help="participants made side by side (default 2)")
     add(
         "--sessions",
         type=int,

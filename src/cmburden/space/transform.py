@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
 from cmburden.core.errors import sentence
-from cmburden.core.files import whole_file
-from cmburden.core.paths import Layout
+from cmburden.core.files import whole_file, write_json
+from cmburden.core.paths import TEMPLATE, Layout
+from cmburden.core.scan import Scan
 from cmburden.images import geometry
 from cmburden.images.prepared import UnreadableDerivative, read_image
 from cmburden.images.volume import save_volume
@@ -208,8 +209,10 @@ def brain_image(data: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> ANTsI
     return ants_image(*coarse_brain(data, mask, affine))
 
 
-def save_transform(layout: Layout, scan_id: str, transform: Transform) -> None:
+def save_transform(layout: Layout, scan: Scan, transform: Transform) -> None:
     """Write ``affine.mat`` (ITK) and, if there is a field, ``warp.nii.gz`` (ITK displacements).
+
+    A sidecar says how ANTs applies them.
 
     ANTs takes both: ``-t warp.nii.gz -t affine.mat`` brings an image in MNI152 onto the scan. The
     field is float32; its values are multiples of ``_FIELD_STEP_MM``: ITK up to at least 5.4 reads
@@ -217,9 +220,10 @@ def save_transform(layout: Layout, scan_id: str, transform: Transform) -> None:
     """
     ants = load_ants()
     affine = affine_transform(transform.matrix, transform.offset)
-    with whole_file(layout.transform(scan_id, "affine.mat")) as temporary:
+    with whole_file(layout.transform(scan, "affine.mat")) as temporary:
         ants.write_transform(affine, str(temporary))
-    warp = layout.transform(scan_id, "warp.nii.gz")
+    warp = layout.transform(scan, "warp.nii.gz")
+    write_json(layout.transform(scan, "json"), _described(layout, scan, transform))
     if transform.field is None or transform.grid is None:
         warp.unlink(missing_ok=True)
         return
@@ -235,7 +239,23 @@ def save_transform(layout: Layout, scan_id: str, transform: Transform) -> None:
     )
 
 
-def load_transform(layout: Layout, scan_id: str) -> Transform:
+def _described(layout: Layout, scan: Scan, transform: Transform) -> dict[str, Any]:
+    """Sidecar of a transform: from where to where, and ANTs' arguments."""
+    names = [layout.transform(scan, "affine.mat").name]
+    if transform.field is not None:
+        names.insert(0, layout.transform(scan, "warp.nii.gz").name)
+    onto_scan = " ".join(f"-t {name}" for name in names)
+    return {
+        "Description": "Points of the scan to the template; ITK's convention (LPS, mm)",
+        "FromFile": f"bids::{layout.preproc(scan).relative_to(layout.root).as_posix()}",
+        "ToTemplate": TEMPLATE,
+        "Template": "ICBM 2009a nonlinear symmetric (Fonov et al. 2011), not 2009c asymmetric",
+        "PointsToTemplate": "antsApplyTransformsToPoints -d 3 " + onto_scan + " (LPS mm)",
+        "TemplateOntoScan": "antsApplyTransforms -d 3 -i TEMPLATE -r SCAN " + onto_scan,
+    }
+
+
+def load_transform(layout: Layout, scan: Scan) -> Transform:
     """The transform that ``save_transform`` wrote.
 
     The field of an older run is int16 with a scale, which nibabel multiplies.
@@ -245,7 +265,7 @@ def load_transform(layout: Layout, scan_id: str) -> Transform:
     UnreadableDerivative
         Where a file is missing or damaged.
     """
-    path = layout.transform(scan_id, "affine.mat")
+    path = layout.transform(scan, "affine.mat")
     try:
         matrix, offset = matrix_and_offset(load_ants().read_transform(str(path)))
         if not (np.isfinite(matrix).all() and np.isfinite(offset).all()):
@@ -253,10 +273,10 @@ def load_transform(layout: Layout, scan_id: str) -> Transform:
     except Exception as error:  # ITK and ANTs raise many kinds
         if sentence(error) is not None:
             raise
-        raise UnreadableDerivative(path, scan_id, error) from error
-    warp = layout.transform(scan_id, "warp.nii.gz")
+        raise UnreadableDerivative(path, scan.scan_id, error) from error
+    warp = layout.transform(scan, "warp.nii.gz")
     if not warp.exists():
         return Transform(matrix, offset)
-    image = read_image(warp, scan_id)
+    image = read_image(warp, scan.scan_id)
     field = np.asarray(image.dataobj, dtype=np.float32)[..., 0, :]
     return Transform(matrix, offset, field, flipped(image.affine))

@@ -85,7 +85,7 @@ def measure(
     row["contrast"] = made.acquisition.contrast
     row |= {name: first.measures[name] for name in ("brain_volume_ml", "mask_compactness")}
     if second.ok:
-        row |= _groups(made, space_transform.load_transform(layout, scan.scan_id))
+        row |= _groups(made, space_transform.load_transform(layout, scan))
         row |= _region_dice(_canonical(made.labels, made), layout, scan)
     return row
 

@@ -66,9 +66,9 @@ def search(study: Study, variant: str, whole: Scan, image: nib.Nifti1Image) -> d
 
 def _take_registration(run: Layout, whole: Scan, layout: Layout, scan: Scan) -> None:
     """Copy transform, regions and record of ``whole`` in ``run`` to those of ``scan``."""
-    for name in ("affine.mat", "warp.nii.gz"):
-        if run.transform(whole.scan_id, name).exists():
-            _copy(run.transform(whole.scan_id, name), layout.transform(scan.scan_id, name))
+    for name in ("affine.mat", "warp.nii.gz", "json"):
+        if run.transform(whole, name).exists():
+            _copy(run.transform(whole, name), layout.transform(scan, name))
     _copy(run.regions(whole), layout.regions(scan))
     _copy(run.record("register", whole.scan_id), layout.record("register", scan.scan_id))
 

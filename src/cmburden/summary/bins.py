@@ -19,14 +19,18 @@ def checked_edges(edges: Sequence[float], key: str) -> list[float]:
 
 
 def bin_labels(edges: Sequence[int]) -> list[str]:
-    """Labels of count bins by their lower edges.
+    """Labels of count bins by their lower edges. No spreadsheet takes them for dates.
 
     >>> bin_labels([0, 1, 2, 5])
-    ['0', '1', '2-4', '>=5']
+    ['0', '1', '2 to 4', '>=5']
     """
+    return _labels(edges, " to ")
+
+
+def _labels(edges: Sequence[int], between: str) -> list[str]:
     labels = []
     for low, high in pairwise(edges):
-        labels.append(f"{low}" if high - low == 1 else f"{low}-{high - 1}")
+        labels.append(f"{low}" if high - low == 1 else f"{low}{between}{high - 1}")
     return [*labels, f">={edges[-1]}"]
 
 
@@ -36,7 +40,7 @@ def age_band_labels(edges: Sequence[int]) -> list[str]:
     >>> age_band_labels([0, 50, 60])
     ['<50', '50-59', '>=60']
     """
-    labels = bin_labels(edges)
+    labels = _labels(edges, "-")
     if len(edges) > 1 and edges[0] == 0:
         labels[0] = f"<{edges[1]}"
     return labels

@@ -344,12 +344,12 @@ def _levels(one: Named, variables: frozenset[str]) -> tuple[tuple[str, str], ...
 def _ends(label: str) -> tuple[float, float]:
     """Least and largest count of a bin by its label.
 
-    >>> _ends("2-4"), _ends(">=5"), _ends("0")
+    >>> _ends("2 to 4"), _ends(">=5"), _ends("0")
     ((2.0, 4.0), (5.0, inf), (0.0, 0.0))
     """
     if label.startswith(">="):
         return float(label[2:]), float("inf")
-    low, _, high = label.partition("-")
+    low, _, high = label.partition(" to ")
     return float(low), float(high or low)
 
 

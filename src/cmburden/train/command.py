@@ -72,7 +72,7 @@ def add_resource_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--minutes-a-job", type=at_least(1), metavar="N", help="240 if not given")
     group.add_argument("--gpus", type=at_least(0), metavar="N", help="none if not given")
-    group.add_argument("--cpus", type=at_least(1), metavar="N")
+    group.add_argument("--cpus", type=at_least(1), metavar="N", help="processors of a job")
     group.add_argument("--memory-gb", type=at_least(0.1, float), metavar="GB", help="slurm only")
     group.add_argument("--partition", help="slurm only")
     group.add_argument("--account", help="slurm only")

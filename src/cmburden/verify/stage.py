@@ -29,7 +29,7 @@ from cmburden.models import weights
 from cmburden.models.contract import CLASSES, weights_hash
 from cmburden.models.precision import SINGLE
 from cmburden.space.transform import Transform, load_transform
-from cmburden.verify import network, planes, ventricles, viewer
+from cmburden.verify import names, network, planes, ventricles, viewer
 from cmburden.verify.contract import of_verifier, thresholds_of
 from cmburden.verify.montage import lesion_montage
 from cmburden.verify.place import places, ventricle_distance
@@ -99,7 +99,7 @@ class ScanAnatomy:
         return cls(
             Prepared.read(scan, layout),
             read_regions(scan, layout),
-            load_transform(layout, scan.scan_id),
+            load_transform(layout, scan),
         )
 
 
@@ -318,6 +318,7 @@ def _write_scan(
     for _, lesion in lesions.sort_values("lesion_id", ascending=False).iterrows():
         labels[tuple(extents.of(int(lesion["candidate_id"])).T)] = lesion["lesion_id"]
     save_volume(layout.lesion_labels(scan), labels, affine, np.int16, intent="label")
+    names.write(scan, layout, lesions.sort_values("lesion_id").to_dict("records"))
     _write_table(scan, layout, lesions)
     # Figures of an earlier run may show lesions that are rejected now.
     layout.montage(scan).unlink(missing_ok=True)

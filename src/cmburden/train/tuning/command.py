@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--epochs", type=train_command.at_least(1), default=EPOCHS, help="epochs of YOLO"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the training (default 0)")
     parser.add_argument(
         "--workers",
         type=train_command.at_least(0),
