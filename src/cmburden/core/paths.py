@@ -295,8 +295,8 @@ class Layout:
 
     @property
     def viewer_script(self) -> Path:
-        """NiiVue, which the pages of all participants share."""
-        return self.report_dir / "niivue.js"
+        """The script of the viewers, which the pages of all participants share."""
+        return self.report_dir / "viewer.js"
 
     def subject_page(self, participant_id: str) -> Path:
         return self.root / f"{participant_id}.html"

@@ -36,9 +36,13 @@ _RIGHT_BRIGHTNESS = 0.8
 
 @dataclasses.dataclass(frozen=True)
 class LesionTile:
-    """A tile of the picture of lesions: offset of its corner in pixels; ``plain``: without ring."""
+    """A tile of the picture of lesions: offset of its corner in pixels; ``plain``: without ring.
+
+    ``left``: letter of the side of the person that is on the left of the tile.
+    """
 
     name: str
+    left: str
     plain: bool
     x: int
     y: int
@@ -98,7 +102,8 @@ class PersonPage:
     facts: list[tuple[str, str]]
     scans: list[ScanPart]
     library: str
-    region_colours: dict[int, tuple[int, ...]]
+    regions: dict[int, dict[str, Any]]
+    region_legend: list[dict[str, Any]]
 
     @property
     def has_viewer(self) -> bool:
@@ -137,7 +142,11 @@ class People:
             ],
             scans=scans,
             library=_link(self._layout.viewer_script, page),
-            region_colours=_region_colours(),
+            regions=_regions(),
+            region_legend=[
+                {"name": region.name, "colour": quality_figure.COLOURS[region.value]}
+                for region in mars.REGIONS
+            ],
         )
 
     def _scan(self, row: Row, chosen: bool, page: Path) -> ScanPart:
@@ -222,16 +231,15 @@ def _sentence(scan: Row) -> str:
 
 
 def _lesions(rows: list[Row], has_picture: bool) -> list[LesionRow]:
-    """Lesions by falling probability; the picture has a row of tiles a lesion, by ``lesion_id``."""
-    ids = sorted(row["lesion_id"] for row in rows)
+    """Lesions by number, as the picture's rows of tiles, the label image and the viewer have it."""
     return [
         LesionRow(
             row=row,
             anchor=f"{row['scan_id']}-lesion-{row['lesion_id']}",
             place=_place(row),
-            tiles=_tiles(ids.index(row["lesion_id"])) if has_picture else [],
+            tiles=_tiles(at) if has_picture else [],
         )
-        for row in sorted(rows, key=lambda row: (-row["probability"], row["lesion_id"]))
+        for at, row in enumerate(sorted(rows, key=lambda row: row["lesion_id"]))
     ]
 
 
@@ -252,7 +260,11 @@ def _tiles(row: int) -> list[LesionTile]:
     words = {"projection": "minimum over neighbouring slices"}
     return [
         LesionTile(
-            words.get(name, f"{name} slice"), name == "projection", column * TILE, row * TILE
+            words.get(name, f"{name} slice"),
+            "A" if name == "sagittal" else "R",
+            name == "projection",
+            column * TILE,
+            row * TILE,
         )
         for column, name in enumerate(TILES)
     ]
@@ -265,14 +277,16 @@ def _place(lesion: Row) -> str:
     return f"{side}{lesion['region']}{group}"
 
 
-def _region_colours() -> dict[int, tuple[int, ...]]:
-    """Red, green and blue, 0 to 255, of each value of the region volume, as in the QC figure."""
-    colours: dict[int, tuple[int, ...]] = {}
-    for value, colour in sorted(quality_figure.COLOURS.items()):
-        colours[value] = colour
-        right = tuple(round(_RIGHT_BRIGHTNESS * part) for part in colour)
-        colours[value + mars.RIGHT_OFFSET] = right
-    return colours
+def _regions() -> dict[int, dict[str, Any]]:
+    """Name and colour (RGB, 0 to 255, as in the QC figure) of each value of the region volume."""
+    result: dict[int, dict[str, Any]] = {}
+    for region in mars.REGIONS:
+        colour = quality_figure.COLOURS[region.value]
+        words = f"{region.name} ({region.group})"
+        result[region.value] = {"name": f"left {words}", "colour": colour}
+        darker = tuple(round(_RIGHT_BRIGHTNESS * part) for part in colour)
+        result[region.value + mars.RIGHT_OFFSET] = {"name": f"right {words}", "colour": darker}
+    return result
 
 
 def _link(path: Path, page: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import shutil
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ class Section:
 
 
 def run(layout: Layout, config: dict[str, Any]) -> None:
-    """Write report/ (index.html, references.bib, niivue.js) and sub-*.html from the tables."""
+    """Write report/ (index.html, references.bib, viewer.js) and sub-*.html from the tables."""
     mark = table_set.check(layout)
     tables = ReportTables(layout)
     checks = reading_list.checks(tables.scans, tables.lesions, config)
@@ -84,8 +84,7 @@ def run(layout: Layout, config: dict[str, Any]) -> None:
         "tables_key": mark.key if mark else "",
     }
     _write_cohort(tables, layout, config, pages, shared)
-    with whole_file(layout.viewer_script) as temporary:
-        shutil.copyfile(Path(__file__).parent / "static" / "niivue.umd.js", temporary)
+    _write(layout.viewer_script, viewer_script())
     followed = set(changes.write_pages(pages, shared, layout, config))
     template = pages.get_template("participant.html.j2")
     people = participants.People(tables, layout, checks.z)
@@ -216,6 +215,15 @@ def cohort_content(
         "palette": script_json(PALETTE),
         "plotly": Markup(_plotly()),
     }
+
+
+def viewer_script() -> str:
+    """The script that draws the viewers: planes of a volume, then the page's controls."""
+    files = (
+        resources.files("cmburden.images").joinpath("static", "slices.js"),
+        resources.files("cmburden.report").joinpath("static", "viewer.js"),
+    )
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
 @functools.cache
