@@ -38,8 +38,8 @@ REGISTER = Stage("register", 3, "scan")
 DETECT = Stage("detect", 8, "bucket")
 VERIFY = Stage("verify", 10, "bucket")
 LONGITUDINAL = Stage("longitudinal", 1, "participants")
-AGGREGATE = Stage("aggregate", 6, "cohort")
-REPORT = Stage("report", 5, "cohort")
+AGGREGATE = Stage("aggregate", 7, "cohort")
+REPORT = Stage("report", 6, "cohort")
 
 #: All stages, in the order in which data flow through them.
 STAGES = (INDEX, PREPROCESS, REGISTER, DETECT, VERIFY, LONGITUDINAL, AGGREGATE, REPORT)

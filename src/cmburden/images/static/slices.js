@@ -43,7 +43,7 @@ globalThis.Slices = (() => {
     constructor(boxes, hooks = {}) {
       Object.assign(this, {
         volume: null, cursor: [0, 0, 0], centre: [0, 0, 0], zoom: 1, field: null, slab: 10, smooth: true,
-        rings: true, cross: true, pointed: false, tool: "window", ruler: null, contrast: {}, usual: {}, hooks,
+        rings: true, cross: true, letters: true, pointed: false, tool: "window", ruler: null, contrast: {}, usual: {}, hooks,
       });
       this.tables = {};
       this.waiting = null;
@@ -221,7 +221,7 @@ globalThis.Slices = (() => {
       if (this.rings) for (const ring of this.hooks.rings?.() || []) this.#ring(pane, context, scale, ratio, ring);
       if (this.cross) this.#cross(pane, context, scale, ratio);
       if (this.ruler && this.ruler.key === pane.key) this.#ruler(pane, context, ratio);
-      this.#words(pane, context, scale, ratio);
+      if (this.letters) this.#words(pane, context, scale, ratio);
       if (pane.caption) pane.caption.textContent = pane.words ? pane.words(this.captionOf(pane)) : this.captionOf(pane);
     }
 
