@@ -54,6 +54,8 @@ from cmburden.summary.contracts import model_contracts
 
 #: Characters of a page that hold the elements before its style.
 _HEAD = 2000
+#: A picture by which the page knows whether it lies in its folder or was sent alone.
+_BESIDE = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>\n'
 STAGE, VERSION = stages.REPORT.name, stages.REPORT.version
 
 
@@ -85,6 +87,7 @@ def run(layout: Layout, config: dict[str, Any]) -> None:
     }
     _write_cohort(tables, layout, config, pages, shared)
     _write(layout.viewer_script, viewer_script())
+    _write(layout.beside_report, _BESIDE)
     followed = set(changes.write_pages(pages, shared, layout, config))
     template = pages.get_template("participant.html.j2")
     people = participants.People(tables, layout, checks.z)
@@ -197,7 +200,7 @@ def cohort_content(
             "Limitations",
             limitations.select(tables, config, contracts, part_of(layout)),
         ),
-        Section("provenance", "Provenance", provenance.select(tables)),
+        Section("provenance", "Provenance", provenance.select(tables, config)),
     ]
     sections = [section for section in sections if section.content is not None]
     if least is not None:
