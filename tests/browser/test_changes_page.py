@@ -12,6 +12,7 @@ from test_report_changes import LESIONS, fabricate, follow
 from cmburden.cohort import stage as aggregate
 from cmburden.report import changes as report_changes
 from cmburden.report import stage as report
+from cmburden.report.tables import ReportTables
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
@@ -22,7 +23,10 @@ def page(tmp_path_factory) -> Path:
     follow(made)
     aggregate.run(made.layout, made.bids_dir, made.config)
     shared = {"version": "0", "title": "Cohort", "tables_key": "0", "part": None}
-    (name,) = report_changes.write_pages(report.environment(), shared, made.layout, made.config)
+    tables = ReportTables(made.layout)
+    (name,) = report_changes.write_pages(
+        report.environment(), shared, made.layout, made.config, tables
+    )
     return made.layout.changes_page(name)
 
 

@@ -73,7 +73,8 @@ def test_a_click_on_a_lesion_opens_the_viewer_at_it(made, opened):
         number = re.search(r"lesion (\d+)", button.inner_text())[1]
         button.click()
         page.wait_for_function(
-            "([id, n]) => document.querySelector(`#${id} output.place`).value.includes(`lesion ${n},`)",
+            "([id, n]) => document.querySelector(`#${id} output.place`).value"
+            ".includes(`lesion ${n},`)",
             arg=[button.get_attribute("data-viewer"), number],
             timeout=60_000,
         )
@@ -142,9 +143,11 @@ def test_on_paper_a_lesion_is_not_cut(made, opened):
     page.emulate_media(media="print")
     facts = page.locator("li.lesion dl.facts")
     assert min(facts.nth(k).bounding_box()["width"] for k in range(facts.count())) > 500
-    assert facts.count() and page.locator("li.lesion").first.evaluate(
-        "e => getComputedStyle(e).breakInside"
-    ) == "avoid"
+    assert (
+        facts.count()
+        and page.locator("li.lesion").first.evaluate("e => getComputedStyle(e).breakInside")
+        == "avoid"
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

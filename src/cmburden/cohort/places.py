@@ -95,7 +95,8 @@ class Place:
     """A candidate, or a place that readers marked, with each reader's vote.
 
     Decisions are matched to ``position``; ``moved`` is where the first reader who moved the lesion,
-    or corrected its region, put it. ``radius_mm`` is NaN if unknown. ``marked_by`` marked it without detections shown.
+    or corrected its region, put it. ``radius_mm`` is NaN if unknown. ``marked_by`` marked it
+    without detections shown.
     """
 
     position: Position
@@ -119,8 +120,7 @@ class Place:
     def with_vote(self, decision: Decision) -> Place:
         votes = {**self.votes, decision.reader: decision.vote}
         is_moved = decision.vote in _YES and (
-            decision.corrected
-            or not np.allclose(decision.shown, decision.held.at, atol=MOVED_MM)
+            decision.corrected or not np.allclose(decision.shown, decision.held.at, atol=MOVED_MM)
         )
         moved = self.moved or (decision.held if is_moved else None)
         return dataclasses.replace(self, votes=votes, moved=moved)

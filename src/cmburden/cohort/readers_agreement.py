@@ -172,7 +172,7 @@ def _large(lesions: pd.DataFrame) -> pd.Series:
 
 
 def _held(places: pd.DataFrame) -> pd.DataFrame:
-    """``places`` with the set of readers who hold a definite microbleed there; the software is one."""
+    """``places`` with the readers who hold a definite microbleed there; the software is one."""
     if not len(places):
         return pd.DataFrame(columns=["scan_id", "participant_id", "group", "holders"])
     holders = [

@@ -181,8 +181,8 @@ REVIEW_COUNTS = (
     _c(
         "n_cmb_reviewed",
         "int",
-        "Number of definite microbleeds by the verdict of the readers, who may add missed ones; null while "
-        "a lesion has no verdict, and for a scan without lesions that nobody read free-hand",
+        "Number of definite microbleeds by the verdict of the readers, who may add missed ones; "
+        "null while a lesion has no verdict, and for a scan without lesions that nobody read free-hand",
     ),
 )
 
@@ -432,8 +432,8 @@ REVIEWS = Table(
         _c(
             "mode",
             "str",
-            "review: detections were shown; free-hand: the scan was shown without detections; scan: "
-            "the reader's word on the scan as a whole",
+            "review: detections were shown; free-hand: the scan was shown without detections; "
+            "scan: the reader's word on the scan as a whole",
             required=True,
             levels=MODES,
         ),

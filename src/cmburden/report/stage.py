@@ -33,6 +33,7 @@ from cmburden.report import (
     limitations,
     methods,
     models,
+    monitoring,
     operating_point,
     overview,
     participants,
@@ -88,7 +89,7 @@ def run(layout: Layout, config: dict[str, Any]) -> None:
     _write_cohort(tables, layout, config, pages, shared)
     _write(layout.viewer_script, viewer_script())
     _write(layout.beside_report, _BESIDE)
-    followed = set(changes.write_pages(pages, shared, layout, config))
+    followed = set(changes.write_pages(pages, shared, layout, config, tables))
     template = pages.get_template("participant.html.j2")
     people = participants.People(tables, layout, checks.z)
     for row in as_records(tables.participants):
@@ -190,6 +191,7 @@ def cohort_content(
         Section("correction", "Detector error", correction.select(tables, in_use.get("definite"))),
         Section("review", "Review by readers", review.select(tables, layout)),
         Section("changes", "Change over sessions", changes.select(tables, layout, config)),
+        Section("monitoring", "Monitoring (ARIA-H)", monitoring.select(tables, layout)),
         Section("quality", "Quality", quality.select(tables)),
         Section("check", "To check first", check.select(tables, checks.to_check, layout)),
         Section("not-used", "Scans not read", scans.select_not_used(tables)),

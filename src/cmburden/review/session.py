@@ -206,8 +206,8 @@ class Sitting:
         """Store the decision that the page sent; returns the state of that scan's items.
 
         ``sent``: item (number), action (accept, reject, note, read, add, remove, scan) and, as the
-        action needs them, class, certainty, region, hemisphere, at (RAS mm), mark, seconds, note, and
-        the words on the scan. A decision of a ``key`` is stored once.
+        action needs them, class, certainty, region, hemisphere, at (RAS mm), mark, seconds, note,
+        and the words on the scan. A decision of a ``key`` is stored once.
 
         Raises
         ------

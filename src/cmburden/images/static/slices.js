@@ -362,6 +362,7 @@ globalThis.Slices = (() => {
           this.waiting = null;
           if (!this.volume) return;
           this.panes.filter((pane) => pane.canvas.clientWidth).forEach((pane) => this.#drawPane(pane));
+          this.hooks.drawn?.();
           requestAnimationFrame(() => then.forEach((f) => f()));
         });
       }

@@ -171,9 +171,7 @@ def _add(figure: go.Figure, line: AgeLine, shift: float) -> None:
     """``shift``: years by which the line's points stand apart from those of other lines."""
     for joined in (True, False):
         points = [
-            point
-            for point in line.points
-            if (point[-1]["denominator"] >= _LEAST_JOINED) == joined
+            point for point in line.points if (point[-1]["denominator"] >= _LEAST_JOINED) == joined
         ]
         if points:
             figure.add_trace(_points_of(line, points, shift, joined))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
@@ -23,6 +24,7 @@ _YS = list(range(_Y0 + CELL_MM[1] // 2, _Y1, CELL_MM[1]))
 #: From few lesions in a cell to many, as ``brain_picture`` colours them.
 _COLOUR_SCALE = [[at, f"rgb{colour}"] for at, colour in brain_picture.COLOURS]
 _PER = 100
+_LETTER = {"showarrow": False, "font": {"size": 11}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,16 +49,14 @@ def select(tables: ReportTables) -> list[Cells]:
         for name in tables.contrasts()
         if (rows := tables.lesion_cells(name))
     }
-    smooth = [
-        _PER * brain_picture.density(_counts(rows), z).max() / max(people, 1)
-        for people, rows in found.values()
-        for z in SLABS
-    ]
+    smooth = [_per(rows, people, z).max() for people, rows in found.values() for z in SLABS]
     return [Cells(name, people, max(smooth), rows) for name, (people, rows) in found.items()]
 
 
-def _counts(rows: dict[tuple[int, int, int], Row]) -> dict[tuple[int, int, int], int]:
-    return {centre: row["n"] or 0 for centre, row in rows.items()}
+def _per(rows: dict[tuple[int, int, int], Row], people: int, z: int) -> np.ndarray:
+    """Lesions a cell for each ``_PER`` of the ``people``, at each pixel of the slice at ``z``."""
+    counts = {centre: row["n"] or 0 for centre, row in rows.items()}
+    return _PER * brain_picture.density(counts, z) / max(people, 1)
 
 
 def draw(cells: Cells) -> Chart:
@@ -79,7 +79,7 @@ def draw(cells: Cells) -> Chart:
     for place in range(len(SLABS)):
         for letter, x in (("R", _X1 - 8), ("L", _X0 + 8)):
             at = {"row": place // _COLUMNS + 1, "col": place % _COLUMNS + 1}
-            figure.add_annotation(text=letter, x=x, y=-108, showarrow=False, font={"size": 11}, **at)
+            figure.add_annotation(x=x, y=-108, text=letter, **_LETTER, **at)
     ordered = sorted(cells.rows.items(), key=lambda pair: (-pair[1]["n"], pair[0]))
     return Chart(
         name=f"map-{cells.contrast}",
@@ -115,9 +115,7 @@ def _add_slice(figure: go.Figure, place: int, z: int, cells: Cells) -> None:
     )
     axis = "" if place == 0 else str(place + 1)
     figure.add_layout_image(
-        source=brain_picture.slice_picture(
-            z, _PER * brain_picture.density(_counts(cells.rows), z) / max(cells.people, 1) / cells.most
-        ),
+        source=brain_picture.slice_picture(z, _per(cells.rows, cells.people, z) / cells.most),
         xref=f"x{axis}",
         yref=f"y{axis}",
         x=_X1,

@@ -20,7 +20,6 @@ from cmburden.report.charts.chart import (
 from cmburden.report.tables import ReportTables
 from cmburden.report.typeset import Row, coordinate, of, share
 
-
 #: Distance of the points of two contrasts, as a probability.
 _APART = 0.008
 
@@ -69,8 +68,8 @@ def draw(curves: list[Curve], in_use: float | None) -> Chart | None:
     return Chart(
         name="thresholds",
         alt="Lines: apparent prevalence against the threshold of the probability, by contrast.",
-        caption="Apparent prevalence at other thresholds for a definite microbleed; the dashed line is "
-        "the threshold in use.",
+        caption="Apparent prevalence at other thresholds for a definite microbleed; the dashed "
+        "line is the threshold in use.",
         figure=figure,
         columns=["Contrast", "Threshold", "With microbleed/usable", "Share, %"],
         rows=[

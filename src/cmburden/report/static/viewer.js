@@ -46,7 +46,7 @@ globalThis.cmburdenPage = (() => {
     }));
     const colours = (id) => `rgb(${(regionNames[id] || { colour: [255, 255, 255] }).colour.join(" ")})`;
     const viewer = new Slices.Viewer(boxes, {
-      moved: () => { say(); viewer.follow?.(); },
+      moved: () => say(),
       outlines: () => [
         isOn("regions") && { labels: "regions", colour: colours, width: 1 },
         isOn("mask") && { labels: "mask", colour: RED, width: 1 },
@@ -71,7 +71,6 @@ globalThis.cmburdenPage = (() => {
       viewer.show(volume, volume.voxel([one.x, one.y, one.z]), { field: SPOT_MM });
       viewer.pointed = true;
       say();
-      viewer.follow?.();
     }
     function whole() {
       viewer.show(volume, volume.voxel(JSON.parse(box.dataset.centre)), { centred: false });
@@ -123,8 +122,41 @@ globalThis.cmburdenPage = (() => {
     whole();
     viewers.push(viewer);
     box.viewer = viewer;
-    return { viewer, go: (id) => go(lesions.findIndex((one) => one.id === id)), whole };
+    const at = (mm) => {
+      viewer.show(volume, volume.voxel(mm), { field: SPOT_MM });
+      viewer.pointed = true;
+      say();
+    };
+    return { viewer, volume, at, say, go: (id) => go(lesions.findIndex((one) => one.id === id)), whole };
   }
 
-  return { open, volumeOf, viewers };
+  /**
+   * Link the viewers of sessions: each shows the place that is as far from its own base as the
+   * place under the pointer is from the base of the viewer that the reader uses.
+   */
+  function link(opened, bases) {
+    let leader = opened[0];
+    for (const one of opened) {
+      for (const { canvas } of one.viewer.panes) {
+        for (const name of ["pointerenter", "pointerdown", "focus"]) canvas.addEventListener(name, () => { leader = one; });
+      }
+      one.viewer.hooks.drawn = () => {
+        if (leader !== one) return;
+        const from = bases.get(one), moved = one.viewer.mm.map((v, k) => v - from[k]);
+        const middle = one.volume.mm(one.viewer.centre).map((v, k) => v - from[k]);
+        for (const other of opened) {
+          if (other === one) continue;
+          const base = bases.get(other), place = (off) => other.volume.voxel(off.map((v, k) => v + base[k]));
+          Object.assign(other.viewer, {
+            cursor: other.viewer.inside(place(moved)), centre: place(middle), zoom: one.viewer.zoom, field: one.viewer.field,
+            slab: one.viewer.slab, pointed: true, contrast: structuredClone(one.viewer.contrast),
+          });
+          other.viewer.draw();
+          other.say();
+        }
+      };
+    }
+  }
+
+  return { open, link, volumeOf, viewers };
 })();
