@@ -334,6 +334,57 @@ def test_add_move_note_undo_and_delete_by_keys(review):
     assert standing(page)["marks"] == []
 
 
+def test_certainty_region_and_the_scan_as_a_whole(review):
+    page = review().page
+    page.locator("#region").select_option("thalamus")
+    page.locator("#message", has_text="Region corrected").wait_for(timeout=SECONDS)
+    decide(page, "s", 1)
+    page.keyboard.press("ArrowLeft")
+    page.locator("#verdict", has_text="Accepted: microbleed, possible").wait_for(timeout=SECONDS)
+    item = standing(page)
+    assert (item["state"]["certainty"], item["state"]["region"]) == ("possible", "thalamus")
+    page.keyboard.press("f")
+    row = page.locator("#mars tr", has_text="thalamus")
+    assert sorted(row.locator("td").all_inner_texts()) == ["0"] * 5 + ["1"]
+    page.locator("#siderosis").select_option("focal")
+    page.locator("#form button[value=save]").click()
+    page.locator("#message", has_text="Said of the scan").wait_for(timeout=SECONDS)
+    assert standing(page)["word"]["siderosis"] == "focal"
+
+
+def test_the_mosaic_rejects_many_in_few_requests_and_the_list_finds_them(review):
+    watched = review()
+    page = watched.page
+    page.keyboard.press("z")
+    tiles = page.locator(".mosaic-tile")
+    tiles.nth(19).wait_for(timeout=SECONDS)
+    asked = len([url for url in watched.requests if "decisions" in url])
+    for number in range(20):
+        tiles.nth(number).click()
+    page.locator("#reject-marked").click()
+    page.locator("#progress", has_text=re.compile("^20 of")).wait_for(timeout=SECONDS)
+    assert len([url for url in watched.requests if "decisions" in url]) == asked + 1
+    page.keyboard.press("Escape")
+    page.keyboard.press("k")
+    page.locator("#filter").select_option("rejected")
+    assert page.locator("#listed tr").count() == 20
+    page.locator("#listed button").last.click()
+    page.locator("#verdict", has_text="Rejected").wait_for(timeout=SECONDS)
+
+
+def test_a_click_leaves_a_mark(review):
+    page = review().page
+    page.keyboard.press("o")
+    page.keyboard.press("o")
+    box = page.locator("[data-pane=axial] canvas").bounding_box()
+    before = pixels(page)
+    page.mouse.click(box["x"] + 150, box["y"] + 150)
+    page.wait_for_timeout(300)
+    near = (slice(130, 171), slice(130, 171))
+    changed = abs(pixels(page)[near] - before[near]) > 40
+    assert changed.sum() > 20 and not changed[16:25, 16:25].any()  # arms, with a free middle
+
+
 def test_a_free_hand_scan_shows_nothing_of_the_software(review):
     page = review("--free-hand", "2").page
     assert page.locator("#title").inner_text() == "Read free-hand: 1 of 2"

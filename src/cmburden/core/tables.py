@@ -182,7 +182,8 @@ REVIEW_COUNTS = (
         "n_cmb_reviewed",
         "int",
         "Number of definite microbleeds by the verdict of the readers, who may add missed ones; "
-        "null while a lesion has no verdict, and for a scan without lesions that nobody read free-hand",
+        "null while a lesion has no verdict, and for a scan without lesions that nobody read "
+        "free-hand",
     ),
 )
 

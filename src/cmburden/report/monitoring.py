@@ -134,9 +134,7 @@ def _visit(
         baseline=_at_baseline(len(small)) if since is None else "",
         since_baseline="" if since is None else _graded(since),
         since_last="" if last is None else _graded(last),
-        siderosis=NOT_ASSESSED
-        if siderosis is None
-        else f"{siderosis}{f', {place}' if place else ''}",
+        siderosis=", ".join(siderosis) or NOT_ASSESSED,
         warnings=warnings,
     )
 

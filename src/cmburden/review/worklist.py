@@ -80,7 +80,8 @@ class Study:
     """The output of a run, as far as the review reads it.
 
     ``scans`` by scan_id. ``table``: rows of `scans` with status ok, or excluded by a reader.
-    ``lesions``: definite and possible candidates of these scans. The rejected candidates are many and stay on disk.
+    ``lesions``: definite and possible candidates of these scans. The rejected candidates are many
+    and stay on disk.
     """
 
     layout: Layout
