@@ -84,6 +84,6 @@ def test_the_mouse_moves_zooms_and_thickens(page):
     assert page.evaluate("viewer.slab") > 10
     at = page.evaluate("viewer.cursor[2]")
     page.mouse.wheel(0, -100)
-    assert page.evaluate("viewer.cursor[2]") == at + 2
+    assert page.evaluate("viewer.cursor[2]") == at + 1
     page.evaluate("viewer.reset()")
     assert page.evaluate("[viewer.zoom, viewer.cursor]") == [1, [80, 80, 20]]
