@@ -34,19 +34,23 @@ def stated(scans: pd.DataFrame, reviews: pd.DataFrame) -> pd.DataFrame:
 
 def _stated(words: list[dict[str, Any]]) -> dict[str, Any]:
     """Columns of `scans` that the ``words`` of readers on one scan change."""
-    consensus = [word for word in words if word["reader"] == CONSENSUS]
     changed: dict[str, Any] = {}
-    said = [word for word in consensus if word["quality"]] or [w for w in words if w["quality"]]
+    said = _that_count(words, "quality")
     against = [word for word in said if word["quality"] == "unusable"]
     if 2 * len(against) > len(said):
         message = f"{_named(against)} could not judge the scan."
         changed |= {"status": "excluded", "reason": _REASON, "stage": None, "log": None}
         changed["message"] = with_advice(_REASON, message)
-    seen = [word for word in consensus if word["siderosis"]] or [w for w in words if w["siderosis"]]
-    if seen:
+    if seen := _that_count(words, "siderosis"):
         gravest = max(seen, key=lambda word: SIDEROSES.index(word["siderosis"]))
         changed |= {name: gravest[name] for name in ("siderosis", "siderosis_place")}
     return changed
+
+
+def _that_count(words: list[dict[str, Any]], column: str) -> list[dict[str, Any]]:
+    """The words that say something of ``column``: the consensus's if it does, else all."""
+    said = [word for word in words if word[column]]
+    return [word for word in said if word["reader"] == CONSENSUS] or said
 
 
 def _named(words: list[dict[str, Any]]) -> str:

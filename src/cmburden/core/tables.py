@@ -415,9 +415,14 @@ CERTAINTIES, REGIONS_FROM = ("definite", "possible"), ("atlas", "reader")
 QUALITIES = ("usable", "unusable")
 #: Columns of `reviews` that readers' files of before 2026-11-28 lack.
 _LATER = (
-    "certainty", "region_from", "seconds", "quality", "quality_reason", "siderosis",
+    "certainty",
+    "region_from",
+    "seconds",
+    "quality",
+    "quality_reason",
+    "siderosis",
     "siderosis_place",
-)  # fmt: skip
+)
 #: Name of the reader whose decisions settle the disputes of the others.
 CONSENSUS = "consensus"
 #: Orders in which detections are shown.

@@ -117,12 +117,9 @@ def _years(pair: Row) -> float:
 def _visit(
     scan_id: str, since: Row | None, last: Row | None, scan: Row, lesions: list[Row]
 ) -> Visit:
-    small = [row for row in lesions if row["label"] == "definite" and not row["macrohaemorrhage"]]
+    small = _microbleeds(lesions)
     number = Counter(row["group"] for row in small)
     groups = ", ".join(f"{number[name]} {name}" for name in ("lobar", "deep", "infratentorial"))
-    warnings = [] if since is None or since["comparable"] else [_difference(since)]
-    if scan.get("contrast") == "SWI":
-        warnings.append("SWI: the grades are defined on GRE")
     siderosis = [scan[name] for name in ("siderosis", "siderosis_place") if scan.get(name)]
     return Visit(
         name=(scan.get("session_id") or scan_id),
@@ -135,8 +132,20 @@ def _visit(
         since_baseline="" if since is None else _graded(since),
         since_last="" if last is None else _graded(last),
         siderosis=", ".join(siderosis) or NOT_ASSESSED,
-        warnings=warnings,
+        warnings=_warnings(since, scan),
     )
+
+
+def _microbleeds(lesions: list[Row]) -> list[Row]:
+    """Definite lesions that are not too large for a microbleed."""
+    return [row for row in lesions if row["label"] == "definite" and not row["macrohaemorrhage"]]
+
+
+def _warnings(since: Row | None, scan: Row) -> list[str]:
+    warnings = [] if since is None or since["comparable"] else [_difference(since)]
+    if scan.get("contrast") == "SWI":
+        warnings.append("SWI: the grades are defined on GRE")
+    return warnings
 
 
 def _at_baseline(number: int) -> str:

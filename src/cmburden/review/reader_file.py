@@ -304,9 +304,8 @@ def _fault(decision: dict[str, Any]) -> str:
         value = decision[name]
         if value is not None and not (isinstance(value, float) and math.isfinite(value)):
             return f"{name} is {_short(value)}"
-    seconds = decision["seconds"]
-    if seconds is not None and not (isinstance(seconds, float) and 0 <= seconds < math.inf):
-        return f"seconds is {_short(seconds)}"
+    if not _is_time(decision["seconds"]):
+        return f"seconds is {_short(decision['seconds'])}"
     needed: tuple[str, ...] = ()
     if decision["decision"] in ("accept", "reject"):
         needed = (*_AT, *_SHOWN)
@@ -314,6 +313,10 @@ def _fault(decision: dict[str, Any]) -> str:
         needed = ("mark_id",) if decision["removed"] else ("mark_id", *_AT)
     missing = [name for name in needed if decision[name] is None]
     return f"{missing[0]} is missing" if missing else ""
+
+
+def _is_time(seconds: Any) -> bool:
+    return seconds is None or (isinstance(seconds, float) and 0 <= seconds < math.inf)
 
 
 def _short(value: Any) -> str:

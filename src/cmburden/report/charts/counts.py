@@ -52,7 +52,7 @@ def draw(tallies: list[Tally]) -> Chart | None:
         )
     figure.update_layout(template=TEMPLATE, height=300, bargap=0.15, showlegend=len(tallies) > 1)
     figure.update_xaxes(title_text="Definite microbleeds", tickformat="d")
-    most = max((n or 0 for bars in figure.data for n in bars.y), default=0)
+    most = _most(tallies)
     figure.update_yaxes(title_text="Participants", tickformat="d", dtick=integer_step(most))
     levels = sorted({count for tally in tallies for count in tally.rows})
     more = f", as do numbers above {MOST_COUNTS}" if levels[-1] > MOST_COUNTS else ""
@@ -65,6 +65,12 @@ def draw(tallies: list[Tally]) -> Chart | None:
         columns=["Definite microbleeds", *[f"Participants, {tally.contrast}" for tally in tallies]],
         rows=[[str(count), *[_cell(tally, count) for tally in tallies]] for count in levels],
     )
+
+
+def _most(tallies: list[Tally]) -> int:
+    """The highest bar."""
+    rows = (row for tally in tallies for count, row in tally.rows.items() if count)
+    return max((row["n"] or 0 for row in rows), default=0)
 
 
 def integer_step(most: int, ticks: int = 6) -> int:
