@@ -1,7 +1,8 @@
 """The voxels that the browser draws: blocks around lesions and whole scans, as 16-bit arrays.
 
-The volume is that of ``preprocess``, with phase and brain mask where they can be read. Its values are multiples of 2^-12 with brain tissue at about
-1, so that 16-bit integers in this unit are lossless below 16. A message is the length of the header
+The volume is that of ``preprocess``, with phase and brain mask where they can be read. Its values
+are multiples of 2^-12 with brain tissue at about 1, so that 16-bit integers in this unit are
+lossless below 16. A message is the length of the header
 (4 bytes, little-endian), the header as JSON, blanks up to a multiple of 8 bytes, then each channel
 as uint16, x fastest. Blocks are gzipped.
 """
