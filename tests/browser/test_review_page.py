@@ -321,12 +321,12 @@ def test_add_move_note_undo_and_delete_by_keys(review):
     page.locator("#verdict", has_text="Rejected: calcification").wait_for(timeout=SECONDS)
     page.locator('body[data-shown="0"]').wait_for(timeout=SECONDS)
     item = standing(page)
-    assert item["state"] == {
-        "decision": "reject",
-        "class": "calcification",
-        "at": item["state"]["at"],
-        "note": "a vein? R 2",
-    }
+    state = item["state"]
+    assert (state["decision"], state["class"], state["note"]) == (
+        "reject",
+        "calcification",
+        "a vein? R 2",
+    )
     page.keyboard.press("Control+z")
     page.locator("#progress", has_text=re.compile("^0 of")).wait_for(timeout=SECONDS)
     page.keyboard.press("x")
@@ -380,9 +380,9 @@ def test_a_click_leaves_a_mark(review):
     before = pixels(page)
     page.mouse.click(box["x"] + 150, box["y"] + 150)
     page.wait_for_timeout(300)
-    near = (slice(130, 171), slice(130, 171))
+    near = (slice(90, 211), slice(90, 211))
     changed = abs(pixels(page)[near] - before[near]) > 40
-    assert changed.sum() > 20 and not changed[16:25, 16:25].any()  # arms, with a free middle
+    assert changed.sum() > 20 and not changed[45:76, 45:76].any()  # arms, with a free middle
 
 
 def test_a_free_hand_scan_shows_nothing_of_the_software(review):

@@ -125,6 +125,6 @@ def test_the_projection_is_of_the_brain_alone(tmp_path):
     at = [{"x_mm": 0.0, "y_mm": 0.0, "z_mm": 0.0}]
     lesion_planes.draw(data, affine, at, path, mask)
     projection = np.split(np.asarray(Image.open(path), float), 4, axis=1)[3]
-    assert projection.min() > 100
+    assert projection.min() > 60  # half a voxel at the border
     lesion_planes.draw(data, affine, at, path)
     assert np.split(np.asarray(Image.open(path), float), 4, axis=1)[3].min() == 0
