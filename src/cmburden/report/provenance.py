@@ -68,9 +68,11 @@ def _facts(config: dict[str, Any]) -> list[tuple[str, str]]:
     bids, output = config.get("bids_dir"), config.get("output_dir")
     facts = [("Made", datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"))]
     if bids and output:
+        # Names of folders alone: a path may name a person of the staff, and the page is sent.
+        folders = [Path(str(folder)).name for folder in (bids, output)]
         level = config.get("analysis_level", "participant")
-        command = shlex.join(["cmburden", "run", str(bids), str(output), str(level)])
-        facts += [("Dataset", Path(str(bids)).name), ("Command", command)]
+        command = shlex.join(["cmburden", "run", *folders, str(level)])
+        facts += [("Dataset", folders[0]), ("Command", command)]
     return [*facts, ("CMBurden", cmburden.__version__)]
 
 
