@@ -24,7 +24,7 @@ _FLAGS = [
 ]
 #: Added to a copy of the page: tells the frame's owner what was laid out.
 _PROBE = """<script>addEventListener("load", () => {
-  const wide = [...document.querySelectorAll("body *")].filter(e => !e.closest(".scroll") &&
+  const wide = [...document.querySelectorAll("body *")].filter(e => !e.closest(".scroll, nav") &&
     e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + "." + e.className);
   const style = getComputedStyle(document.body);
   parent.postMessage([innerWidth, document.documentElement.scrollWidth, style.backgroundColor,

@@ -1,5 +1,6 @@
 """The cohort's page in a real Chromium: charts, colours, tables in pages, no network, axe."""
 
+import csv
 import re
 
 import fabricate
@@ -35,9 +36,9 @@ def test_opens_without_an_error_or_a_request_and_axe_finds_no_serious_fault(
     watched = opened(made.layout.report, scheme=scheme)
     page = drawn(watched)
     assert watched.errors == [] and watched.from_network == []
-    assert [url for url in watched.requests if url.startswith("file:")] == [
-        made.layout.report.as_uri()
-    ]
+    # Beside itself it asks only for the picture that says whether it was sent alone.
+    asked = [url for url in watched.requests if url.startswith("file:")]
+    assert asked == [made.layout.report.as_uri(), made.layout.beside_report.as_uri()]
     # Closed details are part of the page too.
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert axe(page) == []
@@ -84,6 +85,55 @@ def test_long_tables_come_in_pages_and_are_searched(made, opened):
     assert rows.count() == 2 and "OATS007" in rows.first.inner_text()
     link = rows.first.locator("a").get_attribute("href")
     assert (made.layout.report_dir / link).exists()
+
+
+def test_a_page_sent_alone_has_no_dead_links(made, opened, tmp_path):
+    links = "document.querySelectorAll('a[href^=\"../\"]').length"
+    beside = opened(made.layout.report).page
+    beside.wait_for_timeout(300)
+    assert beside.evaluate(links) > 20 and not beside.locator("#alone").is_visible()
+    alone = tmp_path / "report.html"
+    alone.write_text(made.layout.report.read_text())
+    page = opened(alone).page
+    page.locator("#alone").wait_for()
+    page.locator("#every-scan .pager").get_by_role("button", name="Next").click()
+    page.wait_for_timeout(200)
+    assert page.evaluate(links) == 0
+    assert page.locator("#scan-list tbody th").first.inner_text().startswith("sub-")
+
+
+def test_tables_sort_and_are_saved_and_charts_are(made, opened):
+    page = opened(made.layout.report, accept_downloads=True).page
+    head = page.locator("#scan-list thead").get_by_role("button", name="Definite")
+    head.click()
+    head.click()
+    shown = [int(v) for v in page.locator("#scan-list tbody td:nth-child(5)").all_inner_texts()[:9]]
+    assert shown == sorted(shown, reverse=True) and shown[0] > 0
+    with page.expect_download() as saved:
+        page.locator("#every-scan").get_by_role("button", name="Save as CSV").click()
+    rows = list(csv.reader(saved.value.path().read_text(encoding="utf-8-sig").splitlines()))
+    assert rows[0][:2] == ["Scan", "Cohort"] and len(rows) > 41  # all, not a page of them
+    assert {len(row) for row in rows} == {7}
+    with page.expect_download() as saved:
+        page.locator("#burden .save button", has_text="SVG").first.click()
+    assert "<svg" in saved.value.path().read_text(encoding="utf-8")
+
+
+def test_a_dot_a_scan_opens_its_page(made, opened):
+    page = opened(made.layout.report).page
+    canvas = page.locator(".dots canvas")
+    canvas.scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    box = canvas.bounding_box()
+    said = page.locator(".dots output")
+    # The smallest brain has its dot at the left edge of the first strip.
+    for y in range(20, 46, 2):
+        page.mouse.move(box["x"] + 6, box["y"] + y)
+        if "Brain volume" in said.inner_text():
+            break
+    name = said.inner_text().partition("_")[0]
+    page.mouse.click(box["x"] + 6, box["y"] + y)
+    page.wait_for_url(f"**/{name}.html")
 
 
 def test_without_scripts_every_table_stands_open(made, opened):

@@ -321,17 +321,68 @@ def test_add_move_note_undo_and_delete_by_keys(review):
     page.locator("#verdict", has_text="Rejected: calcification").wait_for(timeout=SECONDS)
     page.locator('body[data-shown="0"]').wait_for(timeout=SECONDS)
     item = standing(page)
-    assert item["state"] == {
-        "decision": "reject",
-        "class": "calcification",
-        "at": item["state"]["at"],
-        "note": "a vein? R 2",
-    }
+    state = item["state"]
+    assert (state["decision"], state["class"], state["note"]) == (
+        "reject",
+        "calcification",
+        "a vein? R 2",
+    )
     page.keyboard.press("Control+z")
     page.locator("#progress", has_text=re.compile("^0 of")).wait_for(timeout=SECONDS)
     page.keyboard.press("x")
     page.locator("#message", has_text="deleted").wait_for(timeout=SECONDS)
     assert standing(page)["marks"] == []
+
+
+def test_certainty_region_and_the_scan_as_a_whole(review):
+    page = review().page
+    page.locator("#region").select_option("thalamus")
+    page.locator("#message", has_text="Region corrected").wait_for(timeout=SECONDS)
+    decide(page, "s", 1)
+    page.keyboard.press("ArrowLeft")
+    page.locator("#verdict", has_text="Accepted: microbleed, possible").wait_for(timeout=SECONDS)
+    item = standing(page)
+    assert (item["state"]["certainty"], item["state"]["region"]) == ("possible", "thalamus")
+    page.keyboard.press("f")
+    row = page.locator("#mars tr", has_text="thalamus")
+    assert sorted(row.locator("td").all_inner_texts()) == ["0"] * 5 + ["1"]
+    page.locator("#siderosis").select_option("focal")
+    page.locator("#form button[value=save]").click()
+    page.locator("#message", has_text="Said of the scan").wait_for(timeout=SECONDS)
+    assert standing(page)["word"]["siderosis"] == "focal"
+
+
+def test_the_mosaic_rejects_many_in_few_requests_and_the_list_finds_them(review):
+    watched = review()
+    page = watched.page
+    page.keyboard.press("z")
+    tiles = page.locator(".mosaic-tile")
+    tiles.nth(19).wait_for(timeout=SECONDS)
+    asked = len([url for url in watched.requests if "decisions" in url])
+    for number in range(20):
+        tiles.nth(number).click()
+    page.locator("#reject-marked").click()
+    page.locator("#progress", has_text=re.compile("^20 of")).wait_for(timeout=SECONDS)
+    assert len([url for url in watched.requests if "decisions" in url]) == asked + 1
+    page.keyboard.press("Escape")
+    page.keyboard.press("k")
+    page.locator("#filter").select_option("rejected")
+    assert page.locator("#listed tr").count() == 20
+    page.locator("#listed button").last.click()
+    page.locator("#verdict", has_text="Rejected").wait_for(timeout=SECONDS)
+
+
+def test_a_click_leaves_a_mark(review):
+    page = review().page
+    page.keyboard.press("o")
+    page.keyboard.press("o")
+    box = page.locator("[data-pane=axial] canvas").bounding_box()
+    before = pixels(page)
+    page.mouse.click(box["x"] + 150, box["y"] + 150)
+    page.wait_for_timeout(300)
+    near = (slice(90, 211), slice(90, 211))
+    changed = abs(pixels(page)[near] - before[near]) > 40
+    assert changed.sum() > 20 and not changed[45:76, 45:76].any()  # arms, with a free middle
 
 
 def test_a_free_hand_scan_shows_nothing_of_the_software(review):

@@ -1,4 +1,4 @@
-"""A participant's page in a real Chromium, opened as a file: clicks on lesions move the viewer."""
+"""A participant's page in a real Chromium, opened as a file: its viewer, its widths, on paper."""
 
 import io
 import json
@@ -73,16 +73,17 @@ def test_a_click_on_a_lesion_opens_the_viewer_at_it(made, opened):
         number = re.search(r"lesion (\d+)", button.inner_text())[1]
         button.click()
         page.wait_for_function(
-            "([id, n]) => document.querySelector(`#${id} output`).value.includes(`lesion ${n},`)",
+            "([id, n]) => document.querySelector(`#${id} output.place`).value"
+            ".includes(`lesion ${n},`)",
             arg=[button.get_attribute("data-viewer"), number],
             timeout=60_000,
         )
-        said = box.locator("output").inner_text().replace("−", "-")
+        said = box.locator("output.place").inner_text().replace("−", "-")
         shown = np.array([float(part) for part in re.findall(r"-?\d+\.\d", said)[:3]])
         # The viewer may sit on the nearest voxel: half a voxel off at most.
         off = np.linalg.solve(AFFINE[:3, :3], shown - wanted)
         assert (abs(off) <= 0.6).all(), (shown, wanted)
-        assert box.locator("canvas").is_visible()
+        assert box.locator("canvas").first.is_visible()
     assert watched.errors == [] and watched.from_network == []
 
 
@@ -90,15 +91,63 @@ def test_the_viewer_shows_the_scan_with_the_lesion_under_the_crosshair(made, ope
     page = opened(made.layout.subject_page(PERSON)).page
     page.locator("button.show").first.click()
     page.wait_for_function(
-        "() => document.querySelector('.viewer output').value !== ''", timeout=60_000
+        "() => document.querySelector('.viewer output.place').value !== ''", timeout=60_000
     )
     page.wait_for_timeout(500)
-    picture = page.locator(".viewer canvas").first.screenshot()
+    picture = page.locator(".viewer [data-pane=axial] canvas").first.screenshot()
     grey = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"), float)
     assert (grey.std(-1) < 4).mean() > 0.5 and np.percentile(grey, 90) > 100  # a brain, in grey
+    middle = grey[grey.shape[0] // 2, grey.shape[1] // 2]
+    assert middle.max() < 60, "the cross or the outline lies on the dark spot"
     amber = (grey[..., 0] > 100) & (grey[..., 2] < 0.6 * grey[..., 0])
     blue = (grey[..., 2] > 100) & (grey[..., 0] < 0.8 * grey[..., 2])
     assert amber.sum() + blue.sum() > 20  # the lesion's overlay
+
+
+def test_next_reset_and_keys_of_the_viewer(made, opened):
+    page = opened(made.layout.subject_page(PERSON)).page
+    box = page.locator(".viewer").first
+    place = box.locator("output.place")
+    page.locator("button.show").first.click()
+    page.wait_for_function("document.querySelector('output.place').value !== ''", timeout=60_000)
+    first = place.inner_text()
+    box.locator("[data-do=on]").click()
+    second = place.inner_text()
+    assert "left frontal (lobar); lesion 1" in first and "lesion 2" in second
+    box.locator("canvas").first.press("ArrowLeft")
+    assert place.inner_text() == first
+    top = page.evaluate("scrollY")
+    box.locator("canvas").first.press("ArrowUp")
+    assert place.inner_text() != first and page.evaluate("scrollY") == top
+    box.locator("canvas").first.press("v")  # no secret key
+    box.locator("[data-do=reset]").click()
+    assert place.inner_text() == first
+
+
+@pytest.mark.parametrize("width", [360, 700, 768, 1024, 1920])
+def test_no_text_is_squeezed_and_nothing_sticks_out(made, opened, width):
+    page = opened(made.layout.subject_page(PERSON), width=width).page
+    page.locator("button.show").first.click()
+    page.wait_for_function("document.querySelector('output.place').value !== ''", timeout=60_000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    squeezed = page.evaluate(
+        """() => [...document.querySelectorAll('p, dd, li, h1, h2, h3, h4, figcaption')].filter(e =>
+        e.offsetParent && !e.closest('.scroll') && e.textContent.trim().length > 60
+        && e.getBoundingClientRect().width < 200).map(e => e.textContent.slice(0, 40))"""
+    )
+    assert squeezed == []
+
+
+def test_on_paper_a_lesion_is_not_cut(made, opened):
+    page = opened(made.layout.subject_page(PERSON), width=700).page
+    page.emulate_media(media="print")
+    facts = page.locator("li.lesion dl.facts")
+    assert min(facts.nth(k).bounding_box()["width"] for k in range(facts.count())) > 500
+    assert (
+        facts.count()
+        and page.locator("li.lesion").first.evaluate("e => getComputedStyle(e).breakInside")
+        == "avoid"
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -107,7 +156,7 @@ def test_axe_finds_no_serious_fault(made, opened, axe, scheme):
     assert axe(page) == []
     page.locator("button.show").first.click()
     page.wait_for_function(
-        "() => document.querySelector('.viewer output').value !== ''", timeout=60_000
+        "() => document.querySelector('.viewer output.place').value !== ''", timeout=60_000
     )
     assert axe(page) == []
 

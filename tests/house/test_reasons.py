@@ -18,7 +18,7 @@ from cmburden.core import config
 from cmburden.core.errors import REASONS, ScanError
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
-from cmburden.core.tables import REJECTED, SCANS
+from cmburden.core.tables import CANDIDATES, REJECTED, SCANS
 from cmburden.detect import candidates
 from cmburden.detect import stage as detect
 from cmburden.images import brain
@@ -26,6 +26,7 @@ from cmburden.images import volume as images
 from cmburden.index import stage as index
 from cmburden.preprocess import stage as preprocess
 from cmburden.register import stage as register
+from cmburden.review import store
 from cmburden.space import template
 
 NAME = "sub-01/anat/sub-01_T2starw"
@@ -363,6 +364,28 @@ def not_run(study: Study) -> Verdict:
     return Verdict(row["status"], row["reason"], row["message"])
 
 
+def reader(study: Study) -> Verdict:
+    """A scan that was processed to the end, and that a reader then held for unusable."""
+    study.image(head())
+    (scan,) = study.indexed(buckets=1)
+    for stage in ("preprocess", "register", "detect", "verify"):
+        record = study.layout.record(stage, scan.scan_id)
+        Outcome(stage, scan.scan_id, "ok", measures={"n_kept": 0}).write(record)
+    settings = config.load({"buckets": 1})
+    CANDIDATES.write(study.layout.bucket("verify", 0), [])
+    opened = store.Store(study.layout, "AB")
+    opened.decide(
+        {"scan_id": scan.scan_id, "mode": "scan", "decision": "scan", "blinded": False}
+        | {"ordering": "useful", "content_key": scan.content_key}
+        | {"quality": "unusable", "quality_reason": "motion"}
+    )
+    opened.close()
+    store.export(study.layout)
+    aggregate.run(study.layout, study.bids, settings)
+    row = SCANS.read(study.layout.table("scans")).iloc[0]
+    return Verdict(row["status"], row["reason"], row["message"])
+
+
 def crashed(study: Study) -> Verdict:
     study.image(head())
     (scan,) = study.indexed()
@@ -434,6 +457,7 @@ ROWS = (
     Row(crashed, "failed", "TypeError: "),
     Row(damaged, "failed", "desc-preproc_T2starw.nii.gz cannot be read (ValueError: it is empty"),
     Row(not_run, "failed", "preprocess: no record"),
+    Row(reader, "excluded", "AB (motion) could not judge the scan."),
 )
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cmburden.core.paths import Layout
@@ -15,7 +16,7 @@ from cmburden.core.tables import (
     SCANS,
     SUMMARY,
 )
-from cmburden.report import burden, correction, models, overview
+from cmburden.report import brain_picture, burden, correction, models, overview
 from cmburden.report.charts import age, counts, forest, froc, lesion_map, regions, thresholds
 from cmburden.report.charts.chart import PALETTE, PERCENT, TEMPLATE
 from cmburden.report.tables import ReportTables, UnknownEstimateError
@@ -99,9 +100,10 @@ def test_regions_by_side_in_the_order_of_mars(tmp_path):
     assert sum(row["n"] for rows_ in swi.rows.values() for row in rows_) == 0
     chart = regions.draw([gre, swi])
     assert chart is not None
-    left, right = chart.figure.data[:2]
-    assert (left.x[at], right.x[at]) == (-2, 3)
-    assert chart.columns[2:] == ["GRE, left", "GRE, right", "SWI, left", "SWI, right"]
+    # The person's right is on the left, as on every picture.
+    right, left = chart.figure.data[:2]
+    assert (right.x[at], left.x[at]) == (-3, 2)
+    assert chart.columns[2:] == ["GRE, right", "GRE, left", "SWI, right", "SWI, left"]
 
 
 def test_map_puts_a_cell_where_its_centre_is(tmp_path):
@@ -117,6 +119,18 @@ def test_map_puts_a_cell_where_its_centre_is(tmp_path):
     assert trace.customdata[line][column] == "lesion_cells | SWI, -5, 15, 10"
     assert "z 10 mm" in trace.hovertemplate
     assert chart.rows[0][0] == "−5, 15, 10"
+    # Drawn with the person's right on the left, and the picture so, too.
+    axis = chart.figure.layout.xaxis
+    assert axis.range[0] > axis.range[1] and chart.figure.layout.images[0].x == axis.range[0]
+
+
+def test_the_smoothed_map_ends_with_the_brain_and_keeps_the_number_inside():
+    brain = brain_picture.density({(-5, 15, 10): 4}, 10)
+    # 2 mm a pixel, 5 x 5 a cell; the person's right, x = 80, is the first column.
+    row, column = np.unravel_index(brain.argmax(), brain.shape)
+    assert abs(80 - 2 * column - -5) <= 4 and abs(80 - 2 * row - 15) <= 4
+    assert brain.sum() / 25 == pytest.approx(4, rel=0.1)
+    assert brain_picture.density({(-75, 75, 10): 4}, 10)[:5, -5:].max() == 0
 
 
 def test_age_has_a_line_a_contrast_and_sex_with_people(tmp_path):
@@ -232,7 +246,8 @@ def test_corrected_prevalences_by_contrast_and_stratum(tmp_path):
     ]
     section = correction.select(made, None)
     assert section.refused == ["SWI, corrected; SWI F, corrected: too few"]
-    assert [one.name for one in section.errors] == ["GRE, sensitivity"]
+    assert [name for name, _ in section.errors] == ["Sensitivity"]
+    assert [row["estimate"] is None for row in section.errors[0][1]] == [False, True]
     assert section.checks == ["GRE: warning: low"]
     labels = [line.label for line in correction.strata_lines(made)]
     assert labels == ["Age: <50", "Age: 50–59", "Sex: M"]

@@ -126,7 +126,9 @@ def test_the_section_says_what_the_summary_says(made, tmp_path):
 
 def test_a_page_with_both_sessions_at_each_lesion(made):
     pages = report.environment()
-    assert report_changes.write_pages(pages, SHARED, made.layout, made.config) == [NAME]
+    assert report_changes.write_pages(
+        pages, SHARED, made.layout, made.config, ReportTables(made.layout)
+    ) == [NAME]
     read = Page(made.layout.changes_page(NAME))
     assert len(read.sources) == len(LESIONS)
     assert all((made.layout.root / source).exists() for source in read.sources)
@@ -141,7 +143,9 @@ def test_a_page_with_both_sessions_at_each_lesion(made):
 def test_pages_of_before_go(made):
     old = made.layout.changes_page("sub-GONE")
     old.write_text("")
-    report_changes.write_pages(report.environment(), SHARED, made.layout, made.config)
+    report_changes.write_pages(
+        report.environment(), SHARED, made.layout, made.config, ReportTables(made.layout)
+    )
     assert not old.exists()
 
 
@@ -163,4 +167,9 @@ def test_nobody_with_sessions_no_section(tmp_path):
     aggregate.run(made.layout, made.bids_dir, made.config)
     assert section(made) is None
     assert CHANGES.read(made.layout.table("changes")).empty
-    assert report_changes.write_pages(report.environment(), {}, made.layout, made.config) == []
+    assert (
+        report_changes.write_pages(
+            report.environment(), {}, made.layout, made.config, ReportTables(made.layout)
+        )
+        == []
+    )

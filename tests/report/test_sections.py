@@ -155,7 +155,7 @@ def test_a_sentence_for_each_thing_that_is_missing(tmp_path):
 )
 def test_every_section_s_template_names_its_content(template):
     """The dataclass in the template's first lines exists."""
-    if template.name == "_chart.html.j2":
+    if template.name in ("_chart.html.j2", "_viewer.html.j2", "_visits.html.j2"):
         return
     named = template.read_text().split("with content `")[1].split("`")[0]
     module, _, name = named.partition(".")

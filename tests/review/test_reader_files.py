@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import threading
 
+import pyarrow.parquet as pq
 import pytest
 from test_review import accept, mark, reject
 
@@ -512,6 +513,26 @@ def test_two_reviews_of_a_reader_do_not_run_at_once(layout):
             pass
     with store.alone(layout, "A"):
         pass
+
+
+def test_a_file_from_before_certainties_is_read_exported_and_continued(layout):
+    """Version 2 of 2026-11-27: a reader's file is theirs to keep, whatever version wrote it."""
+    filled(layout).close()
+    path, table = layout.reader_file("A"), layout.reviews
+    for name in REVIEWS.later:
+        changed(path, f"ALTER TABLE decisions DROP COLUMN {name}")
+    changed(path, "PRAGMA user_version=2")
+    first = REVIEWS.read(store.export(layout))
+    # So does the table that the former version exported.
+    old = pq.read_table(table).drop_columns(list(REVIEWS.later))
+    pq.write_table(old, table)
+    assert REVIEWS.read(table).equals(first)
+    own = Store(layout, "A")
+    own.decide(reject(10, (100, 0, 0)) | {"certainty": "possible", "seconds": 2.5}, request="ten")
+    own.close()
+    after = REVIEWS.read(store.export(layout))
+    assert len(after) == len(first) + 1
+    assert after["certainty"].isna().sum() == len(first)
 
 
 def test_a_file_of_the_former_version_is_read_and_continued(layout):

@@ -269,6 +269,69 @@ def test_what_the_page_would_not_send_is_refused_and_not_stored(study, name):
     assert sitting.store.standing() == []
 
 
+# --- what a reader says beside yes and no ---
+
+
+def test_certainty_region_and_seconds_are_kept_with_the_decision(made, study):
+    sitting = Sitting(study, "Certain", Options())
+    sent = {"item": 0, "action": "accept", "certainty": "possible", "seconds": 3.456}
+    sitting.decide(sent | {"region": "insula", "hemisphere": "left"})
+    (row,) = sitting.store.standing()
+    kept = [row[name] for name in ("certainty", "region", "group", "hemisphere", "region_from")]
+    assert kept == ["possible", "insula", "lobar", "left", "reader"] and row["seconds"] == 3.46
+    # A rejection has no certainty, and the atlas's region comes back.
+    sitting.decide({"item": 0, "action": "reject", "certainty": "possible", "seconds": 99999.0})
+    (row,) = sitting.store.standing()
+    assert (row["certainty"], row["region_from"], row["seconds"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"certainty": "sure"},
+        {"region": "moon"},
+        {"region": "insula", "hemisphere": "up"},
+        {"seconds": -1},
+        {"seconds": "3"},
+        {"action": "scan", "quality": "fine"},
+        {"action": "scan", "siderosis": ["focal"]},
+        {"action": "scan", "quality_reason": "x" * 2001},
+        {"items": [], "key": "k"},
+        {"items": [0], "key": None},
+        {"items": list(range(61)), "key": "k"},
+    ],
+)
+def test_what_the_page_cannot_have_sent_is_refused(made, study, wrong):
+    sitting = Sitting(study, "Wrong", Options())
+    with pytest.raises(Refused):
+        sitting.decide({"item": 0, "action": "accept"} | wrong)
+    assert sitting.store.standing() == []
+
+
+def test_a_word_on_the_scan_stands_once_and_is_undone(made, study):
+    sitting = Sitting(study, "Words", Options())
+    for quality in ("usable", "unusable"):
+        sitting.decide(
+            {"item": 0, "action": "scan", "quality": quality, "quality_reason": "motion"}
+        )
+    shown = sitting.overview()["items"][0]
+    assert (shown["word"]["quality"], shown["state"]) == ("unusable", None)
+    sitting.undo()
+    assert sitting.overview()["items"][0]["word"]["quality"] == "usable"
+
+
+def test_many_rejections_of_one_request_are_decisions_of_their_own(made, study):
+    sitting = Sitting(study, "Many", Options())
+    sent = {"items": [0, 2, 3], "action": "reject", "class": None, "key": "page-1", "item": 0}
+    sitting.decide(sent)
+    again = sitting.decide(sent)  # a request that was repeated is carried out once
+    assert len(again["items"]) >= 3 and len(sitting.store.standing()) == 3
+    assert sitting.n_open == len(sitting.items) - 3
+    sitting.undo()
+    assert len(sitting.store.standing()) == 2
+    assert sitting.summary().startswith(f"2 of {len(sitting.items)} lesions decided: 0 definite")
+
+
 # --- images ---
 
 
@@ -284,17 +347,19 @@ def unpacked(message: bytes) -> tuple[dict, list[np.ndarray]]:
 def test_blocks_hold_the_volume_without_loss(made, study):
     sitting = Sitting(study, "A", Options())
     item = sitting.items[0]
-    header, (block,) = unpacked(sitting.pictures.block(item.scan_id, item.at))
+    header, (block, mask) = unpacked(sitting.pictures.block(item.scan_id, item.at))
     image = nib.load(made.layout.preproc(study.scans[item.scan_id]))
     box = tuple(slice(a, a + n) for a, n in zip(header["first"], header["shape"], strict=True))
     assert np.array_equal(block * header["unit"], np.asarray(image.dataobj)[box])
     assert np.allclose(
         np.array(header["affine"]) @ [0, 0, 0, 1], image.affine @ [*header["first"], 1]
     )
+    brain = np.asarray(nib.load(made.layout.brain_mask(study.scans[item.scan_id])).dataobj)
+    assert np.array_equal(mask, brain[box])
     # The lesion lies in it, a dark dot.
     at = np.rint(np.linalg.inv(header["affine"]) @ [*item.at, 1])[:3].astype(int)
     assert block[tuple(at)] * header["unit"] < 0.6
-    header, (whole,) = unpacked(sitting.pictures.whole(item.scan_id))
+    header, (whole, _) = unpacked(sitting.pictures.whole(item.scan_id))
     assert np.array_equal(whole * header["unit"], np.asarray(image.dataobj))
 
 
@@ -318,13 +383,17 @@ def test_phase_comes_along_where_its_grid_is_the_scans(made, study, tmp_path):
     nib.save(nib.Nifti1Image(phase, image.affine), path)
     held = dataclasses.replace(scan, phase_path=path)
     header, parts = unpacked(Pictures(made.layout, {scan.scan_id: held}).whole(scan.scan_id))
-    assert header["channels"] == ["magnitude", "phase"] and header["note"] == ""
+    assert header["channels"] == ["magnitude", "phase", "mask"] and header["note"] == ""
     assert np.allclose(
         parts[1] / 65535 * (phase.max() - phase.min()) + phase.min(), phase, atol=0.1
     )
     nib.save(nib.Nifti1Image(phase[:-1], image.affine), path)
     header, _ = unpacked(Pictures(made.layout, {scan.scan_id: held}).whole(scan.scan_id))
-    assert header["channels"] == ["magnitude"] and "grid" in header["note"]
+    assert header["channels"] == ["magnitude", "mask"] and "grid" in header["note"]
+    made.layout.brain_mask(scan).rename(tmp_path / "mask")
+    header, _ = unpacked(Pictures(made.layout, {scan.scan_id: scan}).whole(scan.scan_id))
+    (tmp_path / "mask").rename(made.layout.brain_mask(scan))
+    assert header["channels"] == ["magnitude"]  # the reader sees the scan anyway
 
 
 # --- who is answered ---

@@ -114,3 +114,17 @@ def test_a_lesion_at_the_edge_of_the_volume_is_drawn(tmp_path):
     x, y, z = (OBLIQUE @ [0, 0, 39, 1])[:3]
     lesion_planes.draw(data, OBLIQUE, [{"x_mm": x, "y_mm": y, "z_mm": z}], tmp_path / "a.png")
     assert (tmp_path / "a.png").exists()
+
+
+def test_the_projection_is_of_the_brain_alone(tmp_path):
+    """Air beside the brain in a neighbouring slice would turn the projection black."""
+    affine = nib.affines.from_matvec(np.eye(3), [-40, -40, -40])
+    data, mask = np.ones((80, 80, 80), np.float32), np.ones((80, 80, 80), bool)
+    data[:, 44:, 41], mask[:, 44:, 41] = 0, False
+    path = tmp_path / "planes.png"
+    at = [{"x_mm": 0.0, "y_mm": 0.0, "z_mm": 0.0}]
+    lesion_planes.draw(data, affine, at, path, mask)
+    projection = np.split(np.asarray(Image.open(path), float), 4, axis=1)[3]
+    assert projection.min() > 60  # half a voxel at the border
+    lesion_planes.draw(data, affine, at, path)
+    assert np.split(np.asarray(Image.open(path), float), 4, axis=1)[3].min() == 0

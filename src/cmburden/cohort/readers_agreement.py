@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from cmburden.cohort.patterns import pattern_of
-from cmburden.cohort.verdicts import MICROBLEED, Verdicts
+from cmburden.cohort.places import MICROBLEED
+from cmburden.cohort.verdicts import Verdicts
 from cmburden.core.tables import GROUPS, PATTERN_LEVELS
 from cmburden.space.regions import UNKNOWN
 from cmburden.stats import agreement
@@ -171,7 +172,7 @@ def _large(lesions: pd.DataFrame) -> pd.Series:
 
 
 def _held(places: pd.DataFrame) -> pd.DataFrame:
-    """``places`` with the set of readers who hold a microbleed there; the software is one."""
+    """``places`` with the readers who hold a definite microbleed there; the software is one."""
     if not len(places):
         return pd.DataFrame(columns=["scan_id", "participant_id", "group", "holders"])
     holders = [

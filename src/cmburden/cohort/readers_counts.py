@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cmburden.cohort.patterns import boston_column, pattern_of
+from cmburden.cohort.places import POSSIBLE, definite
 from cmburden.cohort.verdicts import Verdicts
 from cmburden.core.keys import seed_of
 from cmburden.core.paths import Layout
@@ -53,9 +54,10 @@ def by_readers(
 def _people(participants: pd.DataFrame, verdicts: Verdicts, config: dict[str, Any]) -> pd.DataFrame:
     """`participants` with the readers' counts as counts; the others have no usable scan."""
     places = verdicts.places
-    large = pd.Series(dtype=int)
+    large = possible = pd.Series(dtype=int)
     if len(places):
         large = places[places["reviewed_class"] == "haemorrhage"].groupby("scan_id").size()
+        possible = places[places["reviewed_class"] == POSSIBLE].groupby("scan_id").size()
     settled = participants["n_cmb_reviewed"].notna()
     usable = participants["scan_id"].notna()
     open_ = participants["n_review_open"].fillna(0) > 0
@@ -68,7 +70,7 @@ def _people(participants: pd.DataFrame, verdicts: Verdicts, config: dict[str, An
     edges = config["report"]["bins"]
     people = participants.assign(
         n_cmb=counts,
-        n_possible=counts * 0,
+        n_possible=scan_id.map(possible).fillna(0).astype("Int64").where(settled),
         n_macrohaemorrhage=scan_id.map(large).fillna(0).astype("Int64").where(settled),
         pattern=participants["pattern_reviewed"],
         cmb_bin=bins.binned(counts, edges, bins.bin_labels(edges)),
@@ -83,7 +85,7 @@ def _groups(verdicts: Verdicts) -> dict[str, list[str]]:
     places = verdicts.places
     if not len(places):
         return {}
-    real = places[places["microbleed"].eq(True)]
+    real = places[definite(places)]
     groups: dict[str, list[str]] = (
         real["group"].fillna(UNKNOWN.group).groupby(real["scan_id"]).agg(list).to_dict()
     )
@@ -95,7 +97,7 @@ def _haemorrhagic(verdicts: Verdicts) -> pd.DataFrame:
     places = verdicts.places
     if not len(places):
         return pd.DataFrame(columns=["scan_id", "label", "region"])
-    real = places["microbleed"].eq(True) | (places["reviewed_class"] == "haemorrhage")
+    real = definite(places) | (places["reviewed_class"] == "haemorrhage")
     region = places.loc[real, "region"].fillna(UNKNOWN.name)
     return places.loc[real, ["scan_id"]].assign(label="definite", region=region)
 
@@ -112,7 +114,7 @@ def _microbleeds(verdicts: Verdicts, lesions: pd.DataFrame) -> pd.DataFrame:
         where.astype({"lesion_id": "Int64"}), on=keys, how="left"
     )
     return merged.assign(
-        label="definite",
+        label=merged["reviewed_class"].eq(POSSIBLE).map({True: "possible", False: "definite"}),
         macrohaemorrhage=False,
         region=merged["region"].fillna(UNKNOWN.name),
         group=merged["group"].fillna(UNKNOWN.group),

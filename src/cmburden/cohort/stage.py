@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from cmburden.cohort import changes, choose, followed, readers_counts, reviewed
+from cmburden.cohort import changes, choose, followed, readers_counts, reviewed, scan_words
 from cmburden.cohort.candidates import gather_candidates, lesions_of
 from cmburden.cohort.columns import Wanted
 from cmburden.cohort.participants import ages_of_another_session, participant_rows
@@ -97,10 +97,11 @@ class Records:
 
 def write_tables(layout: Layout, bids_dir: Path, config: dict[str, Any], records: Records) -> None:
     """Write cohort/*.parquet with their .json, all or none of them."""
-    ok = records.scans.loc[records.scans["status"] == "ok", "scan_id"]
-    lesions = records.lesions[records.lesions["scan_id"].isin(ok)]
-    counted = with_counts(records.scans, lesions)
     reviews = REVIEWS.read(layout.reviews) if layout.reviews.exists() else REVIEWS.frame([])
+    stated = scan_words.stated(records.scans, first_readings(reviews))
+    ok = stated.loc[stated["status"] == "ok", "scan_id"]
+    lesions = records.lesions[records.lesions["scan_id"].isin(ok)]
+    counted = with_counts(stated, lesions)
     verdicts, again = read_verdicts(layout, reviews, counted)
     scans = SCANS.frame(with_review(counted, lesions, verdicts))
     lesions = LESIONS.frame(lesions)

@@ -39,21 +39,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cmburden.cohort.places import (
+    MICROBLEED,
+    NOT_MARKED,
+    Decision,
+    Place,
+    Point,
+)
 from cmburden.core.keys import lesion_numbers
 from cmburden.core.paths import Layout
 from cmburden.core.rows import grouped
 from cmburden.core.tables import CANDIDATES, CONSENSUS, LABELS, REVIEWS
 from cmburden.stats.matching import HIT_MM, hungarian
 
-MICROBLEED = "microbleed"
-#: Votes without a class: a rejection that names no mimic; no mark in a free-hand reading.
-NOT_ONE, NOT_MARKED = "not a microbleed", "not marked"
 #: mm. A candidate that was shown nearer than this to a place is that place. Unmeasured.
 SAME_MM = 0.5
-#: mm. Beyond this a reader has moved the lesion. Stored points are rounded to 0.001 mm.
-MOVED_MM = 0.05
-
-Point = tuple[float, float, float]
 
 
 def candidates_of(layout: Layout, scan_ids: set[str]) -> pd.DataFrame:
@@ -74,138 +74,6 @@ def read_candidates(layout: Layout, which: pc.Expression) -> pd.DataFrame:
     candidates = CANDIDATES.frame(table.to_pandas())
     lesions = candidates[candidates["label"].isin(LABELS)]
     return candidates.assign(lesion_id=lesion_numbers(lesions).reindex(candidates.index))
-
-
-# --- decisions and places ---
-
-
-@dataclasses.dataclass(frozen=True)
-class Position:
-    """A point in scanner RAS mm, and the region around it."""
-
-    at: Point
-    region: str | None
-    group: str | None
-    hemisphere: str | None
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Position:
-        """The position of a row of `candidates` or `reviews`."""
-        return cls(_point(row, ""), row["region"], row["group"], row["hemisphere"])
-
-    def columns(self) -> dict[str, Any]:
-        names = ("x_mm", "y_mm", "z_mm", "region", "group", "hemisphere")
-        return dict(zip(names, (*self.at, self.region, self.group, self.hemisphere), strict=True))
-
-
-@dataclasses.dataclass(frozen=True)
-class Decision:
-    """A reader's decision. ``shown``: where the candidate was shown. ``held``: where the reader
-    holds the lesion, which is elsewhere if the reader moved it. A mark is shown where it is held.
-    """
-
-    reader: str
-    mode: str  # tables.MODES
-    action: str  # accept | reject | add
-    vote: str
-    shown: Point
-    held: Position
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Decision:
-        """The decision of a row of `reviews`."""
-        action = row["decision"]
-        vote = MICROBLEED if action != "reject" else row["class"] or NOT_ONE
-        shown = _point(row, "" if row["shown_x_mm"] is None else "shown_")
-        return cls(row["reader"], row["mode"], action, vote, shown, Position.of(row))
-
-
-def _point(row: Mapping[str, Any], prefix: str) -> Point:
-    x, y, z = (float(row[f"{prefix}{axis}_mm"]) for axis in "xyz")
-    return x, y, z
-
-
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """``settled``: how the verdict came about (tables.SETTLED). ``microbleed``: the verdict, None
-    if open or disputed. ``reviewed_class``: the class, if the readers agree on one."""
-
-    settled: str
-    microbleed: bool | None
-    reviewed_class: str | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """A candidate, or a place that readers marked, with each reader's vote.
-
-    Decisions are matched to ``position``; ``moved`` is where the first reader who moved the lesion
-    put it. ``radius_mm`` is NaN if unknown. ``marked_by`` marked it without detections shown.
-    """
-
-    position: Position
-    radius_mm: float = float("nan")
-    candidate: Mapping[str, Any] | None = None
-    votes: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    marked_by: frozenset[str] = frozenset()
-    moved: Position | None = None
-
-    @classmethod
-    def of_candidate(cls, row: Mapping[str, Any]) -> Place:
-        diameter = row["diameter_mm"]
-        radius = float("nan") if diameter is None else diameter / 2
-        return cls(Position.of(row), radius, row)
-
-    @property
-    def is_lesion(self) -> bool:
-        """True if the software calls the place a definite or a possible microbleed."""
-        return self.candidate is not None and self.candidate["label"] in LABELS
-
-    def with_vote(self, decision: Decision) -> Place:
-        votes = {**self.votes, decision.reader: decision.vote}
-        is_moved = decision.vote == MICROBLEED and not np.allclose(
-            decision.shown, decision.held.at, atol=MOVED_MM
-        )
-        moved = self.moved or (decision.held if is_moved else None)
-        return dataclasses.replace(self, votes=votes, moved=moved)
-
-    def with_mark(self, reader: str) -> Place:
-        """The place with the reader's free-hand mark, which is a vote if the reader has none."""
-        votes = {reader: MICROBLEED, **self.votes}
-        return dataclasses.replace(self, votes=votes, marked_by=self.marked_by | {reader})
-
-    def with_reading(self, reader: str) -> Place:
-        """The place after the reader read the whole scan free-hand."""
-        return dataclasses.replace(self, votes={reader: NOT_MARKED, **self.votes})
-
-    def verdict(self) -> Verdict:
-        """The consensus if there is one, else the readers' majority."""
-        if CONSENSUS in self.votes:
-            vote = self.votes[CONSENSUS]
-            return Verdict("consensus", vote == MICROBLEED, _class_of([vote]))
-        votes = list(self.votes.values())
-        if not votes:
-            return Verdict("open", None, None)
-        n_yes = votes.count(MICROBLEED)
-        if 2 * n_yes == len(votes):
-            return Verdict("disputed", None, None)
-        is_one = 2 * n_yes > len(votes)
-        if n_yes not in (0, len(votes)):
-            settled = "majority"
-        else:
-            settled = "one reader" if len(votes) == 1 else "agreed"
-        majority = [vote for vote in votes if (vote == MICROBLEED) == is_one]
-        return Verdict(settled, is_one, _class_of(majority))
-
-
-def _class_of(votes: Iterable[str]) -> str | None:
-    """The one class that the votes name; None if they name none or several.
-
-    >>> _class_of(["vessel", "not a microbleed"]), _class_of(["vessel", "border"])
-    ('vessel', None)
-    """
-    classes = set(votes) - {NOT_ONE, NOT_MARKED}
-    return classes.pop() if len(classes) == 1 else None
 
 
 # --- the steps ---
@@ -317,9 +185,9 @@ def with_marks(reader: str, marks: list[Decision], places: Places) -> Places:
     match = _matches([mark.held.at for mark in marks], places)
     for number, mark in enumerate(marks):
         if number in match:
-            result[match[number]] = result[match[number]].with_mark(reader)
+            result[match[number]] = result[match[number]].with_mark(reader, mark.vote)
         else:
-            result.append(Place(mark.held).with_mark(reader))
+            result.append(Place(mark.held).with_mark(reader, mark.vote))
     return tuple(result)
 
 
@@ -441,10 +309,11 @@ def _counts(scan_id: str, places: Places, readings: list[dict[str, Any]]) -> dic
     of_lesions = [place.verdict().microbleed for place in places if place.is_lesion]
     is_read = bool(of_lesions) or any(reading["free_hand"] for reading in readings)
     n_open = verdicts.count(None)
+    n_definite = sum(place.verdict().reviewed_class == MICROBLEED for place in places)
     return {
         "scan_id": scan_id,
         "n_readers": len(readings),
         "n_reviewed": len(of_lesions) - of_lesions.count(None),
         "n_review_open": n_open,
-        "n_cmb_reviewed": None if n_open or not is_read else verdicts.count(True),
+        "n_cmb_reviewed": None if n_open or not is_read else n_definite,
     }

@@ -36,6 +36,7 @@ REASONS: dict[str, str] = {
     "score": "run again; if other scans fail alike, check the device and the model",
     "registration": "look at the scan: it could not be aligned to MNI152",
     "no_scan": "check index.suffixes and the filters: the participant has no usable scan",
+    "reader": "look at the scan; if the reader erred, the reader says so in cmburden review",
     "no_access": "give yourself the permission, or repair the disk, and run again",
     "bad_name": "rename it as BIDS does, such as sub-01_ses-1_T2starw with .nii or .nii.gz",
     "wrong_format": "give it as NIfTI (.nii or .nii.gz) if it is a scan; dcm2niix converts DICOM",

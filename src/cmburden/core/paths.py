@@ -348,8 +348,13 @@ class Layout:
 
     @property
     def viewer_script(self) -> Path:
-        """NiiVue, which the pages of all participants share."""
-        return self.report_dir / "niivue.js"
+        """The script of the viewers, which the pages of all participants share."""
+        return self.report_dir / "viewer.js"
+
+    @property
+    def beside_report(self) -> Path:
+        """A picture that only the report beside it can load: a report sent alone lacks it."""
+        return self.report_dir / "beside.svg"
 
     def subject_page(self, participant_id: str) -> Path:
         return self.root / f"{participant_id}.html"

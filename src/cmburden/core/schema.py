@@ -68,6 +68,9 @@ class Table:
     columns: tuple[Column, ...]
     #: True if other columns may follow, such as phenotypes. These columns keep their types.
     open: bool = False
+    #: Nullable columns that a file of an earlier version may lack: they are then null. For files
+    #: that people made, which cannot be made again.
+    later: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -166,6 +169,8 @@ class Table:
                 path, f"not a readable Parquet table: {error}", "remove it and run again"
             ) from error
         missing = [name for name in self.names if name not in table.column_names]
+        if missing and set(missing) <= set(self.later):
+            return self.frame(table.to_pandas(types_mapper=_pandas_type))
         if missing:
             raise CMBurdenError(
                 f"{path}: columns {missing} are missing; it is of another version, run again"

@@ -39,7 +39,7 @@ DETECT = Stage("detect", 9, "bucket")
 VERIFY = Stage("verify", 11, "bucket")
 LONGITUDINAL = Stage("longitudinal", 1, "participants")
 AGGREGATE = Stage("aggregate", 7, "cohort")
-REPORT = Stage("report", 5, "cohort")
+REPORT = Stage("report", 6, "cohort")
 
 #: All stages, in the order in which data flow through them.
 STAGES = (INDEX, PREPROCESS, REGISTER, DETECT, VERIFY, LONGITUDINAL, AGGREGATE, REPORT)

@@ -155,6 +155,9 @@ REJECTED = Table(
     ),
 )
 
+#: Superficial siderosis: at most three sulci, or more (Charidimou et al., Neurology 2017).
+SIDEROSES = ("absent", "focal", "disseminated")
+
 #: Counts by the readers. They stand beside the automatic counts and never replace them. They are
 #: null if nobody reviews the cohort.
 REVIEW_COUNTS = (
@@ -178,8 +181,9 @@ REVIEW_COUNTS = (
     _c(
         "n_cmb_reviewed",
         "int",
-        "Number of microbleeds by the verdict of the readers, who may add missed ones; null while "
-        "a lesion has no verdict, and for a scan without lesions that nobody read free-hand",
+        "Number of definite microbleeds by the verdict of the readers, who may add missed ones; "
+        "null while a lesion has no verdict, and for a scan without lesions that nobody read "
+        "free-hand",
     ),
 )
 
@@ -224,6 +228,8 @@ SCANS = Table(
         ),
         _PATTERN,
         *REVIEW_COUNTS,
+        _c("siderosis", "str", "By the readers; null: not assessed", levels=SIDEROSES),
+        _c("siderosis_place", "str", "Where readers see siderosis"),
         _c(
             "warning",
             "str",
@@ -401,8 +407,22 @@ PARTICIPANTS = Table(
 #: A reader's decisions. The reader accepts or rejects a detection, or adds a missed lesion.
 #: ``read`` ends the reading of a scan that was shown without detections (free-hand). A ``note``
 #: decides nothing.
-DECISIONS = ("accept", "reject", "add", "read", "note")
-MODES = ("review", "free-hand")
+DECISIONS = ("accept", "reject", "add", "read", "note", "scan")
+MODES = ("review", "free-hand", "scan")
+#: How certain a reader is of a microbleed; where a reader's region is from.
+CERTAINTIES, REGIONS_FROM = ("definite", "possible"), ("atlas", "reader")
+#: A reader's word on whether a scan can be judged.
+QUALITIES = ("usable", "unusable")
+#: Columns of `reviews` that readers' files of before 2026-11-28 lack.
+_LATER = (
+    "certainty",
+    "region_from",
+    "seconds",
+    "quality",
+    "quality_reason",
+    "siderosis",
+    "siderosis_place",
+)
 #: Name of the reader whose decisions settle the disputes of the others.
 CONSENSUS = "consensus"
 #: Orders in which detections are shown.
@@ -418,7 +438,8 @@ REVIEWS = Table(
         _c(
             "mode",
             "str",
-            "review: detections were shown; free-hand: the scan was shown without detections",
+            "review: detections were shown; free-hand: the scan was shown without detections; "
+            "scan: the reader's word on the scan as a whole",
             required=True,
             levels=MODES,
         ),
@@ -428,7 +449,7 @@ REVIEWS = Table(
             "decision",
             "str",
             "The decision: a candidate is accepted or rejected, a lesion added, "
-            "a scan read; a note decides nothing",
+            "a scan read, a word said on the scan; a note decides nothing",
             required=True,
             levels=DECISIONS,
         ),
@@ -451,7 +472,15 @@ REVIEWS = Table(
         _c("blinded", "bool", "The software's probability and label were hidden", required=True),
         _c("ordering", "str", "Order of the detections shown", required=True, levels=ORDERS),
         _c("content_key", "str", "Content key of the scan as it was shown", required=True),
+        _c("certainty", "str", "Of a microbleed; null is definite", levels=CERTAINTIES),
+        _c("region_from", "str", "Who named the region; null is atlas", levels=REGIONS_FROM),
+        _c("seconds", "float", "From the first sight of the case to the decision", "s"),
+        _c("quality", "str", "Whether the scan can be judged; null: not said", levels=QUALITIES),
+        _c("quality_reason", "str", "Why the reader holds the scan for unusable"),
+        _c("siderosis", "str", "Superficial siderosis; null: not assessed", levels=SIDEROSES),
+        _c("siderosis_place", "str", "Where the reader sees siderosis"),
     ),
+    later=_LATER,
 )
 
 #: The sample of scans that readers read free-hand: drawn once, and kept with the readers' files.
@@ -506,7 +535,12 @@ REVIEWED = Table(
         _c("free_hand", "bool", "A reader marked the place in a free-hand reading", required=True),
         _c("settled", "str", "Origin of the verdict", required=True, levels=SETTLED),
         _c("microbleed", "bool", "Verdict of the readers; null if settled is disputed or open"),
-        _c("reviewed_class", "str", "The one class that the votes for the verdict name"),
+        _c(
+            "reviewed_class",
+            "str",
+            "The one class that the votes for the verdict name; of a microbleed 'microbleed' where "
+            "more readers hold it for definite than for possible, else 'possible microbleed'",
+        ),
     ),
 )
 

@@ -7,6 +7,7 @@ the stage longitudinal.
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cmburden.core.paths import Layout
 from cmburden.core.rows import grouped
 from cmburden.core.schema import as_records
 from cmburden.core.tables import CHANGES, GROUPS, PAIRS
+from cmburden.report import monitoring, scan_files
 from cmburden.report.tables import ReportTables
 from cmburden.report.typeset import Row, level
 from cmburden.summary.bins import bin_labels
@@ -204,7 +206,11 @@ def _stratum(tables: ReportTables, name: str, stratum: Stratum, labels: list[str
 
 
 def write_pages(
-    pages: jinja2.Environment, shared: dict[str, Any], layout: Layout, config: dict[str, Any]
+    pages: jinja2.Environment,
+    shared: dict[str, Any],
+    layout: Layout,
+    config: dict[str, Any],
+    tables: ReportTables,
 ) -> list[str]:
     """Write a page for each participant of `pairs` and return their names.
 
@@ -215,8 +221,12 @@ def write_pages(
     changes = grouped(CHANGES.read(layout.table("changes")), "participant_id")
     page = pages.get_template("changes.html.j2")
     max_mm = _settings(config).max_mm
+    visits = monitoring.of_everybody(tables, layout)
+    lesions = grouped(tables.lesions, "scan_id")
     for name in sorted(pairs):
         content = participant(name, pairs[name], changes.get(name, []), layout)
+        content |= {"visits": visits.get(name, []), "viewers": _Viewers.of(layout, name)}
+        content["sessions"] = _sessions(tables, layout, pairs[name], lesions)
         with whole_file(layout.changes_page(name)) as temporary:
             temporary.write_text(
                 page.render(shared | content | {"max_mm": max_mm}), encoding="utf-8"
@@ -249,12 +259,49 @@ def participant(
     return {"participant": name, "pairs": sections, "lesions": _lesions(name, sections, layout)}
 
 
+@dataclasses.dataclass(frozen=True)
+class _Viewers:
+    """What all viewers of a page share, as on a participant's page."""
+
+    library: str
+    regions: dict[int, dict[str, Any]]
+    region_legend: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, layout: Layout, name: str) -> _Viewers:
+        library = scan_files.link(layout.viewer_script, layout.changes_page(name))
+        return cls(library, scan_files.regions(), scan_files.region_legend())
+
+
+def _sessions(
+    tables: ReportTables, layout: Layout, pairs: list[Row], lesions: dict[str, list[Row]]
+) -> list[dict[str, Any]]:
+    """The sessions of a participant whose scan has a viewer, in their order; none below two."""
+    names: dict[str, str] = {}
+    for pair in sorted(pairs, key=lambda pair: not pair["since_baseline"]):
+        for which, name in zip((1, 2), _names(pair), strict=True):
+            names.setdefault(pair[f"scan_id_{which}"], name)
+    sessions = []
+    for scan_id, name in names.items():
+        page = layout.changes_page(pairs[0]["participant_id"])
+        files = scan_files.files(tables, layout, scan_id, page)
+        marks = [scan_files.mark(row) for row in lesions.get(scan_id, [])]
+        if files.viewer:
+            sessions.append(
+                {"name": name, "scan_id": scan_id, "files": files, "marks": json.dumps(marks)}
+            )
+    return sessions if len(sessions) > 1 else []
+
+
 def _lesions(name: str, pairs: list[dict[str, Any]], layout: Layout) -> list[dict[str, Any]]:
     """Each lesion once, with its calls in consecutive sessions and its picture, if there is one."""
     lesions: dict[int, dict[str, Any]] = {}
     for pair in pairs:
         for row in pair["rows"]:
             lesion = lesions.setdefault(row["track_id"], _lesion(name, row, layout))
+            for which in (1, 2):
+                place = [row[f"{axis}_mm_{which}"] for axis in "xyz"]
+                lesion["places"].setdefault(row[f"scan_id_{which}"], place)
             lesion["order"] = min(lesion["order"], _ORDER[row["change"]])
             if pair["consecutive"]:
                 lesion["calls"].append(f"{row['change']} {' to '.join(pair['names'])}")
@@ -268,6 +315,7 @@ def _lesion(name: str, row: dict[str, Any], layout: Layout) -> dict[str, Any]:
         "region": row["region"],
         "hemisphere": row["hemisphere"],
         "calls": [],
+        "places": {},
         "order": _ORDER[row["change"]],
         "picture": path.relative_to(layout.root).as_posix() if path.exists() else None,
     }

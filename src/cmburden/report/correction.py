@@ -34,8 +34,8 @@ _STRATA = (
 )
 _PATTERNS = "Shares of participants by pattern, as called and corrected."
 _PROFILE = (
-    "The corrected prevalence of definite microbleeds were the false positives a scan another "
-    "number, with the likelihood of this cohort’s counts at that number, over the largest one."
+    "Sensitivity analysis: the corrected prevalence of definite microbleeds at other numbers of "
+    "false positives a scan, with the likelihood of this cohort’s counts at each, over the largest."
 )
 _SHARE = "Prevalence, % (95 % interval)"
 #: Variables of strata whose name is not their title.
@@ -67,6 +67,7 @@ class Correction:
 
     ``checks``: what the counts say of the detector's figures. ``refused``: what was not estimated,
     with the reason. ``methods``: of the chart's estimates. ``means``: corrected mean counts.
+    ``errors``: figures of the detector, each with the rows of the ``contrasts``.
     """
 
     chart: Chart | None
@@ -75,7 +76,8 @@ class Correction:
     profile: Chart | None
     methods: list[str]
     means: list[DetectorErrorRow]
-    errors: list[DetectorErrorRow]
+    contrasts: list[str]
+    errors: list[tuple[str, list[Row]]]
     checks: list[str]
     refused: list[str]
     thresholds: Chart | None
@@ -92,7 +94,8 @@ def select(tables: ReportTables, definite: float | None) -> Correction:
         profile=_profile(tables),
         methods=list(dict.fromkeys(one.row["method"] for one in estimated)) if corrected else [],
         means=_named(tables, CorrectedMean),
-        errors=_named(tables, DetectorRate),
+        contrasts=tables.contrasts(),
+        errors=_errors(tables),
         checks=_checks(tables),
         refused=_refused(tables),
         thresholds=thresholds.draw(thresholds.select(tables), definite),
@@ -144,11 +147,27 @@ def _words(measure: Measure) -> str:
     return "corrected patterns" if isinstance(measure, CorrectedPattern) else measure.name
 
 
-def _named(
-    tables: ReportTables, family: type[DetectorRate] | type[CorrectedMean]
-) -> list[DetectorErrorRow]:
+def _errors(tables: ReportTables) -> list[tuple[str, list[Row]]]:
+    """Figures of the detector that a contrast has, each with the rows of all contrasts."""
+    contrasts = tables.contrasts()
+    measures = dict.fromkeys(
+        measure
+        for name in contrasts
+        for measure, row in tables.of(DetectorRate, Stratum(contrast=name))
+        if row["estimate"] is not None
+    )
     return [
-        DetectorErrorRow(f"{name}, {measure.name.removeprefix('detector ')}", row)
+        (
+            first_upper(measure.name.removeprefix("detector ")),
+            [tables.estimate(Stratum(contrast=name), measure) for name in contrasts],
+        )
+        for measure in measures
+    ]
+
+
+def _named(tables: ReportTables, family: type[CorrectedMean]) -> list[DetectorErrorRow]:
+    return [
+        DetectorErrorRow(f"{name}, {measure.name}", row)
         for name in tables.contrasts()
         for measure, row in tables.of(family, Stratum(contrast=name))
         if row["estimate"] is not None

@@ -20,6 +20,7 @@ REASON_WORDS = {
     "not_finite": "NaN or infinite voxels",
     "not_3d": "not one 3D volume",
     "constant": "all voxels alike",
+    "reader": "a reader could not judge the scan",
     "is_phase": "phase given as magnitude",
     "voxel_size": "voxels too coarse",
     "coverage": "brain not covered",

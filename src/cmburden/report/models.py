@@ -50,12 +50,16 @@ class Estimates:
 
 @dataclasses.dataclass(frozen=True)
 class Regression:
-    """A model: its chart, terms that were not estimated with why, methods of the others."""
+    """A model: its chart, terms that were not estimated with why, methods of the others.
+
+    ``reasons``: why terms were not estimated, without the terms.
+    """
 
     title: str
     chart: Chart | None
     refused: list[str]
     methods: list[str]
+    reasons: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +95,15 @@ class Models:
     forests: list[pooled.Forest]
     tests: list[TestRow]
     sample: list[tuple[str, Row]]
+
+    @property
+    def without(self) -> list[tuple[str, list[str]]]:
+        """Reasons for which models have no estimate at all, each with the titles of the models."""
+        titles: dict[str, list[str]] = {}
+        for one in self.regressions:
+            for reason in one.reasons if one.chart is None else ():
+                titles.setdefault(reason, []).append(one.title)
+        return list(titles.items())
 
 
 def select(tables: ReportTables) -> Models:
@@ -159,6 +172,7 @@ def _regression(place: int, family: Estimates) -> Regression:
         chart=_chart(f"model-{place}", family, estimated) if estimated else None,
         refused=[f"{', '.join(terms)}: {why}" for why, terms in refused.items()],
         methods=list(dict.fromkeys(row["method"] for _, row in estimated)),
+        reasons=tuple(refused),
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +15,9 @@ import pandas as pd
 from cmburden.core import remarks
 from cmburden.core.paths import Layout
 from cmburden.core.rows import grouped
-from cmburden.register import figure as quality_figure
-from cmburden.report import forms
+from cmburden.report import forms, scan_files
 from cmburden.report.tables import ACQUISITION, QUALITY, ReportTables, Title
 from cmburden.report.typeset import Row, decimal, first_upper, shortest
-from cmburden.space import regions as mars
 from cmburden.summary import image_checks
 from cmburden.summary.measures import ImageMeasure
 from cmburden.summary.strata import Stratum
@@ -28,17 +25,17 @@ from cmburden.verify.planes import TILE, TILES
 
 #: Columns of `participants` that the page prints.
 _FACTS = ("cohort", "age", "sex", "site", "diagnosis")
-#: Least radius of a mark in the viewer, mm, so that the mark of a small lesion is seen. By eye.
-_LEAST_REACH_MM = 3.0
-#: Regions of the right side are this much as bright, as in the QC figure.
-_RIGHT_BRIGHTNESS = 0.8
 
 
 @dataclasses.dataclass(frozen=True)
 class LesionTile:
-    """A tile of the picture of lesions: offset of its corner in pixels; ``plain``: without ring."""
+    """A tile of the picture of lesions: offset of its corner in pixels; ``plain``: without ring.
+
+    ``left``: letter of the side of the person that is on the left of the tile.
+    """
 
     name: str
+    left: str
     plain: bool
     x: int
     y: int
@@ -65,16 +62,6 @@ class MeasureOfScan:
 
 
 @dataclasses.dataclass(frozen=True)
-class Files:
-    """Links from the page to files of the scan; None where a file does not exist."""
-
-    planes: str | None = None
-    quality_figure: str | None = None
-    viewer: str | None = None
-    preproc: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
 class ScanPart:
     """A scan on the page: row of `scans`; ``marks`` is JSON for the viewer."""
 
@@ -82,7 +69,7 @@ class ScanPart:
     chosen: bool
     sentence: str
     warnings: list[str]
-    files: Files
+    files: scan_files.Files
     lesions: list[LesionRow]
     forms: list[forms.Form]
     marks: str
@@ -98,7 +85,8 @@ class PersonPage:
     facts: list[tuple[str, str]]
     scans: list[ScanPart]
     library: str
-    region_colours: dict[int, tuple[int, ...]]
+    regions: dict[int, dict[str, Any]]
+    region_legend: list[dict[str, Any]]
 
     @property
     def has_viewer(self) -> bool:
@@ -136,14 +124,17 @@ class People:
                 if person[column] is not None
             ],
             scans=scans,
-            library=_link(self._layout.viewer_script, page),
-            region_colours=_region_colours(),
+            library=scan_files.link(self._layout.viewer_script, page),
+            regions=scan_files.regions(),
+            region_legend=scan_files.region_legend(),
         )
 
     def _scan(self, row: Row, chosen: bool, page: Path) -> ScanPart:
         read = row["status"] == "ok"
         rows = self._lesions.get(row["scan_id"], []) if read else []
-        files = self._files(row["scan_id"], page) if read else Files()
+        files = scan_files.Files()
+        if read:
+            files = scan_files.files(self._tables, self._layout, row["scan_id"], page)
         lesions = _lesions(rows, has_picture=files.planes is not None)
         return ScanPart(
             row=row,
@@ -153,23 +144,8 @@ class People:
             files=files,
             lesions=lesions,
             forms=forms.of_scan(rows) if read else [],
-            marks=json.dumps([_mark(lesion.row) for lesion in lesions]),
+            marks=json.dumps([scan_files.mark(lesion.row) for lesion in lesions]),
             measures=self._measures(row),
-        )
-
-    def _files(self, scan_id: str, page: Path) -> Files:
-        source = self._tables.sources.get(scan_id)
-        if source is None:
-            return Files()
-
-        def link(path: Path) -> str | None:
-            return _link(path, page) if path.exists() else None
-
-        return Files(
-            planes=link(self._layout.lesion_planes(source)),
-            quality_figure=link(self._layout.quality_figure(source)),
-            viewer=link(self._layout.viewer(source)),
-            preproc=link(self._layout.preproc(source)),
         )
 
     def _measures(self, scan: Row) -> list[MeasureOfScan]:
@@ -222,29 +198,16 @@ def _sentence(scan: Row) -> str:
 
 
 def _lesions(rows: list[Row], has_picture: bool) -> list[LesionRow]:
-    """Lesions by falling probability; the picture has a row of tiles a lesion, by ``lesion_id``."""
-    ids = sorted(row["lesion_id"] for row in rows)
+    """Lesions by number, as the picture's rows of tiles, the label image and the viewer have it."""
     return [
         LesionRow(
             row=row,
             anchor=f"{row['scan_id']}-lesion-{row['lesion_id']}",
             place=_place(row),
-            tiles=_tiles(ids.index(row["lesion_id"])) if has_picture else [],
+            tiles=_tiles(at) if has_picture else [],
         )
-        for row in sorted(rows, key=lambda row: (-row["probability"], row["lesion_id"]))
+        for at, row in enumerate(sorted(rows, key=lambda row: row["lesion_id"]))
     ]
-
-
-def _mark(lesion: Row) -> dict[str, Any]:
-    """What the viewer draws of a lesion: centre in scanner coordinates and radius, mm."""
-    return {
-        "id": lesion["lesion_id"],
-        "label": lesion["label"],
-        "x": lesion["x_mm"],
-        "y": lesion["y_mm"],
-        "z": lesion["z_mm"],
-        "reach": max(_LEAST_REACH_MM, (lesion["diameter_mm"] or 0.0) / 2),
-    }
 
 
 def _tiles(row: int) -> list[LesionTile]:
@@ -252,7 +215,11 @@ def _tiles(row: int) -> list[LesionTile]:
     words = {"projection": "minimum over neighbouring slices"}
     return [
         LesionTile(
-            words.get(name, f"{name} slice"), name == "projection", column * TILE, row * TILE
+            words.get(name, f"{name} slice"),
+            "A" if name == "sagittal" else "R",
+            name == "projection",
+            column * TILE,
+            row * TILE,
         )
         for column, name in enumerate(TILES)
     ]
@@ -263,20 +230,6 @@ def _place(lesion: Row) -> str:
     side = "" if lesion["hemisphere"] in (None, "unknown") else f"{lesion['hemisphere']} "
     group = "" if lesion["group"] == "unknown" else f" ({lesion['group']})"
     return f"{side}{lesion['region']}{group}"
-
-
-def _region_colours() -> dict[int, tuple[int, ...]]:
-    """Red, green and blue, 0 to 255, of each value of the region volume, as in the QC figure."""
-    colours: dict[int, tuple[int, ...]] = {}
-    for value, colour in sorted(quality_figure.COLOURS.items()):
-        colours[value] = colour
-        right = tuple(round(_RIGHT_BRIGHTNESS * part) for part in colour)
-        colours[value + mars.RIGHT_OFFSET] = right
-    return colours
-
-
-def _link(path: Path, page: Path) -> str:
-    return Path(os.path.relpath(path, page.parent)).as_posix()
 
 
 def _many(number: int, noun: str) -> str:

@@ -10,7 +10,7 @@ from cmburden.core import remarks
 from cmburden.core.schema import as_records
 from cmburden.report.acquisition import median_and_range
 from cmburden.report.tables import QUALITY, ReportTables, Title
-from cmburden.report.typeset import Row
+from cmburden.report.typeset import Row, script_json
 from cmburden.summary.measures import ImageMeasure
 from cmburden.summary.strata import Stratum
 
@@ -58,11 +58,15 @@ class Warned:
 
 @dataclasses.dataclass(frozen=True)
 class Quality:
-    """Content of _quality.html.j2: ``columns`` names cohort and contrast."""
+    """Content of _quality.html.j2: ``columns`` names cohort and contrast.
+
+    ``dots``: JSON of titles and of a list a scan, from which the script draws a dot a scan.
+    """
 
     columns: list[str]
     rows: list[QualityRow]
     warnings: list[Warned]
+    dots: Markup | None = None
 
 
 def select(tables: ReportTables) -> Quality:
@@ -74,7 +78,25 @@ def select(tables: ReportTables) -> Quality:
         if any(_median(tables, kind, name) is not None for kind in kinds)
     ]
     columns = [f"{kind['cohort']} {kind['contrast']}" for kind in kinds]
-    return Quality(columns, lines, _warnings(tables))
+    return Quality(columns, lines, _warnings(tables), _dots(tables))
+
+
+def _dots(tables: ReportTables) -> Markup | None:
+    """Measures of the scans that have any, in the units of the titles, to four digits."""
+    names = [name for name in QUALITY if tables.scans[name].notna().any()]
+    scans = tables.scans[tables.scans[names].notna().any(axis=1)] if names else tables.scans[:0]
+    if scans.empty:
+        return None
+    rows = [
+        [row["scan_id"], row["participant_id"], row["contrast"]]
+        + [
+            None if row[name] is None else float(f"{row[name] * QUALITY[name].factor:.4g}")
+            for name in names
+        ]
+        for row in as_records(scans[["scan_id", "participant_id", "contrast", *names]])
+    ]
+    titles = [QUALITY[name].text for name in names]
+    return script_json({"titles": titles, "rows": rows})
 
 
 def _warnings(tables: ReportTables) -> list[Warned]:

@@ -51,7 +51,7 @@ def stripped(content: Any) -> Any:
     if isinstance(content, Flow):
         return dataclasses.replace(content, problems=[])
     if isinstance(content, Quality):
-        return dataclasses.replace(content, warnings=[])
+        return dataclasses.replace(content, warnings=[], dots=None)
     if isinstance(content, ReviewSection):
         return dataclasses.replace(
             content, problems=[], readers=["Readers"], disputed=[], disputed_left=0
@@ -60,5 +60,5 @@ def stripped(content: Any) -> Any:
         return dataclasses.replace(content, gained=[], gained_left=0, flagged=[], links={})
     if isinstance(content, Provenance):
         # The number of runs of a stage is a number of scans.
-        return dataclasses.replace(content, stages=[])
+        return dataclasses.replace(content, stages=[], facts=[])
     return content

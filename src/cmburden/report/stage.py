@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import shutil
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from cmburden.report import (
     limitations,
     methods,
     models,
+    monitoring,
     operating_point,
     overview,
     participants,
@@ -55,6 +56,8 @@ from cmburden.summary.contracts import model_contracts
 
 #: Characters of a page that hold the elements before its style.
 _HEAD = 2000
+#: A picture by which the page knows whether it lies in its folder or was sent alone.
+_BESIDE = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>\n'
 STAGE, VERSION = stages.REPORT.name, stages.REPORT.version
 
 
@@ -73,7 +76,7 @@ class Section:
 
 
 def run(layout: Layout, config: dict[str, Any]) -> None:
-    """Write report/ (index.html, references.bib, niivue.js) and sub-*.html from the tables."""
+    """Write report/ (index.html, references.bib, viewer.js) and sub-*.html from the tables."""
     mark = table_set.check(layout)
     tables = ReportTables(layout)
     checks = reading_list.checks(tables.scans, tables.lesions, config)
@@ -85,9 +88,9 @@ def run(layout: Layout, config: dict[str, Any]) -> None:
         "tables_key": mark.key if mark else "",
     }
     _write_cohort(tables, layout, config, pages, shared)
-    with whole_file(layout.viewer_script) as temporary:
-        shutil.copyfile(Path(__file__).parent / "static" / "niivue.umd.js", temporary)
-    followed = set(changes.write_pages(pages, shared, layout, config))
+    _write(layout.viewer_script, viewer_script())
+    _write(layout.beside_report, _BESIDE)
+    followed = set(changes.write_pages(pages, shared, layout, config, tables))
     template = pages.get_template("participant.html.j2")
     people = participants.People(tables, layout, checks.z)
     for row in as_records(tables.participants):
@@ -190,6 +193,7 @@ def cohort_content(
         Section("correction", "Detector error", correction.select(tables, in_use.get("definite"))),
         Section("review", "Review by readers", review.select(tables, layout)),
         Section("changes", "Change over sessions", changes.select(tables, layout, config)),
+        Section("monitoring", "Monitoring (ARIA-H)", monitoring.select(tables, layout)),
         Section("quality", "Quality", quality.select(tables)),
         Section("check", "To check first", check.select(tables, checks.to_check, layout)),
         Section("not-used", "Scans not read", scans.select_not_used(tables)),
@@ -200,7 +204,7 @@ def cohort_content(
             "Limitations",
             limitations.select(tables, config, contracts, part_of(layout)),
         ),
-        Section("provenance", "Provenance", provenance.select(tables)),
+        Section("provenance", "Provenance", provenance.select(tables, config)),
     ]
     sections = [section for section in sections if section.content is not None]
     if least is not None:
@@ -218,6 +222,15 @@ def cohort_content(
         "palette": script_json(PALETTE),
         "plotly": Markup(_plotly()),
     }
+
+
+def viewer_script() -> str:
+    """The script that draws the viewers: planes of a volume, then the page's controls."""
+    files = (
+        resources.files("cmburden.images").joinpath("static", "slices.js"),
+        resources.files("cmburden.report").joinpath("static", "viewer.js"),
+    )
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
 @functools.cache

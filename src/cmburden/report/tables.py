@@ -60,8 +60,8 @@ QUALITY = {
     "mask_compactness": Title("Mask compactness", 2),
     "coverage": Title("Coverage", 2),
     "snr": Title("Signal to noise", 1),
-    "contrast_csf_tissue": Title("Bright to median signal", 2),
-    "dark_fraction": Title("Dark share", 3),
+    "contrast_csf_tissue": Title("95th percentile / median", 2),
+    "dark_fraction": Title("Fraction of dark voxels", 3),
     "bias_spread": Title("Bias spread", 2),
     "registration_correlation": Title("Alignment to MNI152", 3),
 }

@@ -136,7 +136,8 @@ def serve(sitting: Sitting, port: int) -> int:
     token = secrets.token_urlsafe(32)
     bound = server.listening(port)
     sitting.prepare()
-    print(f"Review of {layout.root} by {reader}: {len(sitting.items)} to see. Open on this machine")
+    left = f"{sitting.n_open} of {len(sitting.items)} left to see"
+    print(f"Review of {layout.root} by {reader}: {left}. Open on this machine")
     print(f"  http://127.0.0.1:{bound.getsockname()[1]}/?token={token}")
     print("and end with Ctrl-C: every decision is saved as it is made.", flush=True)
     lost = ""
@@ -152,7 +153,8 @@ def serve(sitting: Sitting, port: int) -> int:
         except NotKept as error:
             lost = str(error)
             print(f"cmburden: {lost}", file=sys.stderr)
-    print(f"\n{_exported(layout)} Next: cmburden run, which counts with them.")
+    print(f"\n{sitting.summary()}.")
+    print(f"{_exported(layout)} Next: cmburden run, which counts with them.")
     return 2 if lost else 0
 
 

@@ -18,6 +18,7 @@ from cmburden.review.worklist import Study
 #: A reader's class -> kind of a labelled lesion. Borders are no labels: training finds borders.
 KINDS = {
     "microbleed": "microbleed",
+    "possible microbleed": "microbleed",
     "vessel": "vessel",
     "calcification": "calcification",
     "haemorrhage": "macrohaemorrhage",

@@ -1,7 +1,8 @@
 """The voxels that the browser draws: blocks around lesions and whole scans, as 16-bit arrays.
 
-The volume is that of ``preprocess``. Its values are multiples of 2^-12 with brain tissue at about
-1, so that 16-bit integers in this unit are lossless below 16. A message is the length of the header
+The volume is that of ``preprocess``, with phase and brain mask where they can be read. Its values
+are multiples of 2^-12 with brain tissue at about 1, so that 16-bit integers in this unit are
+lossless below 16. A message is the length of the header
 (4 bytes, little-endian), the header as JSON, blanks up to a multiple of 8 bytes, then each channel
 as uint16, x fastest. Blocks are gzipped.
 """
@@ -39,7 +40,7 @@ HALF_MM = 30.0
 #: Unit of the 16-bit values: the step of the preprocessed volume.
 UNIT = 2.0**-12
 _MOST = np.iinfo(np.uint16).max
-_VERSION = 1
+_VERSION = 2
 #: Scans in memory: the one on the screen and the next one.
 _MOST_SCANS = 2
 #: Largest difference of the affines of phase and magnitude in an element. Unmeasured.
@@ -256,7 +257,22 @@ def read_volume(scan: Scan, layout: Layout) -> PackedVolume:
     phase, note = _phase(scan, channels["magnitude"].shape, affine)
     if phase is not None:
         channels["phase"] = phase
+    mask = _mask(scan, layout, channels["magnitude"].shape)
+    if mask is not None:
+        channels["mask"] = mask
     return PackedVolume(channels, affine, note)
+
+
+def _mask(scan: Scan, layout: Layout, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The brain mask as uint16; None where there is none to read: the reader sees the scan anyway.
+
+    The page projects the brain alone, since bone and air are dark, too.
+    """
+    try:
+        mask, _ = read_file(layout.brain_mask(scan), scan)
+    except UnreadableDerivative:
+        return None
+    return (mask > 0).astype(np.uint16) if mask.shape == shape else None
 
 
 def _phase(scan: Scan, shape: tuple[int, ...], affine: np.ndarray) -> tuple[np.ndarray | None, str]:

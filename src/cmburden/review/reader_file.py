@@ -22,13 +22,14 @@ from cmburden.core.errors import CMBurdenError
 from cmburden.core.tables import REVIEWS
 from cmburden.models.contract import CLASSES
 
-VERSION = 2
+VERSION = 3
 #: Columns of a decision, in the order of `reviews`. The reader is no column but the file's name.
 COLUMNS = tuple(name for name in REVIEWS.names if name != "reader")
 #: All columns. ``sent`` and ``undone_by`` are the page's keys of the request that made or undid the
 #: decision: a request that the page repeats is carried out once.
 EVERY = ("id", "at", "removed", "undone", *COLUMNS, "sent", "undone_by")
-_SINCE_VERSION_2 = ("sent", "undone_by")
+#: Columns that files of earlier versions lack; there they are null.
+_LATER = ("sent", "undone_by", *REVIEWS.later)
 _KINDS = {"str": "TEXT", "int": "INTEGER", "float": "REAL", "bool": "INTEGER"}
 _AT = ("x_mm", "y_mm", "z_mm")
 _SHOWN = ("shown_x_mm", "shown_y_mm", "shown_z_mm")
@@ -81,8 +82,7 @@ def in_words(path: Path, error: Exception) -> NotKept:
 
 
 def create_tables(base: sqlite3.Connection) -> None:
-    kinds = {column.name: _KINDS[column.kind] for column in REVIEWS.columns}
-    columns = ", ".join(f'"{name}" {kinds[name]}' for name in COLUMNS)
+    columns = ", ".join(f'"{name}" {_kind_of(name)}' for name in COLUMNS)
     base.executescript(
         "BEGIN; CREATE TABLE decisions (id INTEGER PRIMARY KEY AUTOINCREMENT, "
         f"at TEXT NOT NULL, removed INTEGER NOT NULL, undone INTEGER NOT NULL, {columns}, "
@@ -91,6 +91,10 @@ def create_tables(base: sqlite3.Connection) -> None:
         "CREATE UNIQUE INDEX of_request ON decisions (sent); "
         f"PRAGMA user_version={VERSION}; COMMIT"
     )
+
+
+def _kind_of(name: str) -> str:
+    return {column.name: _KINDS[column.kind] for column in REVIEWS.columns}.get(name, "TEXT")
 
 
 def put(base: sqlite3.Connection, rows: Iterable[Row]) -> None:
@@ -167,9 +171,9 @@ def bring_up_to_date(path: Path) -> bool:
         if base.execute("PRAGMA user_version").fetchone() == (VERSION,):
             return False
         present = {column[1] for column in base.execute("PRAGMA table_info(decisions)")}
-        for name in _SINCE_VERSION_2:
+        for name in _LATER:
             if name not in present:
-                base.execute(f"ALTER TABLE decisions ADD COLUMN {name} TEXT")
+                base.execute(f'ALTER TABLE decisions ADD COLUMN "{name}" {_kind_of(name)}')
         base.execute("CREATE UNIQUE INDEX IF NOT EXISTS of_request ON decisions (sent)")
         base.execute(f"PRAGMA user_version={VERSION}")
     return True
@@ -259,7 +263,7 @@ def _sound_rows(path: Path, base: sqlite3.Connection) -> list[Row]:
         raise Unfit(f"{path}: written by a later version of CMBurden; use that one")
     kind = base.execute("SELECT type FROM sqlite_schema WHERE name = 'decisions'").fetchone()
     columns = {column[1] for column in base.execute("PRAGMA table_info(decisions)")}
-    missing = sorted(set(EVERY) - set(_SINCE_VERSION_2) - columns)
+    missing = sorted(set(EVERY) - set(_LATER) - columns)
     if kind != ("table",) or missing:
         raise Damaged(
             f"{path}: not a file of decisions (its tables are those of another program); restore "
@@ -300,6 +304,8 @@ def _fault(decision: dict[str, Any]) -> str:
         value = decision[name]
         if value is not None and not (isinstance(value, float) and math.isfinite(value)):
             return f"{name} is {_short(value)}"
+    if not _is_time(decision["seconds"]):
+        return f"seconds is {_short(decision['seconds'])}"
     needed: tuple[str, ...] = ()
     if decision["decision"] in ("accept", "reject"):
         needed = (*_AT, *_SHOWN)
@@ -307,6 +313,10 @@ def _fault(decision: dict[str, Any]) -> str:
         needed = ("mark_id",) if decision["removed"] else ("mark_id", *_AT)
     missing = [name for name in needed if decision[name] is None]
     return f"{missing[0]} is missing" if missing else ""
+
+
+def _is_time(seconds: Any) -> bool:
+    return seconds is None or (isinstance(seconds, float) and 0 <= seconds < math.inf)
 
 
 def _short(value: Any) -> str:

@@ -95,7 +95,7 @@ class Routes:
         content = self.page.render(
             nonce=nonce,
             style=_asset("review.css"),
-            script=_asset("review.js"),
+            script=_script(),
             reader=self.sitting.store.reader,
             research=RESEARCH_USE_ONLY,
         )
@@ -203,6 +203,12 @@ async def _body(request: Request) -> Any:
 def _asset(name: str) -> str:
     asset = resources.files("cmburden.review").joinpath("static", name)
     return asset.read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    """The drawing of planes, then the page's own script."""
+    planes = resources.files("cmburden.images").joinpath("static", "slices.js")
+    return planes.read_text(encoding="utf-8") + "\n" + _asset("review.js")
 
 
 def _page_template() -> jinja2.Template:

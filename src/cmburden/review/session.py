@@ -16,11 +16,14 @@ import numpy as np
 from nibabel.affines import apply_affine
 
 from cmburden.core.numbers import is_number
-from cmburden.core.tables import CONSENSUS
+from cmburden.core.tables import CONSENSUS, SIDEROSES
 from cmburden.models.contract import CLASSES
+from cmburden.review import words
 from cmburden.review.pictures import Pictures
 from cmburden.review.store import Store
+from cmburden.review.words import Refused
 from cmburden.review.worklist import Item, Options, Point, Study, worklist
+from cmburden.space.regions import REGIONS
 from cmburden.stats.matching import HIT_MM
 
 #: Words of the classes on the screen; the first is the lesion that is searched.
@@ -32,21 +35,18 @@ CLASS_WORDS = {
     "haemorrhage": "Larger haemorrhage",
 }
 assert tuple(CLASS_WORDS) == CLASSES
-#: Characters. Chosen so that a decision stays below the server's limit of a request.
-_LONGEST_NOTE = 2000
 #: The page's key of a decision, by which a decision that is sent again is known.
 _KEY = re.compile(r"[0-9A-Za-z-]{1,64}")
 _WHERE = ("region", "group", "hemisphere")
 _AT = ("x_mm", "y_mm", "z_mm")
 _SHOWN = ("shown_x_mm", "shown_y_mm", "shown_z_mm")
+#: Candidates that one request of the mosaic may reject.
+_MOST_AT_ONCE = 60
+_WORD = ("quality", "quality_reason", "siderosis", "siderosis_place")
 #: mm. Two points nearer than this are one: points are rounded to 0.001 mm.
 _SAME_MM = 0.05
 
 Row = dict[str, Any]
-
-
-class Refused(Exception):
-    """A request that the page cannot have sent; ``str`` gives the reason."""
 
 
 class Sitting:
@@ -89,6 +89,8 @@ class Sitting:
             "blind": self.options.blind,
             "consensus": self.store.reader == CONSENSUS,
             "classes": [{"name": name, "words": words} for name, words in CLASS_WORDS.items()],
+            "regions": [{"name": one.name, "group": one.group} for one in REGIONS],
+            "sideroses": list(SIDEROSES),
             "items": [
                 self._shown(number, item, standing[item.scan_id])
                 for number, item in enumerate(self.items)
@@ -141,6 +143,7 @@ class Sitting:
 
     def _shown(self, number: int, item: Item, rows: list[Row]) -> dict[str, Any]:
         """An item for the page, without the detection if the reader must not see the detection."""
+        word = next((row for row in rows if row["decision"] == "scan"), {})
         content = {
             "id": number,
             "mode": item.mode,
@@ -148,6 +151,7 @@ class Sitting:
             "contrast": self.study.scans[item.scan_id].contrast,
             "state": self._state(item, rows),
             "marks": [_mark(row) for row in rows if row["decision"] == "add"],
+            "word": {name: word.get(name) for name in _WORD},
         }
         if self.is_locked(item, rows):
             return content | {"locked": True}
@@ -168,6 +172,9 @@ class Sitting:
             "class": row["class"],
             "at": None if row["x_mm"] is None else [row[name] for name in _AT],
             "note": row["note"] or "",
+            "certainty": row["certainty"],
+            "region": row["region"] if row["region_from"] == "reader" else None,
+            "hemisphere": row["hemisphere"] if row["region_from"] == "reader" else None,
         }
 
     def _decision_on(self, item: Item, rows: list[Row]) -> Row | None:
@@ -198,8 +205,9 @@ class Sitting:
     def decide(self, sent: Any) -> dict[str, Any]:
         """Store the decision that the page sent; returns the state of that scan's items.
 
-        ``sent``: item (number), action (accept, reject, note, read, add, remove) and, as the action
-        needs them, class, at (RAS mm), mark and note. A decision of a ``key`` is stored once.
+        ``sent``: item (number), action (accept, reject, note, read, add, remove, scan) and, as the
+        action needs them, class, certainty, region, hemisphere, at (RAS mm), mark, seconds, note,
+        and the words on the scan. A decision of a ``key`` is stored once.
 
         Raises
         ------
@@ -210,11 +218,55 @@ class Sitting:
         """
         if not isinstance(sent, dict):
             raise Refused("not an object")
+        if "items" in sent:
+            return self._reject_many(sent)
         item, key = self.item(sent.get("item")), _key(sent)
         with self._deciding:
             if not self.store.has(key):
                 self._decide(item, sent, key)
         return self.of_scan(item.scan_id) | self._notice()
+
+    def _reject_many(self, sent: Row) -> dict[str, Any]:
+        """Reject the candidates ``items``, each with a key of its own; the state of their scans."""
+        numbers, key = sent["items"], _key(sent)
+        if not isinstance(numbers, list) or not 0 < len(numbers) <= _MOST_AT_ONCE or not key:
+            raise Refused(f"items are 1 to {_MOST_AT_ONCE} numbers, with a key")
+        items = [self.item(number) for number in numbers]
+        alone = {name: sent.get(name) for name in ("class", "seconds")} | {"action": "reject"}
+        with self._deciding:
+            for number, item in zip(numbers, items, strict=True):
+                own = f"{key}-{number}"
+                if not self.store.has(own):
+                    self._decide(item, alone, own)
+        scans = dict.fromkeys(item.scan_id for item in items)
+        states = [one for scan_id in scans for one in self.of_scan(scan_id)["items"]]
+        return {"items": states} | self._notice()
+
+    def summary(self) -> str:
+        """What the reader has decided so far, in a sentence."""
+        rows = [row for row in self._standing() if row["mode"] != "scan"]
+        said = [row for row in rows if row["decision"] in ("accept", "reject")]
+        yes = [row for row in said if row["decision"] == "accept"]
+        possible = sum(row["certainty"] == "possible" for row in yes)
+        added = sum(row["decision"] == "add" for row in rows)
+        times = sorted(row["seconds"] for row in said if row["seconds"] is not None)
+        pace = f"; median {times[len(times) // 2]:.0f} s a lesion" if times else ""
+        return (
+            f"{len(said)} of {self.n_lesions} lesions decided: {len(yes) - possible} definite, "
+            f"{possible} possible, {len(said) - len(yes)} rejected; {added} added{pace}"
+        )
+
+    @property
+    def n_lesions(self) -> int:
+        """Number of candidates of the worklist."""
+        return sum(item.mode == "review" for item in self.items)
+
+    @property
+    def n_open(self) -> int:
+        """Number of items of the worklist without a decision."""
+        standing = self._standing_by_scan()
+        states = [self._decision_on(item, standing[item.scan_id]) for item in self.items]
+        return sum(row is None or row["decision"] == "note" for row in states)
 
     def _decide(self, item: Item, sent: Row, key: str | None) -> None:
         if self.is_locked(item):
@@ -223,12 +275,15 @@ class Sitting:
         row = {
             "scan_id": item.scan_id,
             "mode": item.mode,
-            "note": _note(sent.get("note")),
+            "note": words.text(sent.get("note"), "a note"),
             "blinded": self.options.blind,
             "ordering": self.options.order,
             "content_key": self.study.scans[item.scan_id].content_key,
+            "seconds": words.seconds(sent.get("seconds")),
         }
-        if action == "remove":
+        if action == "scan":
+            self.store.decide(row | words.of_scan(sent), request=key)
+        elif action == "remove":
             self.store.decide(row | self._of_mark(item, sent), removed=True, request=key)
         elif action == "add":
             self.store.decide(row | self._of_placed_mark(item, sent), request=key)
@@ -262,10 +317,11 @@ class Sitting:
         return {
             "decision": action,
             "class": name if action != "note" else None,
+            "certainty": words.certainty(sent) if action != "reject" else None,
             "candidate_id": item.candidate_id,
             **dict(zip(_SHOWN, at, strict=True)),
             **dict(zip(_AT, held, strict=True)),
-            **dict(zip(_WHERE, where, strict=True)),
+            **(words.region(sent) or dict(zip(_WHERE, where, strict=True))),
         }
 
     def _of_mark(self, item: Item, sent: Row) -> Row:
@@ -284,7 +340,8 @@ class Sitting:
             mark = self._of_mark(item, sent)
         at = self._point_in_scan(item, sent.get("at"))
         where = self.pictures.place(item.scan_id, at)
-        return mark | dict(zip(_AT, at, strict=True)) | dict(zip(_WHERE, where, strict=True))
+        mark |= {"certainty": words.certainty(sent), **dict(zip(_AT, at, strict=True))}
+        return mark | (words.region(sent) or dict(zip(_WHERE, where, strict=True)))
 
     def undo(self, sent: Any = None) -> dict[str, Any]:
         """Undo the reader's last decision; an undo of the same ``key`` in ``sent`` is done once.
@@ -330,18 +387,9 @@ def _mark(row: Row) -> dict[str, Any]:
         "at": [row[name] for name in _AT],
         "region": row["region"],
         "hemisphere": row["hemisphere"],
+        "certainty": row["certainty"],
         "note": row["note"] or "",
     }
-
-
-def _note(note: Any) -> str | None:
-    if note is None or note == "":
-        return None
-    if not isinstance(note, str) or len(note) > _LONGEST_NOTE:
-        raise Refused(f"a note is text of at most {_LONGEST_NOTE} characters")
-    if any("\ud800" <= character <= "\udfff" for character in note):
-        raise Refused("the note holds half a character (a lone surrogate)")
-    return note
 
 
 def _key(sent: Row) -> str | None:

@@ -79,8 +79,9 @@ class Item:
 class Study:
     """The output of a run, as far as the review reads it.
 
-    ``scans`` by scan_id. ``table``: rows of `scans` with status ok. ``lesions``: definite and
-    possible candidates of these scans. The rejected candidates are many and stay on disk.
+    ``scans`` by scan_id. ``table``: rows of `scans` with status ok, or excluded by a reader.
+    ``lesions``: definite and possible candidates of these scans. The rejected candidates are many
+    and stay on disk.
     """
 
     layout: Layout
@@ -97,7 +98,8 @@ class Study:
                 f"{layout.root}: not the output of a complete cmburden run; run it first"
             )
         table = SCANS.read(layout.table("scans"))
-        table = table[table["status"] == "ok"]
+        # A scan that a reader excluded stays in the review, where the reader can take that back.
+        table = table[(table["status"] == "ok") | (table["reason"] == "reader")]
         by_id = {scan.scan_id: scan for scan in read_scans(layout.manifest, bids_dir(layout))}
         scans = {scan_id: by_id[scan_id] for scan_id in table["scan_id"] if scan_id in by_id}
         missing = sorted(i for i, scan in scans.items() if not layout.preproc(scan).exists())

@@ -326,7 +326,8 @@ def _write_scan(
     if len(lesions):
         rows = lesions.sort_values("lesion_id").to_dict("records")
         lesion_montage(volume, affine, rows, layout.montage(scan), scan.scan_id)
-        planes.draw(volume, affine, rows, layout.lesion_planes(scan))
+        mask = anatomy.prepared.mask
+        planes.draw(volume, affine, rows, layout.lesion_planes(scan), mask)
     viewer.write(
         layout.viewer(scan),
         scan.scan_id,

@@ -25,7 +25,9 @@ from cmburden.summary.strata import Stratum
 
 _DASHES = ("solid", "dash", "longdash")
 #: Years between the points of two sexes in one age band, so that their intervals stand apart.
-_SHIFT_YEARS = 0.5
+_SHIFT_YEARS = 0.9
+#: Least number of participants of a point that a line may lead to. By eye.
+_LEAST_JOINED = 5
 #: Age in the middle of a band, the band, and the row of `summary`.
 Point = tuple[float, str, Row]
 
@@ -102,8 +104,8 @@ def draw(
     if not lines:
         return None
     figure = go.Figure()
-    for line in lines:
-        _add(figure, line)
+    for place, line in enumerate(lines):
+        _add(figure, line, _SHIFT_YEARS * (place - (len(lines) - 1) / 2))
     contrasts = {line.contrast for line in lines}
     floors = [floor for floor in floors if floor.contrast in contrasts]
     compared = {floor.contrast for floor in floors} == contrasts
@@ -120,7 +122,8 @@ def draw(
         alt="Lines: prevalence of definite microbleeds as detected by age band, contrast and sex, "
         "with 95 % intervals; dotted: false-positive floors.",
         caption="Participants with at least one definite microbleed called, with Wilson’s 95 % "
-        "interval, not corrected for detector error. " + _about(compared),
+        f"interval, not corrected for detector error. Open points: fewer than {_LEAST_JOINED} "
+        "participants, which no line joins. " + _about(compared),
         figure=figure,
         columns=["Age band", "Contrast, sex", "With microbleed/usable", "Share, %"],
         rows=[
@@ -164,23 +167,37 @@ def _add_floor(figure: go.Figure, floor: Floor, ages: tuple[float, float]) -> No
     )
 
 
-def _add(figure: go.Figure, line: AgeLine) -> None:
-    rows = [row for _, _, row in line.points]
-    figure.add_scatter(
-        x=[middle + _SHIFT_YEARS * line.place for middle, _, _ in line.points],
+def _add(figure: go.Figure, line: AgeLine, shift: float) -> None:
+    """``shift``: years by which the line's points stand apart from those of other lines."""
+    for joined in (True, False):
+        points = [
+            point for point in line.points if (point[-1]["denominator"] >= _LEAST_JOINED) == joined
+        ]
+        if points:
+            figure.add_trace(_points_of(line, points, shift, joined))
+
+
+def _points_of(line: AgeLine, points: list[Point], shift: float, joined: bool) -> go.Scatter:
+    rows = [row for _, _, row in points]
+    return go.Scatter(
+        x=[middle + shift for middle, _, _ in points],
         y=[PERCENT.of(row) for row in rows],
         error_y=error_bars(rows, PERCENT),
         customdata=[row_key(row) for row in rows],
-        text=[f"{band}: {hover_text(row, PERCENT)}" for _, band, row in line.points],
+        text=[f"{band}: {hover_text(row, PERCENT)}" for _, band, row in points],
         hovertemplate="%{text}<extra>%{fullData.name}</extra>",
-        name=line.title,
-        mode="lines+markers",
+        name=line.title if joined else f"{line.title}, under {_LEAST_JOINED}",
+        mode="lines+markers" if joined else "markers",
         line={
             "color": COLOURS[line.contrast],
             "width": 1.5,
             "dash": _DASHES[line.place % len(_DASHES)],
         },
-        marker={"size": 8, "symbol": SYMBOLS[line.place % len(SYMBOLS)]},
+        marker={
+            "color": COLOURS[line.contrast],
+            "size": 8,
+            "symbol": SYMBOLS[line.place % len(SYMBOLS)] + ("" if joined else "-open"),
+        },
     )
 
 

@@ -52,18 +52,35 @@ def draw(tallies: list[Tally]) -> Chart | None:
         )
     figure.update_layout(template=TEMPLATE, height=300, bargap=0.15, showlegend=len(tallies) > 1)
     figure.update_xaxes(title_text="Definite microbleeds", tickformat="d")
-    figure.update_yaxes(title_text="Participants", tickformat="d")
+    most = _most(tallies)
+    figure.update_yaxes(title_text="Participants", tickformat="d", dtick=integer_step(most))
     levels = sorted({count for tally in tallies for count in tally.rows})
     more = f", as do numbers above {MOST_COUNTS}" if levels[-1] > MOST_COUNTS else ""
     return Chart(
         name="counts",
         alt="Bars: participants by their number of definite microbleeds, from one on, by contrast.",
         caption="Participants with at least one definite microbleed, by their number of them; "
-        f"those with none stand in the table{more}.",
+        f"participants without microbleeds are in the table below{more}.",
         figure=figure,
         columns=["Definite microbleeds", *[f"Participants, {tally.contrast}" for tally in tallies]],
         rows=[[str(count), *[_cell(tally, count) for tally in tallies]] for count in levels],
     )
+
+
+def _most(tallies: list[Tally]) -> int:
+    """The highest bar."""
+    rows = (row for tally in tallies for count, row in tally.rows.items() if count)
+    return max((row["n"] or 0 for row in rows), default=0)
+
+
+def integer_step(most: int, ticks: int = 6) -> int:
+    """Distance of the ticks of an axis of counts: 1, 2 or 5 times a power of ten.
+
+    >>> integer_step(2), integer_step(37), integer_step(1234)
+    (1, 10, 500)
+    """
+    sizes = (step * 10**power for power in range(12) for step in (1, 2, 5))
+    return next(size for size in sizes if size * ticks >= most)
 
 
 def _cell(tally: Tally, count: int) -> str:

@@ -27,7 +27,7 @@ _COLOURS = COLOURS | {ONLY: COLOURS["GRE"]}
 _SPREAD = 0.36
 _LINE_PX, _WRAPPED_PX, _MARGINS_PX = 24, 34, 120
 #: Letters of a label a line; a label has two lines, for which rows are higher.
-_LABEL_LETTERS = 24
+_LABEL_LETTERS = 30
 #: Ends of a logarithmic axis: beyond, an interval is drawn to the edge.
 _LEAST, _MOST = 1e-6, 1e6
 

@@ -14,8 +14,9 @@ from cmburden.space.regions import REGIONS
 from cmburden.summary.measures import Lesions, LesionsInRegion
 from cmburden.summary.strata import Stratum
 
-#: Sides in the order of the axis, with the sign and the opacity of their bars.
-_SIDES = (("left", -1, 1.0), ("right", 1, 0.6))
+#: Sides in the order of the axis, right first as on every picture of the head, with the
+#: sign and the opacity of their bars.
+_SIDES = (("right", -1, 1.0), ("left", 1, 0.6))
 _NAMES = [region.name.replace("deep and periventricular", "deep, periventr.") for region in REGIONS]
 
 
@@ -65,16 +66,15 @@ def draw(contrasts: list[Sides]) -> Chart | None:
     figure.update_xaxes(
         tickvals=ticks,
         ticktext=[str(abs(tick)) for tick in ticks],
-        title_text="left | right",
+        title_text="right | left",
         range=[-1.1 * most, 1.1 * most],
     )
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return Chart(
         name="regions",
-        alt="Bars to the left and right: definite microbleeds by MARS region and side, by "
-        "contrast.",
-        caption="Definite microbleeds by MARS region: the person’s left to the left, right to the "
-        "right.",
+        alt="Bars to both sides: definite microbleeds by MARS region and side, by contrast.",
+        caption="Definite microbleeds by MARS region: the person’s right on the left, as on every "
+        "picture of this report.",
         figure=figure,
         columns=[
             "Region",

@@ -20,6 +20,9 @@ from cmburden.report.charts.chart import (
 from cmburden.report.tables import ReportTables
 from cmburden.report.typeset import Row, coordinate, of, share
 
+#: Distance of the points of two contrasts, as a probability.
+_APART = 0.008
+
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
@@ -45,7 +48,8 @@ def draw(curves: list[Curve], in_use: float | None) -> Chart | None:
     figure = go.Figure()
     for place, curve in enumerate(curves):
         figure.add_scatter(
-            x=[row["x"] for row in curve.rows],
+            # Side by side: points of two contrasts that agree would hide each other.
+            x=[row["x"] + _APART * place for row in curve.rows],
             y=[PERCENT.of(row) for row in curve.rows],
             error_y=error_bars(curve.rows, PERCENT),
             customdata=[row_key(row) for row in curve.rows],
@@ -64,8 +68,8 @@ def draw(curves: list[Curve], in_use: float | None) -> Chart | None:
     return Chart(
         name="thresholds",
         alt="Lines: apparent prevalence against the threshold of the probability, by contrast.",
-        caption="Apparent prevalence were the threshold of a definite microbleed another one; the "
-        "dashed line is the threshold in use.",
+        caption="Apparent prevalence at other thresholds for a definite microbleed; the dashed "
+        "line is the threshold in use.",
         figure=figure,
         columns=["Contrast", "Threshold", "With microbleed/usable", "Share, %"],
         rows=[

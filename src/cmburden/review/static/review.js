@@ -10,27 +10,18 @@
   }
   const token = given || sessionStorage.getItem("token");
   const $ = (id) => document.getElementById(id);
-  const PLANES = {
-    // Columns run along h, rows along v, both falling: the person's right is on the left.
-    axial: { name: "Axial", h: 0, v: 1, s: 2, ends: ["R", "L", "A", "P"] },
-    second: { name: "", h: 0, v: 1, s: 2, ends: ["R", "L", "A", "P"] },
-    coronal: { name: "Coronal", h: 0, v: 2, s: 1, ends: ["R", "L", "S", "I"] },
-    sagittal: { name: "Sagittal", h: 1, v: 2, s: 0, ends: ["A", "P", "S", "I"] },
-  };
-  const BLOCK_MM = 60, PROJECTION_HALF_MM = 5, RING_MM = 5.5;
-  const CONTRAST = { magnitude: { low: 0, high: 1.8 }, phase: { low: 0, high: 1 } };
-  const AHEAD = 4, KEPT = 24;
+  const BLOCK_MM = 60, MOSAIC = 20, LISTED = 500;
+  const WINDOWS = [["brain", 0, 1.8], ["dark spots", 0, 1.1], ["narrow", 0.4, 1.4]];
+  const AHEAD = 4, KEPT = 48;
 
-  const view = {
-    index: -1, volume: null, seen: false, whole: false, cursor: [0, 0, 0], centre: [0, 0, 0], zoom: 1,
-    second: "minip", rings: true, smooth: true, contrast: structuredClone(CONTRAST),
-  };
+  const view = { index: -1, seen: false, shownAt: 0, whole: false, second: "minip", preset: 0 };
   let review = { items: [], classes: [] };
   let saving = false;
   let refused = null;  // the request that is not saved, to be sent again
   let pressed = null;  // when the key was pressed that led to what is shown next
   // For measurements: milliseconds from a key to the painted next lesion.
   window.reviewTimings = [];
+  const began = performance.now(), paces = [];
 
   // --- the server ---
 
@@ -122,18 +113,7 @@
     header.channels.forEach((name, k) => {
       channels[name] = new Uint16Array(buffer, 4 + size + 2 * k * count, count);
     });
-    const spacing = [0, 1, 2].map((j) => Math.hypot(a[0][j], a[1][j], a[2][j]));
-    const m = a.slice(0, 3).map((row) => row.slice(0, 3));
-    const minor = (i, j) => {
-      const [p, q] = [0, 1, 2].filter((x) => x !== i), [r, s] = [0, 1, 2].filter((x) => x !== j);
-      return (m[p][r] * m[q][s] - m[p][s] * m[q][r]) * ((i + j) % 2 ? -1 : 1);
-    };
-    const det = m[0][0] * minor(0, 0) + m[0][1] * minor(0, 1) + m[0][2] * minor(0, 2);
-    return {
-      shape: header.shape, first: header.first, full: header.full, strides: [1, nx, nx * ny], spacing, channels, unit: header.unit, note: header.note,
-      voxel: (mm) => [0, 1, 2].map((i) => [0, 1, 2].reduce((sum, j) => sum + (minor(j, i) / det) * (mm[j] - a[j][3]), 0)),
-      mm: (v) => [0, 1, 2].map((i) => a[i][0] * v[0] + a[i][1] * v[1] + a[i][2] * v[2] + a[i][3]),
-    };
+    return Slices.volume({ ...header, affine: a, channels, units: { phase: 1 / 65535 } });
   }
 
   function keeper(path, kept) {
@@ -160,7 +140,7 @@
 
   // --- the worklist ---
 
-  const isOpen = (item) => !item.state || item.state.decision === "note";
+  const isOpen = (item) => (!item.state || item.state.decision === "note") && item.word?.quality !== "unusable";
   const placeOf = (item) => (item.state && item.state.at) || item.at;
 
   function seek(from, step, wanted) {
@@ -179,7 +159,6 @@
     const item = review.items[index];
     if (index !== view.index) view.whole = false;
     view.index = index;
-    view.zoom = 1;
     view.seen = false;
     document.body.dataset.busy = "";
     sidebar();
@@ -187,14 +166,15 @@
     try {
       const volume = await volumeOf(item);
       if (view.index !== index) return;
-      view.volume = volume;
-      const middle = volume.shape.map((n) => (n - 1) / 2);
-      view.cursor = item.mode === "free-hand" ? [...middle] : volume.voxel(placeOf(item));
-      view.centre = [...(isWhole(item) ? middle : view.cursor)];
-      draw(() => {
+      const whole = isWhole(item), middle = volume.shape.map((n) => (n - 1) / 2);
+      viewer.show(volume, item.mode === "free-hand" ? middle : volume.voxel(placeOf(item)), {
+        field: whole ? null : BLOCK_MM, centred: !whole,
+      });
+      viewer.draw(() => {
         if (pressed !== null) window.reviewTimings.push(performance.now() - pressed);
         pressed = null;
         view.seen = true;
+        view.shownAt = performance.now();
         document.body.dataset.shown = String(index);
         delete document.body.dataset.busy;
       });
@@ -220,7 +200,8 @@
     const next = nextOpen(view.index);
     if (next >= 0) return show(next);
     pressed = null;
-    draw();
+    viewer.draw();
+    ending();
     say("All is decided and saved. End the review with Ctrl-C where you started it; the next cmburden run counts with your decisions.", true);
   }
 
@@ -230,8 +211,11 @@
 
   async function decide(action, more = {}) {
     const item = current();
-    const sent = { item: item.id, action, note: item.state ? item.state.note : "", at: placeOf(item) || null, ...more };
-    return save("/api/decisions", sent);
+    const state = item.state || {}, seconds = view.seen ? (performance.now() - view.shownAt) / 1000 : null;
+    const kept = { note: state.note || "", certainty: state.certainty, region: state.region, hemisphere: state.hemisphere };
+    const answer = await save("/api/decisions", { item: item.id, action, at: placeOf(item) || null, seconds, ...kept, ...more });
+    if (answer && ["accept", "reject", "read"].includes(action)) paces.push(seconds);
+    return answer;
   }
 
   async function choose(name) {
@@ -243,16 +227,17 @@
       if (name !== "read") return;
       done = await decide("read");
       if (done) review = await (await ask("/api/overview")).json();
-    } else if (name === "microbleed") done = await decide("accept");
+    } else if (name === "microbleed") done = await decide("accept", { certainty: "definite" });
+    else if (name === "possible") done = await decide("accept", { certainty: "possible" });
     else if (name === "read") return;
-    else done = await decide("reject", { class: name || null });
+    else done = await decide("reject", { class: name || null, certainty: null });
     if (done) { progress(); onward(); }
   }
 
   async function move() {
     const item = current();
     if (!view.seen) return;
-    const at = view.volume.mm(view.cursor);
+    const at = viewer.mm;
     if (item.mode === "free-hand") return;
     const action = isOpen(item) ? "note" : item.state.decision;
     if (await decide(action, { at, class: item.state ? item.state.class : null })) {
@@ -261,10 +246,10 @@
     }
   }
 
-  async function addMark() {
+  async function addMark(certainty = "definite") {
     if (!view.seen) return;
-    if (await decide("add", { at: view.volume.mm(view.cursor), note: "" })) {
-      say("Added at the point.", true);
+    if (await decide("add", { at: viewer.mm, note: "", certainty, region: null, hemisphere: null })) {
+      say(`Added at the point, ${certainty}.`, true);
       draw();
     }
   }
@@ -278,19 +263,15 @@
 
   /** Go to a place of the scan, in the whole scan where the block does not hold it. */
   async function visit(mm) {
-    const held = (v) => v.every((x, k) => x > -0.5 && x < view.volume.shape[k] - 0.5);
-    if (!held(view.volume.voxel(mm))) {
+    if (!viewer.holds(viewer.volume.voxel(mm))) {
       view.whole = true;
       await show(view.index);
     }
-    view.cursor = inside(view.volume.voxel(mm));
-    if (!isWhole(current())) view.centre = [...view.cursor];
-    draw();
+    viewer.point(viewer.volume.voxel(mm), { middle: !isWhole(current()) });
   }
 
   function nearestMark() {
-    const here = view.volume.mm(view.cursor);
-    const far = (m) => Math.hypot(...m.at.map((v, k) => v - here[k]));
+    const here = viewer.mm, far = (m) => Math.hypot(...m.at.map((v, k) => v - here[k]));
     return [...current().marks].sort((a, b) => far(a) - far(b))[0];
   }
 
@@ -335,8 +316,13 @@
     const free = review.items.filter((i) => i.mode === "free-hand");
     const scans = free.length ? `, ${free.filter((i) => !isOpen(i)).length} of ${free.length} scans read` : "";
     const lesions = review.items.filter((i) => i.mode === "review");
-    $("progress").textContent = `${lesions.filter((i) => !isOpen(i)).length} of ${lesions.length} lesions decided${scans}`;
+    const left = lesions.filter(isOpen).length, minutes = Math.ceil((left * pace()) / 60);
+    const rest = paces.length >= 5 && left ? `, ${pace().toFixed(0)} s each, about ${minutes} min left` : "";
+    $("progress").textContent = `${lesions.length - left} of ${lesions.length} lesions decided${scans}${rest}`;
   }
+
+  const middleOf = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] || 0;
+  const pace = () => middleOf(paces.filter((s) => s !== null));
 
   const words = (name) => (review.classes.find((c) => c.name === name) || { words: name }).words;
 
@@ -344,7 +330,7 @@
     const state = item.state;
     if (item.mode === "free-hand") return state ? "Read" : "";
     if (!state || state.decision === "note") return "";
-    if (state.decision === "accept") return "Accepted: microbleed";
+    if (state.decision === "accept") return `Accepted: microbleed${state.certainty === "possible" ? ", possible" : ""}`;
     return state.class ? `Rejected: ${words(state.class).toLowerCase()}` : "Rejected";
   }
 
@@ -360,6 +346,13 @@
     return made;
   }
 
+  const placed = (item) => {
+    const { region, hemisphere } = item.state && item.state.region ? item.state : item;
+    const by = item.state && item.state.region ? " (by you)" : "";
+    return [hemisphere, region].filter((w) => w && w !== "unknown").join(" ") + by;
+  };
+  const kindOf = ({ decision, class: kind, certainty } = {}) => (decision === "accept" && certainty === "possible" ? "possible" : decision && decision !== "note" ? kind || "" : undefined);
+
   function sidebar() {
     const item = current();
     if (!item) return;
@@ -370,7 +363,7 @@
     $("scan").textContent = `${item.scan} · ${item.contrast}`;
     $("place").textContent = free
       ? "Point at each microbleed and add it (N). No detections are shown. When all are marked, or there are none: scan read (D)."
-      : [item.hemisphere, item.region].filter((w) => w && w !== "unknown").join(" ");
+      : placed(item);
     const soft = item.software;
     $("software").hidden = !soft;
     if (soft) {
@@ -385,12 +378,12 @@
     if (item.votes) fill($("votes"), "The readers", item.votes.map((v) => words(v)));
     $("verdict").textContent = verdict(item);
     $("verdict").classList.toggle("yes", !!item.state && item.state.decision === "accept");
+    const kind = kindOf(item.state || {});
     const choices = free
       ? [button("Scan read", "D", "read", !!item.state, "main")]
-      : review.classes.map((c, k) =>
-          button(c.words, k ? String(k + 1) : "A", c.name, !!item.state && item.state.decision !== "note" && item.state.class === c.name, k ? "" : "yes"));
+      : review.classes.map((c, k) => button(k ? c.words : "Microbleed, definite", k ? String(k + 1) : "A", c.name, kind === c.name, k ? "" : "yes"));
     if (!free) {
-      choices.splice(1, 0, button("Not a microbleed", "R", "", !!item.state && item.state.decision === "reject" && !item.state.class));
+      choices.splice(1, 0, button("Microbleed, possible", "S", "possible", kind === "possible", "yes"), button("Not a microbleed", "R", "", kind === ""));
     }
     const had = document.activeElement && document.activeElement.dataset.choice;
     $("choices").replaceChildren(...choices);
@@ -399,6 +392,10 @@
       if (again) again.focus({ preventScroll: true });
     }
     $("move").disabled = free;
+    $("regions").hidden = free;
+    $("region").value = (item.state && item.state.region) || "";
+    $("side").value = (item.state && item.state.hemisphere) || item.hemisphere || "unknown";
+    $("scan-form").classList.toggle("said", Object.values(item.word || {}).some(Boolean));
     const note = item.state ? item.state.note : "";
     $("note").hidden = !note;
     $("note").textContent = note;
@@ -406,7 +403,8 @@
     $("marks").querySelector("ul").replaceChildren(
       ...item.marks.map((mark) => {
         const row = document.createElement("li"), at = document.createElement("span");
-        at.textContent = [mark.hemisphere, mark.region].filter((w) => w && w !== "unknown").join(" ") || "place unknown";
+        const where = [mark.hemisphere, mark.region].filter((w) => w && w !== "unknown").join(" ") || "place unknown";
+        at.textContent = `${where}${mark.certainty === "possible" ? ", possible" : ""}`;
         const go = document.createElement("button"), drop = document.createElement("button");
         go.textContent = "Show";
         go.addEventListener("click", () => visit(mark.at));
@@ -428,220 +426,187 @@
 
   // --- drawing ---
 
-  const panes = [...document.querySelectorAll(".pane")].map((figure) => ({
-    figure, plane: PLANES[figure.dataset.pane], key: figure.dataset.pane, canvas: figure.querySelector("canvas"),
-    caption: figure.querySelector("figcaption"), picture: document.createElement("canvas"),
+  const boxes = [...document.querySelectorAll("#panes .pane")].map((figure) => ({
+    key: figure.dataset.pane, plane: figure.dataset.pane === "second" ? "axial" : figure.dataset.pane,
+    canvas: figure.querySelector("canvas"), caption: figure.querySelector("figcaption"),
+    ...(figure.dataset.pane === "second" && {
+      projected: () => view.second === "minip",
+      channel: () => (view.second === "minip" ? "magnitude" : view.second),
+      words: (usual) => `${view.second === "phase" ? "Phase. " : ""}${usual}${viewer.volume.channels.phase ? " (P: phase)" : ""}`,
+    }),
   }));
-  const tables = {};
+  const viewer = new Slices.Viewer(boxes, {
+    rings: () => {
+      const item = current(), marks = item.marks.map((mark) => ({ at: mark.at, colour: "#64d2ff", dashed: true }));
+      return item.mode === "review" ? [{ at: placeOf(item), colour: "#ffb000" }, ...marks] : marks;
+    },
+    dragged: () => viewer.ruler && say(`${viewer.length.toFixed(1)} mm between the ends of the ruler.`, true),
+  });
+  viewer.usual = { magnitude: { low: 0, high: 1.8 }, phase: { low: 0, high: 1 } };
+  const draw = () => viewer.draw();
 
-  const channelOf = (pane) => (pane.key === "second" && view.second === "phase" && view.volume.channels.phase ? "phase" : "magnitude");
-  const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
-  const inside = (v) => v.map((x, k) => clamp(x, 0, view.volume.shape[k] - 1));
-  const sliceOf = (plane) => clamp(Math.round(view.cursor[plane.s]), 0, view.volume.shape[plane.s] - 1);
-
-  function table(channel) {
-    const { low, high } = view.contrast[channel], unit = channel === "phase" ? 1 / 65535 : view.volume.unit;
-    const key = `${channel} ${low} ${high} ${unit}`;
-    if (tables[channel]?.key !== key) {
-      const greys = new Uint32Array(65536), scale = 255 / Math.max(high - low, 1e-4);
-      for (let v = 0; v < 65536; v += 1) {
-        const grey = clamp(Math.round((v * unit - low) * scale), 0, 255);
-        greys[v] = 0xff000000 | (grey << 16) | (grey << 8) | grey;
-      }
-      tables[channel] = { key, greys };
-    }
-    return tables[channel].greys;
+  function preset() {
+    view.preset = (view.preset + 1) % WINDOWS.length;
+    const [name, low, high] = WINDOWS[view.preset];
+    viewer.contrast.magnitude = { low, high };
+    draw();
+    say(`Window: ${name}.`, true);
   }
 
-  function slab(pane) {
-    const k = sliceOf(pane.plane);
-    if (pane.key !== "second" || view.second === "phase") return [k, k];
-    const half = Math.max(1, Math.round(PROJECTION_HALF_MM / view.volume.spacing[pane.plane.s]));
-    return [Math.max(0, k - half), Math.min(view.volume.shape[pane.plane.s] - 1, k + half)];
+  function pick(tool) {
+    viewer.tool = viewer.tool === tool ? "window" : tool;
+    for (const one of document.querySelectorAll("[data-tool]")) one.setAttribute("aria-pressed", String(one.dataset.tool === viewer.tool));
+    if (viewer.tool !== "ruler") viewer.ruler = null;
+    draw();
+  }
+  for (const one of document.querySelectorAll("[data-tool]")) one.addEventListener("click", () => pick(one.dataset.tool));
+
+  // --- the reader's word on region and scan ---
+
+  async function correct() {
+    const item = current(), name = $("region").value;
+    document.activeElement.blur();  // the next key is to decide, not to choose another region
+    const action = isOpen(item) ? "note" : item.state.decision;
+    const more = { region: name || null, hemisphere: name ? $("side").value : null, class: item.state ? item.state.class : null };
+    if (await decide(action, more)) say(name ? "Region corrected." : "The atlas's region.", true);
+  }
+  $("region").addEventListener("change", correct);
+  $("side").addEventListener("change", () => $("region").value && correct());
+
+  const cell = (text, name = "td") => Object.assign(document.createElement(name), { textContent: text });
+  function line(cells, first = "th") {
+    const row = document.createElement("tr");
+    row.append(...cells.map((text, k) => cell(text, k ? "td" : first)));
+    return row;
   }
 
-  function paint(pane) {
-    const volume = view.volume, { h, v, s } = pane.plane, channel = channelOf(pane);
-    const values = volume.channels[channel], greys = table(channel);
-    const width = volume.shape[h], height = volume.shape[v], [low, high] = slab(pane);
-    const [sh, sv, ss] = [h, v, s].map((axis) => volume.strides[axis]);
-    if (pane.picture.width !== width || pane.picture.height !== height || !pane.image) {
-      Object.assign(pane.picture, { width, height });
-      pane.image = pane.picture.getContext("2d").createImageData(width, height);
-      pane.pixels = new Uint32Array(pane.image.data.buffer);
-    }
-    let to = 0;
-    for (let row = height - 1; row >= 0; row -= 1) {
-      for (let column = width - 1; column >= 0; column -= 1, to += 1) {
-        let at = column * sh + row * sv + low * ss, least = values[at];
-        for (let k = low + 1; k <= high; k += 1) {
-          at += ss;
-          if (values[at] < least) least = values[at];
-        }
-        pane.pixels[to] = greys[least];
-      }
-    }
-    pane.picture.getContext("2d").putImageData(pane.image, 0, 0);
-  }
-
-  function scaleOf(pane) {
-    const { h, v } = pane.plane, volume = view.volume;
-    const full = isWhole(current());
-    const wide = full ? volume.shape[h] * volume.spacing[h] : BLOCK_MM, tall = full ? volume.shape[v] * volume.spacing[v] : BLOCK_MM;
-    return Math.min(pane.canvas.width / wide, pane.canvas.height / tall) * view.zoom;
-  }
-
-  const toPixel = (pane, v) => [pane.plane.h, pane.plane.v].map((axis, k) =>
-    (k ? pane.canvas.height : pane.canvas.width) / 2 + (view.centre[axis] - v[axis]) * view.volume.spacing[axis] * scaleOf(pane));
-
-  function drawPane(pane) {
-    const { canvas, plane } = pane, volume = view.volume, context = canvas.getContext("2d");
-    const ratio = window.devicePixelRatio || 1;
-    const width = Math.max(1, Math.round(canvas.clientWidth * ratio)), height = Math.max(1, Math.round(canvas.clientHeight * ratio));
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-    paint(pane);
-    const scale = scaleOf(pane), { h, v, s } = plane;
-    context.fillStyle = "#000";
-    context.fillRect(0, 0, width, height);
-    context.imageSmoothingEnabled = view.smooth;
-    context.imageSmoothingQuality = "high";
-    const corner = [...view.cursor];
-    corner[h] = volume.shape[h] - 0.5;
-    corner[v] = volume.shape[v] - 0.5;
-    context.drawImage(pane.picture, ...toPixel(pane, corner), volume.shape[h] * volume.spacing[h] * scale, volume.shape[v] * volume.spacing[v] * scale);
-    if (view.rings) overlay(pane, context, scale, ratio);
-    context.font = `${12 * ratio}px system-ui, sans-serif`;
-    context.fillStyle = "#bdbdbd";
-    context.textAlign = "left";
-    // Beside the pointer's ticks, which start at the middle.
-    context.fillText(plane.ends[0], 6 * ratio, height / 2 - 8 * ratio);
-    context.fillText(plane.ends[2], width / 2 + 8 * ratio, 15 * ratio);
-    context.fillText(plane.ends[3], width / 2 + 8 * ratio, height - 7 * ratio);
-    context.textAlign = "right";
-    context.fillText(plane.ends[1], width - 6 * ratio, height / 2 - 8 * ratio);
-    if (pane.key === "axial") {
-      context.fillRect(width - 10 * ratio - 10 * scale, height - 12 * ratio, 10 * scale, 2 * ratio);
-      context.fillText("10 mm", width - 10 * ratio, height - 18 * ratio);
-    }
-    pane.caption.textContent = caption(pane);
-  }
-
-  function caption(pane) {
-    const { s } = pane.plane, number = view.volume.first[s] + sliceOf(pane.plane) + 1, all = view.volume.full[s];
-    if (pane.key !== "second") return `${pane.plane.name}, slice ${number} of ${all}`;
-    if (view.second === "phase") return `Phase, slice ${number} of ${all}`;
-    const [low, high] = slab(pane);
-    const mm = (high - low + 1) * view.volume.spacing[pane.plane.s];
-    return `Minimum over ${mm.toFixed(0)} mm${view.volume.channels.phase ? " (P: phase)" : ""}`;
-  }
-
-  function overlay(pane, context, scale, ratio) {
-    const volume = view.volume, item = current(), [low, high] = slab(pane);
-    const ring = (mm, colour, dashed) => {
-      const at = volume.voxel(mm), s = pane.plane.s, spacing = volume.spacing[s];
-      const off = Math.max(low - at[s], at[s] - high, 0) * spacing;
-      if (off > Math.max(RING_MM - 1, spacing / 2)) return;
-      context.beginPath();
-      context.arc(...toPixel(pane, at), Math.max(Math.sqrt(RING_MM ** 2 - Math.min(off, RING_MM) ** 2), 2.5) * scale, 0, 2 * Math.PI);
-      context.setLineDash(dashed ? [5 * ratio, 4 * ratio] : []);
-      context.strokeStyle = colour;
-      context.lineWidth = 1.5 * ratio;
-      context.stroke();
-      context.setLineDash([]);
+  /** The MARS form of the scan in view, by this reader: definite and possible, right and left. */
+  function marsRows(scanId) {
+    const items = review.items.filter((one) => one.scan === scanId), counts = new Map();
+    const count = (region, side, certainty) => {
+      const key = `${region} ${side} ${certainty || "definite"}`;
+      counts.set(key, (counts.get(key) || 0) + 1);
     };
-    if (item.mode === "review") ring(placeOf(item), "#ffb000", false);
-    for (const mark of item.marks) ring(mark.at, "#64d2ff", true);
-    const [x, y] = toPixel(pane, view.cursor), long = 9 * ratio;
-    context.strokeStyle = "#ececec";
-    context.lineWidth = 1.5 * ratio;
-    context.beginPath();
-    for (const [a, b, c, d] of [[x, 0, x, long], [x, pane.canvas.height, x, pane.canvas.height - long], [0, y, long, y], [pane.canvas.width, y, pane.canvas.width - long, y]]) {
-      context.moveTo(a, b);
-      context.lineTo(c, d);
+    for (const item of items) {
+      if (!item.state || item.state.decision !== "accept") continue;
+      const where = item.state.region ? item.state : item;
+      count(where.region, where.hemisphere, item.state.certainty);
     }
-    context.stroke();
+    for (const mark of items[0].marks) count(mark.region, mark.hemisphere, mark.certainty);
+    const of = (name) => ["definite", "possible"].flatMap((c) => ["right", "left", "unknown"].map((s) => counts.get(`${name} ${s} ${c}`) || 0));
+    return [...review.regions.map((one) => one.name), "unknown"].map((name) => [name, ...of(name)]);
   }
 
-  let drawn = null;
-  /** Draw in the next frame; ``after`` is called when it has been painted. */
-  function draw(after) {
-    if (drawn === null) {
-      drawn = [];
-      requestAnimationFrame(() => {
-        const then = drawn;
-        drawn = null;
-        if (!view.volume || !current()) return;
-        panes.forEach(drawPane);
-        requestAnimationFrame(() => then.forEach((f) => f()));
+  function openForm() {
+    const item = current(), word = item.word || {}, rows = marsRows(item.scan);
+    $("form-scan").textContent = item.scan;
+    for (const name of ["quality", "quality_reason", "siderosis", "siderosis_place"]) $(name).value = word[name] || "";
+    const totals = rows[0].map((_, k) => (k ? rows.reduce((sum, row) => sum + row[k], 0) : "Total"));
+    $("mars").replaceChildren(...[...rows, totals].map((row) => line(row)));
+    $("form").returnValue = "";
+    $("form").showModal();
+  }
+  $("form").addEventListener("close", async () => {
+    if ($("form").returnValue !== "save") return;
+    const named = Object.fromEntries(["quality", "quality_reason", "siderosis", "siderosis_place"].map((name) => [name, $(name).value.trim() || null]));
+    if (await save("/api/decisions", { item: current().id, action: "scan", ...named })) {
+      progress();
+      sidebar();
+      say("Said of the scan.", true);
+    }
+  });
+
+  // --- the list and the mosaic ---
+
+  const FILTERS = {
+    all: () => true, open: isOpen, definite: (i) => kindOf(i.state || {}) === "microbleed", possible: (i) => kindOf(i.state || {}) === "possible",
+    rejected: (i) => !!i.state && i.state.decision === "reject", noted: (i) => !!(i.state && i.state.note),
+  };
+  const wanted = () => {
+    const text = $("find").value.trim().toLowerCase(), is = FILTERS[$("filter").value];
+    return review.items.filter((i) => i.mode === "review" && !i.locked && is(i) && `${i.id + 1} ${i.scan} ${placed(i)}`.toLowerCase().includes(text));
+  };
+  function fillList() {
+    const items = wanted();
+    $("listed").replaceChildren(...items.slice(0, LISTED).map((item) => {
+      const row = line([String(item.id + 1), item.scan, placed(item), verdict(item) || "open"]);
+      const go = document.createElement("button");
+      go.textContent = "Show";
+      go.addEventListener("click", () => { $("list").close(); show(item.id); });
+      row.append(cell(""));
+      row.lastChild.append(go);
+      return row;
+    }));
+    $("list-said").textContent = items.length > LISTED ? `${LISTED} of ${items.length} listed: filter them` : `${items.length} listed`;
+  }
+  $("find").addEventListener("input", fillList);
+  $("filter").addEventListener("change", fillList);
+
+  const chosen = new Set();
+  let page = 0;
+  async function fillMosaic() {
+    const items = review.items.filter((i) => i.mode === "review" && !i.locked && isOpen(i)), pages = Math.max(1, Math.ceil(items.length / MOSAIC));
+    page = Math.min(page, pages - 1);
+    const here = items.slice(page * MOSAIC, (page + 1) * MOSAIC);
+    $("mosaic-said").textContent = `${items.length} open, page ${page + 1} of ${pages}, ${chosen.size} marked`;
+    $("reject-marked").disabled = !chosen.size;
+    $("mosaic-back").disabled = !page;
+    $("mosaic-on").disabled = page >= pages - 1;
+    $("tiles").replaceChildren(...here.map((item) => {
+      const tile = document.createElement("button"), canvas = document.createElement("canvas");
+      tile.className = "mosaic-tile";
+      tile.setAttribute("aria-pressed", String(chosen.has(item.id)));
+      tile.append(canvas, `${item.id + 1} · ${placed(item)}`);
+      tile.addEventListener("click", () => {
+        if (!chosen.delete(item.id)) chosen.add(item.id);
+        tile.setAttribute("aria-pressed", String(chosen.has(item.id)));
+        $("mosaic-said").textContent = `${items.length} open, page ${page + 1} of ${pages}, ${chosen.size} marked`;
+        $("reject-marked").disabled = !chosen.size;
       });
+      tile.addEventListener("dblclick", () => { $("mosaic").close(); show(item.id); });
+      const small = new Slices.Viewer([{ key: "axial", plane: "axial", canvas }], { rings: () => [{ at: placeOf(item), colour: "#ffb000" }] });
+      Object.assign(small, { usual: viewer.usual, cross: false, letters: false });
+      block(item.id).then((volume) => small.show(volume, volume.voxel(placeOf(item)), { field: 40 })).catch(() => { tile.append(" (no image)"); });
+      return tile;
+    }));
+  }
+  async function rejectMarked() {
+    const items = [...chosen].slice(0, 60);
+    if (!items.length) return;
+    if (!(await save("/api/decisions", { items, action: "reject", class: null, item: items[0] }))) return $("mosaic").close();
+    items.forEach((id) => chosen.delete(id));
+    progress();
+    await fillMosaic();
+  }
+  $("reject-marked").addEventListener("click", rejectMarked);
+  $("mosaic-back").addEventListener("click", () => { page -= 1; fillMosaic(); });
+  $("mosaic-on").addEventListener("click", () => { page += 1; fillMosaic(); });
+  $("mosaic").addEventListener("close", () => { if (current() && !isOpen(current())) onward(); else sidebar(); });
+
+  function ending() {
+    const said = review.items.filter((i) => i.mode === "review"), kinds = new Map();
+    for (const item of said) {
+      const name = verdict(item) || "open";
+      kinds.set(name, (kinds.get(name) || 0) + 1);
     }
-    if (after) drawn.push(after);
-  }
-
-  // --- pointer ---
-
-  function scroll(plane, steps) {
-    if (!view.volume) return;
-    view.cursor[plane.s] = clamp(Math.round(view.cursor[plane.s]) + steps, 0, view.volume.shape[plane.s] - 1);
-    draw();
-  }
-
-  for (const pane of panes) {
-    let wheel = 0, from = null;
-    pane.canvas.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      wheel += clamp(event.deltaY * (event.deltaMode ? 40 : 1), -50, 50);
-      const steps = Math.trunc(wheel / 50);
-      wheel -= steps * 50;
-      if (steps) scroll(pane.plane, -steps);
-    }, { passive: false });
-    pane.canvas.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0 || !view.volume) return;
-      pane.canvas.setPointerCapture(event.pointerId);
-      from = { x: event.clientX, y: event.clientY, contrast: { ...view.contrast[channelOf(pane)] }, dragged: false };
-    });
-    pane.canvas.addEventListener("pointermove", (event) => {
-      if (!from) return;
-      const dx = event.clientX - from.x, dy = event.clientY - from.y;
-      if (!from.dragged && Math.hypot(dx, dy) < 4) return;
-      from.dragged = true;
-      const { low, high } = from.contrast, span = high - low, middle = (low + high) / 2 + (dy / 400) * (high - low > 0 ? 1 : 0);
-      const half = Math.max(0.02, (span * Math.exp(dx / 250)) / 2);
-      view.contrast[channelOf(pane)] = { low: middle - half, high: middle + half };
-      draw();
-    });
-    pane.canvas.addEventListener("pointerup", (event) => {
-      if (from && !from.dragged) point(pane, event);
-      from = null;
-    });
-    pane.canvas.addEventListener("pointercancel", () => { from = null; });
-  }
-
-  function point(pane, event) {
-    const box = pane.canvas.getBoundingClientRect(), ratio = pane.canvas.width / box.width, scale = scaleOf(pane);
-    const pixel = [(event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio];
-    const size = [pane.canvas.width, pane.canvas.height];
-    [pane.plane.h, pane.plane.v].forEach((axis, k) => {
-      view.cursor[axis] = view.centre[axis] - (pixel[k] - size[k] / 2) / (view.volume.spacing[axis] * scale);
-    });
-    view.cursor = inside(view.cursor);
-    draw();
+    const marks = new Map(review.items.flatMap((i) => i.marks.map((m) => [`${i.scan} ${m.mark}`, m]))).size;
+    const minutes = (performance.now() - began) / 60000;
+    $("summary").replaceChildren(...[
+      ...[...kinds].sort((a, b) => b[1] - a[1]), ["Added by you", marks], ["Decided since the page was opened", paces.length],
+      ["Median seconds a case", pace().toFixed(1)], ["Minutes since the page was opened", minutes.toFixed(0)],
+    ].map((row) => line(row)));
+    if (!$("end").open) $("end").showModal();
   }
 
   // --- keys ---
 
   async function toggleWhole() {
     if (current().mode === "free-hand") return;
-    const here = view.volume.mm(view.cursor);
+    const here = viewer.mm, pointed = viewer.pointed;
     view.whole = !view.whole;
     await show(view.index);
-    view.cursor = inside(view.volume.voxel(here));
-    draw();
-  }
-
-  function zoom(factor) {
-    view.zoom = clamp(view.zoom * factor, 0.5, 12);
-    view.centre = [...view.cursor];
+    if (pointed) viewer.point(viewer.volume.voxel(here));
+    else viewer.cursor = viewer.inside(viewer.volume.voxel(here));
     draw();
   }
 
@@ -649,37 +614,43 @@
     const to = seek(view.index, step, () => true);
     if (to >= 0) show(to);
   };
-  const AXIAL = PLANES.axial;
+  const AXIAL = Slices.PLANES.axial;
   const ACTIONS = {
-    a: () => choose("microbleed"), r: () => choose(""), d: () => choose("read"), m: move, n: addMark, t: writeNote, u: undo,
+    a: () => choose("microbleed"), s: () => choose("possible"), r: () => choose(""), d: () => choose("read"), m: move, n: () => addMark(), N: () => addMark("possible"), t: writeNote, u: undo,
     x: () => { const mark = nearestMark(); if (mark) removeMark(mark.mark); },
     g: () => { const first = seek(-1, 1, isOpen); if (first >= 0) show(first); },
     w: toggleWhole,
     p: () => {
-      if (!view.volume.channels.phase) return say(view.volume.note ? `${view.volume.note[0].toUpperCase()}${view.volume.note.slice(1)}.` : "No phase image.", true);
+      const { channels, note } = viewer.volume;
+      if (!channels.phase) return say(note ? `${note[0].toUpperCase()}${note.slice(1)}.` : "No phase image.", true);
       view.second = view.second === "phase" ? "minip" : "phase";
-      draw();
+      return draw();
     },
-    o: () => { view.rings = !view.rings; draw(); },
-    i: () => { view.smooth = !view.smooth; draw(); },
-    c: () => { view.centre = [...view.cursor]; draw(); },
-    0: () => { view.contrast = structuredClone(CONTRAST); show(view.index); },
-    "+": () => zoom(1.3), "=": () => zoom(1.3), "-": () => zoom(1 / 1.3),
-    ArrowLeft: () => go(-1), ArrowRight: () => go(1), ArrowUp: () => scroll(AXIAL, 1), ArrowDown: () => scroll(AXIAL, -1),
+    o: () => { viewer.rings = viewer.cross = !viewer.rings; draw(); },
+    i: () => { viewer.smooth = !viewer.smooth; draw(); },
+    c: () => { viewer.centre = [...viewer.cursor]; draw(); },
+    l: () => pick("ruler"), v: preset, f: openForm,
+    k: () => { fillList(); $("list").showModal(); },
+    z: () => { page = 0; $("mosaic").showModal(); fillMosaic(); },
+    e: ending,
+    "[": () => viewer.thicken(-2), "]": () => viewer.thicken(2),
+    0: () => { const contrast = viewer.contrast; viewer.reset(); viewer.contrast = contrast; draw(); },
+    "+": () => viewer.zoomBy(1.3), "=": () => viewer.zoomBy(1.3), "-": () => viewer.zoomBy(1 / 1.3),
+    ArrowLeft: () => go(-1), ArrowRight: () => go(1), ArrowUp: () => viewer.scroll(AXIAL, 1), ArrowDown: () => viewer.scroll(AXIAL, -1),
     "?": () => $("help").showModal(), h: () => $("help").showModal(),
   };
 
   document.addEventListener("keydown", (event) => {
-    if (document.querySelector("dialog[open]") || event.altKey) return;
+    if (document.querySelector("dialog[open]") || event.altKey || event.target.closest("select, input, textarea")) return;
     if (event.ctrlKey || event.metaKey) {
       if (event.key.toLowerCase() === "z") { event.preventDefault(); undo(); }
       return;
     }
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const key = event.key === "N" ? "N" : event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const number = Number(key);
     const picked = number >= 1 && review.classes[number - 1];
     const action = picked ? () => choose(picked.name) : ACTIONS[key];
-    if (!action || !current() || (!view.volume && key !== "?")) return;
+    if (!action || !current() || (!viewer.volume && key !== "?")) return;
     event.preventDefault();
     say("");
     pressed = event.timeStamp;
@@ -699,11 +670,12 @@
     event.preventDefault();
     location.replace(`/?token=${encodeURIComponent(token)}`);
   });
-  new ResizeObserver(() => draw()).observe($("panes"));
 
   (async () => {
     try {
       review = await (await ask("/api/overview")).json();
+      $("region").append(...review.regions.map((one) => new Option(`${one.name} (${one.group})`, one.name)));
+      $("siderosis").append(...review.sideroses.map((name) => new Option(name, name)));
       progress();
       pill("Saved", "good");
       const first = seek(-1, 1, isOpen);
