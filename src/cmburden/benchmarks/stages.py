@@ -41,6 +41,9 @@ _KB_A_MB = 1024
 #: Folders below the output folder that hold no results of scans.
 _OTHER = ("work/records/", "work/runs/", "logs/")
 
+#: Files of a transform: the field is there where a scan has one.
+_TRANSFORM = ("affine.mat", "warp.nii.gz", "json")
+
 
 @dataclasses.dataclass(frozen=True)
 class StageCost:
@@ -89,8 +92,8 @@ def _copy(scans: Sequence[Scan], prepared: Layout, layout: Layout) -> None:
     for scan in scans:
         paths = [path for stage in SCAN_STAGES for path in prepared.results(stage, scan)]
         paths += [prepared.record(stage, scan.scan_id) for stage in SCAN_STAGES]
-        pattern = prepared.transform(scan.scan_id, "*")
-        for path in {*paths, *pattern.parent.glob(pattern.name)}:
+        paths += [prepared.transform(scan, part) for part in _TRANSFORM]
+        for path in {path for path in paths if path.exists()}:
             target = layout.root / path.relative_to(prepared.root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)

@@ -105,7 +105,7 @@ def insert(
         Where the image is another one than the run has read, or has no room for a lesion.
     """
     rng = np.random.default_rng(seed_of("insert", wish.seed, scan.scan_id))
-    prepared, transform = Prepared.read(scan, layout), load_transform(layout, scan.scan_id)
+    prepared, transform = Prepared.read(scan, layout), load_transform(layout, scan)
     original = Original.read(scan.path)
     if original.volume.data.shape != prepared.volume.shape or not np.allclose(
         original.volume.affine, prepared.affine, atol=_SAME_GRID

@@ -82,7 +82,7 @@ def _taken_over(copy: Copy, here: Layout, layout: Layout) -> bool:
     first, second = Prepared.read(scan, layout).mask, Prepared.read(copy.as_scan, here).mask
     if first.shape != second.shape or (first != second).sum() > MOST_OTHER * first.sum():
         return False
-    save_transform(here, scan.scan_id, load_transform(layout, scan.scan_id))
+    save_transform(here, scan, load_transform(layout, scan))
     target = here.regions(scan)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(layout.regions(scan), target)

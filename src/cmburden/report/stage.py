@@ -178,6 +178,7 @@ def cohort_content(
     regressions = models.select(tables)
     any_models = bool(regressions.regressions)
     text = methods.select(pages, config, contracts, any_models)
+    limits = limitations.select(tables, config, contracts, part_of(layout))
     in_use = thresholds.in_use(config)
     sections = [
         Section("flow", "Participant flow", flow.select(tables, layout)),
@@ -199,11 +200,7 @@ def cohort_content(
         Section("not-used", "Scans not read", scans.select_not_used(tables)),
         Section("every-scan", "All scans", scans.select_every(tables)),
         Section("methods", "Methods", text),
-        Section(
-            "limitations",
-            "Limitations",
-            limitations.select(tables, config, contracts, part_of(layout)),
-        ),
+        Section("limitations", "Limitations", limits),
         Section("provenance", "Provenance", provenance.select(tables, config)),
     ]
     sections = [section for section in sections if section.content is not None]
