@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -158,14 +159,14 @@ def write(folder: Path, scan_id: str, labels: Labels, slices: list[pydicom.Datas
     return paths
 
 
-def _tracking(uids: dict[str, str], lesion: dict[str, Any]) -> tuple[str, str]:
+def _tracking(uids: Mapping[str, str], lesion: dict[str, Any]) -> tuple[str, str]:
     """Identifier and UID of a lesion, equal in both objects."""
     name = f"lesion {lesion['lesion_id']}"
     return name, generate_uid(entropy_srcs=[uids["seg"], name])
 
 
 def _segmentation(
-    labels: Labels, values: np.ndarray, slices: list[pydicom.Dataset], uids: dict[str, str]
+    labels: Labels, values: np.ndarray, slices: list[pydicom.Dataset], uids: Mapping[str, str]
 ) -> Any:
     """The SEG: a binary segment a lesion."""
     import highdicom as hd
@@ -209,7 +210,7 @@ def _segmentation(
 
 
 def _report(
-    labels: Labels, segmentation: Any, slices: list[pydicom.Dataset], uids: dict[str, str]
+    labels: Labels, segmentation: Any, slices: list[pydicom.Dataset], uids: Mapping[str, str]
 ) -> Any:
     """The SR: volume, diameter, probability and certainty of each segment."""
     import highdicom as hd
