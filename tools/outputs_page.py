@@ -68,7 +68,8 @@ FILES: dict[str, dict[str, str]] = {
     },
     "Of the cohort": {
         "report/index.html": "the report, one file",
-        "report/niivue.js": "the viewer of the participants' pages",
+        "report/viewer.js": "the viewer of the participants' pages",
+        "report/beside.svg": "says to the report that the other pages lie beside it",
         "report/references.bib": "references of the report's methods",
         "cohort/*.parquet": "the tables below",
         "cohort/*.json": "descriptions of their columns",

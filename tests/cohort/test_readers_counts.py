@@ -128,7 +128,7 @@ def test_reviewed_counts_reach_pattern_bins_groups_and_regions(three):
         ("pattern=mixed", (0, 3), (1, 2)),
         ("presence group=deep", (0, 3), (1, 2)),
         ("presence macrohaemorrhage", (0, 3), (1, 2)),
-        ("bin=2-4", (0, 3), (1, 2)),
+        ("bin=2 to 4", (0, 3), (1, 2)),
         ("lesions definite", (3, None), (2, None)),
     ):
         for rows, expected in ((automatic, before), (reviewed_rows, after)):

@@ -198,7 +198,7 @@ def test_each_scan_has_a_log_and_a_benchmark_of_its_own(cohort):
     cohort.run()
     for scan_id in cohort.ids():
         log = cohort.layout.log("preprocess", scan_id).read_text()
-        assert log.startswith(f"work on {scan_id}\n")
+        assert f"\nwork on {scan_id}\n" in log
         assert ("Traceback" in log) == scan_id.startswith("sub-2")
         record = Outcome.read(cohort.layout.record("preprocess", scan_id))
         assert record.log == cohort.layout.log_name("preprocess", scan_id)

@@ -121,9 +121,10 @@ def test_cells_count_every_point_once_in_the_cell_that_holds_it():
 
 
 def test_the_map_s_slice_lies_in_its_field_of_view():
-    picture = base64.b64decode(brain_picture.slice_picture(10).partition(",")[2])
-    grey = np.asarray(Image.open(io.BytesIO(picture)).convert("LA"), float)
     (x0, x1), (y0, y1) = lesion_map.EXTENT
+    nothing = brain_picture.density({}, 10)
+    picture = base64.b64decode(brain_picture.slice_picture(10, nothing).partition(",")[2])
+    grey = np.asarray(Image.open(io.BytesIO(picture)).convert("LA"), float)
     assert grey.shape[:2] == ((y1 - y0) // 2, (x1 - x0) // 2)
     brain = np.argwhere(grey[..., 1] > 0)
     top, bottom = brain[:, 0].min(), brain[:, 0].max()
