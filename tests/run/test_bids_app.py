@@ -321,6 +321,23 @@ def test_the_first_failed_scan_ends_the_run(layout, capsys, monkeypatch):
     assert "the run ends, since sub-02_swi failed" in capsys.readouterr().err
 
 
+def test_no_other_end_leaves_snakemake_behind():
+    class Process:
+        killed = False
+
+        def wait(self):
+            if not self.killed:
+                raise MemoryError
+
+        def kill(self):
+            self.killed = True
+
+    process = Process()
+    with pytest.raises(MemoryError):
+        watch._end(process)
+    assert process.killed
+
+
 @pytest.mark.slow
 def test_a_run_that_is_interrupted_ends_its_jobs_in_order(layout, monkeypatch):
     class Process:

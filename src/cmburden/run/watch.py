@@ -98,6 +98,10 @@ def _end(process: subprocess.Popen[bytes]) -> int:
             process.kill()
             process.wait()
         raise
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
 
 
 def heading(config: dict[str, Any]) -> str:
