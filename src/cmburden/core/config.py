@@ -103,6 +103,14 @@ def read_yaml(path: Path) -> dict:
     return content
 
 
+def stored(path: Path) -> dict:
+    """The configuration that a run left at ``path``; empty where it cannot be read."""
+    try:
+        return read_yaml(path)
+    except (CMBurdenError, OSError, ValueError):
+        return {}
+
+
 def merge(base: dict, over: dict) -> dict:
     """``over`` merged into ``base`` key by key. What is no dict is replaced.
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from cmburden.core import keys, resources, table_set
+from cmburden.core import config, keys, resources, table_set
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
 from cmburden.core.tables import CANDIDATES, LESIONS, RUNS, SCANS, TRUTH
@@ -201,9 +200,8 @@ def model_folder(layout: Layout, stage: str) -> Path | None:
     The run's own configuration names the folder; None where there is no such configuration.
     """
     try:
-        settings = yaml.safe_load(layout.config.read_text(encoding="utf-8"))
-        return resources.root() / settings[stage]["model"]
-    except (FileNotFoundError, yaml.YAMLError, KeyError, TypeError):
+        return resources.root() / config.stored(layout.config)[stage]["model"]
+    except (KeyError, TypeError):
         return None
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
+from cmburden.core import config
 from cmburden.core.foreign import UnreadableFile, read_json_object
 from cmburden.core.makers import maker_of
 from cmburden.core.paths import Layout
@@ -43,11 +43,8 @@ def of_scans(layout: Layout, scans: pd.DataFrame) -> pd.DataFrame:
 
 def _bids_dir(layout: Layout) -> Path | None:
     """The folder that the run read; None where it is not known, or gone."""
-    try:
-        folder = yaml.safe_load(layout.config.read_text(encoding="utf-8"))["bids_dir"]
-        return Path(folder) if folder and Path(folder).is_dir() else None
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return None
+    folder = config.stored(layout.config).get("bids_dir")
+    return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
 
 
 def _manufacturers(bids: Path | None, scans: pd.DataFrame) -> Iterator[object]:

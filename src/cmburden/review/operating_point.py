@@ -18,7 +18,7 @@ import yaml
 
 from cmburden import RESEARCH_USE_ONLY
 from cmburden.cohort import verdicts
-from cmburden.core import table_set
+from cmburden.core import config, table_set
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import whole_file, write_json
 from cmburden.core.keys import seed_of
@@ -28,7 +28,6 @@ from cmburden.core.paths import Layout
 from cmburden.core.tables import REVIEWS, SCANS
 from cmburden.evaluate.cases import contract_of_run
 from cmburden.review import store
-from cmburden.review.worklist import settings_of_run
 from cmburden.stats import operating_point as statistics
 from cmburden.stats.operating_point import Cohort, Point, Recalibration
 from cmburden.verify.contract import thresholds_of
@@ -113,7 +112,7 @@ def read(layout: Layout) -> Review:
         judged["participant_id"].to_numpy(dtype=str),
     )
     in_use = thresholds_of(
-        contract_of_run(layout, "verify"), settings_of_run(layout).get("verify") or {}
+        contract_of_run(layout, "verify"), config.stored(layout.config).get("verify") or {}
     )
     return Review(cohort, fit, len(ok), judged["participant_id"].nunique(), in_use)
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
-import yaml
 
 from cmburden.cohort import verdicts
+from cmburden.core import config
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.keys import seed_of
 from cmburden.core.manifest import read_scans
@@ -124,19 +124,8 @@ def bids_dir(layout: Layout) -> Path:
 
     Only phase images are read from it, and only if it is still there.
     """
-    try:
-        return Path(settings_of_run(layout)["bids_dir"])
-    except (KeyError, TypeError):
-        return layout.root / "no-bids-dir"
-
-
-def settings_of_run(layout: Layout) -> dict[str, Any]:
-    """The last run's own configuration; empty where it cannot be read."""
-    try:
-        settings = yaml.safe_load(layout.config.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return settings if isinstance(settings, dict) else {}
+    folder = config.stored(layout.config).get("bids_dir")
+    return Path(folder) if isinstance(folder, str) else layout.root / "no-bids-dir"
 
 
 def worklist(study: Study, reader: str, options: Options) -> list[Item]:

@@ -22,10 +22,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from cmburden.cohort.patterns import pattern_of
-from cmburden.core import table_set, truth_origin
+from cmburden.core import config, table_set, truth_origin
 from cmburden.core.errors import CMBurdenError, exit_code
 from cmburden.core.files import write_json
 from cmburden.core.paths import Layout
@@ -302,7 +301,7 @@ def write_into(path: Path, content: dict[str, Any], folders: Sequence[Path]) -> 
         layout = Layout(folder / "derivatives")
         runs = RUNS.read(layout.table("runs"))
         used = set(runs.loc[runs["stage"] == "verify", "weights_sha256"].dropna())
-        settings = yaml.safe_load(layout.config.read_text(encoding="utf-8"))["verify"]
+        settings = config.stored(layout.config).get("verify") or {}
         if used != {weights} or thresholds_of(contract, settings) != contract["thresholds"]:
             raise CMBurdenError(
                 f"{layout.root}: its scans were read with other weights or thresholds than those "
