@@ -89,6 +89,7 @@ class Page(HTMLParser):
 #: Digits of the page's of_scan sentences that are no result.
 KNOWN = re.compile(
     r"95 %|MNI152|v2\.0|3D|sha256|above 10 mm|10 × 10 × 20 mm|numbers above 40|line is 1\b"
+    r"|fewer than 5 participants|for each 100 participants"
 )
 
 
@@ -148,7 +149,8 @@ def points(trace):
         for line, keys in zip(trace["z"], trace["customdata"], strict=True):
             yield from ((None, z, key, {}) for z, key in zip(line, keys, strict=True) if key)
         return
-    if not trace["customdata"]:
+    if not trace.get("customdata"):
+        assert not any(value is not None for value in trace["x"]), "points without a row"
         return
     along = "x" if trace.get("orientation") == "h" or "error_x" in trace else "y"
     if " || " in trace["customdata"][0]:
@@ -249,7 +251,7 @@ def test_nothing_pools_gre_and_swi(made, page):
 
 def test_flow_adds_up_on_the_page(page):
     words = page.words()
-    assert "In the tree 42" in words and "one chosen for each 38" in words
+    assert "In the dataset 42" in words and "one chosen for each 38" in words
     assert "Without a usable scan: 4" in words
     for reason in ("file without bytes 1", "no GRE or SWI scan 1", "not aligned to MNI152 1"):
         assert reason in words

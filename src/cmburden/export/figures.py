@@ -17,7 +17,8 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.ticker import NullFormatter
@@ -131,7 +132,9 @@ def _numbers(values: Any) -> np.ndarray:
 
 def _trace(axes: Axes, trace: dict[str, Any], layout: dict[str, Any]) -> None:
     kind = trace["type"]
-    if kind == "scatter":
+    if kind == "scatter" and (trace.get("marker") or {}).get("showscale"):
+        _colour_bar(axes, trace["marker"])
+    elif kind == "scatter":
         _scatter(axes, trace)
     elif kind == "bar":
         _bars(axes, trace, layout)
@@ -188,36 +191,38 @@ def _bars(axes: Axes, trace: dict[str, Any], layout: dict[str, Any]) -> None:
 
 
 def _cells(axes: Axes, trace: dict[str, Any], layout: dict[str, Any]) -> None:
-    """Cells over the slice of the template that lies below the panel."""
+    """The picture below a panel of cells: it shows them, smoothed, over the template."""
     for image in layout.get("images") or ():
         if image.get("xref") == f"x{_place(trace)}":
             picture = base64.b64decode(image["source"].partition(",")[2])
             pixels = imread(io.BytesIO(picture), format="png")
-            left, top = image["x"], image["y"]
-            extent = (left, left + image["sizex"], top - image["sizey"], top)
-            axes.imshow(pixels, extent=extent, cmap="gray", zorder=0)
-    values = np.array([_numbers(line) for line in trace["z"]])
-    colours = [(at, _rgba(text)) for at, text in trace["colorscale"]]
-    axes.pcolormesh(
-        _numbers(trace["x"]),
-        _numbers(trace["y"]),
-        np.ma.masked_invalid(values),
-        cmap=LinearSegmentedColormap.from_list("cells", colours),
-        vmin=trace["zmin"],
-        vmax=trace["zmax"],
-        shading="nearest",
-        zorder=1,
+            (first, last), top = _axis(layout, "x", _place(trace))["range"], image["y"]
+            # An axis may run to the left: the person's right is on the left.
+            right = image["x"] + image["sizex"] * np.sign(last - first)
+            extent = (image["x"], right, top - image["sizey"], top)
+            axes.imshow(pixels, extent=extent, aspect="auto", zorder=0)
+
+
+def _colour_bar(axes: Axes, marker: dict[str, Any]) -> None:
+    """The scale of colours of all panels, below them."""
+    colours = [(at, _rgb(text)) for at, text in marker["colorscale"]]
+    scale = ScalarMappable(
+        Normalize(marker["cmin"], marker["cmax"]),
+        LinearSegmentedColormap.from_list("cells", colours),
     )
+    spec, figure = marker["colorbar"], axes.figure
+    bar = figure.colorbar(scale, ax=figure.axes, location="bottom", shrink=0.3)
+    bar.set_ticks(list(spec["tickvals"]), labels=[_text(one) for one in spec["ticktext"]])
+    bar.set_label(_text(spec["title"]["text"]))
 
 
-def _rgba(text: str) -> tuple[float, ...]:
-    """Colour of ``rgba(r,g,b,a)``, as matplotlib has it.
+def _rgb(text: str) -> tuple[float, ...]:
+    """Colour of ``rgb(r, g, b)``, as matplotlib has it.
 
-    >>> _rgba("rgba(255,0,0,0.5)")
-    (1.0, 0.0, 0.0, 0.5)
+    >>> _rgb("rgb(255, 0, 51)")
+    (1.0, 0.0, 0.2)
     """
-    *colours, alpha = (float(part) for part in re.findall(r"[\d.]+", text))
-    return (*(part / 255 for part in colours), alpha)
+    return tuple(float(part) / 255 for part in re.findall(r"[\d.]+", text))
 
 
 def _finish(axes: Axes, layout: dict[str, Any], place: str, panels: int) -> None:
