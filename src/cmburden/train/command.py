@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     # A step's own options pass through this parser: none may be taken for an abbreviation here.
     parser.allow_abbrev = False
     described = "; ".join(f"{step}: {text}" for step, text in steps.STEPS.items())
-    parser.add_argument("step", choices=steps.STEPS, help=described)
+    parser.add_argument("step", choices=tuple(steps.STEPS), help=described)
     parser.add_argument("rest", nargs=argparse.REMAINDER, help="arguments of the step")
     add_job_options(parser)
 
