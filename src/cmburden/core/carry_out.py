@@ -67,6 +67,26 @@ class Job:
         advice = with_advice("upstream", message)
         return self.record(Outcome(self.stage, scan.scan_id, status, "upstream", advice))
 
+    def succeeded(
+        self,
+        scan: Scan,
+        done: Done,
+        seconds: float,
+        made_from: dict[str, Any] | None = None,
+    ) -> Outcome:
+        """Write the record of a scan of which this stage is ``done``."""
+        return self.record(
+            Outcome(
+                self.stage,
+                scan.scan_id,
+                "ok",
+                message=done.warning,
+                seconds=seconds,
+                measures=done.measures,
+                made_from=made_from or {},
+            )
+        )
+
     def failed(
         self,
         scan: Scan,
@@ -273,17 +293,7 @@ def scan(job: Job, one: Scan, work: Callable[[], Done], unit: str | None = None)
     job.write_run(one.scan_id, seconds)
     if isinstance(result, ScanError):
         return job.failed(one, result, round(seconds, 2), keys)
-    return job.record(
-        Outcome(
-            job.stage,
-            one.scan_id,
-            "ok",
-            message=result.warning,
-            seconds=round(seconds, 2),
-            measures=result.measures,
-            made_from=keys,
-        )
-    )
+    return job.succeeded(one, result, round(seconds, 2), keys)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -390,16 +400,7 @@ def _record(job: Job, one: Scan, done: Worked[Done | ScanError]) -> Outcome:
     if isinstance(result, ScanError):
         _LOG.error("%s: %s", one.scan_id, result)
         return job.failed(one, result)
-    return job.record(
-        Outcome(
-            job.stage,
-            one.scan_id,
-            "ok",
-            message=result.warning,
-            seconds=round(done.seconds, 3),
-            measures=result.measures,
-        )
-    )
+    return job.succeeded(one, result, round(done.seconds, 3))
 
 
 def _checked(work: Callable[[Scan], Done], table: Table, one: Scan) -> Done:

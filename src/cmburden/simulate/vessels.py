@@ -232,12 +232,11 @@ def _pieces(
     ranges of half the length and of the radius, mm. Draws: see :func:`crossing`.
     """
     spread, mean = heading
-    flat = np.flatnonzero(where)
+    flat, free = np.flatnonzero(where), np.flatnonzero(spread)
     drawn, middles = [], []
     for _ in range(count if len(flat) else 0):
         middle = np.array(np.unravel_index(rng.choice(flat), where.shape), float)
         middle += rng.uniform(-0.5, 0.5, 3)
-        free = np.flatnonzero(spread)
         direction = mean.copy()
         direction[free] += rng.normal(0, spread[free])
         direction /= np.linalg.norm(direction)
