@@ -56,8 +56,8 @@ def test_files_do_not_depend_on_the_number_of_cores(tmp_path):
     for cores, one_process in ((1, False), (2, False), (6, True)):
         folder = tmp_path / str(cores)
         prepared.write(folder / "bids", Layout(folder / "out"), SCANS)
-        # As in a job: a process that has not used torch.
-        job = multiprocessing.get_context("fork").Process(
+        # As in a job: a process that has not used torch. This one has: a fork of it could crash.
+        job = multiprocessing.get_context("spawn").Process(
             target=run, args=(folder, models, cores, one_process)
         )
         job.start()

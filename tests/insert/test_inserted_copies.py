@@ -60,7 +60,7 @@ def brain(tmp_path_factory):
     save_volume(layout.brain_mask(scan), mask, AFFINE, np.uint8)
     regions = atlas.regions_on(SHAPE, AFFINE)
     save_volume(layout.regions(scan), regions, AFFINE, np.int16)
-    save_transform(layout, scan.scan_id, Transform(np.eye(3), np.zeros(3)))
+    save_transform(layout, scan, Transform(np.eye(3), np.zeros(3)))
     return scan, layout, regions
 
 
