@@ -20,7 +20,7 @@ QUICK := -m "not slow and not browser and not long and not endurance"
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK) \
 	-n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: install dev demo quick test long cores slurm-faults acknowledged lint lock evaluation population tuning \
+.PHONY: install dev demo quick test long cores slurm-faults acknowledged lint lock evaluation population tuning download \
 	bed scale site pages wheel
 install: $(STAMP)
 dev: $(DEV)
@@ -153,6 +153,20 @@ tuning: install
 		$(if $(ANATOMY),--anatomy $(ANATOMY) --people 13-14) --seed 2041; }
 	$(BIN)/cmburden run tuning/bids tuning/derivatives participant --cores 2 --set buckets=2
 	$(BIN)/cmburden tune tuning/derivatives tuning/truth.tsv tuning/models
+
+# About an hour on 2 cores: 30 simulated participants of two sessions as a download of ADNI, onboarded and
+# evaluated in one command, beside the same scans as BIDS (docs/onboarding.md). ANATOMY as above.
+download: install
+	test -f download/truth.tsv || { rm -rf download && $(BIN)/cmburden simulate download/bids \
+		--presets ADNI --participants 30 --sessions 2 $(if $(ANATOMY),--anatomy $(ANATOMY) --people 13-14) \
+		--seed 2044; }
+	test -f download/source/read.tsv || { rm -rf download/source && $(BIN)/python -m \
+		cmburden.studies.pretend_download download/source --cohort download/bids download/truth.tsv; }
+	$(BIN)/cmburden onboard adni download/source/ADNI download/out --jobs 2 --cores 2 --then evaluate \
+		--lesions download/source/MAYOADIRL_MRI_MCH_01Jan2026.csv --tables download/source/collection.csv
+	$(BIN)/cmburden run download/bids download/derivatives participant --cores 2 --set buckets=2
+	$(BIN)/cmburden evaluate download/derivatives download/source/read.tsv --out download/figures
+	$(BIN)/python -m cmburden.studies.download_figures download/source download/out download/figures
 
 # The site of the documentation. A dead link, or any other warning, ends it with an error.
 site: dev

@@ -3,8 +3,10 @@
 ``python -m cmburden.studies.pretend_download OUT --cohort BIDS TRUTH [--cohort BIDS TRUTH ...]``
 writes OUT/ADNI (a folder an image, as LONI's archive has them), OUT/MAYOADIRL_MRI_MCH_01Jan2026.csv
 (a row a finding; the table's layout is that of public code, its rows are simulated) and
-OUT/collection.csv. OUT/expected.tsv is the truth that an onboarding has to come to. Every tenth
+OUT/collection.csv. OUT/expected.tsv is the truth that an onboarding has to come to, OUT/read.tsv
+the same microbleeds under the scans' names in BIDS, to evaluate these with. Every tenth
 participant's first scan was repeated, and every eighth scan was not read.
+``studies.download_figures`` compares what becomes of both.
 """
 
 from __future__ import annotations
@@ -259,6 +261,7 @@ def run(cohorts: Sequence[tuple[Path, Path]], out: Path) -> pd.DataFrame:
     findings: list[dict[str, Any]] = []
     collection: list[dict[str, Any]] = []
     expected: list[dict[str, Any]] = []
+    read = []
     for visit in visits(cohorts):
         image = nib.Nifti1Image.from_filename(visit.path)
         sidecar = read_json_object(Path(str(visit.path).replace(".nii.gz", ".json")))
@@ -268,6 +271,8 @@ def run(cohorts: Sequence[tuple[Path, Path]], out: Path) -> pd.DataFrame:
         uid = write_series(image, sidecar, _place(folder, visit), visit, first=False)
         findings += finding_rows(visit, uid)
         expected += expected_rows(visit)
+        if visit.is_read:
+            read.append(visit.path.name.removesuffix(".nii.gz"))
         collection.append(
             dict.fromkeys(_COLLECTION_COLUMNS, "")
             | {
@@ -287,6 +292,8 @@ def run(cohorts: Sequence[tuple[Path, Path]], out: Path) -> pd.DataFrame:
     _write_csv(out / "collection.csv", _COLLECTION_COLUMNS, collection)
     table = pd.DataFrame(expected)
     table.to_csv(out / "expected.tsv", sep="\t", index=False, na_rep="n/a")
+    truth = pd.concat(read_truth(path) for _, path in cohorts)
+    truth[truth["scan_id"].isin(read)].to_csv(out / "read.tsv", sep="\t", index=False, na_rep="n/a")
     return table
 
 
