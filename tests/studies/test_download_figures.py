@@ -1,4 +1,4 @@
-"""The comparison of a download with BIDS: what is off is said, equal measures stand beside each other."""
+"""A download compared with BIDS: what is off is said, equal measures stand beside each other."""
 
 import pandas as pd
 import pytest
