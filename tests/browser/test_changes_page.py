@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_pages import CHROMIUM, laid_out
+from waiting import until
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 from test_report_changes import LESIONS, SCANS, fabricate, follow
@@ -68,10 +69,7 @@ def test_the_viewers_of_the_sessions_go_together(page, opened):
     boxes = shown.locator(".linked .viewer")
     assert boxes.count() == 2
     shown.locator("button.show-all").first.click()
-    shown.wait_for_function(
-        "[...document.querySelectorAll('.linked output.place')].every(o => o.value)",
-        timeout=60_000,
-    )
+    until(shown, "[...document.querySelectorAll('.linked output.place')].every(o => o.value)")
     shown.wait_for_timeout(300)
 
     def places():

@@ -5,6 +5,7 @@ import re
 
 import fabricate
 import pytest
+from waiting import until
 
 from cmburden.cohort import stage as aggregate
 from cmburden.report import stage as report
@@ -23,8 +24,8 @@ def drawn(watched):
     page = watched.page
     for box in page.query_selector_all(".chart"):
         box.scroll_into_view_if_needed()
-    page.wait_for_function(
-        "[...document.querySelectorAll('.chart')].every(c => c.querySelector('svg.main-svg'))"
+    until(
+        page, "[...document.querySelectorAll('.chart')].every(c => c.querySelector('svg.main-svg'))"
     )
     return page
 

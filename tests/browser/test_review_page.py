@@ -447,8 +447,9 @@ def test_the_token_leaves_the_address_and_the_keys_that_reload_still_work(review
     assert "token" not in page.url and page.evaluate("history.length") <= 2
     assert page.evaluate("sessionStorage.getItem('token')").strip()
     page.evaluate("window.isOld = true")
-    page.keyboard.press("F5")
-    page.wait_for_function("window.isOld === undefined")
+    with page.expect_navigation():
+        page.keyboard.press("F5")
+    assert page.evaluate("window.isOld === undefined")
     assert shown(page) == 0 and "token" not in page.url
 
 

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import until
 
 from cmburden.cohort import stage as aggregate
 from cmburden.core.tables import LESIONS
@@ -72,11 +73,11 @@ def test_a_click_on_a_lesion_opens_the_viewer_at_it(made, opened):
         box = page.locator(f"#{button.get_attribute('data-viewer')}")
         number = re.search(r"lesion (\d+)", button.inner_text())[1]
         button.click()
-        page.wait_for_function(
+        until(
+            page,
             "([id, n]) => document.querySelector(`#${id} output.place`).value"
             ".includes(`lesion ${n},`)",
-            arg=[button.get_attribute("data-viewer"), number],
-            timeout=60_000,
+            [button.get_attribute("data-viewer"), number],
         )
         said = box.locator("output.place").inner_text().replace("−", "-")
         shown = np.array([float(part) for part in re.findall(r"-?\d+\.\d", said)[:3]])
@@ -90,9 +91,7 @@ def test_a_click_on_a_lesion_opens_the_viewer_at_it(made, opened):
 def test_the_viewer_shows_the_scan_with_the_lesion_under_the_crosshair(made, opened):
     page = opened(made.layout.subject_page(PERSON)).page
     page.locator("button.show").first.click()
-    page.wait_for_function(
-        "() => document.querySelector('.viewer output.place').value !== ''", timeout=60_000
-    )
+    until(page, "() => document.querySelector('.viewer output.place').value !== ''")
     page.wait_for_timeout(500)
     picture = page.locator(".viewer [data-pane=axial] canvas").first.screenshot()
     grey = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"), float)
@@ -109,7 +108,7 @@ def test_next_reset_and_keys_of_the_viewer(made, opened):
     box = page.locator(".viewer").first
     place = box.locator("output.place")
     page.locator("button.show").first.click()
-    page.wait_for_function("document.querySelector('output.place').value !== ''", timeout=60_000)
+    until(page, "document.querySelector('output.place').value !== ''")
     first = place.inner_text()
     box.locator("[data-do=on]").click()
     second = place.inner_text()
@@ -128,7 +127,7 @@ def test_next_reset_and_keys_of_the_viewer(made, opened):
 def test_no_text_is_squeezed_and_nothing_sticks_out(made, opened, width):
     page = opened(made.layout.subject_page(PERSON), width=width).page
     page.locator("button.show").first.click()
-    page.wait_for_function("document.querySelector('output.place').value !== ''", timeout=60_000)
+    until(page, "document.querySelector('output.place').value !== ''")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     squeezed = page.evaluate(
         """() => [...document.querySelectorAll('p, dd, li, h1, h2, h3, h4, figcaption')].filter(e =>
@@ -155,9 +154,7 @@ def test_axe_finds_no_serious_fault(made, opened, axe, scheme):
     page = opened(made.layout.subject_page(PERSON), scheme=scheme).page
     assert axe(page) == []
     page.locator("button.show").first.click()
-    page.wait_for_function(
-        "() => document.querySelector('.viewer output.place').value !== ''", timeout=60_000
-    )
+    until(page, "() => document.querySelector('.viewer output.place').value !== ''")
     assert axe(page) == []
 
 
@@ -168,7 +165,7 @@ def test_every_lesion_stands_in_three_planes_and_a_projection(made, opened):
     assert page.locator("li.lesion").count() == len(own)
     assert page.locator("li.lesion .tile img").count() == 4 * len(own)
     page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
-    page.wait_for_function("() => [...document.images].every(i => i.complete)")
+    until(page, "() => [...document.images].every(i => i.complete)")
     assert page.evaluate("[...document.images].every(i => i.naturalWidth > 0)")
 
 

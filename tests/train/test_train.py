@@ -806,9 +806,29 @@ def test_a_mirrored_view_has_the_same_scores():
     for axis in (1, 2):
         mirrored = class_scores([boxes], np.flip(views, axis).copy(), torch.device("cpu"))
         assert mirrored == pytest.approx(scores, abs=1e-6)
-    mirrored = class_scores([boxes], views[..., OTHER_WAY].copy(), torch.device("cpu"))
-    assert mirrored == pytest.approx(scores, abs=1e-6)
     assert scores.std() > 0
+
+
+def test_only_what_may_be_a_microbleed_is_looked_at_twice():
+    """Bright views score high, and the second look's flips see them alone."""
+    views = np.zeros((100, *SHAPE), np.uint8)
+    views[::10] = 255
+    bright = []
+
+    def network(images):
+        level = images.mean((1, 2, 3))
+        bright.append(level > 0.5)
+        boxes = torch.full((len(images), 4 + len(CLASSES), 1), 48.0)
+        boxes[:, 4:] = (0.001 + 0.8 * level)[:, None, None]
+        return boxes
+
+    scores = class_scores([network], views, torch.device("cpu"))
+    assert scores[::10] == pytest.approx(0.801, abs=1e-3)
+    assert np.delete(scores, np.s_[::10], 0) == pytest.approx(0.001, abs=1e-3)
+    # Ten bright views in four flips. Batches of 32 pictures: seven for 100 views in two flips, one
+    # for the bright ones in the other two.
+    assert sum(int(some.sum()) for some in bright) == 40
+    assert [len(some) for some in bright] == [32] * 8
 
 
 def test_a_network_sees_views_enlarged_about_their_middle():

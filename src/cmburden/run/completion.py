@@ -15,7 +15,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
         if action.type is Path:
             # shtab reads this attribute.
             action.complete = shtab.FILE  # type: ignore[attr-defined]
-    return str(shtab.complete(parser, shell=shell))
+    return str(shtab.complete(parser, shell))
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

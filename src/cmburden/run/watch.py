@@ -40,7 +40,7 @@ _TO_END_S = 60
 _ROUTINE = re.compile(
     r"\s*$|Assuming unrestricted|Building DAG|Using shell|Provided |Rules claiming|Job stats|"
     r"job +count|-+ +-+|\w+ +\d+$|Select jobs|Execute \d|Finished jobid|\[\w{3} |\d+ of \d+ steps|"
-    r"Complete log|Elapsed time|Singularity|Apptainer|Nothing to be done|SLURM run ID|host: "
+    r"Complete log|Elapsed time|Singularity|Apptainer|SLURM run ID|host: "
 )
 
 

@@ -11,7 +11,7 @@ import torch
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.images.geometry import MIRRORED
-from cmburden.images.views import CHANNELS, OTHER_WAY, SHAPE, VIEW_MM, VIEW_PIXELS
+from cmburden.images.views import CHANNELS, SHAPE, VIEW_MM, VIEW_PIXELS
 from cmburden.models.contract import CLASSES
 from cmburden.models.passes import side_by_side
 from cmburden.models.precision import SINGLE
@@ -32,9 +32,14 @@ _FIRST_LAYER, _FIRST_CHANNELS = "model.0.conv.weight", 64
 ENLARGED_PIXELS = 108
 #: A box counts for the candidate when its centre is this near to the view's centre. Unmeasured.
 NEAR_MM = 3.0
-#: Views of a batch, of which a network sees eight times as many, by the kind of device: enough that
-#: a GPU works at its full speed, and on a CPU few enough that filling up costs little.
-_BATCH = {"cpu": 8, "cuda": 64}
+#: Pictures that a network sees at a time, by the kind of device: enough that a GPU works at its
+#: full speed, and on a CPU few enough that filling up costs little.
+_BATCH = {"cpu": 32, "cuda": 256}
+#: Flips in plane of the first look at a view, and those of a second look. A view whose microbleed
+#: score is below ``SURELY_NONE`` after the first keeps its scores: half of all candidates, and far
+#: from every threshold in use (docs/lab/weights.md has what either look gives).
+_FIRST, _SECOND = (MIRRORED[0], MIRRORED[3]), (MIRRORED[1], MIRRORED[2])
+SURELY_NONE = 0.02
 #: Scores are clipped to this and to 1 minus this before their logits are averaged.
 _LEAST_SCORE = 1e-4
 
@@ -96,36 +101,57 @@ def class_scores(
     """(n, classes): the best score of each class among boxes about the centre of each view.
 
     ``views`` (n, *SHAPE) uint8. Boxes are not suppressed: the question is which class lies at the
-    centre, not where boxes are. Each network sees each enlarged view eight times: in all four flips
-    in plane, as the CNN sees scans, and with the slices in both orders. A score is the logistic
-    function of the mean logit over these eight and over ``networks``. ``precision`` is one of
+    centre, not where boxes are. Each network sees each enlarged view in two flips in plane, and
+    then in the other two as well, unless it is surely no microbleed. A score is the logistic
+    function of the mean logit over the flips and over ``networks``. ``precision`` is one of
     ``models.precision``.
+    """
+    first = _logits(networks, views, _FIRST, device, precision)
+    # NaN is not sure.
+    open_ = np.flatnonzero(~(first[:, 0] < np.log(SURELY_NONE / (1 - SURELY_NONE))))
+    second = _logits(networks, views[open_], _SECOND, device, precision)
+    first[open_] = (first[open_] + second) / 2
+    return (1 / (1 + np.exp(-first))).astype(np.float32)
+
+
+def _logits(
+    networks: list[torch.nn.Module],
+    views: np.ndarray,
+    flips: tuple[tuple[int, ...], ...],
+    device: torch.device,
+    precision: str,
+) -> np.ndarray:
+    """(n, classes) float32: mean logits of n ``views`` over ``flips`` and ``networks``.
 
     All batches are of one size, the last one filled up: libraries choose their sums by a batch's
     size, and a view's scores must not depend on how many views there are.
     """
-    size = _BATCH[device.type]
+    size = _BATCH[device.type] // len(flips)
     batches = [views[start : start + size] for start in range(0, len(views), size)]
-    passes = [partial(_of_batch, networks, some, size, device) for some in batches]
-    scores = side_by_side(passes, device, precision)
-    return np.concatenate([np.zeros((0, len(CLASSES)), np.float32), *scores])
+    passes = [partial(_of_batch, networks, some, size, flips, device) for some in batches]
+    logits = side_by_side(passes, device, precision)
+    return np.concatenate([np.zeros((0, len(CLASSES)), np.float32), *logits])
 
 
 def _of_batch(
-    networks: list[torch.nn.Module], some: np.ndarray, size: int, device: torch.device
+    networks: list[torch.nn.Module],
+    some: np.ndarray,
+    size: int,
+    flips: tuple[tuple[int, ...], ...],
+    device: torch.device,
 ) -> np.ndarray:
-    """Scores (n, classes) of n views in a batch of ``size``; a network sees all turned ones."""
+    """Mean logits (n, classes) of n views in a batch of ``size``."""
     views = np.zeros((size, *SHAPE), np.uint8)
     views[: len(some)] = some
     images = torch.from_numpy(views)
     images = (images.pin_memory() if device.type == "cuda" else images).to(device)
     images = _enlarged(images.permute(0, 3, 1, 2).float() / 255)
-    turned = torch.cat(
-        [way.flip(axes) for way in (images, images[:, OTHER_WAY]) for axes in MIRRORED]
-    ).contiguous(memory_format=torch.channels_last)
+    turned = torch.cat([images.flip(axes) for axes in flips]).contiguous(
+        memory_format=torch.channels_last
+    )
     logits = [torch.logit(_centred(network(turned)).float(), _LEAST_SCORE) for network in networks]
-    scores = torch.sigmoid(torch.cat(logits).reshape(-1, len(views), len(CLASSES)).mean(0))
-    return scores[: len(some)].cpu().numpy()
+    mean = torch.cat(logits).reshape(-1, len(views), len(CLASSES)).mean(0)
+    return mean[: len(some)].cpu().numpy()
 
 
 def _enlarged(images: torch.Tensor) -> torch.Tensor:
