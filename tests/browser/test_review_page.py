@@ -151,7 +151,8 @@ def _fabricate(folder: Path) -> None:
 
 
 def shown(page) -> int:
-    """Number of the item that is painted."""
+    """Number of the item in view, once it is painted."""
+    page.locator("body:not([data-busy])").wait_for(timeout=SECONDS)
     return int(page.locator("body[data-shown]").get_attribute("data-shown", timeout=SECONDS))
 
 

@@ -35,7 +35,7 @@ class Stage:
 INDEX = Stage("index", 4, "cohort")
 PREPROCESS = Stage("preprocess", 4, "scan")
 REGISTER = Stage("register", 4, "scan")
-DETECT = Stage("detect", 9, "bucket")
+DETECT = Stage("detect", 10, "bucket")
 VERIFY = Stage("verify", 12, "bucket")
 LONGITUDINAL = Stage("longitudinal", 1, "participants")
 AGGREGATE = Stage("aggregate", 7, "cohort")

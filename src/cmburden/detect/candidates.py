@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from cmburden.core.errors import ScanError
 from cmburden.detect.grid import NetworkVolume, to_network
-from cmburden.detect.network import SpotNet
+from cmburden.detect.network import MEMORY_FORMAT, SpotNet
 from cmburden.images.geometry import MIRRORED, steps_within
 from cmburden.models.passes import side_by_side
 from cmburden.models.precision import SINGLE
@@ -27,6 +27,8 @@ CHUNK, OVERLAP = 48, 4
 OUTSIDE_MM = 2.0
 #: A maximum is the highest value within this distance along each axis. Unmeasured.
 PEAK_MM = 1.5
+#: Flips in plane that the network sees: as it is, and turned by 180 degrees.
+_FLIPS = (MIRRORED[0], MIRRORED[3])
 #: Voxels on either side of a maximum, in plane and across slices, of which the centre is taken.
 CENTRE_REACH = (2, 2, 1)
 #: The centre is that of voxels above this share of the maximum. Unmeasured.
@@ -45,7 +47,7 @@ class Candidate:
 def probability_map(
     network: SpotNet, volume: NetworkVolume, device: torch.device, precision: str = SINGLE
 ) -> np.ndarray:
-    """Voxel probabilities (x, y, slice), float32: mean logits over ``MIRRORED``.
+    """Voxel probabilities (x, y, slice), float32: mean logits over ``_FLIPS``.
 
     ``precision`` is one of ``models.precision``.
     """
@@ -58,9 +60,12 @@ def probability_map(
         low, high = max(start - OVERLAP, 0), min(stop + OVERLAP, nz)
         piece = torch.from_numpy(padded[None, ..., low:high].copy()).to(device)
         logits = torch.zeros((1, 1, *piece.shape[2:]), device=device)
-        turned = [partial(network, piece.flip(axes)) for axes in MIRRORED]
-        for axes, output in zip(MIRRORED, side_by_side(turned, device, precision), strict=True):
-            logits += output.float().flip(axes) / len(MIRRORED)
+        turned = [
+            partial(network, piece.flip(axes).contiguous(memory_format=MEMORY_FORMAT))
+            for axes in _FLIPS
+        ]
+        for axes, output in zip(_FLIPS, side_by_side(turned, device, precision), strict=True):
+            logits += output.float().flip(axes) / len(_FLIPS)
         values = torch.sigmoid(logits)[0, 0, :nx, :ny].cpu().numpy()
         result[..., start:stop] = values[..., start - low : stop - low]
     return result

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 #: Logit of all voxels before training.
 _FIRST_LOGIT = -5.0
+#: Order of memory of images (n, c, x, y, z) that a network ``for_inference`` sees.
+MEMORY_FORMAT = torch.channels_last_3d
 
 
 class _Block(nn.Module):
@@ -61,6 +64,23 @@ class SpotNet(nn.Module):
         coarse = self.up(self.coarse(self.down(fine)))
         merged = self.merge(torch.cat([fine, coarse], 1))
         return unfold(self.head(self.last(merged)))
+
+
+def for_inference(network: SpotNet) -> SpotNet:
+    """``network`` itself, in evaluation, with its batch norms fused into the convolutions.
+
+    Its weights lie in the order of memory in which oneDNN is fastest; images should
+    (``MEMORY_FORMAT``). Scores differ in the fifth decimal of a logit.
+    """
+    network.eval()
+    blocks = (network.fine, *network.coarse, network.last)
+    pairs = [(network, "entry", "entry_norm")]
+    pairs += [(block, "plane", "norm1") for block in blocks]
+    pairs += [(block, "volume", "norm2") for block in blocks]
+    for part, name, norm in pairs:
+        setattr(part, name, fuse_conv_bn_eval(getattr(part, name), getattr(part, norm)))
+        setattr(part, norm, nn.Identity())
+    return network.to(memory_format=MEMORY_FORMAT)
 
 
 def fold(x: torch.Tensor) -> torch.Tensor:

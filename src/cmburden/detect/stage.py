@@ -26,7 +26,7 @@ from cmburden.core.workers import Late
 from cmburden.detect.candidates import Answer, Candidate, OnDevice, search
 from cmburden.detect.contract import of_detector
 from cmburden.detect.describe import describe
-from cmburden.detect.network import SpotNet
+from cmburden.detect.network import SpotNet, for_inference
 from cmburden.images.prepared import Prepared, checksums
 from cmburden.images.views import stacked
 from cmburden.models import weights
@@ -87,7 +87,7 @@ class Detector(OnDevice):
                 "name those of this version"
             ) from error
         place = weights.choose_device(device)
-        super().__init__(network.eval().to(place), place, precision)
+        super().__init__(for_inference(network).to(place), place, precision)
 
     @property
     def device_name(self) -> str:
