@@ -31,6 +31,8 @@ from cmburden.core.tables import (
     SUMMARY,
 )
 
+pytestmark = pytest.mark.slow
+
 TABLES = ("scans", "lesions", "counts", "participants", "summary", "curves", "lesion_cells", "runs")
 
 

@@ -32,6 +32,7 @@ def test_blas_openmp_and_torch_obey(before):
     assert done.stdout.strip() == "{1}", done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_job_bounds_its_process(tmp_path):
     program = f"""
 import numpy as np

@@ -24,6 +24,8 @@ from cmburden.core.workers import Late
 from cmburden.run import supervisor
 from cmburden.run.logs import into
 
+pytestmark = pytest.mark.slow
+
 TABLE = Table("t", "a row", ("scan_id",), (Column("scan_id", "str", "Scan", nullable=False),))
 SCANS = 7
 

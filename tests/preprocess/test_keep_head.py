@@ -4,6 +4,7 @@ import json
 
 import nibabel as nib
 import numpy as np
+import pytest
 
 from cmburden.core import config
 from cmburden.core.paths import Layout
@@ -36,6 +37,7 @@ def prepared(folder, **settings):
     return Prepared.read(scan, layout), json.loads(text)["SkullStripped"]
 
 
+@pytest.mark.slow
 def test_without_the_head_only_the_brain_is_left(tmp_path, monkeypatch):
     monkeypatch.setattr(brain, "brain_mask", lambda data, threads: BRAIN)
     whole, of_whole = prepared(tmp_path / "whole")

@@ -384,6 +384,7 @@ def test_rows_are_left_as_they_are_and_settled_alike_again(found, decided):
     assert described(settle.places_of(seen, rows)) == before
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(CROWD, DECISIONS)
 def test_every_reader_has_one_vote_at_a_place_and_every_lesion_is_a_place(found, decided):
@@ -426,6 +427,7 @@ VOTES = st.lists(st.dictionaries(st.sampled_from("ABC"), st.booleans()), min_siz
 SHIFT = st.tuples(*[st.floats(-1.5, 1.5)] * 3)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(VOTES, st.data())
 def test_lesions_apart_get_the_majority_of_their_votes_after_other_weights(votes, data):

@@ -22,6 +22,8 @@ from cmburden.index import stage as index
 from cmburden.report import stage as report
 from cmburden.run import jobs
 
+pytestmark = pytest.mark.slow
+
 SCAN = "sub-01_T2starw"
 BATCH = batch_of(SCAN, 1, 5)
 

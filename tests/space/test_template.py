@@ -19,6 +19,7 @@ def test_tissues_fill_the_brain_and_nothing_else(spacing):
     assert tissues.sum() * spacing**3 / 1e6 == pytest.approx(1.9, abs=0.1)
 
 
+@pytest.mark.slow
 def test_blocks_lie_where_their_voxels_lie():
     fine, to_mni = template.tissues(1.0)
     coarse, to_mni_coarse = template.tissues(2.0)

@@ -34,6 +34,7 @@ def test_a_storage_order_keeps_places():
         assert np.allclose(at, nib.affines.apply_affine(AFFINE, [7, 20, 3]))
 
 
+@pytest.mark.slow
 def test_rates_are_counted(tmp_path, monkeypatch, capsys):
     rows = []
     for person in range(4):

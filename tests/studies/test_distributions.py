@@ -27,6 +27,7 @@ def truth_of(counts, radius=lambda n: 1.0, group=lambda n: "lobar"):
     return TRUTH.frame(rows)
 
 
+@pytest.mark.slow
 def test_known_figures():
     # 2 scans of 10 in a row of ten groups, radii 0.1 to 2.0; a third scan without any.
     truth = truth_of([10, 10, 0], radius=lambda n: (n + 1) / 10, group=lambda n: GROUPS[n % 10])

@@ -93,6 +93,7 @@ def test_weights_of_a_usable_scan_take_selection_by_age_away():
     assert words.startswith("not weighted by inverse probability of a usable scan: 0 participants")
 
 
+@pytest.mark.slow
 def test_all_estimates_take_the_sample_from_the_configuration():
     """Audit A9: report.cluster and report.weights reach shares, means and models."""
     table, scans = tables(200, contrast="SWI")

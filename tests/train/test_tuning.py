@@ -210,7 +210,7 @@ def test_nobody_judges_or_is_calibrated_on_people_that_were_seen():
 # --- a whole tuning ---
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_tuning_ends_with_models_and_the_table(tuned):
     models = tuned / "tuned"
     result = json.loads((models / "tuning.json").read_text())
@@ -232,7 +232,7 @@ def test_a_tuning_ends_with_models_and_the_table(tuned):
     assert people.seen(contract, rows)[0] == rows
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_networks_of_the_run_score_as_the_run_did(tuned):
     """What is measured after is measured as what was before: only the networks differ."""
     places = Places(tuned / "tuned")
@@ -259,7 +259,7 @@ def contents(models: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_and_started_again_it_ends_the_same(tuned, monkeypatch):
     """Killed in the detector, again while it mines and in YOLO, and again while it calibrates."""
     models, again = tuned / "tuned", tuned / "again"
@@ -301,7 +301,7 @@ def test_killed_and_started_again_it_ends_the_same(tuned, monkeypatch):
     assert contents(again) == expected
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_networks_are_jobs(tuned, monkeypatch, capsys):
     """A job for each of the networks that are not made; the command ends, and goes on later."""
     models, asked = tuned / "jobs", []
@@ -325,7 +325,7 @@ def test_networks_are_jobs(tuned, monkeypatch, capsys):
     assert contents(models) == contents(tuned / "tuned")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_another_tuning_in_the_folder_is_refused(tuned):
     with pytest.raises(CMBurdenError, match="holds a tuning with other schedule; give the same"):
         tune(tuned, tuned / "tuned", "--seed", 7)

@@ -23,6 +23,8 @@ from cmburden.core.keys import batch_of, bucket_of
 from cmburden.core.paths import Layout
 from cmburden.review.store import Store
 
+pytestmark = pytest.mark.long
+
 PAGE = resources.root() / "docs" / "reruns.md"
 #: Participant and session of each scan: two people with two sessions each.
 SCANS, BUCKETS = {1: ("01", 1), 2: ("01", 2), 3: ("23", 1), 4: ("23", 2)}, 2

@@ -12,6 +12,8 @@ from cmburden.core.paths import Layout
 from cmburden.core.tables import MANIFEST
 from cmburden.index import stage as index
 
+pytestmark = pytest.mark.long
+
 SCANS, BUCKETS, BATCHES = 100, 4, 5
 
 
