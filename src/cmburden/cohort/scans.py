@@ -37,6 +37,7 @@ _MEASURES = [
     ],
     LEFT_RIGHT,
     "n_candidates",
+    "phase_sign",
 ]
 #: Counts of the readers' verdicts, in `scans` and `participants`.
 REVIEWED_COUNTS = tuple(column.name for column in REVIEW_COUNTS)

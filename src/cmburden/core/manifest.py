@@ -36,4 +36,5 @@ def scan_of(row: Mapping[str, Any], bids_dir: Path) -> Scan:
         field_strength_t=row["field_strength_t"],
         skull_stripped=row.get("skull_stripped") is True,
         content_key=row["content_key"],
+        phase_key=row.get("phase_key") or "",
     )

@@ -28,7 +28,7 @@ class Scan:
     ``path``, ``t1w_path`` and ``phase_path`` are absolute; the latter two may be None.
     ``skull_stripped`` is True where the sidecar says so (BIDS: SkullStripped).
     ``content_key`` is a hash of image, T1w and used sidecar fields. A scan whose key changes runs
-    again.
+    again. ``phase_key`` is a digest of the phase image, which detect alone reads.
     """
 
     scan_id: str
@@ -45,6 +45,12 @@ class Scan:
     field_strength_t: float | None = None
     skull_stripped: bool = False
     content_key: str = ""
+    phase_key: str = ""
+
+    @property
+    def searched_key(self) -> str:
+        """Key of the scan's content and its phase: what detect and verify depend on."""
+        return f"{self.content_key}+{self.phase_key}" if self.phase_key else self.content_key
 
 
 @dataclasses.dataclass(frozen=True)

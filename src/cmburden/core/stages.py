@@ -32,13 +32,13 @@ class Stage:
     unit: Literal["cohort", "scan", "bucket", "participants"]
 
 
-INDEX = Stage("index", 4, "cohort")
+INDEX = Stage("index", 5, "cohort")
 PREPROCESS = Stage("preprocess", 4, "scan")
 REGISTER = Stage("register", 4, "scan")
 DETECT = Stage("detect", 10, "bucket")
 VERIFY = Stage("verify", 12, "bucket")
 LONGITUDINAL = Stage("longitudinal", 1, "participants")
-AGGREGATE = Stage("aggregate", 7, "cohort")
+AGGREGATE = Stage("aggregate", 8, "cohort")
 REPORT = Stage("report", 6, "cohort")
 
 #: All stages, in the order in which data flow through them.

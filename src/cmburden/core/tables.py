@@ -31,6 +31,7 @@ BOSTON_AGE = 50
 GROUPS = ("lobar", "deep", "infratentorial", "unknown")
 STATUSES = ("ok", "failed", "excluded")
 LABELS = ("definite", "possible")
+PHASE_SIGNS = ("positive", "negative")
 IMAGE_KINDS = ("magnitude", "processed SWI")
 DIMENSIONS = ("2D", "3D")
 CHANGES_OF_A_LESION = ("new", "persisting", "lost", "not comparable")
@@ -135,6 +136,7 @@ MANIFEST = Table(
         _c("skull_stripped", "bool", "True where the sidecar says SkullStripped; null without it"),
         _c("bucket", "int", "Bucket in detect and verify, a hash of scan_id", required=True),
         _c("content_key", "str", "sha256 of image, T1w and used sidecar fields", required=True),
+        _c("phase_key", "str", "sha256 of the phase image; null without one"),
         _c("warning", "str", "Remark on the scan that is no reason for exclusion"),
     ),
 )
@@ -217,6 +219,19 @@ SCANS = Table(
             "Number of candidates of the 3D CNN, at most detect.max_candidates: a scan that has as "
             "many may hold more microbleeds than are counted; null before detect measured the scan",
         ),
+        _c(
+            "phase_sign",
+            "str",
+            "Sign of the phase where the field is above B0, as the scan's veins show it; null where "
+            "no phase image was used, with the reason in warning",
+            levels=PHASE_SIGNS,
+        ),
+        _c(
+            "phase_certainty",
+            "float",
+            "Certainty of the sign of the phase by the veins, 0.5 to 1; below 0.999 the phase is "
+            "not used; null without a readable phase image",
+        ),
         _c("n_cmb", "int", "Number of definite microbleeds; null if the scan has no result"),
         _c("n_possible", "int", "Number of possible microbleeds; null if the scan has no result"),
         _c(
@@ -276,6 +291,12 @@ FEATURES = (
     _c("sphericity", "float", "Surface of the ball of equal volume over the lesion's surface"),
     _c("through_plane", "float", "Length across the slices over the width in a slice"),
     _c("surroundings", "float", "Median signal 0.8 to 3 mm outside, 1 the brain's median"),
+    _c(
+        "dipole_correlation",
+        "float",
+        "Correlation of the phase about the centre with that of a paramagnetic sphere of this "
+        "size, -1 to 1: blood products are above 0, calcium below; null where no phase is used",
+    ),
     _c("ventricle_mm", "float", "Distance to a ventricle, of the scan or of MNI152", "mm"),
     _c("region", "str", "MARS region of the centre"),
     _c("group", "str", "Group of the MARS region", levels=GROUPS),

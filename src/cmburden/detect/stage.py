@@ -19,6 +19,7 @@ from cmburden.core import carry_out, resources, stages, tables
 from cmburden.core.arrays import read_arrays, write_arrays
 from cmburden.core.carry_out import Bucket, Done, Job
 from cmburden.core.errors import CMBurdenError
+from cmburden.core.files import read_json, write_json
 from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
@@ -27,6 +28,7 @@ from cmburden.detect.candidates import Answer, Candidate, OnDevice, search
 from cmburden.detect.contract import of_detector
 from cmburden.detect.describe import describe
 from cmburden.detect.network import SpotNet, for_inference
+from cmburden.detect.phased import ScanPhase
 from cmburden.images.prepared import Prepared, checksums
 from cmburden.images.views import stacked
 from cmburden.models import weights
@@ -134,10 +136,12 @@ def run(
     asked = {name: settings[name] for name in ("min_probability", "max_candidates", "precision")}
 
     def candidates_of(scan: Scan) -> Done:
-        key = hash_of(VERSION, asked, checksum, *checksums(scan, layout))
+        phased = [] if scan.phase_path is None else [scan.phase_key]
+        key = hash_of(VERSION, asked, checksum, *checksums(scan, layout), *phased)
         cached, views = layout.cached(STAGE, key), layout.cached(STAGE, key, "npz")
-        rows = _cached_rows(cached, views)
-        if rows is None:
+        of_phase = layout.cached(STAGE, key, "json")
+        rows, noted = _cached_rows(cached, views), _noted(of_phase) if phased else {}
+        if rows is None or noted is None:
             prepared = Prepared.read(scan, layout)
             described = search_and_describe(
                 detector.ask,
@@ -147,12 +151,18 @@ def run(
                 minimum=settings["min_probability"],
                 maximum_number=settings["max_candidates"],
             )
+            phase = ScanPhase.of(scan, prepared)
+            phase.add(described.rows, prepared.affine)
+            noted = {"measures": phase.measures, "remark": phase.remark}
+            if phased:
+                write_json(of_phase, noted)
             _save_views(views, described.views, described.voxels)
             tables.CANDIDATES.write(cached, _numbered(described.rows, scan))
             rows = tables.CANDIDATES.read(cached)
         rows["scan_id"] = scan.scan_id  # a scan of equal content may have written the cache
         _LOG.info("%s: %d candidates", scan.scan_id, len(rows))
-        return Done({"cache_key": key, "n_candidates": len(rows)}, rows=rows)
+        measures = {"cache_key": key, "n_candidates": len(rows)} | noted.get("measures", {})
+        return Done(measures, noted.get("remark"), rows=rows)
 
     carry_out.bucket(
         Job(STAGE, VERSION, layout, settings, log, checksum),
@@ -184,6 +194,13 @@ def _cached_rows(cached: Path, views: Path) -> pd.DataFrame | None:
         _LOG.warning("%s: made again", error)
         return None
     return rows if len(rows) == len(stored["views"]) else None
+
+
+def _noted(path: Path) -> dict[str, Any] | None:
+    """Measures and remark on the phase of a scan from the cache; None where they are not there."""
+    noted = read_json(path)
+    whole = isinstance(noted, dict) and isinstance(noted.get("measures"), dict)
+    return noted if whole and "remark" in noted else None
 
 
 def _numbered(rows: list[dict[str, Any]], scan: Scan) -> list[dict[str, Any]]:

@@ -157,11 +157,13 @@ def save_volume(
     *,
     intent: str = "none",
     compression: int | None = None,
+    scaling: tuple[float, float] | None = None,
 ) -> None:
     """Write ``data`` as .nii.gz by rename, both forms set; equal input gives equal bytes.
 
     Floating data are rounded to 2^-12. ``intent`` is NIfTI's name of the data's meaning.
     ``compression``: gzip's level, 1 to 9; by default 1 for floating data and 6 for integers.
+    ``scaling``: slope and intercept of the header, which lead from ``data`` to what is meant.
     """
     floating = np.issubdtype(dtype, np.floating)
     if floating:
@@ -170,6 +172,8 @@ def save_volume(
     image.header.set_data_dtype(dtype)
     image.header.set_xyzt_units("mm")
     image.header.set_intent(intent)
+    if scaling is not None:
+        image.header.set_slope_inter(*scaling)
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
     if compression is None:

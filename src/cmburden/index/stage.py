@@ -211,7 +211,7 @@ def _row(scan: ChosenScan, participant: Participant, study: Study) -> Row | Reje
     maker, maker_note = values.text("Manufacturer", fields.get("Manufacturer"))
     contrast, contrast_note = kinds.contrast_of(image, fields, study.rules.suffixes[image.suffix])
     protocol, protocol_notes = protocol_of(image, fields, contrast)
-    phase = _phase_of(image, participant.images)
+    phase, phase_digest, phase_note = _phase_of(image, participant.images, study)
     stripped, stripped_note = values.yes_or_no("SkullStripped", fields.get("SkullStripped"))
     notes = [
         _missing(scan, echo_note, field_note),
@@ -225,6 +225,7 @@ def _row(scan: ChosenScan, participant: Participant, study: Study) -> Row | Reje
         contrast_note,
         *image.notes,
         t1w_note,
+        phase_note,
     ]
     return {
         "scan_id": image.scan_id,
@@ -246,6 +247,7 @@ def _row(scan: ChosenScan, participant: Participant, study: Study) -> Row | Reje
         "content_key": hash_of(
             digest, {key: _plain(fields.get(key)) for key in _key_fields(stripped)}, t1w_digest
         ),
+        "phase_key": phase_digest,
         "warning": " ".join(note for note in notes if note) or None,
     }
 
@@ -282,11 +284,22 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (str, int, float)) else str(type(value))
 
 
-def _phase_of(image: BidsFile, of_participant: Iterable[BidsFile]) -> BidsFile | None:
-    """The phase image of the same name, with ``part-phase``."""
+def _phase_of(
+    image: BidsFile, of_participant: Iterable[BidsFile], study: Study
+) -> tuple[BidsFile | None, str | None, str | None]:
+    """The phase image of the same name, with ``part-phase``, its digest, and a remark.
+
+    The remark is on an image that cannot be read, of which there is no other word.
+    """
     entities = dict(image.entities) | {"part": "phase"}
     same = (i for i in of_participant if i.suffix == image.suffix and dict(i.entities) == entities)
-    return next(same, None)
+    phase = next(same, None)
+    if phase is None:
+        return None, None, None
+    try:
+        return phase, study.digest(phase, image.scan_id), None
+    except OSError as error:
+        return None, None, f"Its phase image cannot be read ({error.strerror or error})."
 
 
 def _no_scan(participant: Participant, rejections: Iterable[Rejection]) -> Rejection:

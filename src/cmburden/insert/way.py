@@ -46,7 +46,10 @@ class Copy:
     def as_scan(self) -> Scan:
         """The copy as the stages see it."""
         key = hash_of("inserted", self.scan.content_key)
-        return dataclasses.replace(self.scan, path=self.path, content_key=key)
+        # The phase of the original does not hold the lesions of the copy.
+        return dataclasses.replace(
+            self.scan, path=self.path, phase_path=None, phase_key="", content_key=key
+        )
 
 
 def candidates_of(

@@ -167,14 +167,14 @@ class Plan:
 
     def of_bucket(self, stage: str, bucket: str) -> dict:
         """Content of each scan of the bucket, and the model's contract with its checksums."""
-        keys = {s: self.scans[s].content_key for s in self.buckets[bucket]}
+        keys = {s: self.scans[s].searched_key for s in self.buckets[bucket]}
         return self._stage(stage) | {"content_keys": keys, "model": self._model(stage)}
 
     def key_of_people(self, bucket: str) -> str:
         """sha256 over the content of each scan of the bucket's participants, and over all settings
         and models that their lesions depend on. If the key changes, longitudinal runs again."""
         keys = {
-            participant: {scan.scan_id: scan.content_key for scan in own}
+            participant: {scan.scan_id: scan.searched_key for scan in own}
             for participant, own in self.people[bucket].items()
         }
         before = [self._stage(stage) for stage in RECORDED_STAGES]

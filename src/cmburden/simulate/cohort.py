@@ -2,7 +2,8 @@
 
 Order of draws (a contract, as in ``scan``): :func:`plan_cohort` draws each participant's plan by a
 seed of its own, before any image; :func:`write_participant` then draws, by the plan's seed, the
-deformation, the acquisition, the findings, the scan, and the T1w.
+deformation, the acquisition, the findings, the scan, and the T1w. The phase image is drawn by a
+seed of its own (``phase_images``).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from cmburden.core.threads import end_with_parent
 from cmburden.images import volume as images
 from cmburden.simulate import acquisition as aq
 from cmburden.simulate import anatomy as an
+from cmburden.simulate import phase_images
 from cmburden.simulate.mimics import MANY, POPULATION
 from cmburden.simulate.scan import Simulated, simulate
 from cmburden.simulate.sources import population_findings, usual_findings
@@ -171,11 +173,13 @@ def write_participant(
     painted: float = 0.0,
     preset: aq.Acquisition | None = None,
     mimics: str = MANY,
+    phase_share: float = 0.0,
 ) -> list[dict[str, Any]]:
     """Simulate one participant's scan (and T1w) below ``root``; returns its truth rows.
 
     ``painted``: share of the microbleeds that are ``sources.Paint``. ``preset`` is the acquisition
     of a cohort that is none of ``acquisition.PRESETS``. ``mimics`` is MANY or POPULATION.
+    ``phase_share``: share of the scans that have a phase image.
     """
     rng = np.random.default_rng(plan.seed)
     person = an.load(plan.anatomy)
@@ -193,6 +197,9 @@ def write_participant(
     folder = root / plan.participant_id / "anat"
     stem = f"{plan.participant_id}_{acquisition.suffix}"
     write_scan(folder, stem, scan, acquisition)
+    phase = phase_images.of_participant(plan.seed, phase_share)
+    if phase is not None:
+        phase_images.write(root, folder, stem, scan, phase, COMPRESSION)
     if plan.has_t1w:
         _write_t1w(folder, f"{plan.participant_id}_T1w", person, deform, rng)
     mask = root / "sourcedata" / "truth" / f"{plan.participant_id}_brain.nii.gz"
@@ -286,11 +293,13 @@ def run(
     t1w_share: float = 0.5,
     painted: float = 0.0,
     mimics: str = MANY,
+    phase_share: float = 0.0,
     jobs: int = 2,
 ) -> pd.DataFrame:
     """Write a cohort to ``out`` (a new BIDS folder) and its truth to ``out``/../truth.tsv.
 
-    Returns the truth (``tables.TRUTH``). ``mimics`` is MANY or POPULATION.
+    Returns the truth (``tables.TRUTH``). ``mimics`` is MANY or POPULATION; ``phase_share`` of the
+    scans have a phase image.
 
     Raises
     ------
@@ -303,8 +312,9 @@ def run(
         raise CMBurdenError(
             f"presets {unknown} are unknown; choose from {[*aq.PRESETS, aq.RANDOM]}"
         )
-    if not 0 <= painted <= 1:
-        raise CMBurdenError(f"--painted {painted:g}: is a share, from 0 to 1")
+    for option, share in (("--painted", painted), ("--phase-share", phase_share)):
+        if not 0 <= share <= 1:
+            raise CMBurdenError(f"{option} {share:g}: is a share, from 0 to 1")
     plans = prepared(
         out,
         presets,
@@ -315,7 +325,7 @@ def run(
         positive_share=positive_share,
         t1w_share=t1w_share,
     )
-    work = [(plan, out, painted, None, mimics) for plan in plans]
+    work = [(plan, out, painted, None, mimics, phase_share) for plan in plans]
     described = _DESCRIBED_POPULATION if mimics == POPULATION else _DESCRIBED
     return write_all(write_participant, work, out, tables.TRUTH, jobs, described)
 

@@ -41,6 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "to calibrate on (default 0)",
     )
     add(
+        "--phase-share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the scans with a phase image, of either vendor's sign and any scale "
+        "(default 0)",
+    )
+    add(
         "--mimics",
         choices=[MANY, POPULATION],
         default=MANY,
@@ -66,6 +74,11 @@ def main(args: argparse.Namespace) -> int:
         raise CMBurdenError(
             f"--mimics {args.mimics}: is for one session; leave out --sessions {args.sessions}"
         )
+    if args.sessions != 1 and args.phase_share:
+        raise CMBurdenError(
+            f"--phase-share {args.phase_share:g}: is for one session; leave out "
+            f"--sessions {args.sessions}"
+        )
     shared = {
         "presets": args.presets,
         "participants": args.participants,
@@ -82,6 +95,7 @@ def main(args: argparse.Namespace) -> int:
             t1w_share=args.t1w_share,
             painted=args.painted,
             mimics=args.mimics,
+            phase_share=args.phase_share,
         )
         number = f"{(truth['kind'] == 'microbleed').sum()} microbleeds"
     else:

@@ -28,7 +28,8 @@ from cmburden.evaluate.curves import Ranking, sensitivity_at
 from cmburden.stats.agreement import expected_calibration_error
 from cmburden.stats.matching import hungarian, only_near
 from cmburden.summary.correction import presence_counts
-from cmburden.verify.probability import FEATURES, design, network_logits
+from cmburden.train.phase_term import PhaseFit, fit_phase
+from cmburden.verify.probability import FEATURES, design, dipole_correlation, network_logits
 
 #: Operating points: most false positives a scan at the thresholds of definite and of possible.
 FALSE_POSITIVES = {"definite": 0.25, "possible": 1.5}
@@ -59,7 +60,8 @@ _ITERATIONS = 5000
 class Fitted:
     """Both logistic models, and the probabilities (n,) of the candidates out of fold over people.
 
-    ``mean`` and ``scale`` (one a feature) are those by which features are standardised.
+    ``mean`` and ``scale`` (one a feature) are those by which features are standardised. ``phase``
+    is the term of the phase, None where too few candidates have phase.
     """
 
     mean: np.ndarray
@@ -67,6 +69,7 @@ class Fitted:
     model: LogisticRegression
     networks: LogisticRegression
     p: np.ndarray
+    phase: PhaseFit | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +175,11 @@ def fit(
 
 
 def fit_models(candidates: pd.DataFrame) -> Fitted:
-    """Both logistic models on all candidates; scans of more than ``DENSE`` weigh less."""
+    """Both logistic models on all candidates; scans of more than ``DENSE`` weigh less.
+
+    The term of the phase is fitted beside the probability out of fold, which stays as it is: scans
+    without phase have the same results with and without the term.
+    """
     truth = candidates["is_microbleed"].to_numpy(dtype=bool)
     weight = scan_weights(candidates)
     matrix = design(candidates, candidates["sequence"])
@@ -191,7 +198,14 @@ def fit_models(candidates: pd.DataFrame) -> Fitted:
     model.fit(scaled, truth, sample_weight=weight)
     networks = LogisticRegression(C=NETWORKS_PENALTY, max_iter=_ITERATIONS)
     networks.fit(network_logits(candidates["p_cnn"], candidates["p_yolo"]), truth)
-    return Fitted(mean, scale, model, networks, p[:, 1])
+    phase = fit_phase(
+        p[:, 1],
+        dipole_correlation(candidates),
+        truth,
+        weight,
+        candidates["person"].to_numpy(),
+    )
+    return Fitted(mean, scale, model, networks, p[:, 1] if phase is None else phase.p, phase)
 
 
 def scan_weights(candidates: pd.DataFrame) -> np.ndarray:
@@ -305,12 +319,14 @@ def as_contract(
     fitted: Fitted, thresholds: dict[str, float], metrics: dict[str, Any]
 ) -> dict[str, Any]:
     """The contract's keys: probability_model, cnn_yolo_model, thresholds and metrics."""
+    term = {} if fitted.phase is None else {"phase": fitted.phase.term}
     return {
         "probability_model": {
             "features": list(FEATURES),
             "mean": _rounded(fitted.mean),
             "scale": _rounded(fitted.scale),
             **_coefficients(fitted.model),
+            **term,
         },
         "cnn_yolo_model": _coefficients(fitted.networks),
         "thresholds": thresholds,

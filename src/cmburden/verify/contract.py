@@ -60,6 +60,14 @@ def _check_probability(folder: Path, model: dict[str, Any]) -> None:
         check_numbers(f"{where}.{name}", model.get(name), len(FEATURES))
     if not all(scale > 0 for scale in model["scale"]):
         raise CMBurdenError(f"{where}.scale holds a number that is not above 0; restore the file")
+    phase = model.get("phase")
+    if phase is not None and not (
+        isinstance(phase, dict)
+        and all(is_number(phase.get(name)) for name in ("coefficient", "intercept"))
+    ):
+        raise CMBurdenError(
+            f"{where}.phase has no numbers coefficient and intercept; restore the file"
+        )
 
 
 def _check_logistic(where: str, model: Any, number: int) -> None:

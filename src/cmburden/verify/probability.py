@@ -1,7 +1,8 @@
 """One calibrated probability from both networks' scores, shape and place: a logistic model.
 
 The coefficients stand in the verifier's model.json, open to inspection. No hard rule removes a
-candidate.
+candidate. A contract may have a term of the phase, a log likelihood ratio beside the model: it is 0
+where the phase is missing, so that results without phase are those of the model alone.
 """
 
 from __future__ import annotations
@@ -86,14 +87,44 @@ def network_logits(p_cnn: ArrayLike, p_yolo: ArrayLike) -> np.ndarray:
     return np.stack([logit(p_cnn), logit(p_yolo)], axis=1)
 
 
-def logistic(matrix: np.ndarray, model: dict[str, Any]) -> np.ndarray:
-    """Probability (n,) of ``model`` = {coefficient, intercept} at ``matrix`` (n, features)."""
-    return 1 / (1 + np.exp(-(matrix @ np.array(model["coefficient"]) + model["intercept"])))
+def dipole_correlation(candidates: pd.DataFrame) -> np.ndarray:
+    """(n,) the phase's measure of candidates (columns of ``tables.CANDIDATES``); NaN without."""
+    return candidates["dipole_correlation"].to_numpy(dtype=float, na_value=np.nan)
 
 
-def probability(model: dict[str, Any], matrix: np.ndarray) -> np.ndarray:
-    """Probability (n,) of ``model`` = {features, mean, scale, coefficient, intercept}."""
+def phase_term(term: dict[str, float], correlation: np.ndarray) -> np.ndarray:
+    """Log likelihood ratio (n,) of a microbleed by the phase; 0 where ``correlation`` is NaN.
+
+    >>> phase_term({"coefficient": 4.0, "intercept": -1.0}, np.array([0.5, np.nan])).tolist()
+    [1.0, 0.0]
+    """
+    return np.where(
+        np.isfinite(correlation), term["intercept"] + term["coefficient"] * correlation, 0.0
+    )
+
+
+def logistic(
+    matrix: np.ndarray, model: dict[str, Any], beside: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """Probability (n,) of ``model`` = {coefficient, intercept} at ``matrix`` (n, features).
+
+    ``beside`` (n,) are log odds that are added.
+    """
+    score = matrix @ np.array(model["coefficient"]) + model["intercept"] + beside
+    return 1 / (1 + np.exp(-score))
+
+
+def probability(
+    model: dict[str, Any], matrix: np.ndarray, correlation: np.ndarray | None = None
+) -> np.ndarray:
+    """Probability (n,) of ``model`` = {features, mean, scale, coefficient, intercept}.
+
+    ``correlation`` (n,) is :func:`dipole_correlation`, for models with the key ``phase``.
+    """
     if tuple(model["features"]) != FEATURES:
         raise ValueError("the probability model has other features than this version computes")
     scaled = (matrix - np.array(model["mean"])) / np.array(model["scale"])
-    return logistic(scaled, model)
+    term = model.get("phase")
+    if term is None or correlation is None:
+        return logistic(scaled, model)
+    return logistic(scaled, model, phase_term(term, correlation))

@@ -33,7 +33,7 @@ from cmburden.verify import names, network, planes, ventricles, viewer
 from cmburden.verify.contract import of_verifier, thresholds_of
 from cmburden.verify.montage import lesion_montage
 from cmburden.verify.place import places, ventricle_distance
-from cmburden.verify.probability import design, probability
+from cmburden.verify.probability import design, dipole_correlation, probability
 
 STAGE, VERSION = stages.VERIFY.name, stages.VERIFY.version
 _LOG = logging.getLogger(__name__)
@@ -235,7 +235,9 @@ def labelled(judged: pd.DataFrame, contrast: str, model: VerifierInUse) -> pd.Da
     Raises ScanError as :func:`judge` does.
     """
     judged = judged.copy()
-    p = probability(model.probability_model, design(judged, contrast))
+    p = probability(
+        model.probability_model, design(judged, contrast), dipole_correlation(judged)
+    )
     _check_finite(p, "probability")
     judged["probability"] = pd.array(np.round(p, 6), dtype="Float64")
     label = np.where(

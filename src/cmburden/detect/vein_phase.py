@@ -1,0 +1,226 @@
+"""The sign of a scan's phase, as its veins show it.
+
+Vendors disagree on whether a field above B0 has positive or negative phase. Veins are dark, long
+and paramagnetic: the field that they must have about them is worked out from their darkness, with
+every vein at its own angle to B0, and compared with the phase. Parts of the brain vote.
+
+An SWI is dark also where its mask met phase of one sign. That darkness says nothing of blood, and
+is taken away first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from nibabel.affines import voxel_sizes
+from scipy import ndimage, stats
+
+from cmburden.images import dipole, geometry
+from cmburden.images.phase import Phase
+
+#: A sign is taken if its certainty is at least this.
+LEAST_CERTAINTY = 0.999
+#: Dark structures narrower than twice this count, mm. They lose from the first to the second of
+#: these shares of the signal; more does not count more: veins are many, voids of calcium few.
+_NARROW_MM, _DARK = 1.8, (0.25, 0.6)
+#: A vein is longer than this, mm, and so many times as long as wide.
+_LENGTH_MM, _SLENDER = 5.0, 2.5
+#: Veins lie deeper in the brain than this, mm: at its edge phase changes quickly.
+_EDGE_MM = 3.0
+#: The phase is compared within this distance of veins, where more than the share of the brain's
+#: signal is left, mm.
+_NEAR_MM, _LEAST_SIGNAL = 3.0, 0.25
+#: Standard deviations of the low-pass whose phase is the background, and of that of tissue, mm.
+_BACKGROUND_MM, _TISSUE_MM = 3.0, 8.0
+#: Slices thicker than this are low-passed one by one, mm.
+_THICK_MM = 2.5
+#: Sides of the parts of the brain, mm; fewest parts with veins.
+_PART_MM, _FEWEST_PARTS = 20.0, 8
+#: The sine of the phase counts up to this: strong phase is mostly that of air.
+_MOST_SINE = 0.3
+#: Low-passes with which the phase of an SWI mask may have been made, mm; None for none.
+_MASK_MM = (3.0, 6.0, 12.0, None)
+#: Largest power of an SWI mask, and phase at which its darkness ends, as a share of pi.
+_MOST_POWER, _MASK_END = 8.0, 0.8
+#: Signal is clipped to this, brain 1.
+_MOST_SIGNAL = 1.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Sign:
+    """``value`` is 1 where a field above B0 has positive phase, else -1.
+
+    ``certainty`` is the probability of that sign, were the parts' votes those of chance: 0.5 to 1.
+    """
+
+    value: int
+    certainty: float
+
+    @property
+    def is_clear(self) -> bool:
+        return self.certainty >= LEAST_CERTAINTY
+
+
+#: Of a scan without veins to see.
+UNKNOWN = Sign(1, 0.5)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Grid:
+    """Voxel sizes (3,) mm of a grid and its slice axis."""
+
+    affine: np.ndarray
+    sizes: np.ndarray
+    axis: int
+
+    def sigma(self, mm: float) -> np.ndarray:
+        """Standard deviation (3,) in voxels; 0 across thick slices."""
+        sigma = mm / self.sizes
+        if self.sizes[self.axis] > _THICK_MM:
+            sigma[self.axis] = 0
+        return sigma
+
+    def smooth(self, values: np.ndarray, mm: float) -> np.ndarray:
+        """``values`` (x, y, z), real or complex, low-passed."""
+        sigma = self.sigma(mm)
+        if np.iscomplexobj(values):
+            parts = (ndimage.gaussian_filter(part, sigma) for part in (values.real, values.imag))
+            real, imaginary = parts
+            return real + 1j * imaginary
+        return ndimage.gaussian_filter(values, sigma)
+
+
+def sign_of(
+    volume: np.ndarray, mask: np.ndarray, affine: np.ndarray, phase: Phase, *, masked: bool
+) -> Sign:
+    """The sign of ``phase``.
+
+    ``volume`` (x, y, z) float32 has median 1 in ``mask`` (bool); ``affine`` (4, 4) leads to scanner
+    RAS mm. ``masked``: the volume may have been multiplied with the phase mask of SWI.
+    """
+    if not mask.any():
+        return UNKNOWN
+    part = geometry.box(mask, 2)
+    signal, brain, known = volume[part], mask[part], phase.known[part]
+    grid = _Grid(geometry.cropped(affine, part), voxel_sizes(affine), geometry.slice_axis(affine))
+    inside = (ndimage.distance_transform_edt(brain, grid.sizes) > _EDGE_MM) & known
+    signal = np.clip(signal, 0, _MOST_SIGNAL)
+    turned = (signal * known * np.exp(1j * phase.radians[part])).astype(np.complex64)
+    if masked and inside.any():
+        signal = np.clip(_without_mask(signal, turned, inside, grid), 0, _MOST_SIGNAL)
+    chi = _veins(signal, brain, inside, grid)
+    if not chi.any():
+        return UNKNOWN
+    near = ndimage.distance_transform_edt(chi == 0, grid.sizes) <= _NEAR_MM
+    use = inside & near & (signal > _LEAST_SIGNAL)
+    local = np.angle(turned * grid.smooth(turned, _BACKGROUND_MM).conj())
+    shift = dipole.field(chi, grid.affine)
+    # What the low-pass took from the phase is taken from the expected field.
+    level = np.maximum(grid.smooth(signal, _BACKGROUND_MM), 1e-3)
+    shift -= grid.smooth(shift * signal, _BACKGROUND_MM) / level
+    seen = np.clip(np.sin(local[use]), -_MOST_SINE, _MOST_SINE)
+    parts = (np.argwhere(use) * grid.sizes // _PART_MM).astype(int)
+    return _vote(shift[use], seen, np.minimum(signal[use], 1), parts)
+
+
+def _vote(expected: np.ndarray, seen: np.ndarray, weight: np.ndarray, parts: np.ndarray) -> Sign:
+    """Sign of the correlation of ``expected`` and ``seen`` (n,) within ``parts`` (n, 3) indices.
+
+    Were there none, each part's covariance would be of either sign alike: their sum over the root
+    of the sum of their squares is then standard normal.
+    """
+    if not len(parts):
+        return UNKNOWN
+    where = np.unique(parts, axis=0, return_inverse=True)[1].ravel()
+    number = int(where.max()) + 1
+    if number < _FEWEST_PARTS:
+        return UNKNOWN
+
+    def sums(values: np.ndarray) -> np.ndarray:
+        return np.bincount(where, values, number)
+
+    total = np.maximum(sums(weight), 1e-6)
+    one = expected - (sums(weight * expected) / total)[where]
+    other = seen - (sums(weight * seen) / total)[where]
+    spread = np.sqrt(sums(weight * other**2))
+    votes = sums(weight * one * other) / np.maximum(spread, 1e-6)
+    power = float((votes**2).sum())
+    if not power > 0:
+        return UNKNOWN
+    deviate = float(votes.sum()) / np.sqrt(power)
+    return Sign(1 if deviate > 0 else -1, float(stats.norm.cdf(abs(deviate))))
+
+
+def _veins(
+    signal: np.ndarray, brain: np.ndarray, inside: np.ndarray, grid: _Grid
+) -> np.ndarray:
+    """Darkness (x, y, z) float32 of long thin structures ``inside`` the brain, else 0."""
+    closed = ndimage.grey_closing(signal, footprint=_disk(grid))
+    level = np.clip(signal, 0.5, 1.3) * brain
+    share = np.maximum(grid.smooth(brain.astype(np.float32), _TISSUE_MM), 0.05)
+    tissue = np.maximum(grid.smooth(level, _TISSUE_MM) / share, 0.1)
+    # Bright fluid beside a gyrus makes the gyrus no vein.
+    dark = (np.minimum(closed, tissue) - signal) / tissue
+    dark = np.where(inside, dark, 0)
+    labels, number = ndimage.label(dark > _DARK[0], np.ones((3, 3, 3)))
+    kept = _slender(labels, number, grid.sizes)[labels]
+    return np.where(kept, np.minimum(dark, _DARK[1]), 0).astype(np.float32)
+
+
+def _disk(grid: _Grid) -> np.ndarray:
+    """Voxels of a disk in plane of the radius of the widest structure."""
+    reach = np.maximum(1, np.round(_NARROW_MM / grid.sizes)).astype(int)
+    reach[grid.axis] = 0
+    steps = geometry.steps_within(reach) * grid.sizes
+    near = (steps**2).sum(1) <= max(_NARROW_MM, float(np.delete(grid.sizes, grid.axis).max())) ** 2
+    return near.reshape(2 * reach + 1)
+
+
+def _slender(labels: np.ndarray, number: int, sizes: np.ndarray) -> np.ndarray:
+    """Whether each of the parts 0 to ``number`` of ``labels`` is long and thin; 0 is not."""
+    at = np.argwhere(labels > 0)
+    owner, points = labels[tuple(at.T)], at * sizes
+    count = np.maximum(np.bincount(owner, minlength=number + 1), 1).astype(float)
+    mean = np.stack([np.bincount(owner, p, number + 1) for p in points.T], 1) / count[:, None]
+    away = points - mean[owner]
+    spread = np.zeros((number + 1, 3, 3))
+    for i in range(3):
+        for j in range(3):
+            spread[:, i, j] = np.bincount(owner, away[:, i] * away[:, j], number + 1) / count
+    # An even line of length l has the variance l^2 / 12, as has a voxel.
+    length = np.sqrt(12 * np.linalg.eigvalsh(spread + np.diag(sizes**2 / 12))[:, 2])
+    width = np.sqrt(count * sizes.prod() / length)
+    slender = (length > _LENGTH_MM) & (length > _SLENDER * width)
+    slender[0] = False
+    return slender
+
+
+def _without_mask(
+    signal: np.ndarray, turned: np.ndarray, inside: np.ndarray, grid: _Grid
+) -> np.ndarray:
+    """``signal`` (x, y, z) over the SWI mask that its own phase explains.
+
+    The mask is (1 - phase / pi) to a power of either sign of phase. Which low-pass the phase of the
+    mask was made with is not known: that which explains most of the signal is taken.
+    """
+    level = np.log(np.maximum(signal, 0.05))
+    level -= grid.smooth(level, 4.0)
+    best, result = -np.inf, signal
+    for mm in _MASK_MM:
+        local = np.angle(turned if mm is None else turned * grid.smooth(turned, mm).conj())
+        use = inside & (signal > 0.3) & (np.abs(local) < 1.5)
+        if use.sum() < 100:
+            continue
+        masks = [np.log(1 - np.clip(side * local[use], 0, None) / np.pi) for side in (1, -1)]
+        terms = np.stack([np.ones(int(use.sum())), *masks], 1)
+        fitted, *_ = np.linalg.lstsq(terms, level[use], rcond=None)
+        left = float(np.var(level[use] - terms @ fitted)) / max(float(np.var(level[use])), 1e-12)
+        if 1 - left > best:
+            best = 1 - left
+            powers = np.clip(fitted[1:], 0, _MOST_POWER)
+            mask = np.ones(signal.shape, np.float32)
+            for side, power in zip((1, -1), powers, strict=True):
+                mask *= (1 - np.clip(side * local / np.pi, 0, _MASK_END)) ** power
+            result = signal / mask
+    return result
