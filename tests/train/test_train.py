@@ -869,6 +869,7 @@ def test_validation_curve_is_written(folder, tmp_path):
 
 #: Measures that all candidates share.
 ALIKE = {
+    "dipole_correlation": np.nan,
     "p_mimic": 0.1,
     "diameter_mm": 3.0,
     "contrast": 0.5,
@@ -938,6 +939,24 @@ def test_calibration_finds_the_law_and_keeps_its_budget():
     # The law's own probability, as the pipeline computes it from the contract.
     p = probability(model, design(rows, "GRE"))
     assert np.abs(p - rows["p_cnn"]).mean() < 0.04
+
+
+def test_calibration_fits_the_phase_beside_a_model_that_stays():
+    """With phase in some scans the contract gains the term alone; all else is as without phase."""
+    rows, scans = candidates(np.random.default_rng(0), 100)
+    plain = calibrate.fit(rows, scans)
+    assert "phase" not in plain["probability_model"]
+    side = np.where(rows["is_microbleed"], 0.3, -0.3)
+    noisy = side + np.random.default_rng(1).normal(0, 0.3, len(rows))
+    held = rows["person"].astype(int).to_numpy() % 2 == 0
+    phased = calibrate.fit(rows.assign(dipole_correlation=np.where(held, noisy, np.nan)), scans)
+    term = phased["probability_model"].pop("phase")
+    assert phased["probability_model"] == plain["probability_model"]
+    # Two normal laws of variance s^2 at -m and m: the log likelihood ratio is 2 m / s^2 = 6.7 a unit.
+    assert term["coefficient"] == pytest.approx(6.7, abs=1.5)
+    assert abs(term["intercept"]) < 0.6
+    better = [one["metrics"]["sensitivity_definite"] for one in (phased, plain)]
+    assert better[0] > better[1] + 0.05
 
 
 def test_few_candidates_at_a_rare_place_do_not_erase_the_next_one_there():

@@ -1,6 +1,7 @@
 """A score that is not a number fails the scan; it never makes a candidate 'rejected'."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cmburden.core.errors import ScanError
@@ -74,3 +75,31 @@ def test_a_measure_that_is_missing(changes):
 def test_a_coefficient_that_is_no_number():
     with pytest.raises(ScanError, match="probability of 1 candidate"):
         stage.judge(candidates(), SCORES, "GRE", None, model(intercept=np.nan))
+
+
+PHASE = {"coefficient": 3.0, "intercept": -0.5}
+
+
+def test_without_phase_results_are_those_of_a_contract_without_the_term():
+    """Bit for bit, and with phase too where the contract has no term."""
+    plain = stage.judge(candidates(), SCORES, "SWI", None, model())
+    pd.testing.assert_frame_equal(
+        stage.judge(candidates(), SCORES, "SWI", None, model(phase=PHASE)), plain
+    )
+    held = candidates(dipole_correlation=-0.8)
+    judged = stage.judge(held, SCORES, "SWI", None, model())
+    assert judged["probability"].tolist() == plain["probability"].tolist()
+
+
+def test_the_phase_of_calcium_takes_the_probability_and_that_of_blood_gives_some():
+    """Log odds of 0.9 are log(9): the term adds 3 x 0.7 - 0.5, or takes 3 x 0.7 + 0.5."""
+    p = {
+        value: stage.judge(
+            candidates(dipole_correlation=value), SCORES, "GRE", None, model(phase=PHASE)
+        )
+        for value in (0.7, -0.7)
+    }
+    for value, judged in p.items():
+        expected = 1 / (1 + np.exp(-(np.log(9) + 3 * value - 0.5)))
+        assert judged["probability"].iloc[0] == pytest.approx(expected, abs=1e-6)
+    assert p[0.7]["label"].tolist() == ["definite"] and p[-0.7]["label"].tolist() == ["possible"]
