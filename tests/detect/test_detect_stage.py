@@ -18,7 +18,7 @@ from cmburden.core.manifest import read_scans
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.core.tables import CANDIDATES
-from cmburden.detect import candidates
+from cmburden.detect import candidates, phased, vein_phase
 from cmburden.detect import stage as detect
 from cmburden.images import volume as images
 from cmburden.models.contract import CLASSES
@@ -216,3 +216,33 @@ def test_a_candidate_without_probability_fails_the_scan(study, monkeypatch):
     outcome = study.outcome("verify")
     assert (outcome.status, outcome.reason) == ("failed", "score")
     assert "The probability of 6 candidate(s)" in outcome.message
+
+
+def test_a_phase_image_is_no_fault_of_the_scan_and_its_measure_is_cached(study, monkeypatch):
+    """A phase that cannot be used is a remark, one that can a column; both are in the cache."""
+    lesions = study.lesions()
+    path = study.layout.root.parent / "phase.nii.gz"
+    path.write_bytes(b"no image")
+    study.scans[0] = dataclasses.replace(study.scans[0], phase_path=path, phase_key="torn")
+    study.run()
+    torn = study.outcome("detect")
+    assert torn.ok and torn.message.startswith("Its phase image was not used: ")
+    assert study.lesions() == lesions
+    volume, affine = images.read_derivative(study.layout.preproc(study.scans[0]))
+    phase = np.random.default_rng(0).uniform(-np.pi, np.pi, volume.shape)
+    images.save_volume(path, phase, affine, np.float32)
+    study.scans[0] = dataclasses.replace(study.scans[0], phase_key="sound")
+    monkeypatch.setattr(
+        phased, "sign_of", lambda *arguments, **options: vein_phase.Sign(-1, 0.9999)
+    )
+    study.run("detect")
+    before = study.outcome("detect")
+    assert before.message is None
+    assert before.measures["phase_sign"] == "negative"
+    assert before.measures["phase_certainty"] == 0.9999
+    rows = CANDIDATES.read(study.layout.bucket("detect", 0))
+    assert rows["dipole_correlation"].notna().all() and rows["dipole_correlation"].abs().max() < 0.8
+    monkeypatch.setattr(phased, "read_phase", None)  # not asked again
+    study.run("detect")
+    again = dataclasses.replace(study.outcome("detect"), seconds=before.seconds)
+    assert again == before

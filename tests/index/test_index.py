@@ -63,6 +63,13 @@ def test_suffixes_parts_echoes_and_sessions(tmp_path):
     # The T1w of another session is better than none.
     assert scans["sub-01_ses-1_T2starw"].t1w_path.name == "sub-01_ses-2_T1w.nii.gz"
     assert scans["sub-03_part-mag_T2starw"].phase_path.name.endswith("part-phase_T2starw.nii.gz")
+    # The key of the phase is its own: the scan's content is the same with another phase.
+    before = scans["sub-03_part-mag_T2starw"]
+    before.phase_path.write_bytes(b"another phase")
+    after = indexed(bids, tmp_path)[0]["sub-03_part-mag_T2starw"]
+    assert after.content_key == before.content_key
+    assert after.phase_key != before.phase_key and after.searched_key != before.searched_key
+    assert scans["sub-02_swi"].searched_key == scans["sub-02_swi"].content_key
     assert rejected == {
         "sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz": "other_kind",
         "sub-02/swi/sub-02_minIP.nii.gz": "projection",

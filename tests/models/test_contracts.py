@@ -82,6 +82,8 @@ def model(**changes):
         (model(mean=None), "mean is not a list of numbers"),
         (model(scale=[0.0] * N), "scale holds a number that is not above 0"),
         (model(scale=[-1.0] * N), "scale holds a number that is not above 0"),
+        (model(phase={"coefficient": 1.0}), "phase has no numbers coefficient and intercept"),
+        (model(phase=[1.0, 2.0]), "phase has no numbers coefficient and intercept"),
         ({"probability_model": []}, "this is no verifier"),
         ({"cnn_yolo_model": {"coefficient": [1.0], "intercept": 0}}, "cnn_yolo_model.coefficient"),
         ({"cnn_yolo_model": "x"}, "cnn_yolo_model is not an object"),

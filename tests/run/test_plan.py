@@ -137,6 +137,11 @@ def added(study, monkeypatch):
     study.add("sub-03/ses-3/anat/sub-03_ses-3_T2starw")
 
 
+def phase(study, monkeypatch):
+    path = study.bids / f"{NAMES[2].replace('_T2starw', '_part-phase_T2starw')}.nii.gz"
+    path.write_bytes(b"phase")
+
+
 def removed(study, monkeypatch):
     shutil.rmtree(study.bids / "sub-01")
 
@@ -159,6 +164,10 @@ CHANGES = {
     "a sidecar's FlipAngle": (flip_angle, {"aggregate": 1}),
     "a sidecar's EchoTime": (echo_time, ONE | {"aggregate": 1}),
     "a replaced scan": (replaced, ONE | {"longitudinal": 1, "aggregate": 1}),
+    "an added phase image": (
+        phase,
+        {"detect": 1, "verify": 1, "longitudinal": 1, "aggregate": 1},
+    ),
     "an added session": (added, ONE | {"longitudinal": 1, "aggregate": 1}),
     "an edited age": (lambda study, monkeypatch: study.write_ages(71), {"aggregate": 1}),
     "the report's title": (setting("report", title="Ours"), {"aggregate": 1, "report": 1}),

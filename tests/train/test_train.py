@@ -952,7 +952,7 @@ def test_calibration_fits_the_phase_beside_a_model_that_stays():
     phased = calibrate.fit(rows.assign(dipole_correlation=np.where(held, noisy, np.nan)), scans)
     term = phased["probability_model"].pop("phase")
     assert phased["probability_model"] == plain["probability_model"]
-    # Two normal laws of variance s^2 at -m and m: the log likelihood ratio is 2 m / s^2 = 6.7 a unit.
+    # Two normal laws of variance s^2 at -m and m have the log likelihood ratio 2 m / s^2: 6.7.
     assert term["coefficient"] == pytest.approx(6.7, abs=1.5)
     assert abs(term["intercept"]) < 0.6
     better = [one["metrics"]["sensitivity_definite"] for one in (phased, plain)]

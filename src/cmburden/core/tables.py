@@ -222,8 +222,8 @@ SCANS = Table(
         _c(
             "phase_sign",
             "str",
-            "Sign of the phase where the field is above B0, as the scan's veins show it; null where "
-            "no phase image was used, with the reason in warning",
+            "Sign of the phase where the field is above B0, as the scan's veins show it; null "
+            "where no phase image was used, with the reason in warning",
             levels=PHASE_SIGNS,
         ),
         _c(

@@ -70,15 +70,13 @@ def _neighbourhood(
     reach = np.clip(_RADII * radius, *_REACH_MM) / sizes
     reach = np.maximum(np.ceil(reach), 1)
     low = np.maximum(np.round(at) - reach, 0).astype(int)
-    high = np.minimum(np.round(at) + reach + 1, shape).astype(int)
-    high = np.maximum(high, low)
-    index = np.stack(np.meshgrid(*(np.arange(a, b) for a, b in zip(low, high)), indexing="ij"), -1)
-    return tuple(slice(a, b) for a, b in zip(low, high)), (index - at) @ affine[:3, :3].T
+    high = np.maximum(np.minimum(np.round(at) + reach + 1, shape).astype(int), low)
+    part = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    index = np.moveaxis(np.indices(tuple(high - low)), 0, -1) + low
+    return part, (index - at) @ affine[:3, :3].T
 
 
-def _without_background(
-    local: np.ndarray, weight: np.ndarray, offsets: np.ndarray
-) -> np.ndarray:
+def _without_background(local: np.ndarray, weight: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """``local`` complex (x, y, z) with the phase of the background taken away.
 
     The ramp is the phase of the mean difference of neighbours, the rest a polynomial of the second

@@ -136,28 +136,12 @@ def run(
     asked = {name: settings[name] for name in ("min_probability", "max_candidates", "precision")}
 
     def candidates_of(scan: Scan) -> Done:
-        phased = [] if scan.phase_path is None else [scan.phase_key]
+        phased = [] if scan.phase_path is None else [scan.phase_key, scan.contrast]
         key = hash_of(VERSION, asked, checksum, *checksums(scan, layout), *phased)
         cached, views = layout.cached(STAGE, key), layout.cached(STAGE, key, "npz")
-        of_phase = layout.cached(STAGE, key, "json")
-        rows, noted = _cached_rows(cached, views), _noted(of_phase) if phased else {}
+        rows, noted = _cached_rows(cached, views), _noted(scan, layout, key)
         if rows is None or noted is None:
-            prepared = Prepared.read(scan, layout)
-            described = search_and_describe(
-                detector.ask,
-                prepared.volume,
-                prepared.mask,
-                prepared.affine,
-                minimum=settings["min_probability"],
-                maximum_number=settings["max_candidates"],
-            )
-            phase = ScanPhase.of(scan, prepared)
-            phase.add(described.rows, prepared.affine)
-            noted = {"measures": phase.measures, "remark": phase.remark}
-            if phased:
-                write_json(of_phase, noted)
-            _save_views(views, described.views, described.voxels)
-            tables.CANDIDATES.write(cached, _numbered(described.rows, scan))
+            noted = _made(detector.ask, scan, layout, settings, key)
             rows = tables.CANDIDATES.read(cached)
         rows["scan_id"] = scan.scan_id  # a scan of equal content may have written the cache
         _LOG.info("%s: %d candidates", scan.scan_id, len(rows))
@@ -196,9 +180,48 @@ def _cached_rows(cached: Path, views: Path) -> pd.DataFrame | None:
     return rows if len(rows) == len(stored["views"]) else None
 
 
-def _noted(path: Path) -> dict[str, Any] | None:
-    """Measures and remark on the phase of a scan from the cache; None where they are not there."""
-    noted = read_json(path)
+def _made(
+    answer: Answer, scan: Scan, layout: Layout, settings: dict[str, Any], key: str
+) -> dict[str, Any]:
+    """Search a scan and write candidates and views into the cache under ``key``.
+
+    Returns measures and remark on the phase, for the record.
+    """
+    prepared = Prepared.read(scan, layout)
+    described = search_and_describe(
+        answer,
+        prepared.volume,
+        prepared.mask,
+        prepared.affine,
+        minimum=settings["min_probability"],
+        maximum_number=settings["max_candidates"],
+    )
+    noted = _measure_phase(scan, layout, key, prepared, described.rows)
+    _save_views(layout.cached(STAGE, key, "npz"), described.views, described.voxels)
+    tables.CANDIDATES.write(layout.cached(STAGE, key), _numbered(described.rows, scan))
+    return noted
+
+
+def _measure_phase(
+    scan: Scan, layout: Layout, key: str, prepared: Prepared, rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Add the phase's measure to the ``rows`` of candidates; measures and remark for the record.
+
+    The cache keeps them under ``key``. Nothing is kept of a scan without phase image.
+    """
+    phase = ScanPhase.of(scan, prepared)
+    phase.add(rows, prepared.affine)
+    noted = {"measures": phase.measures, "remark": phase.remark}
+    if scan.phase_path is not None:
+        write_json(layout.cached(STAGE, key, "json"), noted)
+    return noted
+
+
+def _noted(scan: Scan, layout: Layout, key: str) -> dict[str, Any] | None:
+    """What :func:`_measure_phase` kept of a scan; None where the cache lacks it."""
+    if scan.phase_path is None:
+        return {}
+    noted = read_json(layout.cached(STAGE, key, "json"))
     whole = isinstance(noted, dict) and isinstance(noted.get("measures"), dict)
     return noted if whole and "remark" in noted else None
 

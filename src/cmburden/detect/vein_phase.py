@@ -21,8 +21,8 @@ from cmburden.images.phase import Phase
 
 #: A sign is taken if its certainty is at least this.
 LEAST_CERTAINTY = 0.999
-#: Dark structures narrower than about twice this count, mm. They lose from the first to the second of
-#: these shares of the signal; more does not count more: veins are many, voids of calcium few.
+#: Dark structures narrower than about twice this count, mm. They lose from the first to the second
+#: of these shares of the signal; more does not count more: veins are many, voids of calcium few.
 _NARROW_MM, _DARK = 1.8, (0.25, 0.6)
 #: A vein is longer than this, mm, and so many times as long as wide.
 _LENGTH_MM, _SLENDER = 5.0, 2.5
@@ -153,9 +153,7 @@ def _vote(expected: np.ndarray, seen: np.ndarray, weight: np.ndarray, parts: np.
     return Sign(1 if deviate > 0 else -1, float(stats.norm.cdf(abs(deviate))))
 
 
-def _veins(
-    signal: np.ndarray, brain: np.ndarray, inside: np.ndarray, grid: _Grid
-) -> np.ndarray:
+def _veins(signal: np.ndarray, brain: np.ndarray, inside: np.ndarray, grid: _Grid) -> np.ndarray:
     """Darkness (x, y, z) float32 of long thin structures ``inside`` the brain, else 0."""
     # A square, unlike a disk, is closed axis by axis: in a fraction of the time.
     width = 2 * np.maximum(1, np.round(_NARROW_MM / grid.sizes)).astype(int) + 1

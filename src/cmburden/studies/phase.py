@@ -97,7 +97,12 @@ def of_scan(index: int, preset: str, scan: Simulated, seed: int) -> tuple[list[d
             **{name: getattr(image, name) for name in ("sign", "scale", "filtered", "masked")},
         }
         try:
-            phase = in_radians(image.stored(scan).astype(np.float32) * _slope(image) + _shift(image))
+            scale = SCALES[image.scale]
+            stored = image.stored(scan).astype(np.float32)
+            # The file's header leads to what is read.
+            phase = in_radians(
+                stored * np.float32(scale.slope or 1.0) + np.float32(scale.intercept)
+            )
         except PhaseNotUsed as error:
             rows.append(row | {"read": False, "why": str(error)})
             continue
@@ -113,14 +118,6 @@ def of_scan(index: int, preset: str, scan: Simulated, seed: int) -> tuple[list[d
             sources += _sources(scan, volume, phase, image, preset, rng)
         rows.append(row)
     return rows, sources
-
-
-def _slope(image: PhaseImage) -> np.float32:
-    return np.float32(SCALES[image.scale].slope or 1.0)
-
-
-def _shift(image: PhaseImage) -> np.float32:
-    return np.float32(SCALES[image.scale].intercept)
 
 
 def _sources(

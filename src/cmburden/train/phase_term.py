@@ -67,7 +67,9 @@ def _fit(
 
     def loss(values: np.ndarray) -> float:
         score = offset + values[0] * measure + values[1]
-        return float((weight * np.logaddexp(0, -side * score)).sum() + values @ values / _PENALTY / 2)
+        return float(
+            (weight * np.logaddexp(0, -side * score)).sum() + values @ values / _PENALTY / 2
+        )
 
     fitted = optimize.minimize(loss, np.zeros(2), method="BFGS")
     coefficient, intercept = (round(float(value), 6) for value in fitted.x)

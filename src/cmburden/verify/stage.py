@@ -235,9 +235,7 @@ def labelled(judged: pd.DataFrame, contrast: str, model: VerifierInUse) -> pd.Da
     Raises ScanError as :func:`judge` does.
     """
     judged = judged.copy()
-    p = probability(
-        model.probability_model, design(judged, contrast), dipole_correlation(judged)
-    )
+    p = probability(model.probability_model, design(judged, contrast), dipole_correlation(judged))
     _check_finite(p, "probability")
     judged["probability"] = pd.array(np.round(p, 6), dtype="Float64")
     label = np.where(
