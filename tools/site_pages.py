@@ -64,6 +64,7 @@ NAVIGATION: dict[str, Any] = {
         "What the model is": "docs/model.md",
         "How good it is": "docs/accuracy.md",
         "How well it sees on your scans": "docs/inserted.md",
+        "Phase": "docs/phase.md",
         "Tune it on your labels": "docs/tuning.md",
         "Security and privacy": "docs/security.md",
         "What identifies people": "docs/privacy.md",

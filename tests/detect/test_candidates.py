@@ -221,7 +221,7 @@ def test_who_changes_what_views_show_raises_the_stage_s_version():
     """`detect` keeps views under its version alone: with another look and the same version, old
     and new ones would be mixed. Change this line together with ``detect.VERSION``."""
     look = (views.VIEW_MM, views.VIEW_PIXELS, views.WIDE_MM, views.PROJECTION_MM, views.BESIDE_MM)
-    assert (detect.VERSION, *look, views.WHITE) == (10, 20.0, 96, 120.0, 5.0, 1.6, 1.8)
+    assert (detect.VERSION, *look, views.WHITE) == (11, 20.0, 96, 120.0, 5.0, 1.6, 1.8)
     assert len(CHANNELS) == 9
 
 

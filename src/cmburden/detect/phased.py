@@ -56,7 +56,9 @@ class ScanPhase:
 
     def add(self, rows: list[dict[str, Any]], affine: np.ndarray) -> None:
         """Add the measure of the phase to the ``rows`` of candidates of a grid with ``affine``."""
-        for row in rows if self.signal is not None else []:
+        if self.signal is None:
+            return
+        for row in rows:
             centre = np.array([row["x_mm"], row["y_mm"], row["z_mm"]])
             value = dipole_correlation(self.signal, affine, centre, row["diameter_mm"])
             row["dipole_correlation"] = round(value, 4) if np.isfinite(value) else None
