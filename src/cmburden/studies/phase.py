@@ -36,8 +36,9 @@ from cmburden.simulate.sources import usual_findings
 PRESETS = (*aq.PRESETS, aq.RANDOM)
 _MICROBLEEDS, _CALCIUM = 12, {"pallidal": 2, "choroid": 2, "pineal": 1, "dural": 2}
 _PARENCHYMAL = 4
-#: Phase images of a scan with which its sources are measured; the sign is looked for in all.
-_MEASURED_A_SCAN = 2
+#: Phase images of a scan whose sign is looked for, and with which its sources are measured: scales
+#: take turns over the scans. All are read.
+_LOOKED_AT = 2
 #: The head's height that is simulated, mm; sub-voxels, mm: coarser ones cost a fraction.
 _EXTENT_MM, _SUB_MM = 44.0, (0.8, 0.8, 1.3)
 #: Error of a candidate's place, mm along each axis, standard deviation.
@@ -107,17 +108,17 @@ def of_scan(index: int, preset: str, scan: Simulated, seed: int) -> tuple[list[d
         except PhaseNotUsed as error:
             rows.append(row | {"read": False, "why": str(error)})
             continue
-        is_swi = scan.acquisition.contrast == "SWI"
-        sign = sign_of(volume, scan.brain, scan.affine, phase, masked=is_swi)
-        row |= {
-            "read": True,
-            "certainty": round(sign.certainty, 6),
-            "claimed": sign.is_clear,
-            "right": sign.value == image.sign,
-        }
-        rows.append(row)
-        if number < _MEASURED_A_SCAN:
+        row["read"] = True
+        if number < _LOOKED_AT:
+            is_swi = scan.acquisition.contrast == "SWI"
+            sign = sign_of(volume, scan.brain, scan.affine, phase, masked=is_swi)
+            row |= {
+                "certainty": round(sign.certainty, 6),
+                "claimed": sign.is_clear,
+                "right": sign.value == image.sign,
+            }
             sources += _sources(scan, volume, phase, image, preset, rng)
+        rows.append(row)
     return rows, sources
 
 
@@ -160,7 +161,7 @@ def auc(one: np.ndarray, other: np.ndarray) -> float | None:
 
 def figures(images: pd.DataFrame, sources: pd.DataFrame) -> dict[str, Any]:
     """Shares read, claimed and right by each property of images; AUC by preset."""
-    looked = images[images["read"].astype(bool)]
+    looked = images[images["claimed"].notna()]
     by = {}
     for name in ("preset", "contrast", "sign", "scale", "filtered", "masked"):
         by[name] = {
