@@ -44,9 +44,9 @@ def veins(request):
     return affine, *with_veins(affine)
 
 
-def sign(affine: NDArray, volume: NDArray, radians: NDArray, masked: bool = False) -> Sign:
+def sign(affine: NDArray, volume: NDArray, radians: NDArray) -> Sign:
     phase = Phase(radians, np.ones(radians.shape, bool))
-    return sign_of(volume, np.ones(volume.shape, bool), affine, phase, masked=masked)
+    return sign_of(volume, np.ones(volume.shape, bool), affine, phase)
 
 
 @pytest.mark.slow
@@ -58,27 +58,13 @@ def test_veins_tell_the_sign_of_either_convention(veins):
 
 
 @pytest.mark.slow
-def test_the_mask_of_an_swi_does_not_tell_the_sign():
-    """Where the mask darkened the phase of the wrong sign, blood is still paramagnetic."""
-    affine = np.diag([1.0, 1, 1.5, 1])
-    volume, radians = with_veins(affine)
-    wave = np.cumsum(np.random.default_rng(1).normal(0, 0.02, radians.shape), 0)
-    local = np.angle(np.exp(1j * (radians + wave)))
-    for side in (1, -1):
-        mask = (1 - np.clip(side * np.sin(local), 0, 1) / np.pi) ** 4
-        # The mask's sign is no vote: never the other sign, clear or not.
-        seen = sign(affine, volume * mask.astype(np.float32), radians, masked=True)
-        assert seen.value == 1 or not seen.is_clear
-
-
-@pytest.mark.slow
 def test_without_veins_nothing_is_claimed(veins):
     affine, volume, radians = veins
     noise = np.random.default_rng(2).uniform(-np.pi, np.pi, radians.shape).astype(np.float32)
     assert not sign(affine, volume, noise).is_clear
     assert sign(affine, np.ones_like(volume), radians).certainty == 0.5
     empty = Phase(radians, np.ones(radians.shape, bool))
-    nobody = sign_of(volume, np.zeros(volume.shape, bool), affine, empty, masked=False)
+    nobody = sign_of(volume, np.zeros(volume.shape, bool), affine, empty)
     assert nobody.certainty == 0.5
 
 
@@ -128,6 +114,8 @@ def test_a_scan_s_phase_or_why_it_is_not_used(veins, tmp_path):
     used = ScanPhase.of(held, prepared)
     assert used.remark is None and used.measures["phase_sign"] == "negative"
     assert used.measures["phase_certainty"] > 0.999
+    swi = ScanPhase.of(dataclasses.replace(held, contrast="SWI"), prepared)
+    assert swi.measures == used.measures and "presumes that the mask of the SWI" in swi.remark
     rows = [{"x_mm": 30.0, "y_mm": 30.0, "z_mm": 30.0, "diameter_mm": 3.0}]
     used.add(rows, affine)
     assert -1 <= rows[0]["dipole_correlation"] <= 1

@@ -15,6 +15,8 @@ from cmburden.images.prepared import Prepared
 
 #: The sign of the phase where the field is above B0, as `scans` names it.
 SIGNS = {1: "positive", -1: "negative"}
+#: Remark on an SWI whose phase is used.
+SWI = "The sign of its phase presumes that the mask of the SWI darkened blood."
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,13 +40,7 @@ class ScanPhase:
             phase = read_phase(scan.phase_path, prepared.volume.shape, prepared.affine)
         except PhaseNotUsed as error:
             return cls(remark=str(error))
-        sign = sign_of(
-            prepared.volume,
-            prepared.mask,
-            prepared.affine,
-            phase,
-            masked=scan.contrast == "SWI",
-        )
+        sign = sign_of(prepared.volume, prepared.mask, prepared.affine, phase)
         measures: dict[str, Any] = {"phase_certainty": round(sign.certainty, 6)}
         if not sign.is_clear:
             remark = "Its phase image was not used: its veins do not show the sign of its phase."
@@ -52,7 +48,7 @@ class ScanPhase:
         measures["phase_sign"] = SIGNS[sign.value]
         signal = np.clip(prepared.volume, 0, None) * phase.known
         turned = signal * np.exp(1j * sign.value * phase.radians)
-        return cls(turned.astype(np.complex64), measures)
+        return cls(turned.astype(np.complex64), measures, SWI if scan.contrast == "SWI" else None)
 
     def add(self, rows: list[dict[str, Any]], affine: np.ndarray) -> None:
         """Add the measure of the phase to the ``rows`` of candidates of a grid with ``affine``."""

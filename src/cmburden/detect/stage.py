@@ -136,7 +136,7 @@ def run(
     asked = {name: settings[name] for name in ("min_probability", "max_candidates", "precision")}
 
     def candidates_of(scan: Scan) -> Done:
-        phased = [] if scan.phase_path is None else [scan.phase_key, scan.contrast]
+        phased = [] if scan.phase_path is None else [scan.phase_key]
         key = hash_of(VERSION, asked, checksum, *checksums(scan, layout), *phased)
         cached, views = layout.cached(STAGE, key), layout.cached(STAGE, key, "npz")
         rows, noted = _cached_rows(cached, views), _noted(scan, layout, key)

@@ -4,8 +4,9 @@ Vendors disagree on whether a field above B0 has positive or negative phase. Vei
 and paramagnetic: the field that they must have about them is worked out from their darkness, with
 every vein at its own angle to B0, and compared with the phase. Parts of the brain vote.
 
-An SWI is dark also where its mask met phase of one sign. That darkness says nothing of blood, and
-is taken away first.
+An SWI is dark also where its mask met phase of one sign. The sign by an SWI is therefore mostly that
+which its mask darkened: as readers do, it presumes that the mask darkens blood. Where the mask was
+of the other sign, so is the result, and the two images do not tell.
 """
 
 from __future__ import annotations
@@ -39,12 +40,6 @@ _THICK_MM = 2.5
 _PART_MM, _FEWEST_PARTS = 20.0, 8
 #: The sine of the phase counts up to this: strong phase is mostly that of air.
 _MOST_SINE = 0.3
-#: Low-passes with which the phase of an SWI mask may have been made, mm; None for none.
-_MASK_MM = (3.0, 6.0, None)
-#: Largest power of an SWI mask, and phase at which its darkness ends, as a share of pi.
-_MOST_POWER, _MASK_END = 8.0, 0.8
-#: Voxels, about, at which the mask is fitted.
-_MASK_VOXELS = 400_000
 #: Low-passes reach so many standard deviations.
 _TRUNCATE = 3.0
 #: Signal is clipped to this, brain 1.
@@ -85,20 +80,18 @@ class _Grid:
             sigma[self.axis] = 0
         return sigma
 
-    def smooth(self, values: np.ndarray, mm: float) -> np.ndarray:
-        """``values`` (x, y, z), real or complex, low-passed."""
+    def smooth(self, values: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        """``values`` (x, y, z), real or complex, low-passed with ``sigma`` (3,) voxels."""
         if np.iscomplexobj(values):
-            return self.smooth(values.real, mm) + 1j * self.smooth(values.imag, mm)
-        return ndimage.gaussian_filter(values, self.sigma(mm), truncate=_TRUNCATE)
+            return self.smooth(values.real, sigma) + 1j * self.smooth(values.imag, sigma)
+        return ndimage.gaussian_filter(values, sigma, truncate=_TRUNCATE)
 
 
-def sign_of(
-    volume: np.ndarray, mask: np.ndarray, affine: np.ndarray, phase: Phase, *, masked: bool
-) -> Sign:
+def sign_of(volume: np.ndarray, mask: np.ndarray, affine: np.ndarray, phase: Phase) -> Sign:
     """The sign of ``phase``.
 
     ``volume`` (x, y, z) float32 has median 1 in ``mask`` (bool); ``affine`` (4, 4) leads to scanner
-    RAS mm. ``masked``: the volume may have been multiplied with the phase mask of SWI.
+    RAS mm.
     """
     if not mask.any():
         return UNKNOWN
@@ -108,18 +101,17 @@ def sign_of(
     inside = (ndimage.distance_transform_edt(brain, grid.sizes) > _EDGE_MM) & known
     signal = np.clip(signal, 0, _MOST_SIGNAL)
     turned = (signal * known * np.exp(1j * phase.radians[part])).astype(np.complex64)
-    if masked and inside.any():
-        signal = np.clip(_without_mask(signal, turned, inside, grid), 0, _MOST_SIGNAL)
     chi = _veins(signal, brain, inside, grid)
     if not chi.any():
         return UNKNOWN
     near = ndimage.distance_transform_edt(chi == 0, grid.sizes) <= _NEAR_MM
     use = inside & near & (signal > _LEAST_SIGNAL)
-    local = np.angle(turned * grid.smooth(turned, _BACKGROUND_MM).conj())
+    background = grid.sigma(_BACKGROUND_MM)
+    local = np.angle(turned * grid.smooth(turned, background).conj())
     shift = dipole.field(chi, grid.affine)
     # What the low-pass took from the phase is taken from the expected field.
-    level = np.maximum(grid.smooth(signal, _BACKGROUND_MM), 1e-3)
-    shift -= grid.smooth(shift * signal, _BACKGROUND_MM) / level
+    level = np.maximum(grid.smooth(signal, background), 1e-3)
+    shift -= grid.smooth(shift * signal, background) / level
     seen = np.clip(np.sin(local[use]), -_MOST_SINE, _MOST_SINE)
     parts = (np.argwhere(use) * grid.sizes // _PART_MM).astype(int)
     return _vote(shift[use], seen, np.minimum(signal[use], 1), parts)
@@ -159,9 +151,9 @@ def _veins(signal: np.ndarray, brain: np.ndarray, inside: np.ndarray, grid: _Gri
     width = 2 * np.maximum(1, np.round(_NARROW_MM / grid.sizes)).astype(int) + 1
     width[grid.axis] = 1
     closed = ndimage.grey_closing(signal, size=tuple(width))
-    level = np.clip(signal, 0.5, 1.3) * brain
-    share = np.maximum(grid.smooth(brain.astype(np.float32), _TISSUE_MM), 0.05)
-    tissue = np.maximum(grid.smooth(level, _TISSUE_MM) / share, 0.1)
+    level, wide = np.clip(signal, 0.5, 1.3) * brain, grid.sigma(_TISSUE_MM)
+    share = np.maximum(grid.smooth(brain.astype(np.float32), wide), 0.05)
+    tissue = np.maximum(grid.smooth(level, wide) / share, 0.1)
     # Bright fluid beside a gyrus makes the gyrus no vein.
     dark = (np.minimum(closed, tissue) - signal) / tissue
     dark = np.where(inside, dark, 0)
@@ -187,36 +179,3 @@ def _slender(labels: np.ndarray, number: int, sizes: np.ndarray) -> np.ndarray:
     slender = (length > _LENGTH_MM) & (length > _SLENDER * width)
     slender[0] = False
     return slender
-
-
-def _without_mask(
-    signal: np.ndarray, turned: np.ndarray, inside: np.ndarray, grid: _Grid
-) -> np.ndarray:
-    """``signal`` (x, y, z) over the SWI mask that its own phase explains.
-
-    The mask is (1 - phase / pi) to a power of either sign of phase. Which low-pass the phase of the
-    mask was made with is not known: that which explains most of the signal is taken.
-    """
-    level = np.log(np.maximum(signal, 0.05))
-    level -= grid.smooth(level, 4.0)
-    best, result = -np.inf, signal
-    some = np.zeros(signal.size, bool)
-    some[:: max(1, signal.size // _MASK_VOXELS)] = True
-    asked = inside & (signal > 0.3) & some.reshape(signal.shape)
-    for mm in _MASK_MM:
-        local = np.angle(turned if mm is None else turned * grid.smooth(turned, mm).conj())
-        use = asked & (np.abs(local) < 1.5)
-        if use.sum() < 100:
-            continue
-        masks = [np.log(1 - np.clip(side * local[use], 0, None) / np.pi) for side in (1, -1)]
-        terms = np.stack([np.ones(int(use.sum())), *masks], 1)
-        fitted, *_ = np.linalg.lstsq(terms, level[use], rcond=None)
-        left = float(np.var(level[use] - terms @ fitted)) / max(float(np.var(level[use])), 1e-12)
-        if 1 - left > best:
-            best = 1 - left
-            powers = np.clip(fitted[1:], 0, _MOST_POWER)
-            mask = np.ones(signal.shape, np.float32)
-            for side, power in zip((1, -1), powers, strict=True):
-                mask *= (1 - np.clip(side * local / np.pi, 0, _MASK_END)) ** power
-            result = signal / mask
-    return result

@@ -110,8 +110,7 @@ def of_scan(index: int, preset: str, scan: Simulated, seed: int) -> tuple[list[d
             continue
         row["read"] = True
         if number < _LOOKED_AT:
-            is_swi = scan.acquisition.contrast == "SWI"
-            sign = sign_of(volume, scan.brain, scan.affine, phase, masked=is_swi)
+            sign = sign_of(volume, scan.brain, scan.affine, phase)
             row |= {
                 "certainty": round(sign.certainty, 6),
                 "claimed": sign.is_clear,
