@@ -4,9 +4,9 @@ Vendors disagree on whether a field above B0 has positive or negative phase. Vei
 and paramagnetic: the field that they must have about them is worked out from their darkness, with
 every vein at its own angle to B0, and compared with the phase. Parts of the brain vote.
 
-An SWI is dark also where its mask met phase of one sign. The sign by an SWI is therefore mostly that
-which its mask darkened: as readers do, it presumes that the mask darkens blood. Where the mask was
-of the other sign, so is the result, and the two images do not tell.
+An SWI is dark also where its mask met phase of one sign. The sign by an SWI is therefore mostly
+that which its mask darkened: as readers do, it presumes that the mask darkens blood. Where the mask
+was of the other sign, so is the result, and the two images do not tell.
 """
 
 from __future__ import annotations

@@ -32,8 +32,13 @@ from cmburden.simulate.phase_images import SCALES, PhaseImage
 from cmburden.simulate.scan import Simulated, simulate
 from cmburden.simulate.sources import usual_findings
 
+#: Beside the simulator's presets: a magnitude of thin slices, and an SWI of the other mask sign.
+_BESIDE = {
+    "THIN": dataclasses.replace(aq.PRESETS["ADNI"], voxel_mm=(0.8, 0.8, 1.5), csf=0.95),
+    "TURNED": dataclasses.replace(aq.PRESETS["AIBL"], mask_shape="turned"),
+}
 #: Presets in turn; microbleeds and calcium of each scan, so that few scans have many of both.
-PRESETS = (*aq.PRESETS, aq.RANDOM)
+PRESETS = (*aq.PRESETS, aq.RANDOM, *_BESIDE)
 _MICROBLEEDS, _CALCIUM = 12, {"pallidal": 2, "choroid": 2, "pineal": 1, "dural": 2}
 _PARENCHYMAL = 4
 #: Phase images of a scan whose sign is looked for, and with which its sources are measured: scales
@@ -60,7 +65,7 @@ def scans(
         if preset == aq.RANDOM:
             drawn = aq.random_acquisition(rng, tuple(aq.PRESETS.values()))
         else:
-            drawn = aq.vary(aq.PRESETS[preset], rng)
+            drawn = aq.vary((aq.PRESETS | _BESIDE)[preset], rng)
         findings = dataclasses.replace(
             usual_findings(rng, _MICROBLEEDS), parenchymal=_PARENCHYMAL, **_CALCIUM
         )
