@@ -75,7 +75,7 @@ def main() -> int:
     args = parser.parse_args()
     scans, most = apart_mm(args.onboarded / "truth.tsv", args.download / "expected.tsv")
     onboarded, bids = (
-        json.loads((folder / "evaluation.json").read_text())
+        json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
         for folder in (args.onboarded / "evaluation", args.figures)
     )
     print(table(["measure", "from the download", "from BIDS"], rows(onboarded, bids)))
