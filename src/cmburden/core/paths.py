@@ -266,6 +266,10 @@ class Layout:
         """A reader's decisions with their history (SQLite). No run can make the file again."""
         return self.root / "reviews" / f"{reader}.sqlite"
 
+    def hanging(self, reader: str) -> Path:
+        """How a reader likes the pictures of the review."""
+        return self.root / "reviews" / f"{reader}.hanging.json"
+
     @property
     def free_hand_sample(self) -> Path:
         """The sample of free-hand readings. No run can make the file again."""

@@ -292,8 +292,7 @@ def _registered(
     one: Scan, other: Scan, image: Callable[[Scan], Image], layout: Layout
 ) -> ImagePair:
     """The motion between two sessions, from the cache where these images were registered before."""
-    hashes = [*checksums(one, layout), *checksums(other, layout)]
-    cached = layout.cached(STAGE, hash_of("pair", midspace.VERSION, hashes), "json")
+    cached = _cached_pair(one, other, layout)
     stored = _stored_pair(cached)
     if stored is not None:
         return stored
@@ -305,6 +304,27 @@ def _registered(
         return ImagePair(np.eye(4), 0.0, 0.0)
     write_json(cached, dataclasses.asdict(pair) | {"motion": pair.motion.tolist()})
     return pair
+
+
+def _cached_pair(one: Scan, other: Scan, layout: Layout) -> Path:
+    """The cache's file of the registration of two sessions, by the content of their images."""
+    hashes = [*checksums(one, layout), *checksums(other, layout)]
+    return layout.cached(STAGE, hash_of("pair", midspace.VERSION, hashes), "json")
+
+
+def known_motion(one: Scan, other: Scan, layout: Layout, min_overlap: float) -> np.ndarray | None:
+    """Rigid motion (4 x 4, RAS mm) from ``one`` to ``other``; None where they are not registered.
+
+    Brains that overlap by less than ``min_overlap`` count as not registered.
+    """
+    first, second = sorted((one, other), key=lambda scan: scan.scan_id)
+    try:
+        pair = _stored_pair(_cached_pair(first, second, layout))
+    except UnreadableDerivative:
+        return None
+    if pair is None or not pair.overlap >= min_overlap:
+        return None
+    return pair.motion if first is one else np.linalg.inv(pair.motion)
 
 
 def _stored_pair(path: Path) -> ImagePair | None:

@@ -92,17 +92,27 @@ def of_session(path: Path, participant_id: str, layout: Layout, settings: dict[s
         Where the T1w cannot be used: it is unreadable, or has no brain.
     """
     try:
-        checksum = sha256_of_file(path)
+        cached = _cached(path, participant_id, layout, settings)
     except OSError:
         load_volume(path)  # raises the reason
         raise
-    key = hash_of("t1w", stages.REGISTER.version, checksum, settings["nonlinear"])
-    cached = layout.cached_t1w(participant_id, key)
     t1w = _from_arrays(read_arrays(cached))
     if t1w is None:
         t1w = _worked_out(load_volume(path), settings)
         write_arrays(cached, **_as_arrays(t1w))
     return t1w
+
+
+def kept(path: Path, participant_id: str, layout: Layout, settings: dict[str, Any]) -> T1w | None:
+    """The T1w of :func:`of_session` if the cache holds it; OSError where ``path`` is gone."""
+    return _from_arrays(read_arrays(_cached(path, participant_id, layout, settings)))
+
+
+def _cached(path: Path, participant_id: str, layout: Layout, settings: dict[str, Any]) -> Path:
+    """The cache's file of a T1w, by the content of ``path``."""
+    content = sha256_of_file(path)
+    key = hash_of("t1w", stages.REGISTER.version, content, settings["nonlinear"])
+    return layout.cached_t1w(participant_id, key)
 
 
 def _worked_out(volume: Volume, settings: dict[str, Any]) -> T1w:

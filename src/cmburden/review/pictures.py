@@ -30,9 +30,10 @@ from cmburden.core.files import whole_file
 from cmburden.core.keys import hash_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
-from cmburden.images.geometry import voxel_sizes
+from cmburden.images import geometry
 from cmburden.images.prepared import UnreadableDerivative, read_file
 from cmburden.images.volume import load_volume
+from cmburden.review.beside import Beside, Other
 from cmburden.verify.place import places
 
 #: Half the side of a block. By eye.
@@ -65,7 +66,7 @@ class PackedVolume:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.channels["magnitude"].shape
+        return next(iter(self.channels.values())).shape
 
     def message(self, first: Sequence[int], full: Sequence[int]) -> bytes:
         """The volume as the browser reads it.
@@ -89,15 +90,19 @@ class PackedVolume:
 
     def block(self, at: Point) -> bytes:
         """The message of a cube about ``at`` (scanner RAS mm), cut to the scan."""
-        reach = HALF_MM / np.array(voxel_sizes(self.affine))
-        middle = apply_affine(np.linalg.inv(self.affine), at)
-        low = np.clip(np.floor(middle - reach), 0, np.array(self.shape) - 1).astype(int)
-        high = np.clip(np.ceil(middle + reach) + 1, low + 1, self.shape).astype(int)
-        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        affine = self.affine.copy()
-        affine[:3, 3] = apply_affine(self.affine, low)
+        box = box_about(at, self.shape, self.affine)
+        affine = geometry.cropped(self.affine, box)
         cut = PackedVolume({name: v[box] for name, v in self.channels.items()}, affine, self.note)
-        return cut.message(low.tolist(), self.shape)
+        return cut.message([part.start for part in box], self.shape)
+
+
+def box_about(at: Point, shape: tuple[int, ...], affine: np.ndarray) -> tuple[slice, ...]:
+    """The part of a grid that holds a cube of 60 mm about ``at`` (scanner RAS mm)."""
+    reach = HALF_MM / np.array(geometry.voxel_sizes(affine))
+    middle = apply_affine(np.linalg.inv(affine), at)
+    low = np.clip(np.floor(middle - reach), 0, np.array(shape) - 1).astype(int)
+    high = np.clip(np.ceil(middle + reach) + 1, low + 1, shape).astype(int)
+    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
 
 
 class Pictures:
@@ -110,6 +115,25 @@ class Pictures:
         self._lock = threading.Lock()
         self._reading: dict[str, threading.Lock] = {}
         self._stop = threading.Event()
+        self._beside = Beside(layout, scans)
+
+    def beside(self, scan_id: str) -> list[Other]:
+        """The other images that can be shown beside a scan."""
+        return self._beside.of_scan(scan_id)
+
+    def other(self, scan_id: str, number: int, at: Point | None) -> bytes:
+        """The gzipped message of an image of :meth:`beside`, on the grid of the scan.
+
+        ``at``: the middle of the block (scanner RAS mm); None for the whole scan.
+        """
+        shape, affine = self.grid(scan_id)
+        box = tuple(slice(0, n) for n in shape) if at is None else box_about(at, shape, affine)
+        cut = geometry.cropped(affine, box)
+        size = tuple(part.stop - part.start for part in box)
+        greys = self._beside.greys(scan_id, number, size, cut)
+        volume = PackedVolume({"beside": greys}, cut, "")
+        message = volume.message([part.start for part in box], shape)
+        return gzip.compress(message, compresslevel=1, mtime=0)
 
     def block(self, scan_id: str, at: Point) -> bytes:
         """The gzipped message of a cube of 60 mm about ``at`` (scanner RAS mm), cut to the scan."""

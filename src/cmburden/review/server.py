@@ -30,7 +30,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cmburden import RESEARCH_USE_ONLY
-from cmburden.core.errors import CMBurdenError, sentence
+from cmburden.core.errors import CMBurdenError, ScanError, sentence
+from cmburden.review import hanging
 from cmburden.review.connections import BACKLOG, CloseRefused, Connection
 from cmburden.review.reader_file import NotKept
 from cmburden.review.session import Refused, Sitting
@@ -119,6 +120,38 @@ class Routes:
             raise Refused("this scan is to be read free-hand first")
         return Response(self.sitting.pictures.whole(item.scan_id), media_type=_BINARY)
 
+    def beside(self, request: Request) -> Response:
+        """The names of the other images of an item's scan."""
+        item = self._item(request)
+        others = self.sitting.pictures.beside(item.scan_id)
+        return JSONResponse({"others": [{"words": one.words, "way": one.way} for one in others]})
+
+    def other(self, request: Request) -> Response:
+        """Another image on the grid of an item's block, or of its whole scan (``pictures``)."""
+        item = self._item(request)
+        number, pictures = request.path_params["number"], self.sitting.pictures
+        there = len(pictures.beside(item.scan_id))
+        if not _NUMBER.fullmatch(number) or int(number) >= there:
+            raise Refused("no such image")
+        extent = request.path_params["extent"]
+        if extent not in ("block", "scan"):
+            raise Refused("no such image")
+        whole = extent == "scan"
+        if self.sitting.is_locked(item):
+            raise Refused("this scan is to be read free-hand first")
+        if not whole and item.at is None:
+            raise Refused("this item has no block")
+        message = pictures.other(item.scan_id, int(number), None if whole else item.at)
+        return Response(message, headers={"Content-Encoding": "gzip"}, media_type=_BINARY)
+
+    async def hang(self, request: Request) -> Response:
+        """Keep how the reader likes the pictures."""
+        chosen = await _body(request)
+        await run_in_threadpool(
+            hanging.keep, self.sitting.study.layout, self.sitting.store.reader, chosen
+        )
+        return JSONResponse({})
+
     async def decide(self, request: Request) -> Response:
         decision = await _body(request)
         return JSONResponse(await run_in_threadpool(self.sitting.decide, decision))
@@ -157,6 +190,9 @@ def application(sitting: Sitting, token: str) -> Starlette:
             Route("/api/overview", routes.overview),
             Route("/api/block/{item}", routes.block),
             Route("/api/scan/{item}", routes.scan),
+            Route("/api/beside/{item}", routes.beside),
+            Route("/api/beside/{item}/{number}/{extent}", routes.other),
+            Route("/api/hanging", routes.hang, methods=["POST"]),
             Route("/api/decisions", routes.decide, methods=["POST"]),
             Route("/api/undo", routes.undo, methods=["POST"]),
         ],
@@ -168,6 +204,7 @@ def application(sitting: Sitting, token: str) -> Starlette:
         exception_handlers={
             Refused: routes.refused,
             CMBurdenError: routes.refused,
+            ScanError: routes.refused,
             NotKept: routes.not_kept,
             OSError: routes.not_readable,
         },

@@ -18,7 +18,7 @@ from nibabel.affines import apply_affine
 from cmburden.core.numbers import is_number
 from cmburden.core.tables import CONSENSUS, SIDEROSES
 from cmburden.models.contract import CLASSES
-from cmburden.review import words
+from cmburden.review import hanging, words
 from cmburden.review.pictures import Pictures
 from cmburden.review.store import Store
 from cmburden.review.words import Refused
@@ -91,6 +91,7 @@ class Sitting:
             "classes": [{"name": name, "words": words} for name, words in CLASS_WORDS.items()],
             "regions": [{"name": one.name, "group": one.group} for one in REGIONS],
             "sideroses": list(SIDEROSES),
+            "hanging": hanging.of_reader(self.study.layout, self.store.reader),
             "items": [
                 self._shown(number, item, standing[item.scan_id])
                 for number, item in enumerate(self.items)

@@ -153,9 +153,10 @@ def _candidates(study: Study, reader: str, options: Options) -> list[Item]:
         candidates = candidates.iloc[random.permutation(len(candidates))]
     elif options.order == "useful" and len(candidates):
         distance = (candidates["probability"] - definite_threshold(study.layout)).abs().round(6)
-        candidates = candidates.assign(distance=distance).sort_values(
-            ["distance", "scan_id", "candidate_id"]
-        )
+        candidates = candidates.assign(distance=distance)
+        # A reader sees one head at a time: a scan comes with its lesion nearest to the threshold.
+        candidates["nearest"] = candidates.groupby("scan_id")["distance"].transform("min")
+        candidates = candidates.sort_values(["nearest", "scan_id", "distance", "candidate_id"])
     return [_item(row) for row in _plain(candidates)]
 
 

@@ -13,8 +13,11 @@
   const BLOCK_MM = 60, MOSAIC = 20, LISTED = 500;
   const WINDOWS = [["brain", 0, 1.8], ["dark spots", 0, 1.1], ["narrow", 0.4, 1.4]];
   const AHEAD = 4, KEPT = 48;
+  // Images beside the scan: how many are held, and the 16-bit value that is drawn white.
+  const MOST_OTHERS = 16, WHITE = 40000;
+  const HUNG = ["second", "preset", "slab", "smooth", "rings"];
 
-  const view = { index: -1, seen: false, shownAt: 0, whole: false, second: "minip", preset: 0 };
+  const view = { index: -1, seen: false, shownAt: 0, whole: false, second: "minip", preset: 0, all: false, told: false };
   let review = { items: [], classes: [] };
   let saving = false;
   let refused = null;  // the request that is not saved, to be sent again
@@ -113,7 +116,9 @@
     header.channels.forEach((name, k) => {
       channels[name] = new Uint16Array(buffer, 4 + size + 2 * k * count, count);
     });
-    return Slices.volume({ ...header, affine: a, channels, units: { phase: 1 / 65535 } });
+    const units = { phase: 1 / 65535 };
+    for (let k = 0; k < MOST_OTHERS; k += 1) units[`beside${k}`] = 1 / WHITE;
+    return Slices.volume({ ...header, affine: a, channels, units, others: [] });
   }
 
   function keeper(path, kept) {
@@ -136,6 +141,62 @@
   const block = keeper("block", KEPT);
   const scan = keeper("scan", 2);
   const isWhole = (item) => view.whole || item.mode === "free-hand";
+
+  // --- the images beside the scan ---
+
+  const listed = new Map();
+  /** Names of the other images of an item's scan. */
+  function othersOf(item) {
+    if (!listed.has(item.scan)) {
+      const coming = ask(`/api/beside/${item.id}`).then((a) => a.json()).then((a) => a.others.slice(0, MOST_OTHERS));
+      coming.catch(() => listed.delete(item.scan));
+      listed.set(item.scan, coming);
+    }
+    return listed.get(item.scan);
+  }
+
+  /** Bring the image that the reader has chosen onto the grid of `volume`, once. */
+  async function addBeside(item, volume) {
+    volume.others = await othersOf(item);
+    const k = volume.others.findIndex((one) => one.words === view.second);
+    if (k < 0 || volume.channels[`beside${k}`]) return;
+    const answer = await ask(`/api/beside/${item.id}/${k}/${isWhole(item) ? "scan" : "block"}`);
+    volume.channels[`beside${k}`] = unpack(await answer.arrayBuffer()).channels.beside;
+  }
+
+  /** The channel of the chosen image beside the scan; null where the scan has none. */
+  function besideChannel() {
+    const k = viewer.volume.others.findIndex((one) => one.words === view.second);
+    return k >= 0 && viewer.volume.channels[`beside${k}`] ? `beside${k}` : null;
+  }
+  const secondChannel = () => besideChannel() || (view.second === "phase" && viewer.volume.channels.phase ? "phase" : null);
+
+  async function showBeside(item, volume) {
+    try {
+      await addBeside(item, volume);
+    } catch (error) {
+      if (viewer.volume === volume) say(`${view.second} is not shown: ${error.message}.`);
+    }
+    if (viewer.volume !== volume) return;
+    const { channels, note, others } = volume;
+    const choices = [["minip", "Minimum projection"], ...(channels.phase ? [["phase", "Phase"]] : []), ...others.map((one) => [one.words, one.words])];
+    $("beside").replaceChildren(...choices.map(([name, words]) => new Option(words, name)));
+    const there = choices.some(([name]) => name === view.second);
+    $("beside").value = there ? view.second : "minip";
+    const missing = { phase: "phase", minip: "" }[view.second] ?? view.second;
+    $("beside-said").textContent = there ? (others.find((one) => one.words === view.second) || { way: "" }).way : `This scan has no ${missing}.`;
+    if (choices.length === 1) $("beside-said").textContent = note ? `Nothing else to show: ${note}.` : "Nothing else to show.";
+    if (secondChannel()) draw();
+  }
+
+  function chooseSecond(name) {
+    view.second = name;
+    view.all = view.all && name !== "minip";
+    hang();
+    draw();
+    return showBeside(current(), viewer.volume);
+  }
+
   const volumeOf = (item) => (isWhole(item) ? scan(item.id, item.scan) : block(item.id));
 
   // --- the worklist ---
@@ -157,7 +218,7 @@
 
   async function show(index) {
     const item = review.items[index];
-    if (index !== view.index) view.whole = false;
+    if (index !== view.index) view.whole = view.told = false;
     view.index = index;
     view.seen = false;
     document.body.dataset.busy = "";
@@ -177,6 +238,7 @@
         view.shownAt = performance.now();
         document.body.dataset.shown = String(index);
         delete document.body.dataset.busy;
+        showBeside(item, volume);
       });
     } catch (error) {
       say(`The images do not come: ${error.message}.`);
@@ -192,7 +254,7 @@
         if (n === 0 || coming.scan === item.scan) volumeOf(coming).catch(() => {});
         break;
       }
-      volumeOf(coming).catch(() => {});
+      volumeOf(coming).then((volume) => addBeside(coming, volume)).catch(() => {});
     }
   }
 
@@ -365,7 +427,10 @@
       ? "Point at each microbleed and add it (N). No detections are shown. When all are marked, or there are none: scan read (D)."
       : placed(item);
     const soft = item.software;
-    $("software").hidden = !soft;
+    // What the software says sways the reader: it is told after the decision, or on demand.
+    const told = view.told || !isOpen(item);
+    $("software").hidden = !soft || !told;
+    $("tell").hidden = !soft || told;
     if (soft) {
       const parts = [
         `${soft.label}, probability ${soft.probability === null ? "–" : soft.probability.toFixed(2)}`,
@@ -429,12 +494,13 @@
   const boxes = [...document.querySelectorAll("#panes .pane")].map((figure) => ({
     key: figure.dataset.pane, plane: figure.dataset.pane === "second" ? "axial" : figure.dataset.pane,
     canvas: figure.querySelector("canvas"), caption: figure.querySelector("figcaption"),
-    ...(figure.dataset.pane === "second" && {
-      projected: () => view.second === "minip",
-      channel: () => (view.second === "minip" ? "magnitude" : view.second),
-      words: (usual) => `${view.second === "phase" ? "Phase. " : ""}${usual}${viewer.volume.channels.phase ? " (P: phase)" : ""}`,
-    }),
+    ...(figure.dataset.pane === "second"
+      ? { projected: () => !secondChannel(), channel: () => secondChannel() || "magnitude" }
+      : { channel: () => (view.all && secondChannel()) || "magnitude" }),
   }));
+  for (const box of boxes) {
+    box.words = (usual) => (viewer.channelOf(box) === "magnitude" ? usual : `${view.second === "phase" ? "Phase" : view.second}. ${usual}`);
+  }
   const viewer = new Slices.Viewer(boxes, {
     rings: () => {
       const item = current(), marks = item.marks.map((mark) => ({ at: mark.at, colour: "#64d2ff", dashed: true }));
@@ -443,14 +509,35 @@
     dragged: () => viewer.ruler && say(`${viewer.length.toFixed(1)} mm between the ends of the ruler.`, true),
   });
   viewer.usual = { magnitude: { low: 0, high: 1.8 }, phase: { low: 0, high: 1 } };
+  for (let k = 0; k < MOST_OTHERS; k += 1) viewer.usual[`beside${k}`] = { low: 0, high: 1 };
   const draw = () => viewer.draw();
 
   function preset() {
     view.preset = (view.preset + 1) % WINDOWS.length;
-    const [name, low, high] = WINDOWS[view.preset];
-    viewer.contrast.magnitude = { low, high };
+    windowed();
     draw();
-    say(`Window: ${name}.`, true);
+    say(`Window: ${WINDOWS[view.preset][0]}.`, true);
+    hang();
+  }
+  function windowed() {
+    const [, low, high] = WINDOWS[view.preset];
+    viewer.contrast.magnitude = { low, high };
+  }
+
+  // --- how the reader likes the pictures, for the next sitting ---
+
+  let hanging = null;
+  function hang() {
+    clearTimeout(hanging);
+    const { slab, smooth, rings } = viewer, { second, preset: chosen } = view;
+    const sent = { second, preset: chosen, slab, smooth, rings };
+    hanging = setTimeout(() => ask("/api/hanging", sent).catch(() => {}), 400);
+  }
+  function hungAs(kept) {
+    for (const name of HUNG) if (name in kept) (name in viewer ? viewer : view)[name] = kept[name];
+    view.preset = WINDOWS[view.preset] ? view.preset : 0;
+    viewer.cross = viewer.rings;
+    if (view.preset) windowed();
   }
 
   function pick(tool) {
@@ -621,19 +708,24 @@
     g: () => { const first = seek(-1, 1, isOpen); if (first >= 0) show(first); },
     w: toggleWhole,
     p: () => {
-      const { channels, note } = viewer.volume;
-      if (!channels.phase) return say(note ? `${note[0].toUpperCase()}${note.slice(1)}.` : "No phase image.", true);
-      view.second = view.second === "phase" ? "minip" : "phase";
+      const names = [...$("beside").options].map((one) => one.value);
+      if (names.length < 2) return say($("beside-said").textContent, true);
+      return chooseSecond(names[(names.indexOf($("beside").value) + 1) % names.length]);
+    },
+    b: () => {
+      if (!secondChannel()) return say("Choose an image beside the scan first (P).", true);
+      view.all = !view.all;
       return draw();
     },
-    o: () => { viewer.rings = viewer.cross = !viewer.rings; draw(); },
-    i: () => { viewer.smooth = !viewer.smooth; draw(); },
+    y: () => { view.told = true; sidebar(); },
+    o: () => { viewer.rings = viewer.cross = !viewer.rings; draw(); hang(); },
+    i: () => { viewer.smooth = !viewer.smooth; draw(); hang(); },
     c: () => { viewer.centre = [...viewer.cursor]; draw(); },
     l: () => pick("ruler"), v: preset, f: openForm,
     k: () => { fillList(); $("list").showModal(); },
     z: () => { page = 0; $("mosaic").showModal(); fillMosaic(); },
     e: ending,
-    "[": () => viewer.thicken(-2), "]": () => viewer.thicken(2),
+    "[": () => { viewer.thicken(-2); hang(); }, "]": () => { viewer.thicken(2); hang(); },
     0: () => { const contrast = viewer.contrast; viewer.reset(); viewer.contrast = contrast; draw(); },
     "+": () => viewer.zoomBy(1.3), "=": () => viewer.zoomBy(1.3), "-": () => viewer.zoomBy(1 / 1.3),
     ArrowLeft: () => go(-1), ArrowRight: () => go(1), ArrowUp: () => viewer.scroll(AXIAL, 1), ArrowDown: () => viewer.scroll(AXIAL, -1),
@@ -661,6 +753,10 @@
     const chosen = event.target.closest("button");
     if (chosen) choose(chosen.dataset.choice);
   });
+  $("beside").addEventListener("change", () => {
+    $("beside").blur();  // the next key is to decide, not to choose another image
+    chooseSecond($("beside").value);
+  });
   $("again").addEventListener("click", again);
   $("give-up").addEventListener("click", () => { keep(null); say(""); });
   window.addEventListener("beforeunload", (event) => { if (saving || refused) event.preventDefault(); });
@@ -675,6 +771,7 @@
     try {
       review = await (await ask("/api/overview")).json();
       $("region").append(...review.regions.map((one) => new Option(`${one.name} (${one.group})`, one.name)));
+      hungAs(review.hanging);
       $("siderosis").append(...review.sideroses.map((name) => new Option(name, name)));
       progress();
       pill("Saved", "good");
