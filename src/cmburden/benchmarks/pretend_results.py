@@ -168,6 +168,7 @@ def _preprocess_measures(rng: np.random.Generator) -> dict[str, float]:
         "brain_volume_ml": round(rng.normal(1350, 110), 1),
         "coverage": 1.0,
         "mask_compactness": round(rng.normal(0.88, 0.01), 4),
+        "mask_side_gap_mm": round(abs(rng.normal(1.2, 0.3)), 2),
         "snr": round(rng.normal(18, 4), 2),
         "dark_fraction": round(rng.uniform(0.01, 0.05), 4),
     }

@@ -33,13 +33,13 @@ class Stage:
 
 
 INDEX = Stage("index", 5, "cohort")
-PREPROCESS = Stage("preprocess", 4, "scan")
+PREPROCESS = Stage("preprocess", 5, "scan")
 REGISTER = Stage("register", 4, "scan")
 DETECT = Stage("detect", 11, "bucket")
 VERIFY = Stage("verify", 13, "bucket")
-LONGITUDINAL = Stage("longitudinal", 1, "participants")
-AGGREGATE = Stage("aggregate", 8, "cohort")
-REPORT = Stage("report", 6, "cohort")
+LONGITUDINAL = Stage("longitudinal", 2, "participants")
+AGGREGATE = Stage("aggregate", 9, "cohort")
+REPORT = Stage("report", 7, "cohort")
 
 #: All stages, in the order in which data flow through them.
 STAGES = (INDEX, PREPROCESS, REGISTER, DETECT, VERIFY, LONGITUDINAL, AGGREGATE, REPORT)
@@ -55,6 +55,6 @@ def version_of(name: str) -> int:
     """Version of the stage called ``name``.
 
     >>> version_of("preprocess")
-    4
+    5
     """
     return {stage.name: stage.version for stage in STAGES}[name]

@@ -98,6 +98,13 @@ QC = (
     _c("brain_volume_ml", "float", "Volume of the brain mask", "ml"),
     _c("mask_compactness", "float", "Sphericity of the brain mask; a sphere has 1"),
     _c(
+        "mask_side_gap_mm",
+        "float",
+        "How much farther from the brain mask the skull lies on one side than on the other; large "
+        "where the mask cuts brain off",
+        "mm",
+    ),
+    _c(
         "coverage",
         "float",
         "Share of the brain's expected extent that the field of view holds; "

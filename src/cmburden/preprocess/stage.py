@@ -20,7 +20,7 @@ from cmburden.core.scan import LEFT_RIGHT, SKULL_STRIPPED, Outcome, Scan
 from cmburden.images import brain, stripped
 from cmburden.images.prepared import require_finite
 from cmburden.images.volume import load_volume, save_volume, sidecar
-from cmburden.preprocess import artefacts, bias
+from cmburden.preprocess import artefacts, bias, sides
 from cmburden.preprocess.bias import bias_field
 from cmburden.preprocess.quality import (
     check_field,
@@ -79,6 +79,7 @@ def of_scan(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
         check_mask(measures, settings)
         faults.check()
         measures |= intensity_measures(volume.data, corrected, mask, gain)
+        measures["mask_side_gap_mm"] = sides.gap_mm(corrected, mask, volume.zooms)
     if not settings["keep_head"]:
         corrected[~mask] = 0
     save_volume(layout.brain_mask(scan), mask, volume.affine, np.uint8)
@@ -87,7 +88,8 @@ def of_scan(scan: Scan, layout: Layout, settings: dict[str, Any]) -> Done:
     no_head = outline is not None or not settings["keep_head"]
     _write_sidecars(scan, layout, origin, no_head=no_head, corrected=isinstance(gain, np.ndarray))
     about = _about_skull(scan, outline is not None, settings["bias_correction"], gain)
-    warnings = [about, *volume.notes, *faults.warnings()]
+    cut = sides.warning(measures["mask_side_gap_mm"])
+    warnings = [about, cut, *volume.notes, *faults.warnings()]
     if volume.orientation == "none":
         warnings.insert(0, "Its header has no orientation: left and right may be swapped.")
     return Done(measures, remarks.join(warnings))

@@ -58,6 +58,7 @@ ACQUISITION = {
 QUALITY = {
     "brain_volume_ml": Title("Brain volume, ml", 0),
     "mask_compactness": Title("Mask compactness", 2),
+    "mask_side_gap_mm": Title("Gap between mask and skull, right against left, mm", 1),
     "coverage": Title("Coverage", 2),
     "snr": Title("Signal to noise", 1),
     "contrast_csf_tissue": Title("95th percentile / median", 2),

@@ -364,6 +364,7 @@ def _quality(site: str, noise: np.ndarray) -> dict[str, float]:
         "slice_mm": z,
         "brain_volume_ml": round(float(1350 + 115 * noise[0]), 1),
         "mask_compactness": round(float(0.62 + 0.02 * noise[1]), 4),
+        "mask_side_gap_mm": round(float(1.2 + 0.3 * abs(noise[1])), 2),
         "coverage": round(float(min(1.0, 0.985 + 0.012 * noise[2])), 4),
         "snr": round(float(18 * np.exp(0.2 * noise[3])), 2),
         "contrast_csf_tissue": round(float(1.35 + 0.06 * noise[4]), 4),
