@@ -4,6 +4,7 @@ What the stages of two scans would have left is fabricated: a run has the tables
 decision runs no network again where networks have run, is a row of tests/workflow/test_reruns.py.
 """
 
+import os
 import re
 import signal
 import subprocess
@@ -20,15 +21,19 @@ import reviewable
 import tiny_models
 from steps import jobs, run
 
+from cmburden.core.files import write_json
 from cmburden.core.keys import bucket_of
 from cmburden.core.manifest import read_scans
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
 from cmburden.core.tables import CANDIDATES
 from cmburden.review import store
+from cmburden.review.worklist import Options, Study, worklist
 
 SCANS, LESIONS = 2, 10
 SECONDS = 60_000
+#: A key or click to the next lesion, on screen, of a machine that has nothing else to do.
+MEDIAN_MS = 110
 OTHERS = {"blinded": False, "ordering": "useful", "content_key": "k"}
 
 
@@ -348,29 +353,89 @@ def test_certainty_region_and_the_scan_as_a_whole(review):
     row = page.locator("#mars tr", has_text="thalamus")
     assert sorted(row.locator("td").all_inner_texts()) == ["0"] * 5 + ["1"]
     page.locator("#siderosis").select_option("focal")
+    page.locator("#siderosis_foci").fill("2")
     page.locator("#form button[value=save]").click()
     page.locator("#message", has_text="Said of the scan").wait_for(timeout=SECONDS)
-    assert standing(page)["word"]["siderosis"] == "focal"
+    word = standing(page)["word"]
+    assert (word["siderosis"], word["siderosis_foci"]) == ("focal", 2)
 
 
 def test_the_mosaic_rejects_many_in_few_requests_and_the_list_finds_them(review):
-    watched = review()
+    watched = review("--near-misses", "80")
     page = watched.page
     page.keyboard.press("z")
     tiles = page.locator(".mosaic-tile")
-    tiles.nth(19).wait_for(timeout=SECONDS)
-    asked = len([url for url in watched.requests if "decisions" in url])
-    for number in range(20):
-        tiles.nth(number).click()
-    page.locator("#reject-marked").click()
-    page.locator("#progress", has_text=re.compile("^20 of")).wait_for(timeout=SECONDS)
-    assert len([url for url in watched.requests if "decisions" in url]) == asked + 1
+    for done in (20, 40, 60):
+        tiles.nth(19).wait_for(timeout=SECONDS)
+        for number in range(20):
+            tiles.nth(number).click()
+        page.locator("#reject-marked").click()
+        page.locator("#progress", has_text=re.compile(f"^{done} of")).wait_for(timeout=SECONDS)
+        page.locator("#mosaic-said", has_text="0 marked").wait_for(timeout=SECONDS)
+    assert len([url for url in watched.requests if "decisions" in url]) == 3
     page.keyboard.press("Escape")
     page.keyboard.press("k")
     page.locator("#filter").select_option("rejected")
-    assert page.locator("#listed tr").count() == 20
+    assert page.locator("#listed tr").count() == 60
     page.locator("#listed button").last.click()
     page.locator("#verdict", has_text="Rejected").wait_for(timeout=SECONDS)
+
+
+@pytest.mark.parametrize("by", ["keys", "mouse"])
+def test_a_hundred_lesions_are_read_without_waiting(review, by):
+    """The decision is on disk before the next lesion is painted."""
+    page = review("--near-misses", "200").page
+    for number in range(1, 101):
+        accepted = number % 3 == 0
+        if by == "keys":
+            page.keyboard.press("a" if accepted else "r")
+        else:
+            name = "Microbleed, definite" if accepted else "Not a microbleed"
+            page.locator("#choices button", has_text=name).click()
+        page.wait_for_function("n => reviewTimings.length === n", arg=number, timeout=SECONDS)
+    assert page.locator("#progress").inner_text().startswith("100 of")
+    # Others work on this machine, too.
+    busy = max(1.0, os.getloadavg()[0] / os.cpu_count())
+    median = np.median(page.evaluate("reviewTimings"))
+    assert median < MEDIAN_MS * busy
+
+
+def test_another_image_beside_the_scan_and_how_the_pictures_hang(made, serve, opened):
+    write_json(made.layout.config, made.config | {"bids_dir": str(made.bids_dir)})
+    study = Study.read(made.layout)
+    scan = study.scans[worklist(study, "Beside", Options())[0].scan_id]
+    path = scan.path.with_name(scan.path.name.replace(scan.suffix, "FLAIR"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    grey = np.full(reviewable.SHAPE, 100, np.float32)
+    grey[reviewable.SHAPE[0] // 2 :] = 1000  # the person's right is bright
+    nib.save(nib.Nifti1Image(grey, reviewable.affine_of()), path)
+
+    server = serve(made.layout.root, "Beside")
+    page = opened(server.address, 1280, 800).page
+    assert shown(page) == 0 and not page.locator("#software").is_visible()
+    page.keyboard.press("y")
+    assert page.locator("#software").is_visible()
+    page.locator("#beside option", has_text="FLAIR").wait_for(state="attached", timeout=SECONDS)
+    page.keyboard.press("p")
+    flair = page.locator("[data-pane=second] figcaption", has_text="FLAIR. Axial")
+    flair.wait_for(timeout=SECONDS)
+    assert "not registered" in page.locator("#beside-said").inner_text()
+    page.keyboard.press("o")
+    page.keyboard.press("w")
+    page.locator("body:not([data-busy])").wait_for(timeout=SECONDS)
+    flair.wait_for(timeout=SECONDS)
+    page.wait_for_timeout(500)
+    row = pixels(page, "second")
+    row = row[len(row) // 2]
+    # The person's right is on the left of the screen.
+    assert row[len(row) * 2 // 5] > 200 > 60 > row[len(row) * 3 // 5]
+    page.keyboard.press("b")
+    page.locator("[data-pane=coronal] figcaption", has_text="FLAIR. Cor").wait_for(timeout=SECONDS)
+    page.wait_for_timeout(1000)  # how the pictures hang is kept a moment later
+    server.stop()
+    page = opened(serve(made.layout.root, "Beside").address, 1280, 800).page
+    page.locator("[data-pane=second] figcaption", has_text="FLAIR. Axial").wait_for(timeout=SECONDS)
+    assert page.evaluate("document.querySelector('#beside').value") == "FLAIR"
 
 
 def test_a_click_leaves_a_mark(review):

@@ -7,7 +7,13 @@ from cmburden.cohort import places, scan_words
 from cmburden.core.tables import REVIEWS
 
 SCAN = {"scan_id": "s", "status": "ok", "content_key": "k", "reason": None, "message": None}
-SCAN |= {"stage": None, "log": None, "siderosis": None, "siderosis_place": None}
+SCAN |= {
+    "stage": None,
+    "log": None,
+    "siderosis": None,
+    "siderosis_place": None,
+    "siderosis_foci": None,
+}
 
 
 def word(reader, quality=None, siderosis=None, key="k", **more):
@@ -47,6 +53,8 @@ def test_the_gravest_siderosis_stands():
     words = [word("A", siderosis="absent"), word("B", siderosis="focal", siderosis_place="left")]
     row = stated(*words)
     assert (row["siderosis"], row["siderosis_place"]) == ("focal", "left")
+    words = [word(name, siderosis="focal", siderosis_foci=n) for name, n in (("A", 1), ("B", 2))]
+    assert stated(*words)["siderosis_foci"] == 2
 
 
 def place(**votes):

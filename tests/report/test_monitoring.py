@@ -41,6 +41,24 @@ def test_a_row_a_visit_with_grades_since_baseline_and_since_the_last():
     assert [one.siderosis for one in (first, second)] == ["not assessed", "focal, left"]
 
 
+def test_the_overall_grade_is_the_worse_of_microbleeds_and_siderosis():
+    focal = {"siderosis": "focal", "siderosis_place": "left"}
+    scans = {
+        "a": scan("a", siderosis="absent", siderosis_foci=0.0),
+        "b": scan("b", **focal, siderosis_foci=2.0),
+        "c": scan("c", **focal, siderosis_foci=1.0),
+    }
+    first, second, third = monitoring._visits(PAIRS, scans, {})
+    assert (first.siderosis, first.foci, first.overall) == ("absent", "", "")
+    assert (second.siderosis, second.foci) == ("focal, 2 foci, left", "2, moderate")
+    # 3 new microbleeds are mild, 11 severe; 1 focus is mild.
+    assert (second.overall, third.foci, third.overall) == ("moderate", "1, mild", "severe")
+    unread = monitoring._visits(PAIRS, scans | {"a": scan("a")}, {})
+    assert (unread[1].foci, unread[1].overall) == ("not assessed", "not assessed")
+    other = [pair("a", "b", 9, years=1, comparable=False)]
+    assert monitoring._visits(other, scans, {})[1].overall == "not graded"
+
+
 def test_another_sequence_is_not_graded_and_swi_is_warned_of():
     scans = {"a": scan("a", contrast="SWI"), "b": scan("b", contrast="SWI")}
     first, second = monitoring._visits([pair("a", "b", 9, years=1, comparable=False)], scans, {})

@@ -67,7 +67,7 @@ def follow(made) -> None:
                 row |= {"lesion_id": number, "label": "definite", "probability": 0.9}
             rows.append(POSITION | row)
         crop = np.linspace(0, 1, 128 * 128).reshape(128, 128)
-        content = side_by_side([Part(crop, crop, f"ses-{k}", True) for k in (1, 2)])
+        content = side_by_side([Part(crop, crop, found) for found in (True, False)])
         with whole_file(made.layout.change_figure(NAME, number)) as path:
             path.write_bytes(content)
     TRACKS.write(made.layout.bucket("longitudinal", bucket), rows)
@@ -138,6 +138,8 @@ def test_a_page_with_both_sessions_at_each_lesion(made):
     assert {f"lesion-{k}" for k in range(1, 6)} <= read.ids
     assert {f"{NAME}.html", "report/index.html"} <= set(read.links)
     assert "2.0 years" in words
+    # Lesion 2 is new: the picture's columns say so.
+    assert "ses-1 not found ses-2 found" in " ".join(words.split())
 
 
 def test_pages_of_before_go(made):

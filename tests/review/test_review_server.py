@@ -31,6 +31,8 @@ from cmburden.run import cli
 from cmburden.train import label_table, lesions
 
 TOKEN = "t" * 43
+TOKEN_OF_ANOTHER = "another-token"
+TOKENS = (TOKEN, TOKEN_OF_ANOTHER)
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +52,22 @@ def study(made):
 # --- worklists ---
 
 
-def test_useful_order_begins_at_the_threshold(study):
+def test_useful_order_begins_at_the_threshold_and_stays_in_a_scan(study):
     items = worklist(study, "A", Options())
     far = [round(abs(item.probability - reviewable.DEFINITE), 6) for item in items]
-    assert far == sorted(far) and len(items) > 10
+    assert far[0] == min(far) and len(items) > 10
+    scans = [item.scan_id for item in items]
+    order = list(dict.fromkeys(scans))
+    assert scans == sorted(scans, key=order.index)
+    by_scan = [[d for d, s in zip(far, scans, strict=True) if s == one] for one in order]
+    assert all(own == sorted(own) for own in by_scan)
+    assert [own[0] for own in by_scan] == sorted(own[0] for own in by_scan)
+
+
+def test_a_reader_sees_the_scans_that_they_are_given(study):
+    own = frozenset(sorted(study.scans)[:3])
+    items = worklist(study, "A", Options(scans=own, free_hand=8))
+    assert {item.scan_id for item in items} <= own and items
     assert {item.label for item in items} == {"definite", "possible"}
 
 
@@ -295,6 +309,10 @@ def test_certainty_region_and_seconds_are_kept_with_the_decision(made, study):
         {"seconds": "3"},
         {"action": "scan", "quality": "fine"},
         {"action": "scan", "siderosis": ["focal"]},
+        {"action": "scan", "siderosis": "focal", "siderosis_foci": 0},
+        {"action": "scan", "siderosis": "absent", "siderosis_foci": 2},
+        {"action": "scan", "siderosis_foci": 2},
+        {"action": "scan", "siderosis": "focal", "siderosis_foci": True},
         {"action": "scan", "quality_reason": "x" * 2001},
         {"items": [], "key": "k"},
         {"items": [0], "key": None},
@@ -401,9 +419,12 @@ def test_phase_comes_along_where_its_grid_is_the_scans(made, study, tmp_path):
 
 @pytest.fixture(scope="module")
 def served(made):
-    sitting = Sitting(Study.read(made.layout), "net", Options())
+    study = Study.read(made.layout)
+    sitting, other = (Sitting(study, name, Options()) for name in ("net", "net2"))
     bound = server.listening(0)
-    running = uvicorn.Server(server.settings(sitting, TOKEN))
+    running = uvicorn.Server(
+        server.settings({TOKEN: sitting, TOKEN_OF_ANOTHER: other}, server.Place())
+    )
     thread = threading.Thread(target=running.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     yield bound.getsockname(), sitting
@@ -429,6 +450,24 @@ def ask(served, path, method="GET", token=TOKEN, host=None, body=None, **headers
     found = answer.status, answer.read(), headers
     connection.close()
     return found
+
+
+def test_each_token_opens_the_review_of_its_reader(served):
+    for token, reader in ((TOKEN, "net"), (TOKEN_OF_ANOTHER, "net2")):
+        status, content, _ = ask(served, "/api/overview", token=token)
+        assert status == 200 and json.loads(content)["reader"] == reader
+    ask(served, "/api/hanging", "POST", body='{"slab": 20, "second": "T1w"}')
+    kept = [json.loads(ask(served, "/api/overview", token=t)[1])["hanging"] for t in TOKENS]
+    assert kept == [{"slab": 20, "second": "T1w"}, {}]
+    status, *_ = ask(served, "/api/hanging", "POST", body='{"slab": "a lot"}')
+    assert status == 400
+
+
+def test_images_beside_are_named_and_counted(served):
+    status, content, _ = ask(served, "/api/beside/0")
+    assert status == 200 and json.loads(content) == {"others": []}
+    for path in ("/api/beside/0/0/block", "/api/beside/0/x/block", "/api/beside/0/0/all"):
+        assert ask(served, path)[0] == 400
 
 
 PATHS = ("/", "/api/overview", "/api/block/0", "/api/scan/0", "/api/decisions", "/api/undo", "/x")

@@ -11,6 +11,7 @@ from cmburden.core.rows import grouped
 from cmburden.core.tables import CONSENSUS, SIDEROSES
 
 _REASON = "reader"
+_OF_SIDEROSIS = ("siderosis", "siderosis_place", "siderosis_foci")
 
 
 def stated(scans: pd.DataFrame, reviews: pd.DataFrame) -> pd.DataFrame:
@@ -42,8 +43,11 @@ def _stated(words: list[dict[str, Any]]) -> dict[str, Any]:
         changed |= {"status": "excluded", "reason": _REASON, "stage": None, "log": None}
         changed["message"] = with_advice(_REASON, message)
     if seen := _that_count(words, "siderosis"):
-        gravest = max(seen, key=lambda word: SIDEROSES.index(word["siderosis"]))
-        changed |= {name: gravest[name] for name in ("siderosis", "siderosis_place")}
+        gravest = max(
+            seen,
+            key=lambda word: (SIDEROSES.index(word["siderosis"]), word["siderosis_foci"] or 0),
+        )
+        changed |= {name: gravest[name] for name in _OF_SIDEROSIS}
     return changed
 
 

@@ -252,6 +252,7 @@ SCANS = Table(
         *REVIEW_COUNTS,
         _c("siderosis", "str", "By the readers; null: not assessed", levels=SIDEROSES),
         _c("siderosis_place", "str", "Where readers see siderosis"),
+        _c("siderosis_foci", "int", "Foci of siderosis by the readers; null: not counted"),
         _c(
             "warning",
             "str",
@@ -450,6 +451,7 @@ _LATER = (
     "quality_reason",
     "siderosis",
     "siderosis_place",
+    "siderosis_foci",
 )
 #: Name of the reader whose decisions settle the disputes of the others.
 CONSENSUS = "consensus"
@@ -507,6 +509,7 @@ REVIEWS = Table(
         _c("quality_reason", "str", "Why the reader holds the scan for unusable"),
         _c("siderosis", "str", "Superficial siderosis; null: not assessed", levels=SIDEROSES),
         _c("siderosis_place", "str", "Where the reader sees siderosis"),
+        _c("siderosis_foci", "int", "Foci of siderosis that the reader counts; null: not counted"),
     ),
     later=_LATER,
 )

@@ -28,14 +28,9 @@ WHITE = 1.6
 RING_MM = 5.0
 #: Smallest step between planes of the projection, mm: finer steps show no more.
 _LEAST_STEP_MM = 1.0
-_CROP = 128  # pixels of a crop's side
-_GAP, _MARGIN, _CAPTION, _GREYS, _FONT = 6, 8, 18, 64, 12
-_COLOURS = {
-    "paper": drawing.PAPER,
-    "ink": drawing.INK,
-    "found": drawing.AMBER,
-    "place": drawing.MUTED,
-}
+_CROP = 192  # pixels of a crop's side
+_GAP, _GREYS, _RING_PX = 6, 64, 2
+_COLOURS = {"paper": drawing.PAPER, "ink": drawing.INK, "found": drawing.AMBER}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +42,6 @@ class Part:
 
     plane: np.ndarray
     projection: np.ndarray
-    caption: str
     found: bool
 
 
@@ -81,14 +75,13 @@ def complete(tracks: pd.DataFrame, layout: Layout) -> bool:
 def _part(visit: Visit, row: dict) -> Part:
     middle = np.array([row[name] for name in MIDDLE], float)
     plane, projection = crops(visit.image.data, visit.image.affine, visit.pose, middle)
-    caption = visit.scan.session_id or visit.scan.scan_id
-    return Part(plane, projection, caption, bool(row["found"]))
+    return Part(plane, projection, bool(row["found"]))
 
 
 def crops(
     data: np.ndarray, affine: np.ndarray, pose: np.ndarray, middle: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The plane through ``middle`` and the minimum over 8 mm, each (128, 128) in 0..1.
+    """The plane through ``middle`` and the minimum over 8 mm, each (192, 192) in 0..1.
 
     ``middle`` (3,) is in mid-space mm. The pictures lie along the mid-space's axes, the person's
     right on the left: all sessions look alike. ``data`` (x, y, z) has a median of 1 in the brain
@@ -111,21 +104,20 @@ def crops(
 
 
 def side_by_side(parts: Sequence[Part]) -> bytes:
-    """PNG of the sessions from left to right: slices above, projections below."""
-    width = 2 * _MARGIN + len(parts) * _CROP + (len(parts) - 1) * _GAP
-    height = 2 * _MARGIN + _CAPTION + 2 * _CROP + _GAP
-    canvas = drawing.Canvas.blank((width, height), _GREYS, _COLOURS)
-    letters = drawing.font(_FONT)
+    """PNG of the sessions from left to right: slices above, projections below.
+
+    The page writes what each column is. A session that does not show the lesion has a dashed ring.
+    """
+    width = len(parts) * _CROP + (len(parts) - 1) * _GAP
+    canvas = drawing.Canvas.blank((width, 2 * _CROP + _GAP), _GREYS, _COLOURS)
     for number, part in enumerate(parts):
-        left, top = _MARGIN + number * (_CROP + _GAP), _MARGIN + _CAPTION
-        words = f"{part.caption}: {'found' if part.found else 'not found'}"
-        words = drawing.fitted(canvas.pen, words, _CROP, letters)
-        canvas.text((left, _MARGIN), words, "found" if part.found else "ink", letters)
+        left = number * (_CROP + _GAP)
         for place, crop in enumerate((part.plane, part.projection)):
-            canvas.paste(crop, (left, top + place * (_CROP + _GAP)))
-        canvas.ring(
-            (left + _CROP / 2, top + _CROP / 2),
-            RING_MM * _CROP / CROP_MM,
-            canvas.index["found" if part.found else "place"],
-        )
+            canvas.paste(crop, (left, place * (_CROP + _GAP)))
+        middle, radius = (left + _CROP / 2, _CROP / 2), RING_MM * _CROP / CROP_MM
+        if part.found:
+            canvas.ring(middle, radius, canvas.index["found"])
+            canvas.ring(middle, radius + 1, canvas.index["found"])
+        else:
+            canvas.dashed_ring(middle, radius, canvas.index["ink"], _RING_PX)
     return canvas.png()

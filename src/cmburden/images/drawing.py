@@ -26,6 +26,8 @@ BLUE: Colour = (100, 190, 255)
 _WHITE_PERCENTILE = 99
 _LARGEST_GREY = 255
 _ELLIPSIS = "…"
+#: Degrees of a turn, and of a dash of a ring.
+_TURN, _DASH = 360, 18
 
 
 def font(size: int) -> Font:
@@ -93,6 +95,15 @@ class Canvas:
         """Draw a circle of ``radius`` pixels about ``middle`` (x, y)."""
         x, y = middle
         self.pen.ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour)
+
+    def dashed_ring(
+        self, middle: tuple[float, float], radius: float, colour: int, width: int
+    ) -> None:
+        """Draw a dashed circle of ``radius`` and ``width`` pixels about ``middle`` (x, y)."""
+        x, y = middle
+        box = (x - radius, y - radius, x + radius, y + radius)
+        for start in range(0, _TURN, 2 * _DASH):
+            self.pen.arc(box, start, start + _DASH, fill=colour, width=width)
 
     def text(self, corner: tuple[float, float], words: str, colour: str, letters: Font) -> None:
         """Write ``words``; ``corner`` (x, y) is their upper left pixel."""

@@ -18,6 +18,7 @@ from cmburden.core.paths import Layout
 from cmburden.core.rows import grouped
 from cmburden.core.schema import as_records
 from cmburden.core.tables import CHANGES, GROUPS, PAIRS
+from cmburden.core.text import natural
 from cmburden.report import monitoring, scan_files
 from cmburden.report.tables import ReportTables
 from cmburden.report.typeset import Row, level
@@ -294,7 +295,10 @@ def _sessions(
 
 
 def _lesions(name: str, pairs: list[dict[str, Any]], layout: Layout) -> list[dict[str, Any]]:
-    """Each lesion once, with its calls in consecutive sessions and its picture, if there is one."""
+    """Each lesion once: its calls in consecutive sessions, its picture if there is one.
+
+    ``found``: by session, in the order of the picture, whether it shows the lesion.
+    """
     lesions: dict[int, dict[str, Any]] = {}
     for pair in pairs:
         for row in pair["rows"]:
@@ -302,9 +306,14 @@ def _lesions(name: str, pairs: list[dict[str, Any]], layout: Layout) -> list[dic
             for which in (1, 2):
                 place = [row[f"{axis}_mm_{which}"] for axis in "xyz"]
                 lesion["places"].setdefault(row[f"scan_id_{which}"], place)
+                is_found = row[f"probability_{which}"] is not None
+                lesion["found"].setdefault(pair["names"][which - 1], is_found)
             lesion["order"] = min(lesion["order"], _ORDER[row["change"]])
             if pair["consecutive"]:
                 lesion["calls"].append(f"{row['change']} {' to '.join(pair['names'])}")
+    for lesion in lesions.values():
+        # In the order of the picture's columns.
+        lesion["found"] = sorted(lesion["found"].items(), key=lambda one: natural(one[0]))
     return sorted(lesions.values(), key=lambda lesion: (lesion["order"], lesion["track_id"]))
 
 
@@ -316,6 +325,7 @@ def _lesion(name: str, row: dict[str, Any], layout: Layout) -> dict[str, Any]:
         "hemisphere": row["hemisphere"],
         "calls": [],
         "places": {},
+        "found": {},
         "order": _ORDER[row["change"]],
         "picture": path.relative_to(layout.root).as_posix() if path.exists() else None,
     }

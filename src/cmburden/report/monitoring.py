@@ -1,8 +1,10 @@
 """Section: microbleeds over visits as treatment monitoring asks for them (ARIA-H).
 
 The grades of ARIA-H count new microbleeds since baseline on GRE (Sperling et al., Alzheimers
-Dement 2011;7:367): mild 1 to 4, moderate 5 to 9, severe 10 or more. They are a radiologist's, in
-treated patients; here the software's calls are counted. What no reader assessed is said to be so.
+Dement 2011;7:367): mild 1 to 4, moderate 5 to 9, severe 10 or more; and new foci of superficial
+siderosis: mild 1, moderate 2, severe above 2. The overall grade is the worse of both. They are a
+radiologist's, in treated patients; here the software's calls are counted, and the foci that readers
+count. What no reader assessed is said to be so.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from cmburden.report.typeset import Row
 NOT_ASSESSED = "not assessed"
 #: Least number of new microbleeds of each grade, the gravest first.
 _GRADES = ((10, "severe"), (5, "moderate"), (1, "mild"), (0, "none"))
+#: The same of new foci of superficial siderosis.
+_FOCI_GRADES = ((3, "severe"), (2, "moderate"), (1, "mild"), (0, "none"))
 #: More microbleeds than this at baseline exclude from treatment in the trials.
 _MOST_AT_BASELINE = 4
 #: Columns of participants.tsv that name the arm of a trial, the first that is there.
@@ -30,7 +34,10 @@ _MOST = 200
 
 @dataclasses.dataclass(frozen=True)
 class Visit:
-    """A visit of a participant: counts of the software, siderosis of the readers, in words."""
+    """A visit of a participant: counts of the software, siderosis of the readers, in words.
+
+    ``foci``: new foci of siderosis since baseline with their grade; ``overall``: the grade of both.
+    """
 
     name: str
     years: float | None
@@ -42,6 +49,8 @@ class Visit:
     since_baseline: str
     since_last: str
     siderosis: str
+    foci: str
+    overall: str
     warnings: list[str]
 
 
@@ -105,7 +114,7 @@ def _visits(pairs: list[Row], scans: dict[str, Row], lesions: dict[str, list[Row
     first = next(iter(since.values()))["scan_id_1"]
     later = sorted(since, key=lambda scan: (_years(since[scan]), scan))
     return [
-        _visit(scan, since.get(scan), last.get(scan), scans.get(scan, {}), lesions.get(scan, []))
+        _visit(scan, since.get(scan), last.get(scan), scans, first, lesions.get(scan, []))
         for scan in [first, *later]
     ]
 
@@ -115,12 +124,19 @@ def _years(pair: Row) -> float:
 
 
 def _visit(
-    scan_id: str, since: Row | None, last: Row | None, scan: Row, lesions: list[Row]
+    scan_id: str,
+    since: Row | None,
+    last: Row | None,
+    scans: dict[str, Row],
+    first: str,
+    lesions: list[Row],
 ) -> Visit:
+    """The visit of ``scan_id``; ``since`` and ``last``: its pairs, ``first``: the baseline scan."""
+    scan = scans.get(scan_id, {})
+    foci = None if since is None else _new_foci(scans.get(first, {}), scan)
     small = _microbleeds(lesions)
     number = Counter(row["group"] for row in small)
     groups = ", ".join(f"{number[name]} {name}" for name in ("lobar", "deep", "infratentorial"))
-    siderosis = [scan[name] for name in ("siderosis", "siderosis_place") if scan.get(name)]
     return Visit(
         name=(scan.get("session_id") or scan_id),
         years=None if since is None else since["years"],
@@ -131,9 +147,39 @@ def _visit(
         baseline=_at_baseline(len(small)) if since is None else "",
         since_baseline="" if since is None else _graded(since),
         since_last="" if last is None else _graded(last),
-        siderosis=", ".join(siderosis) or NOT_ASSESSED,
+        siderosis=_siderosis(scan),
+        foci="" if since is None else _graded_foci(foci),
+        overall="" if since is None else _overall(since, foci),
         warnings=_warnings(since, scan),
     )
+
+
+def _siderosis(scan: Row) -> str:
+    """What readers say of siderosis: its kind, foci and place."""
+    foci = scan.get("siderosis_foci")
+    counted = f"{foci:.0f} {'focus' if foci == 1 else 'foci'}" if foci else None
+    parts = [scan.get("siderosis"), counted, scan.get("siderosis_place")]
+    return ", ".join(part for part in parts if part) or NOT_ASSESSED
+
+
+def _new_foci(baseline: Row, scan: Row) -> int | None:
+    """Foci of siderosis beyond those of baseline; None where a reader did not count both."""
+    before, now = baseline.get("siderosis_foci"), scan.get("siderosis_foci")
+    return None if before is None or now is None else max(0, int(now) - int(before))
+
+
+def _graded_foci(foci: int | None) -> str:
+    return NOT_ASSESSED if foci is None else f"{foci}, {_grade(foci, _FOCI_GRADES)}"
+
+
+def _overall(since: Row, foci: int | None) -> str:
+    """The worse grade of microbleeds and siderosis; none where one of the two is not graded."""
+    if foci is None:
+        return NOT_ASSESSED
+    if not since["comparable"]:
+        return "not graded"
+    order = [name for _, name in reversed(_GRADES)]
+    return max(grade(since["n_new"]), _grade(foci, _FOCI_GRADES), key=order.index)
 
 
 def _microbleeds(lesions: list[Row]) -> list[Row]:
@@ -160,7 +206,11 @@ def grade(number: int) -> str:
     >>> [grade(number) for number in (0, 4, 5, 10)]
     ['none', 'mild', 'moderate', 'severe']
     """
-    return next(name for least, name in _GRADES if number >= least)
+    return _grade(number, _GRADES)
+
+
+def _grade(number: int, grades: tuple[tuple[int, str], ...]) -> str:
+    return next(name for least, name in grades if number >= least)
 
 
 def _graded(pair: Row) -> str:

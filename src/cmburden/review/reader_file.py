@@ -22,7 +22,7 @@ from cmburden.core.errors import CMBurdenError
 from cmburden.core.tables import REVIEWS
 from cmburden.models.contract import CLASSES
 
-VERSION = 3
+VERSION = 4
 #: Columns of a decision, in the order of `reviews`. The reader is no column but the file's name.
 COLUMNS = tuple(name for name in REVIEWS.names if name != "reader")
 #: All columns. ``sent`` and ``undone_by`` are the page's keys of the request that made or undid the

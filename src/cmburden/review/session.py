@@ -42,7 +42,7 @@ _AT = ("x_mm", "y_mm", "z_mm")
 _SHOWN = ("shown_x_mm", "shown_y_mm", "shown_z_mm")
 #: Candidates that one request of the mosaic may reject.
 _MOST_AT_ONCE = 60
-_WORD = ("quality", "quality_reason", "siderosis", "siderosis_place")
+_WORD = ("quality", "quality_reason", "siderosis", "siderosis_place", "siderosis_foci")
 #: mm. Two points nearer than this are one: points are rounded to 0.001 mm.
 _SAME_MM = 0.05
 
@@ -52,16 +52,19 @@ Row = dict[str, Any]
 class Sitting:
     """The review of one reader with one set of options.
 
+    Readers on one server share their ``pictures``.
     ``items`` is the worklist; the page names an item by its index.
     """
 
-    def __init__(self, study: Study, reader: str, options: Options):
+    def __init__(
+        self, study: Study, reader: str, options: Options, pictures: Pictures | None = None
+    ):
         self.study, self.options = study, options
         self.store = Store(study.layout, reader)
         self.items = worklist(study, reader, options)
         # Two tabs do not decide between each other's check and decision.
         self._deciding = threading.Lock()
-        self.pictures = Pictures(study.layout, study.scans)
+        self.pictures = pictures or Pictures(study.layout, study.scans)
         self._sample = {item.scan_id for item in self.items if item.mode == "free-hand"}
         self._points: dict[str, list[Point]] = defaultdict(list)
         for item in self.items:

@@ -13,6 +13,8 @@ from cmburden.space.regions import BY_NAME
 _LONGEST = 2000
 #: Seconds. A case that stayed on the screen for longer was not read for so long.
 _LONGEST_S = 3600.0
+#: Foci of siderosis. Severe ARIA-H begins with three.
+_MOST_FOCI = 99
 
 
 class Refused(Exception):
@@ -66,8 +68,22 @@ def of_scan(sent: dict[str, Any]) -> dict[str, Any]:
         "quality": _level(sent.get("quality"), QUALITIES, "quality"),
         "quality_reason": text(sent.get("quality_reason"), "a reason"),
         "siderosis": _level(sent.get("siderosis"), SIDEROSES, "siderosis"),
+        "siderosis_foci": _foci(sent),
         "siderosis_place": text(sent.get("siderosis_place"), "a place"),
     }
+
+
+def _foci(sent: dict[str, Any]) -> int | None:
+    """The number of foci of siderosis; 0 where the reader sees none, None where it is not said."""
+    number = sent.get("siderosis_foci")
+    is_absent = sent.get("siderosis") == SIDEROSES[0]
+    if number is None:
+        return 0 if is_absent else None
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= _MOST_FOCI:
+        raise Refused(f"foci of siderosis are a number from 0 to {_MOST_FOCI}")
+    if bool(number) == is_absent or sent.get("siderosis") is None:
+        raise Refused("foci are counted where siderosis is seen: name its kind, or leave them away")
+    return number
 
 
 def _level(said: Any, levels: tuple[str, ...], what: str) -> str | None:

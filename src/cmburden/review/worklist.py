@@ -38,13 +38,17 @@ _THRESHOLDS = (
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Options of the command, as ``cmburden review --help`` describes them."""
+    """Options of the command, as ``cmburden review --help`` describes them.
+
+    ``scans``: those that the reader is given; None is all.
+    """
 
     order: str = "useful"
     seed: int = 0
     near_misses: int = 0
     free_hand: int = 0
     blind: bool = False
+    scans: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         if self.order not in ORDERS:
@@ -132,7 +136,8 @@ def worklist(study: Study, reader: str, options: Options) -> list[Item]:
     """Free-hand scans first, then candidates; for consensus the disputed places only."""
     if reader == CONSENSUS:
         return _disputed(study)
-    return [*_free_hand(study, options), *_candidates(study, reader, options)]
+    items = [*_free_hand(study, options), *_candidates(study, reader, options)]
+    return [one for one in items if options.scans is None or one.scan_id in options.scans]
 
 
 def _free_hand(study: Study, options: Options) -> list[Item]:

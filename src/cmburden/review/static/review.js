@@ -15,14 +15,15 @@
   const AHEAD = 4, KEPT = 48;
   // Images beside the scan: how many are held, and the 16-bit value that is drawn white.
   const MOST_OTHERS = 16, WHITE = 40000;
+  const WORDS = ["quality", "quality_reason", "siderosis", "siderosis_place", "siderosis_foci"];
   const HUNG = ["second", "preset", "slab", "smooth", "rings"];
 
   const view = { index: -1, seen: false, shownAt: 0, whole: false, second: "minip", preset: 0, all: false, told: false };
   let review = { items: [], classes: [] };
   let saving = false;
   let refused = null;  // the request that is not saved, to be sent again
-  let pressed = null;  // when the key was pressed that led to what is shown next
-  // For measurements: milliseconds from a key to the painted next lesion.
+  let pressed = null;  // when the key or button was pressed that led to what is shown next
+  // For measurements: milliseconds from a key or click to the painted next lesion.
   window.reviewTimings = [];
   const began = performance.now(), paces = [];
 
@@ -172,6 +173,7 @@
   const secondChannel = () => besideChannel() || (view.second === "phase" && viewer.volume.channels.phase ? "phase" : null);
 
   async function showBeside(item, volume) {
+    if (!["minip", "phase"].includes(view.second)) $("beside-said").textContent = "Loading";
     try {
       await addBeside(item, volume);
     } catch (error) {
@@ -587,7 +589,7 @@
   function openForm() {
     const item = current(), word = item.word || {}, rows = marsRows(item.scan);
     $("form-scan").textContent = item.scan;
-    for (const name of ["quality", "quality_reason", "siderosis", "siderosis_place"]) $(name).value = word[name] || "";
+    for (const name of WORDS) $(name).value = word[name] ?? "";
     const totals = rows[0].map((_, k) => (k ? rows.reduce((sum, row) => sum + row[k], 0) : "Total"));
     $("mars").replaceChildren(...[...rows, totals].map((row) => line(row)));
     $("form").returnValue = "";
@@ -595,7 +597,8 @@
   }
   $("form").addEventListener("close", async () => {
     if ($("form").returnValue !== "save") return;
-    const named = Object.fromEntries(["quality", "quality_reason", "siderosis", "siderosis_place"].map((name) => [name, $(name).value.trim() || null]));
+    const named = Object.fromEntries(WORDS.map((name) => [name, $(name).value.trim() || null]));
+    if (named.siderosis_foci !== null) named.siderosis_foci = Number(named.siderosis_foci);
     if (await save("/api/decisions", { item: current().id, action: "scan", ...named })) {
       progress();
       sidebar();
@@ -644,6 +647,7 @@
       tile.className = "mosaic-tile";
       tile.setAttribute("aria-pressed", String(chosen.has(item.id)));
       tile.append(canvas, `${item.id + 1} · ${placed(item)}`);
+      tile.title = item.scan;
       tile.addEventListener("click", () => {
         if (!chosen.delete(item.id)) chosen.add(item.id);
         tile.setAttribute("aria-pressed", String(chosen.has(item.id)));
@@ -751,7 +755,9 @@
   document.querySelectorAll("button[data-key]").forEach((b) => b.addEventListener("click", () => { say(""); ACTIONS[b.dataset.key](); }));
   $("choices").addEventListener("click", (event) => {
     const chosen = event.target.closest("button");
-    if (chosen) choose(chosen.dataset.choice);
+    if (!chosen) return;
+    pressed = event.timeStamp;
+    choose(chosen.dataset.choice);
   });
   $("beside").addEventListener("change", () => {
     $("beside").blur();  // the next key is to decide, not to choose another image
