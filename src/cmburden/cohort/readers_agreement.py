@@ -152,7 +152,7 @@ def _pairs(
         free = int(sum(hand.get((scan_id, first), False) for scan_id in shared))
         over = f"{len(shared)} scans, {free} of them read free-hand by {first}"
         if second == SOFTWARE and free < len(shared):
-            over += "; who is shown detections agrees with them more"
+            over += "; readers who see detections tend to agree with them"
         yield _Pair(
             (first, second),
             np.column_stack([counts[name].loc[shared].to_numpy(int) for name in (first, second)]),

@@ -37,7 +37,7 @@ globalThis.Slices = (() => {
    * The panes of a volume.
    *
    * `boxes`: [{key, plane, canvas, caption, projected, channel()}]; `hooks`: {moved(), rings(),
-   * outlines(), steps(plane, n)}, all optional. Lengths are mm, points are voxels of the volume.
+   * outlines(), thickened(), steps(plane, n)}, all optional. Lengths are mm, points are voxels of the volume.
    */
   class Viewer {
     constructor(boxes, hooks = {}) {
@@ -111,6 +111,7 @@ globalThis.Slices = (() => {
     thicken(mm) {
       this.slab = clamp(Math.round(this.slab + mm), 2, 60);
       this.draw();
+      this.hooks.thickened?.();
     }
 
     // --- geometry ---

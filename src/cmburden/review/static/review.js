@@ -508,6 +508,7 @@
       const item = current(), marks = item.marks.map((mark) => ({ at: mark.at, colour: "#64d2ff", dashed: true }));
       return item.mode === "review" ? [{ at: placeOf(item), colour: "#ffb000" }, ...marks] : marks;
     },
+    thickened: () => hang(),
     dragged: () => viewer.ruler && say(`${viewer.length.toFixed(1)} mm between the ends of the ruler.`, true),
   });
   viewer.usual = { magnitude: { low: 0, high: 1.8 }, phase: { low: 0, high: 1 } };
@@ -729,7 +730,7 @@
     k: () => { fillList(); $("list").showModal(); },
     z: () => { page = 0; $("mosaic").showModal(); fillMosaic(); },
     e: ending,
-    "[": () => { viewer.thicken(-2); hang(); }, "]": () => { viewer.thicken(2); hang(); },
+    "[": () => viewer.thicken(-2), "]": () => viewer.thicken(2),
     0: () => { const contrast = viewer.contrast; viewer.reset(); viewer.contrast = contrast; draw(); },
     "+": () => viewer.zoomBy(1.3), "=": () => viewer.zoomBy(1.3), "-": () => viewer.zoomBy(1 / 1.3),
     ArrowLeft: () => go(-1), ArrowRight: () => go(1), ArrowUp: () => viewer.scroll(AXIAL, 1), ArrowDown: () => viewer.scroll(AXIAL, -1),
