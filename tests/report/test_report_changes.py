@@ -139,7 +139,9 @@ def test_a_page_with_both_sessions_at_each_lesion(made):
     assert {f"{NAME}.html", "report/index.html"} <= set(read.links)
     assert "2.0 years" in words
     # Lesion 2 is new: the picture's columns say so.
-    assert "ses-1 not found ses-2 found" in " ".join(words.split())
+    text = made.layout.changes_page(NAME).read_text()
+    missing, there = '<b class="">not found</b>', '<b class="found">found</b>'
+    assert f"<span>ses-1<br>{missing}</span><span>ses-2<br>{there}</span>" in text
 
 
 def test_pages_of_before_go(made):

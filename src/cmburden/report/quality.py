@@ -96,7 +96,8 @@ def _dots(tables: ReportTables) -> Markup | None:
         for row in as_records(scans[["scan_id", "participant_id", "contrast", *names]])
     ]
     titles = [QUALITY[name].text for name in names]
-    return script_json({"titles": titles, "rows": rows})
+    digits = [QUALITY[name].digits for name in names]
+    return script_json({"titles": titles, "digits": digits, "rows": rows})
 
 
 def _warnings(tables: ReportTables) -> list[Warned]:
