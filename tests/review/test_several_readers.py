@@ -83,8 +83,17 @@ def test_over_tls_by_a_name_of_the_machine(tmp_path):
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    made_by = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.2".split()
-    named = ["-addext", "subjectAltName=IP:127.0.0.2", "-keyout", key, "-out", certificate]
+    made_by = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    named = [
+        "-subj",
+        "/CN=127.0.0.2",
+        "-addext",
+        "subjectAltName=IP:127.0.0.2",
+        "-keyout",
+        key,
+        "-out",
+        certificate,
+    ]
     subprocess.run([*made_by, *named], check=True, capture_output=True)
     made = reviewable.cohort(tmp_path / "cohort", participants=2)
     place = server.Place("127.0.0.2", certificate, key)
