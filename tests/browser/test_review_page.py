@@ -394,10 +394,8 @@ def test_a_hundred_lesions_are_read_without_waiting(review, by):
             page.locator("#choices button", has_text=name).click()
         page.wait_for_function("n => reviewTimings.length === n", arg=number, timeout=SECONDS)
     assert page.locator("#progress").inner_text().startswith("100 of")
-    # Others work on this machine, too.
-    busy = max(1.0, os.getloadavg()[0] / os.cpu_count())
-    median = np.median(page.evaluate("reviewTimings"))
-    assert median < MEDIAN_MS * busy
+    if os.getloadavg()[0] <= os.cpu_count():  # else the time is that of others' work
+        assert np.median(page.evaluate("reviewTimings")) < MEDIAN_MS
 
 
 def test_another_image_beside_the_scan_and_how_the_pictures_hang(made, serve, opened):

@@ -8,6 +8,8 @@ symmetric.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 
@@ -36,7 +38,7 @@ def gap_mm(volume: np.ndarray, mask: np.ndarray, zooms: tuple[float, float, floa
     """
     steps = [max(1, round(step / size)) for step, size in zip(_STEP_MM, zooms, strict=True)]
     coarse = tuple(slice(None, None, step) for step in steps)
-    sizes = tuple(step * size for step, size in zip(steps, zooms, strict=True))
+    sizes = [step * size for step, size in zip(steps, zooms, strict=True)]
     signal, inside = volume[coarse], mask[coarse]
     right = _distances(signal, inside, sizes)
     left = _distances(signal[::-1], inside[::-1], sizes)
@@ -54,9 +56,7 @@ def warning(gap: float) -> str | None:
     )
 
 
-def _distances(
-    signal: np.ndarray, inside: np.ndarray, sizes: tuple[float, float, float]
-) -> np.ndarray:
+def _distances(signal: np.ndarray, inside: np.ndarray, sizes: Sequence[float]) -> np.ndarray:
     """Mean distance from mask to bone (y, z) at the high end of the first axis, mm; NaN beside.
 
     What lies outside of the field of view counts as bone: nothing is known of it.

@@ -113,22 +113,12 @@ class Beside:
         return np.clip(np.rint(placed * WHITE), 0, _MOST).astype(np.uint16)
 
     def _same_session(self, scan: Scan) -> list[Other]:
-        paths = {} if scan.t1w_path is None else {scan.t1w_path: "T1w"}
-        if scan.path.parent.is_dir():
-            for path in sorted(scan.path.parent.iterdir()):
-                suffix = _NAME.search(path.name)
-                if suffix and suffix[1] in _SUFFIXES and path not in paths:
-                    paths[path] = suffix[1]
-        if "T1w" in paths.values() and scan.t1w_path is not None:
-            # Of several T1w the one of the registration is shown.
-            paths = {p: s for p, s in paths.items() if s != "T1w" or p == scan.t1w_path}
-        here = [(path, suffix) for path, suffix in paths.items() if path.exists()]
         motion = _to_t1w(self._layout, scan, self._settings(stages.REGISTER.name))
         return [
             Other(_SUFFIXES[suffix], path, motion, _T1W_WAY)
             if path == scan.t1w_path and motion is not None
             else Other(_SUFFIXES[suffix], path, np.eye(4), _SCANNER_WAY)
-            for path, suffix in here
+            for path, suffix in _images_of_session(scan).items()
         ]
 
     def _other_sessions(self, scan: Scan) -> list[Other]:
@@ -150,6 +140,17 @@ class Beside:
         """Settings of a stage at the last run; empty where they cannot be read."""
         settings = config.stored(self._layout.config).get(stage)
         return settings if isinstance(settings, dict) else {}
+
+
+def _images_of_session(scan: Scan) -> dict[Path, str]:
+    """BIDS suffix by file; of several T1w the one that the registration used is shown."""
+    suffixes = {} if scan.t1w_path is None else {scan.t1w_path: "T1w"}
+    folder = scan.path.parent
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        name = _NAME.search(path.name)
+        if name and name[1] in _SUFFIXES and not (name[1] == "T1w" and scan.t1w_path is not None):
+            suffixes[path] = name[1]
+    return {path: suffix for path, suffix in suffixes.items() if path.exists()}
 
 
 def _read(path: Path) -> _Image:
