@@ -44,4 +44,6 @@ def _fits(content: dict[str, Any]) -> bool:
 def _is_one(value: Any, kind: type | None) -> bool:
     if kind is int:
         return is_number(value) and 0 <= value <= _MOST
-    return kind is not None and isinstance(value, kind) and (kind is bool or len(value) <= _LONGEST)
+    if kind is str:
+        return isinstance(value, str) and len(value) <= _LONGEST
+    return kind is bool and isinstance(value, bool)

@@ -101,7 +101,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sitting = self._sitting(scope) if scope["type"] == "http" else None
         if sitting is not None:
-            await self.app(scope | {_SITTING: sitting}, receive, self._with_headers(send))
+            await self.app({**scope, _SITTING: sitting}, receive, self._with_headers(send))
         elif scope["type"] == "http":
             refusal = PlainTextResponse("Forbidden", 403, headers=_HEADERS)
             await refusal(scope, receive, send)
