@@ -140,7 +140,7 @@ def test_a_page_with_both_sessions_at_each_lesion(made):
     assert "2.0 years" in words
     # Lesion 2 is new: the picture's columns say so.
     text = made.layout.changes_page(NAME).read_text()
-    missing, there = '<b class="">not found</b>', '<b class="found">found</b>'
+    missing, there = '<b class="missed">not found</b>', '<b class="found">found</b>'
     assert f"<span>ses-1<br>{missing}</span><span>ses-2<br>{there}</span>" in text
 
 
