@@ -125,7 +125,9 @@ def insert(
         original.volume.affine, prepared.affine, atol=_SAME_GRID
     ):
         raise LeftOut("The image is another one than the run has read; run again first.")
-    subject = Background(scan, acquisition, avoided, prepared, read_regions(scan, layout), transform)
+    subject = Background(
+        scan, acquisition, avoided, prepared, read_regions(scan, layout), transform
+    )
     drawn, closed = _lesions(subject, library, wish, RENDERERS, rng)
     changes = [lesion.change for lesion in drawn]
     across = slice_axis(prepared.affine)
