@@ -14,7 +14,7 @@ import pytest
 import tiny_models
 import torch
 
-from cmburden.adapt import check, command, material, network, release, report
+from cmburden.adapt import check, command, material, network, parts, release, report
 from cmburden.adapt import plan as planning
 from cmburden.adapt.places import Places
 from cmburden.cohort import stage as aggregate
@@ -22,7 +22,7 @@ from cmburden.core import config
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome
-from cmburden.core.tables import CANDIDATES
+from cmburden.core.tables import CANDIDATES, REVIEWS, SCANS
 from cmburden.detect import stage as detect
 from cmburden.insert import places as insertion_places
 from cmburden.insert.copies import LeftOut
@@ -39,9 +39,9 @@ from cmburden.verify import stage as verify
 pytestmark = pytest.mark.slow
 
 SHAPE, ZOOMS = (40, 40, 10), (1.0, 1.0, 3.0)
-PEOPLE = 16
+PEOPLE = 10
 #: Few candidates, so that little is computed.
-SEARCH = {"min_probability": 0.05, "max_candidates": 6}
+SEARCH = {"min_probability": 0.05, "max_candidates": 4}
 
 
 def small_volume(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -78,6 +78,7 @@ def small():
         patch.setattr("cmburden.verify.stage.ventricles.find", lambda *arguments: None)
         for name in ("lesion_montage", "planes.draw", "viewer.write"):
             patch.setattr(f"cmburden.verify.stage.{name}", lambda *arguments: None)
+        patch.setattr(parts, "LEAST_PEOPLE", PEOPLE)
         for name in ("REJECTED_MM", "LESION_MM", "INSERTED_MM"):
             patch.setattr(insertion_places, name, 2.0)
         yield
@@ -86,7 +87,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """A finished run over scans of sixteen people with tiny models, and simulated slabs."""
+    """A finished run over scans of ten people with tiny models, and simulated slabs."""
     folder = tmp_path_factory.mktemp("study")
     layout = Layout(folder / "derivatives")
     tiny_models.write(folder / "models")
@@ -157,9 +158,9 @@ def test_an_adaptation_ends_with_models_and_the_table(adapted):
     models = adapted / "adapted"
     result = json.loads((models / "adaptation.json").read_text())
     assert result["Released"] and result["Participants"] == {
-        "adapt": 8,
-        "calibrate": 3,
-        "check": 5,
+        "adapt": 5,
+        "calibrate": 2,
+        "check": 3,
     }
     drawn = [row for row in result["Rows"] if row["what"] == check.DRAWN]
     # Nothing was learnt from the renderers of the check.
@@ -170,7 +171,7 @@ def test_an_adaptation_ends_with_models_and_the_table(adapted):
     contract = json.loads((models / "verifier/model.json").read_text())
     assert contract["id"].startswith("cmburden-verifier-0-adapted-")
     assert contract["adapted_to"]["contrast"] == ["GRE"]
-    assert contract["adapted_to"]["participants"] == 11
+    assert contract["adapted_to"]["participants"] == 7
     assert contract["domain"]["slice_mm"] == [3.0, 3.0]
     assert "sub-0" not in (models / "verifier/model.json").read_text()
     for kind in release.KINDS:
@@ -181,7 +182,7 @@ def test_an_adaptation_ends_with_models_and_the_table(adapted):
     verify.Verifier(models / "verifier", "cpu")
     plan = planning.read(Places(models))
     rows = [Person(**one) for one in plan.people]
-    assert len(rows) == 11 and people.seen(contract, rows)[0] == rows
+    assert len(rows) == 7 and people.seen(contract, rows)[0] == rows
     unseen = [label for label, part in plan.part.items() if part == "check"]
     assert not {one.participant_id for one in rows} & set(unseen)
 
@@ -279,8 +280,55 @@ def test_other_scanners_are_warned_of(adapted):
     other = manifest.assign(scanner_model="Prisma", echo_time_s=0.04)
     said = warning(contract, other)
     assert said.startswith(f"{PEOPLE} of {PEOPLE} scans are unlike those")
-    assert "scanner Prisma: 16" in said and "echo time: 16" in said
+    assert f"scanner Prisma: {PEOPLE}" in said and f"echo time: {PEOPLE}" in said
     assert warning({"id": "shipped"}, other) is None
+
+
+def review(layout: Layout) -> None:
+    """Of each scan the first detection is real, the second is none, the third is disputed."""
+    keys = SCANS.read(layout.table("scans")).set_index("scan_id")["content_key"]
+    found = CANDIDATES.read(layout.candidates)
+    rows = []
+    for one in found[found["candidate_id"] < 3].to_dict("records"):
+        place = {f"{axis}_mm": one[f"{axis}_mm"] for axis in "xyz"}
+        for reader in ("AB", "CD"):
+            number = one["candidate_id"]
+            real = number == 0 or (number == 2 and reader == "AB")
+            rows.append(
+                {name: one[name] for name in ("scan_id", "candidate_id", "region", "group")}
+                | place
+                | {f"shown_{name}": value for name, value in place.items()}
+                | {"reader": reader, "mode": "review", "blinded": True, "ordering": "random"}
+                | {"decision": "accept" if real else "reject"}
+                | {"class": "microbleed" if real else "calcification"}
+                | {"content_key": keys[one["scan_id"]]}
+            )
+    REVIEWS.write(layout.reviews, rows)
+
+
+def test_what_readers_judged_is_learnt_and_what_they_dispute_is_not(study, tmp_path, capsys):
+    layout = Layout(tmp_path / "derivatives")
+    shutil.copytree(study / "derivatives", layout.root)
+    places, schedule = Places(tmp_path / "models"), planning.Schedule(draws=1)
+    plan = planning.begin(places, layout.root, schedule, 100, None)
+    review(layout)
+    with pytest.raises(CMBurdenError, match="readers have judged since the adaptation began"):
+        planning.study_of(plan)
+    with pytest.raises(CMBurdenError, match="holds an adaptation with other labels"):
+        planning.begin(places, layout.root, schedule, 100, None)
+    plan = planning.begin(Places(tmp_path / "others"), layout.root, schedule, 100, None)
+    judged = planning.study_of(plan)
+    assert judged.verdicts.disputed == len(judged.verdicts.confirmed) == PEOPLE
+    said = command._said(plan, judged)
+    assert f"confirmed {PEOPLE} microbleeds and rejected {PEOPLE} detections" in said
+    assert f"{PEOPLE} places are left out, on which the readers disagree" in said
+    subject = judged.of("adapt")[0]
+    assert [one.kind for one in subject.known[:3]] == ["microbleed", "calcification", "faint"]
+    anatomy = material.anatomy_of(subject, layout)
+    slab = material.slab_of(subject, anatomy, anatomy.prepared.volume, [])
+    assert (slab.kind == "calcification").sum() == (slab.kind == "microbleed").sum() == 1
+    # Every class of the readers is one that YOLO learns.
+    assert set(slab.kind) <= set(mine.CLASS_OF_KIND)
 
 
 # --- bad input ---
@@ -300,7 +348,7 @@ def test_a_cohort_full_of_lesions_is_one_sentence(study, tmp_path, monkeypatch):
         raise LeftOut("No room: lesions and candidates lie near every place.")
 
     monkeypatch.setattr(material, "draw", full)
-    with pytest.raises(CMBurdenError, match="8 of 8 scans to adapt to have no room for a lesion"):
+    with pytest.raises(CMBurdenError, match="5 of 5 scans to adapt to have no room for a lesion"):
         adapt(study, tmp_path / "full")
 
 

@@ -99,7 +99,7 @@ def test_disputed_places_are_counted_and_no_labels():
 
 def test_as_many_are_called_and_expected_as_before():
     p = np.array([0.9, 0.6, 0.5, 0.2, 0.1])
-    before = pd.Series(["definite", "definite", "possible", "rejected"])
+    before = ["definite", "definite", "possible", "rejected"]
     chosen = probability._thresholds(p, before)
     assert [(p >= chosen[name]).sum() for name in ("definite", "possible")] == [2, 3]
     score = np.array([-3.0, 0.0, 2.0])

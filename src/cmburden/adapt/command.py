@@ -83,6 +83,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"copies of a scan that is checked on, each with 1 to 3 lesions ({usual.copies})",
     )
+    _add_training(parser, usual)
+    train_command.add_resource_options(parser.add_argument_group("jobs", "the networks are one"))
+
+
+def _add_training(parser: argparse.ArgumentParser, usual: Schedule) -> None:
+    """Options of how long and how fast the networks learn."""
+    add, at_least = parser.add_argument, train_command.at_least
     add("--steps", type=at_least(1), default=usual.steps, help="steps of the detector")
     add("--rate", type=float, default=usual.rate, help="highest rate of the detector")
     add("--epochs", type=at_least(1), default=usual.epochs, help="epochs of YOLO")
@@ -95,7 +102,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="processes that draw patches, mine and vary views; the results do not depend on N "
         f"(default {WORKERS}, at most one a core)",
     )
-    train_command.add_resource_options(parser.add_argument_group("jobs", "the networks are one"))
 
 
 def main(args: argparse.Namespace) -> int:

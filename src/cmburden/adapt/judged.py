@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from cmburden.cohort import verdicts
-from cmburden.cohort.places import POSSIBLE
+from cmburden.cohort.places import POSSIBLE, definite
 from cmburden.core.paths import Layout
-from cmburden.core.tables import LABELS, RADIUS_MM, REVIEWS
+from cmburden.core.tables import LABELS, RADIUS_MM, REVIEWED, REVIEWS
 from cmburden.review import store
+from cmburden.stats.matching import reaches
 from cmburden.train.slabs import FAINT, MICROBLEED
 
 #: A candidate that nobody judged is left out from this probability on, below the threshold of
@@ -60,8 +61,7 @@ class Verdicts:
     @property
     def confirmed(self) -> pd.DataFrame:
         """Places that the readers hold for definite microbleeds."""
-        real = self.places["microbleed"].eq(True) & self.places["reviewed_class"].ne(POSSIBLE)
-        return self.places[real.fillna(False).to_numpy(dtype=bool)]
+        return self.places[definite(self.places).fillna(False).to_numpy(dtype=bool)]
 
     @property
     def rejected(self) -> pd.DataFrame:
@@ -69,20 +69,15 @@ class Verdicts:
         return self.places[self.places["microbleed"].eq(False).fillna(False).to_numpy(dtype=bool)]
 
 
-_COLUMNS = ("scan_id", "participant_id", "candidate_id", "settled", "microbleed", "reviewed_class")
-
-
 def read(layout: Layout, scans: pd.DataFrame) -> Verdicts:
     """The verdicts of a run's readers on ``scans`` (rows of `scans`); none where nobody read."""
     reviewed = store.export(layout)
     if reviewed is None:
-        return Verdicts(pd.DataFrame(columns=[*_COLUMNS, "place_id", "diameter_mm", *_AT]))
+        return Verdicts(REVIEWED.frame([]))
     reviews = REVIEWS.read(reviewed)
     candidates = verdicts.candidates_of(layout, set(reviews["scan_id"]))
     places = verdicts.settle(reviews, candidates, scans).places
-    if not len(places):
-        return Verdicts(pd.DataFrame(columns=[*_COLUMNS, "place_id", "diameter_mm", *_AT]))
-    return Verdicts(places)
+    return Verdicts(REVIEWED.frame(places if len(places) else []))
 
 
 def known_of(candidates: pd.DataFrame, places: pd.DataFrame) -> tuple[Known, ...]:
@@ -104,9 +99,10 @@ def _of_place(row: Mapping[str, Any]) -> Known:
     microbleed = row["microbleed"]
     if microbleed is None or pd.isna(microbleed):
         return _left_out(row)
+    name = None if pd.isna(row["reviewed_class"]) else str(row["reviewed_class"])
     if not microbleed:
-        return Known(_at(row), _radius(row), _KIND.get(row["reviewed_class"], _OTHER))
-    if row["reviewed_class"] == POSSIBLE:
+        return Known(_at(row), _radius(row), _KIND.get(name or "", _OTHER))
+    if name == POSSIBLE:
         return _left_out(row)
     return Known(_at(row), _radius(row), MICROBLEED)
 
@@ -127,8 +123,6 @@ def _radius(row: Mapping[str, Any]) -> float:
 
 def near(points: np.ndarray, known: tuple[Known, ...], kinds: tuple[str, ...]) -> np.ndarray:
     """Whether each of ``points`` (n, 3) lies within the radius, or 3 mm, of one of the kinds."""
-    from cmburden.stats.matching import reaches
-
     chosen = [one for one in known if one.kind in kinds]
     if not chosen or not len(points):
         return np.zeros(len(points), bool)

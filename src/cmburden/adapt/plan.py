@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from cmburden.adapt import judged
@@ -232,6 +231,12 @@ def begin(
     verdicts = judged.read(layout, table[table["status"] == "ok"])
     part = deal(_strata(rows, verdicts), schedule.seed)
     base = base_of(layout)
+    for kind, (folder, contract) in base.items():
+        if contract.get("tuned_on"):
+            raise CMBurdenError(
+                f"{folder}: the {kind} of the run was tuned on or adapted to people before, who "
+                "would be lost from its contract; run the shipped models, and adapt those"
+            )
     settings = config.merge(config.defaults(), config.read_yaml(layout.config))
     mark = table_set.read(layout)
     learnt = [row for row in rows if part[row["participant_id"]] in PARTS[:2]]
@@ -274,7 +279,7 @@ def _labels_key(verdicts: Verdicts) -> str:
     if not len(places):
         return hash_of("none")
     columns = ["scan_id", "x_mm", "y_mm", "z_mm", "microbleed", "reviewed_class"]
-    return hash_of(places[columns].astype(object).replace({np.nan: None}).to_json())
+    return hash_of(places[columns].to_json())
 
 
 def _slabs_key(folder: Path | None) -> str:

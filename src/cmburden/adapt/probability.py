@@ -12,6 +12,7 @@ probability keeps the form that it has by the run's verifier, and takes three th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +49,22 @@ def fitted(places: Places, plan: Plan, study: Study) -> dict[str, Any]:
         return content
     subjects = study.of(CALIBRATE)
     base = contracts.load_network(Path(plan.base["verifier"]))
-    rows = {
-        one.scan.scan_id: scored.load(places.scored(AFTER), one.scan.scan_id)[0] for one in subjects
-    }
-    now = pd.concat(list(rows.values()), ignore_index=True)
-    before = pd.concat([one.candidates for one in subjects], ignore_index=True)
+    rows = {}
+    for one in subjects:
+        rows[one.scan.scan_id], _ = scored.load(places.scored(AFTER), one.scan.scan_id)
+    now = np.concatenate([_p(table) for table in rows.values()])
+    before = np.concatenate([_p(one.candidates) for one in subjects])
     real, drawn = _drawn(places, plan, subjects)
     wrong = _wrong(subjects, rows)
     slope = _slope(real, wrong)
-    score = slope * logits(_p(now))
-    intercept = _intercept(score, float(_p(before).sum()))
+    score = slope * logits(now)
+    intercept = _intercept(score, float(before.sum()))
     p = expit(score + intercept)
     content = {
         "probability_model": rescaled(base["probability_model"], slope, intercept),
-        "thresholds": _thresholds(p, before["label"]),
+        "thresholds": _thresholds(
+            p, [name for one in subjects for name in one.candidates["label"]]
+        ),
         "metrics": {
             "scans": len(subjects),
             "candidates_per_scan": round(len(now) / len(subjects), 2),
@@ -86,7 +89,7 @@ def rescaled(model: dict[str, Any], slope: float, intercept: float) -> dict[str,
 
 
 def _p(rows: pd.DataFrame) -> np.ndarray:
-    return rows["probability"].to_numpy(dtype=float)
+    return np.asarray(rows["probability"].to_numpy(dtype=float, na_value=0.0))
 
 
 def _drawn(places: Places, plan: Plan, subjects: list[Subject]) -> tuple[np.ndarray, int]:
@@ -137,10 +140,10 @@ def _intercept(score: np.ndarray, expected: float) -> float:
     return float(brentq(lambda shift: expit(score + shift).sum() - expected, *_INTERCEPTS))
 
 
-def _thresholds(p: np.ndarray, before: pd.Series) -> dict[str, float]:
-    """The lowest thresholds with at most as many of ``p`` (n,) as were called ``before``."""
-    called = {
-        name: int(before.isin(LABELS[: place + 1]).sum()) for place, name in enumerate(LABELS)
-    }
-    chosen = {name: threshold(p, called[name], LEAST) for name in LABELS}
-    return {name: min(value, 1.0) for name, value in chosen.items()}
+def _thresholds(p: np.ndarray, before: Sequence[str]) -> dict[str, float]:
+    """The lowest thresholds with at most as many of ``p`` (n,) as had these labels ``before``."""
+    chosen = {}
+    for place, name in enumerate(LABELS):
+        called = sum(label in LABELS[: place + 1] for label in before)
+        chosen[name] = min(threshold(p, called, LEAST), 1.0)
+    return chosen
