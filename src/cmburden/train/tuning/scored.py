@@ -22,7 +22,7 @@ from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.core.stages import PREPROCESS
 from cmburden.detect.candidates import OnDevice
-from cmburden.detect.network import SpotNet
+from cmburden.detect.network import SpotNet, for_inference
 from cmburden.detect.stage import search_and_describe
 from cmburden.images.views import stacked
 from cmburden.models.weights import choose_device, load_tensors
@@ -59,7 +59,7 @@ class Networks:
         network = SpotNet(state["entry.weight"].shape[0])
         network.load_state_dict(state)
         loaded = [yolo.build(path).to(device) for path in verifiers]
-        return cls(network.eval().to(device), loaded, device)
+        return cls(for_inference(network).to(device), loaded, device)
 
 
 def score(
