@@ -36,7 +36,7 @@ from cmburden.train.slabs import Spheres
 from cmburden.train.tuning import scored
 from cmburden.verify import stage as verify
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 SHAPE, ZOOMS = (40, 40, 10), (1.0, 1.0, 3.0)
 PEOPLE = 10
