@@ -213,7 +213,7 @@ def main(arguments: list[str] | None = None) -> int:
                 part.write_text(text, encoding="utf-8")
             plain: list[dict[str, Any]] = [dataclasses.asdict(one) for one in outcomes]
             write_json(args.out / "adaptation.json", plain)
-    print(text)
+    print(report(outcomes))
     return 0
 
 
