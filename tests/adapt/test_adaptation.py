@@ -345,7 +345,7 @@ def test_what_readers_judged_is_learnt_and_what_they_dispute_is_not(study, tmp_p
 
 def test_another_adaptation_in_the_folder_is_refused(adapted):
     with pytest.raises(CMBurdenError, match="holds an adaptation with other schedule; give"):
-        adapt(adapted, adapted / "adapted", "--seed", 7)
+        adapt(adapted, adapted / "adapted", "--steps", 3)
     with pytest.raises(CMBurdenError, match="holds models already"):
         adapt(adapted, adapted / "models")
     with pytest.raises(CMBurdenError, match="is the run's folder"):
