@@ -65,6 +65,7 @@ NAVIGATION: dict[str, Any] = {
         "How good it is": "docs/accuracy.md",
         "How well it sees on your scans": "docs/inserted.md",
         "Phase": "docs/phase.md",
+        "Adapt it without labels": "docs/adapting.md",
         "Tune it on your labels": "docs/tuning.md",
         "Security and privacy": "docs/security.md",
         "What identifies people": "docs/privacy.md",

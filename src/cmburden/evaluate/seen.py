@@ -14,8 +14,8 @@ from cmburden.evaluate.cases import contract_of_run
 from cmburden.models import people
 from cmburden.models.people import Person
 
-#: In the id of a tuned model.
-TUNED = "-tuned-"
+#: In the id of a model that was tuned on labels, and of one that was adapted without.
+TUNED = ("-tuned-", "-adapted-")
 
 
 def folds_of(truth: Path, folds: Path | None) -> Path | None:
@@ -36,7 +36,7 @@ def refuse(layout: Layout, truth: pd.DataFrame, folds: Path | None) -> None:
     participants = people.people_of(asked, folds) if len(asked) else []
     for stage, column in (("detect", "detector_id"), ("verify", "verifier_id")):
         contract = contract_of_run(layout, stage)
-        ids = sorted(name for name in set(scans[column].dropna()) if TUNED in name)
+        ids = sorted(name for name in set(scans[column].dropna()) if any(t in name for t in TUNED))
         if ids and not contract.get("tuned_on"):
             raise CMBurdenError(
                 f"{layout.root}: its scans were read by {ids[0]}, a tuned model that is no longer "

@@ -7,7 +7,7 @@ the same ones.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,16 @@ import numpy as np
 from cmburden.core.keys import seed_of
 from cmburden.core.paths import Layout
 from cmburden.core.scan import Scan
+from cmburden.core.tables import RENDERERS
 from cmburden.images.geometry import slice_axis
 from cmburden.images.prepared import Prepared, read_regions
+from cmburden.images.volume import Volume
 from cmburden.insert import copies, looks, physics, pictures, places, plain, published, transplant
 from cmburden.insert.copies import Change, LeftOut, Original
 from cmburden.insert.ground import ASSUMED_ECHO_S, ASSUMED_FIELD_T, Acquisition, Ground, about
 from cmburden.insert.places import Avoided, Place
 from cmburden.insert.transplant import Donor
-from cmburden.space.transform import load_transform
+from cmburden.space.transform import Transform, load_transform
 
 #: Most lesions a copy gets.
 MOST = 3
@@ -40,6 +42,18 @@ class Wish:
 
     seed: int = 0
     lesions: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Background:
+    """A scan that lesions are drawn into: what the run made of it, and where none may lie."""
+
+    scan: Scan
+    acquisition: Acquisition
+    avoided: Avoided
+    prepared: Prepared
+    regions: np.ndarray
+    transform: Transform
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,32 +125,79 @@ def insert(
         original.volume.affine, prepared.affine, atol=_SAME_GRID
     ):
         raise LeftOut("The image is another one than the run has read; run again first.")
-    free = places.room(prepared, read_regions(scan, layout), transform, avoided, rng)
+    subject = Background(
+        scan, acquisition, avoided, prepared, read_regions(scan, layout), transform
+    )
+    drawn, closed = _lesions(subject, library, wish, RENDERERS, rng)
+    changes = [lesion.change for lesion in drawn]
+    across = slice_axis(prepared.affine)
+    values = copies.with_lesions(original, changes, prepared.mask, across, rng)
+    copies.write(target, values, original.volume.affine)
+    bare = original.volume.data
+    shown = [pictures.pair(bare, values, prepared.affine, lesion.place.at) for lesion in drawn]
+    return Drawn(_rows(drawn, subject, bare, values), closed, np.stack(shown))
+
+
+def into_prepared(
+    subject: Background,
+    library: Sequence[Donor],
+    wish: Wish,
+    renderers: Collection[str],
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """The prepared volume (x, y, z) float32 with lesions, and their rows as those of `inserted`.
+
+    Bias was corrected before: a lesion is multiplied in, so that it would be the same after it.
+    Raises LeftOut where there is no room for a lesion.
+    """
+    prepared = subject.prepared
+    drawn, _ = _lesions(subject, library, wish, renderers, rng)
+    original = Original(Volume(prepared.volume, prepared.affine), None)
+    changes = [lesion.change for lesion in drawn]
+    across = slice_axis(prepared.affine)
+    values = copies.with_lesions(original, changes, prepared.mask, across, rng)
+    return values, _rows(drawn, subject, prepared.volume, values)
+
+
+def _lesions(
+    subject: Background,
+    library: Sequence[Donor],
+    wish: Wish,
+    renderers: Collection[str],
+    rng: np.random.Generator,
+) -> tuple[list[Lesion], float]:
+    """The lesions of a copy, and the share of the tissue that was closed to them.
+
+    Draws: the places' sample, the number, the places, the first renderer, then of each lesion.
+    """
+    prepared, acquisition = subject.prepared, subject.acquisition
+    free = places.room(prepared, subject.regions, subject.transform, subject.avoided, rng)
     number = wish.lesions or int(rng.integers(1, MOST + 1))
     sites = places.draw(free, number, rng)
     if not sites:
         raise LeftOut("No room: lesions and candidates lie near every place.")
-    across = slice_axis(prepared.affine)
-    chosen = transplant.fitting(list(library), scan, prepared.affine, acquisition)
+    chosen = transplant.fitting(list(library), subject.scan, prepared.affine, acquisition)
     ways = [*(["transplant"] if chosen else []), "physics", "plain"]
+    ways = [name for name in ways if name in renderers]
     start = int(rng.integers(len(ways)))
     drawn = [
         _drawn(place, ways[(start + n) % len(ways)], prepared.affine, acquisition, chosen, rng)
         for n, place in enumerate(sites)
     ]
-    changes = [lesion.change for lesion in drawn]
-    values = copies.with_lesions(original, changes, prepared.mask, across, rng)
-    copies.write(target, values, original.volume.affine)
-    rows, shown = [], []
+    return drawn, free.closed
+
+
+def _rows(
+    drawn: Sequence[Lesion], subject: Background, bare: np.ndarray, image: np.ndarray
+) -> list[dict[str, Any]]:
+    """Rows of `inserted` of the lesions that make ``image`` of ``bare``, both (x, y, z)."""
+    rows, affine = [], subject.prepared.affine
     for count, lesion in enumerate(drawn, start=1):
         diameter = looks.diameter_mm(lesion.change.left, lesion.ground)
-        tissue = looks.tissue_about(lesion.place.at, prepared, transform)
-        seen = looks.look(
-            lesion.place.at, diameter, original.volume.data, values, tissue, prepared.affine
-        )
-        rows.append(_row(count, lesion, seen, acquisition))
-        shown.append(pictures.pair(original.volume.data, values, prepared.affine, lesion.place.at))
-    return Drawn(rows, free.closed, np.stack(shown))
+        tissue = looks.tissue_about(lesion.place.at, subject.prepared, subject.transform)
+        seen = looks.look(lesion.place.at, diameter, bare, image, tissue, affine)
+        rows.append(_row(count, lesion, seen, subject.acquisition))
+    return rows
 
 
 def _drawn(

@@ -104,7 +104,7 @@ def prepare(
     CMBurdenError
         Where there is no scan with a result, or no image of one.
     """
-    rows = _ok(layout)
+    rows = scans_read(layout)
     scans = {row["scan_id"]: scan_of(row, bids.absolute()) for row in rows}
     if not any(scan.path.exists() for scan in scans.values()):
         raise CMBurdenError(
@@ -128,7 +128,7 @@ def prepare(
     for row in chosen:
         scan_id = row["scan_id"]
         candidates = by_scan.get(scan_id, before.iloc[:0]).reset_index(drop=True)
-        avoided = _avoided(candidates, confirmed_at.get(scan_id))
+        avoided = avoided_of(candidates, confirmed_at.get(scan_id))
         scan, acquisition = scans[scan_id], acquisitions[scan_id]
         parts = [candidates.to_json(), avoided.lesions.tolist(), dataclasses.asdict(acquisition)]
         key = hash_of(common, scan.scan_id, scan.content_key, _sums(scan, layout), parts)
@@ -137,7 +137,7 @@ def prepare(
     return Work(layout, config, wish, tuple(library), len(places), disputed), subjects
 
 
-def _ok(layout: Layout) -> list[dict[str, Any]]:
+def scans_read(layout: Layout) -> list[dict[str, Any]]:
     """Rows of the manifest of scans with a result, with the size of their slices."""
     manifest, scans = MANIFEST.read(layout.manifest), SCANS.read(layout.table("scans"))
     ok = scans.loc[scans["status"] == "ok", ["scan_id", "slice_mm"]]
@@ -187,7 +187,7 @@ def _sums(scan: Scan, layout: Layout) -> list[str]:
         return []
 
 
-def _avoided(candidates: pd.DataFrame, confirmed: pd.DataFrame | None) -> Avoided:
+def avoided_of(candidates: pd.DataFrame, confirmed: pd.DataFrame | None) -> Avoided:
     """Places that no lesion is inserted near."""
     kept = candidates["label"].isin(LABELS)
     rejected = candidates.loc[~kept, _AT].to_numpy(dtype=float)

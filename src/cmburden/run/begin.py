@@ -52,10 +52,26 @@ def begin(bids: Path, layout: Layout, config: dict[str, Any]) -> list[Scan]:
     store.export(layout)
     for problem in store.problems_of(layout):
         print(f"cmburden: warning: {problem}", file=sys.stderr, flush=True)
+    if warned := _unlike_adapted(layout, config):
+        print(f"cmburden: warning: {warned}", file=sys.stderr, flush=True)
     dataset.write_description(layout, bids)
     _write_region_names(layout)
     table_set.give_up_if_torn(layout)
     return scans
+
+
+def _unlike_adapted(layout: Layout, config: dict[str, Any]) -> str | None:
+    """A sentence where the scans are unlike those that a model of ``config`` was adapted to."""
+    from cmburden.core.tables import MANIFEST
+    from cmburden.models import adapted
+    from cmburden.models.contract import contract_of
+
+    contracts = [contract_of(config, stage) for stage in ("verify", "detect")]
+    chosen = next((one for one in contracts if one and one.get("adapted_to")), None)
+    manifest = layout.part if config["analysis_level"] == "part" else layout.manifest
+    if chosen is None or not manifest.exists():
+        return None
+    return adapted.warning(chosen, MANIFEST.read(manifest))
 
 
 def _write_region_names(layout: Layout) -> None:

@@ -134,6 +134,12 @@ def _tune() -> Any:
     return command
 
 
+def _adapt() -> Any:
+    from cmburden.adapt import command
+
+    return command
+
+
 def _evaluate() -> Any:
     from cmburden.evaluate import command
 
@@ -214,6 +220,10 @@ COMMANDS: dict[str, tuple[str, Callable[[], Any]]] = {
     "simulate": ("write a simulated BIDS cohort with known microbleeds", _simulate),
     "train": ("train the networks", _train),
     "tune": ("tune the networks on labelled scans of a run, measured on people not seen", _tune),
+    "adapt": (
+        "adapt the networks to scans without labels, checked on participants not seen",
+        _adapt,
+    ),
     "evaluate": ("compare a run with known microbleeds", _evaluate),
     "review": (
         "show the candidates to a reader in the browser; the next run uses the decisions",

@@ -218,12 +218,12 @@ def choose_thresholds(sample: Sample) -> dict[str, float]:
     """The lowest threshold of each operating point within its budget of false positives."""
     wrong = sample.p[~sample.truth]
     return {
-        name: _threshold(wrong, int(allowed * len(sample.scans)), LEAST[name])
+        name: threshold(wrong, int(allowed * len(sample.scans)), LEAST[name])
         for name, allowed in FALSE_POSITIVES.items()
     }
 
 
-def _threshold(wrong: np.ndarray, allowed: int, least: float) -> float:
+def threshold(wrong: np.ndarray, allowed: int, least: float) -> float:
     """The lowest threshold with at most ``allowed`` of the scores ``wrong`` at or above it."""
     falling = np.sort(wrong)[::-1]
     threshold = float(falling[allowed]) + MARGIN if allowed < len(falling) else least

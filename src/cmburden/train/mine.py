@@ -39,6 +39,7 @@ CLASS_OF_KIND = {
     MICROBLEED: "microbleed",
     "vessel": "vessel",
     "calcification": "calcification",
+    "border": "border",
     "cavernoma": "haemorrhage",
     "macrohaemorrhage": "haemorrhage",
     FAINT: FAINT,

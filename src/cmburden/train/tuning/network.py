@@ -11,6 +11,7 @@ import argparse
 import os
 import shutil
 from pathlib import Path
+from typing import Any, Protocol
 
 from cmburden.core.errors import CMBurdenError
 from cmburden.core.files import write_json
@@ -33,7 +34,37 @@ def labelled_scans(plan: Plan, places: Places) -> list[Scan]:
     return [scans[name] for name in sorted(names)]
 
 
-def weights_of(folder: Path, plan: Plan) -> tuple[Path, list[Path]]:
+class Rates(Protocol):
+    """How long and how fast networks learn."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def rate(self) -> float: ...
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+
+
+class Learning(Protocol):
+    """What fine-tuning needs of a plan: the models of a run to start from, and its search."""
+
+    @property
+    def base(self) -> dict[str, str]: ...
+    @property
+    def search(self) -> dict[str, Any]: ...
+    @property
+    def schedule(self) -> Rates: ...
+
+
+def base_weights(plan: Learning) -> tuple[Path, list[Path]]:
+    """Files of the weights to start from: the detector's, and the verifiers' by the contract."""
+    folder = Path(plan.base["detector"])
+    return folder / next(iter(contracts.load_network(folder)["weights"])), _verifiers(plan)
+
+
+def weights_of(folder: Path, plan: Learning) -> tuple[Path, list[Path]]:
     """Files of the tuned weights below ``folder``: the detector's, and the verifiers'."""
     number = len(_verifiers(plan))
     return (
@@ -42,7 +73,7 @@ def weights_of(folder: Path, plan: Plan) -> tuple[Path, list[Path]]:
     )
 
 
-def _verifiers(plan: Plan) -> list[Path]:
+def _verifiers(plan: Learning) -> list[Path]:
     """The weights that YOLO is tuned from, in the order of the contract."""
     folder = Path(plan.base["verifier"])
     return [folder / name for name in contracts.load_network(folder)["weights"]]
@@ -58,8 +89,9 @@ def make(places: Places, plan: Plan, name: str, workers: int = 0) -> None:
         return
     scans = labelled_scans(plan, places)
     taken = [scan for scan in scans if plan.fold[scan.participant_id] not in left_out]
-    _link(places, folder / "slabs", [scan.scan_id for scan in taken])
-    _train(plan, folder, workers)
+    for scan in taken:
+        link(slabs.slab_path(places.slabs, scan.scan_id), folder / "slabs")
+    fine_tune(plan, folder, workers)
     networks = scored.Networks.load(*weights_of(folder, plan))
     model = scored.in_use(contracts.load(Path(plan.base["verifier"])))
     for scan in scans:
@@ -71,27 +103,24 @@ def make(places: Places, plan: Plan, name: str, workers: int = 0) -> None:
     write_json(finished(folder), {"name": name, "left_out": list(left_out), "scans": len(taken)})
 
 
-def _link(places: Places, folder: Path, scan_ids: list[str]) -> None:
-    """Put the slabs of ``scan_ids`` into ``folder``, without copies where the disk allows."""
+def link(source: Path, folder: Path, name: str | None = None) -> None:
+    """Put a file into ``folder``, as ``name`` where given, without a copy where the disk allows."""
+    target = folder / (name or source.name)
+    if target.exists():
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    for scan_id in scan_ids:
-        target = slabs.slab_path(folder, scan_id)
-        if target.exists():
-            continue
-        source = slabs.slab_path(places.slabs, scan_id)
-        try:
-            os.link(source, target)
-        except OSError:
-            temporary = target.with_suffix(".part")
-            shutil.copyfile(source, temporary)
-            temporary.replace(target)
+    try:
+        os.link(source, target)
+    except OSError:
+        temporary = target.with_suffix(".part")
+        shutil.copyfile(source, temporary)
+        temporary.replace(target)
 
 
-def _train(plan: Plan, folder: Path, workers: int) -> None:
+def fine_tune(plan: Learning, folder: Path, workers: int) -> None:
     """Tune the detector on the slabs of ``folder``, mine them, tune YOLO on what was mined."""
     schedule = plan.schedule
-    base = Path(plan.base["detector"])
-    first = base / next(iter(contracts.load_network(base)["weights"]))
+    first, starts = base_weights(plan)
     tuned, verifiers = weights_of(folder, plan)
     if not tuned.exists():
         print(f"{folder.name}: detector", flush=True)
@@ -105,7 +134,7 @@ def _train(plan: Plan, folder: Path, workers: int) -> None:
         detector.train(folder / "slabs", tuned.parent, how)
     print(f"{folder.name}: candidates to learn from", flush=True)
     mine.mine(tuned, folder / "slabs", folder / "mined", plan.search, workers)
-    for number, (start, weights) in enumerate(zip(_verifiers(plan), verifiers, strict=True)):
+    for number, (start, weights) in enumerate(zip(starts, verifiers, strict=True)):
         if not weights.exists():
             print(f"{folder.name}: YOLO, {number + 1} of {len(verifiers)}", flush=True)
             yolo = YoloPlan(

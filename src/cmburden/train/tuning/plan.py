@@ -112,7 +112,7 @@ def begin(
     table = seen.folds_of(truth, folds)
     seen.refuse(layout, rows, table)
     people = people_of(rows, table)
-    base = _base(layout)
+    base = base_of(layout)
     settings = config.merge(config.defaults(), config.read_yaml(layout.config))
     mark = table_set.read(layout)
     plan = Plan(
@@ -188,7 +188,7 @@ def _with_microbleeds(rows: pd.DataFrame) -> set[str]:
     return set(rows.loc[rows["kind"] == "microbleed", "participant_id"])
 
 
-def _base(layout: Layout) -> dict[str, tuple[Path, dict[str, Any]]]:
+def base_of(layout: Layout) -> dict[str, tuple[Path, dict[str, Any]]]:
     """Folder and contract of the run's detector and verifier.
 
     Raises CMBurdenError where a folder now holds another model than the run used.

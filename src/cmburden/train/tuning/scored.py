@@ -22,7 +22,7 @@ from cmburden.core.paths import Layout
 from cmburden.core.scan import Outcome, Scan
 from cmburden.core.stages import PREPROCESS
 from cmburden.detect.candidates import OnDevice
-from cmburden.detect.network import SpotNet
+from cmburden.detect.network import SpotNet, for_inference
 from cmburden.detect.stage import search_and_describe
 from cmburden.images.views import stacked
 from cmburden.models.weights import choose_device, load_tensors
@@ -59,7 +59,7 @@ class Networks:
         network = SpotNet(state["entry.weight"].shape[0])
         network.load_state_dict(state)
         loaded = [yolo.build(path).to(device) for path in verifiers]
-        return cls(network.eval().to(device), loaded, device)
+        return cls(for_inference(network).to(device), loaded, device)
 
 
 def score(
@@ -72,6 +72,20 @@ def score(
     """
     try:
         anatomy = ScanAnatomy.read(scan, layout)
+    except ScanError as error:
+        raise _not_judged(scan, error) from error
+    return score_anatomy(networks, scan, anatomy, search, model)
+
+
+def score_anatomy(
+    networks: Networks,
+    scan: Scan,
+    anatomy: ScanAnatomy,
+    search: dict[str, Any],
+    model: VerifierInUse,
+) -> tuple[pd.DataFrame, Extents]:
+    """:func:`score` of a volume that need not be on the disk: the ``anatomy`` holds it."""
+    try:
         described = search_and_describe(
             OnDevice(networks.detector, networks.device).answer,
             anatomy.prepared.volume,
@@ -91,10 +105,14 @@ def score(
         )
         judged = judge(rows, scores, scan.contrast, anatomy, model)
     except ScanError as error:
-        raise CMBurdenError(f"{scan.scan_id}: cannot be tuned on: {error}") from error
+        raise _not_judged(scan, error) from error
     owner = np.repeat(np.arange(len(described.voxels)), [len(v) for v in described.voxels])
     voxels = np.concatenate([np.zeros((0, 3)), *described.voxels]).astype(np.int16)
     return judged, Extents(voxels, owner.astype(np.int32))
+
+
+def _not_judged(scan: Scan, error: ScanError) -> CMBurdenError:
+    return CMBurdenError(f"{scan.scan_id}: cannot be tuned on: {error}")
 
 
 def by_probability(
