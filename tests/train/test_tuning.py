@@ -39,7 +39,7 @@ PEOPLE = 8
 #: Candidates of the run that the truth calls microbleeds, by number; every fourth scan has none.
 REAL = (1, 3, 5)
 #: Few candidates, so that little is computed.
-SEARCH = {"min_probability": 0.05, "max_candidates": 6}
+SEARCH = {"min_probability": 0.05, "max_candidates": 16}
 
 
 def small_volume(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
