@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from cmburden.core.errors import CMBurdenError, ScanError
 from cmburden.images.darkness import NAMES, Seen, look, to_ras
@@ -226,14 +226,14 @@ def _other_part(seen: Seen, name: str, bounds: Bounds) -> str | None:
         return None
     # Chance as of the other candidates: by `name` these points are bright.
     wins, number = round(shares[best] * bright.sum()), int(bright.sum())
-    p = stats.binom.sf(wins - 1, number, max(_LEAST_CHANCE, float(rest.mean()))) * len(near)
+    p = special.bdtrc(wins - 1, number, max(_LEAST_CHANCE, float(rest.mean()))) * len(near)
     return seen.names[best] if p <= bounds.chance else None
 
 
 def _too_bright(seen: Seen, given: str, bounds: Bounds) -> bool:
     """Whether so few points are dark that they cannot be microbleeds."""
     dark = seen.dark[seen.names.index(given)]
-    return bool(stats.binom.cdf(dark.sum(), len(dark), bounds.dark_at_least) < bounds.level)
+    return bool(special.bdtr(dark.sum(), len(dark), bounds.dark_at_least) < bounds.level)
 
 
 # --- the decision ---
@@ -325,7 +325,7 @@ def _by_chance(seen: Seen, one: int, near: np.ndarray) -> float:
     if not near.all():
         chance = max(chance, float(seen.dark[~near].mean()))
     dark = seen.dark[one]
-    return float(stats.binom.sf(dark.sum() - 1, len(dark), chance)) * len(near)
+    return float(special.bdtrc(dark.sum() - 1, len(dark), chance)) * len(near)
 
 
 def _leads(seen: Seen, one: int, other: int, bounds: Bounds) -> bool:
@@ -334,7 +334,7 @@ def _leads(seen: Seen, one: int, other: int, bounds: Bounds) -> bool:
     wins, losses = int((lead > 0).sum()), int((lead < 0).sum())
     if lead.mean() < bounds.margin or wins + losses == 0:
         return False
-    if stats.binom.sf(wins - 1, wins + losses, 0.5) > bounds.level:
+    if special.bdtrc(wins - 1, wins + losses, 0.5) > bounds.level:
         return False
     return _sure(lead, seen.person, bounds)
 
@@ -345,7 +345,7 @@ def _is_deeper(seen: Seen, one: int, other: int, bounds: Bounds) -> bool:
     if len(gain) < 2 or not gain.mean() > 0:
         return False
     spread = gain.std(ddof=1) / np.sqrt(len(gain))
-    p = stats.t.sf(gain.mean() / spread, len(gain) - 1) if spread > 0 else 0.0
+    p = special.stdtr(len(gain) - 1, -gain.mean() / spread) if spread > 0 else 0.0
     return bool(p <= bounds.neighbours) and _sure(gain, seen.person, bounds)
 
 
