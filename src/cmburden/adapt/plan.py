@@ -31,8 +31,11 @@ from cmburden.insert.places import Avoided
 from cmburden.models.contract import weights_hash
 from cmburden.models.people import people_of
 from cmburden.train import slabs
-from cmburden.train.tuning.plan import base_of
+from cmburden.train.tuning.plan import base_of, check_same
 from cmburden.verify.contract import thresholds_of
+
+#: Fields of a plan that say where things lie: they may move.
+_PLACES = ("derivatives", "base", "slabs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +116,7 @@ class Plan:
     def key(self) -> str:
         """sha256 over all that the weights depend on; equal plans have equal keys."""
         plain = dataclasses.asdict(self)
-        places = ("derivatives", "base", "slabs")
-        return hash_of({k: v for k, v in plain.items() if k not in places})
+        return hash_of({k: v for k, v in plain.items() if k not in _PLACES})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -256,7 +258,7 @@ def begin(
         thresholds=thresholds_of(contract_of_run(layout, "verify"), settings["verify"]),
     )
     if places.plan.exists():
-        _check_same(places, plan)
+        check_same(places, plan, lambda: read(places), _PLACES, "an adaptation")
     write_json(places.plan, dataclasses.asdict(plan))
     return plan
 
@@ -297,22 +299,3 @@ def _slabs_key(folder: Path | None) -> str:
 
 #: Fewest simulated slabs: of fewer nothing is left to see by whether anything is forgotten.
 LEAST_SLABS = 6
-
-
-def _check_same(places: Places, plan: Plan) -> None:
-    """CMBurdenError where MODELS holds an adaptation of other options, scans, labels or models."""
-    try:
-        before = read(places)
-    except (ValueError, TypeError, KeyError) as error:
-        raise CMBurdenError(
-            f"{places.plan}: not an adaptation of this version; name a new folder for the models"
-        ) from error
-    if before.key == plan.key:
-        return
-    old, new = (dataclasses.asdict(one) for one in (before, plan))
-    skipped = ("derivatives", "base", "slabs")
-    other = [name for name in old if old[name] != new[name] and name not in skipped]
-    raise CMBurdenError(
-        f"{places.root}: holds an adaptation with other {', '.join(other)}; give the same command "
-        "to go on with that one, or name a new folder for the models"
-    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
@@ -25,6 +26,8 @@ from cmburden.verify.contract import of_verifier
 
 #: Defaults of the command: folds, steps of the detector, its highest rate, epochs of YOLO.
 FOLDS, STEPS, RATE, EPOCHS = 3, 600, 5e-4, 6
+#: Fields of a plan that say where things lie: they may move.
+_PLACES = ("derivatives", "base")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +87,20 @@ class Plan:
     def key(self) -> str:
         """sha256 over all that the tuned weights depend on; equal plans have equal keys."""
         plain = dataclasses.asdict(self)
-        return hash_of({k: v for k, v in plain.items() if k not in ("derivatives", "base")})
+        return hash_of({k: v for k, v in plain.items() if k not in _PLACES})
+
+
+_Plan = TypeVar("_Plan", bound=Any)
+
+
+class _Where(Protocol):
+    """The places of a tuning or of an adaptation."""
+
+    @property
+    def root(self) -> Path: ...
+
+    @property
+    def plan(self) -> Path: ...
 
 
 def read(places: Places) -> Plan:
@@ -128,7 +144,7 @@ def begin(
         macrohaemorrhage_mm=float(settings["aggregate"]["macrohaemorrhage_mm"]),
     )
     if places.plan.exists():
-        _check_same(places, plan)
+        check_same(places, plan, lambda: read(places), _PLACES, "a tuning")
     write_truth(places.truth, rows, truth_origin.origin_of(truth, rows))
     write_json(places.plan, dataclasses.asdict(plan))
     return plan
@@ -142,20 +158,26 @@ def write_truth(path: Path, rows: pd.DataFrame, origin: str) -> None:
         truth_origin.state(path, origin, "Rows of the truth table that the tuning uses.")
 
 
-def _check_same(places: Places, plan: Plan) -> None:
-    """CMBurdenError where MODELS holds a tuning of other options, scans, truth or models."""
+def check_same(
+    places: _Where, plan: _Plan, read_before: Callable[[], _Plan], skipped: Sequence[str], what: str
+) -> None:
+    """CMBurdenError where ``what`` ("a tuning") of another plan than ``plan`` lies in MODELS.
+
+    ``read_before`` reads the plan that lies there. Fields that are ``skipped`` are places: the
+    plans' keys do not hold them.
+    """
     try:
-        before = read(places)
+        before = read_before()
     except (ValueError, TypeError, KeyError) as error:
         raise CMBurdenError(
-            f"{places.plan}: not a tuning of this version; name a new folder for the models"
+            f"{places.plan}: not {what} of this version; name a new folder for the models"
         ) from error
     if before.key == plan.key:
         return
     old, new = (dataclasses.asdict(one) for one in (before, plan))
-    other = [name for name in old if old[name] != new[name] and name not in ("derivatives", "base")]
+    other = [name for name in old if old[name] != new[name] and name not in skipped]
     raise CMBurdenError(
-        f"{places.root}: holds a tuning with other {', '.join(other)}; give the same command to "
+        f"{places.root}: holds {what} with other {', '.join(other)}; give the same command to "
         "go on with that one, or name a new folder for the models"
     )
 
